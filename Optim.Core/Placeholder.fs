@@ -1,0 +1,1 @@
+module internal Optim.Core.Placeholder

@@ -1,0 +1,107 @@
+using System.Numerics;
+
+namespace Optim.Kernels;
+
+/// <summary>What a formula is compiled to under certain switches: a loop for each dtype, and which columns it touches.</summary>
+internal readonly unsafe struct Loop(
+    delegate*<nint, nint, void*, void> floats,
+    delegate*<nint, nint, void*, void> doubles,
+    int columns
+)
+{
+    public delegate*<nint, nint, void*, void> For(DType dtype) => dtype == DType.Float32 ? floats : doubles;
+
+    /// <summary>Whether the loop loads and stores a state column.</summary>
+    public bool Uses(int column) => (columns >> column & 1) != 0;
+}
+
+/// <summary>Steps a table of slices by a formula.</summary>
+internal abstract unsafe class Driver
+{
+    /// <summary>Bytes above which a pass streams from main memory: there two vectors at a time are faster, in cache one.</summary>
+    private const long Cache = 1 << 22;
+
+    private readonly Loop?[] loops = new Loop?[64];
+
+    /// <summary>The most state columns that a formula has room for.</summary>
+    public const int MostColumns = 6;
+
+    /// <summary>The state columns of the formula.</summary>
+    public abstract int Columns { get; }
+
+    /// <summary>The loop under these switches, a bit each.</summary>
+    public Loop Loop(int switches) => loops[switches] ??= Compile(switches);
+
+    /// <summary>Steps every element of some neighbouring slices once, and says how many threads took part.</summary>
+    public int Run(
+        SliceTable table,
+        int firstSlice,
+        int slices,
+        DType dtype,
+        int switches,
+        in Coefficients<Real> coefficients,
+        Executor executor
+    )
+    {
+        var entries = table.Entries + firstSlice * (nint)table.Stride;
+        var length = entries[slices * (nint)table.Stride] - entries[0];
+        var pass = new Pass
+        {
+            Entries = entries,
+            Stride = table.Stride,
+            Slices = slices,
+            Unrolled = length * (table.Stride - 1L) * dtype.Size() > Cache,
+            Width = Lanes.Width,
+            Coefficients = coefficients,
+        };
+        return executor.Run(length, Loop(switches).For(dtype), &pass);
+    }
+
+    private protected abstract Loop Compile(int switches);
+}
+
+/// <summary>The driver of one formula.</summary>
+internal sealed unsafe class Driver<F> : Driver
+    where F : struct, IFormula
+{
+    public static Driver<F> Instance { get; } = new();
+
+    public override int Columns => F.Columns;
+
+    private protected override Loop Compile(int switches) =>
+        (switches & 1) != 0 ? Bind<One>(switches) : Bind<Zero>(switches);
+
+    private static Loop Bind<B0>(int s)
+        where B0 : IBit => (s & 2) != 0 ? Bind<B0, One>(s) : Bind<B0, Zero>(s);
+
+    private static Loop Bind<B0, B1>(int s)
+        where B0 : IBit
+        where B1 : IBit => (s & 4) != 0 ? Bind<B0, B1, One>(s) : Bind<B0, B1, Zero>(s);
+
+    private static Loop Bind<B0, B1, B2>(int s)
+        where B0 : IBit
+        where B1 : IBit
+        where B2 : IBit => (s & 8) != 0 ? Bind<B0, B1, B2, One>(s) : Bind<B0, B1, B2, Zero>(s);
+
+    private static Loop Bind<B0, B1, B2, B3>(int s)
+        where B0 : IBit
+        where B1 : IBit
+        where B2 : IBit
+        where B3 : IBit => (s & 16) != 0 ? Bind<B0, B1, B2, B3, One>(s) : Bind<B0, B1, B2, B3, Zero>(s);
+
+    private static Loop Bind<B0, B1, B2, B3, B4>(int s)
+        where B0 : IBit
+        where B1 : IBit
+        where B2 : IBit
+        where B3 : IBit
+        where B4 : IBit => (s & 32) != 0 ? For<Switches<B0, B1, B2, B3, B4, One>>() : For<Switches<B0, B1, B2, B3, B4, Zero>>();
+
+    private static Loop For<Is>()
+        where Is : ISwitches
+    {
+        var columns = 0;
+        for (var column = 0; column < F.Columns; column++)
+            columns |= F.Uses<Is>(column) ? 1 << column : 0;
+        return new(&Kernel<F, Is, float>.Run, &Kernel<F, Is, double>.Run, columns);
+    }
+}

@@ -1,0 +1,65 @@
+using System.Runtime.InteropServices;
+
+namespace Optim.Kernels;
+
+/// <summary>
+/// The flat list of what a step goes over: for each slice where it starts in the whole, and the addresses of its
+/// parameter, its gradient and its state columns. It is kept between steps and written again only where an address has changed.
+/// </summary>
+internal sealed unsafe class SliceTable
+{
+    private nint* entries;
+    private int capacity;
+
+    /// <summary>Words before the addresses: the start.</summary>
+    private const int Head = 1;
+
+    /// <summary>Slices in the table.</summary>
+    public int Count { get; private set; }
+
+    /// <summary>Words of an entry: its start, parameter, gradient, state columns.</summary>
+    public int Stride { get; private set; }
+
+    /// <summary>Elements of all slices.</summary>
+    public nint Length => entries == null ? 0 : entries[Count * Stride];
+
+    /// <summary>The first entry.</summary>
+    public nint* Entries => entries;
+
+    ~SliceTable() => NativeMemory.Free(entries);
+
+    /// <summary>Empties the table and makes room for slices with so many state columns.</summary>
+    public void Reset(int slices, int columns)
+    {
+        Count = 0;
+        Stride = Head + 2 + columns;
+        // One word more for the end of the last slice.
+        var words = checked(slices * Stride + 1);
+        if (words > capacity)
+        {
+            NativeMemory.Free(entries);
+            entries = (nint*)NativeMemory.Alloc((nuint)words, (nuint)sizeof(nint));
+            capacity = words;
+        }
+        entries[0] = 0;
+    }
+
+    /// <summary>Adds a slice; its state columns are written by <see cref="SetColumn"/>.</summary>
+    public void Add(nint length, nint parameter, nint gradient)
+    {
+        var entry = entries + Count * Stride;
+        (entry[Head], entry[Head + 1]) = (parameter, gradient);
+        entry[Stride] = entry[0] + length;
+        Count++;
+    }
+
+    /// <summary>The address of a state column of the slice that was added last.</summary>
+    public void SetColumn(int column, nint address) => entries[(Count - 1) * Stride + Head + 2 + column] = address;
+
+    /// <summary>Where parameter and gradient of a slice lie now.</summary>
+    public void Move(int slice, nint parameter, nint gradient)
+    {
+        var entry = entries + slice * Stride + Head;
+        (entry[0], entry[1]) = (parameter, gradient);
+    }
+}

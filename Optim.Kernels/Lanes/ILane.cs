@@ -1,0 +1,107 @@
+using System.Runtime.CompilerServices;
+
+namespace Optim.Kernels;
+
+/// <summary>A number that coefficients are worked out in: <see cref="Real"/> for kernels, a traced tensor for differentiable steps.</summary>
+/// <typeparam name="N">The implementing type.</typeparam>
+public interface IScalar<N>
+    where N : struct, IScalar<N>
+{
+    /// <summary>The constant <paramref name="value"/>.</summary>
+    static abstract N Of(double value);
+
+    /// <summary>Sum.</summary>
+    static abstract N operator +(N left, N right);
+
+    /// <summary>Difference.</summary>
+    static abstract N operator -(N left, N right);
+
+    /// <summary>Product.</summary>
+    static abstract N operator *(N left, N right);
+
+    /// <summary>Quotient.</summary>
+    static abstract N operator /(N left, N right);
+
+    /// <summary>The square root.</summary>
+    static abstract N Sqrt(N value);
+
+    /// <summary>A whole power.</summary>
+    static abstract N Pow(N value, long exponent);
+}
+
+/// <summary>
+/// What a formula computes on: a register of numbers, one number, or a whole tensor. Every operation is rounded once,
+/// as IEEE 754 says, so a formula gives the same bits on each lane.
+/// </summary>
+/// <typeparam name="V">The implementing type.</typeparam>
+public interface ILane<V>
+    where V : struct, ILane<V>
+{
+    /// <summary>The constant <paramref name="value"/>, rounded to the lane's type, in every element.</summary>
+    static abstract V Of(double value);
+
+    /// <summary>Sum.</summary>
+    static abstract V operator +(V left, V right);
+
+    /// <summary>Difference.</summary>
+    static abstract V operator -(V left, V right);
+
+    /// <summary>Product.</summary>
+    static abstract V operator *(V left, V right);
+
+    /// <summary>Quotient.</summary>
+    static abstract V operator /(V left, V right);
+
+    /// <summary>The other sign.</summary>
+    static abstract V operator -(V value);
+
+    /// <summary>a b + c, rounded once.</summary>
+    static abstract V Fma(V a, V b, V c);
+
+    /// <summary>The square root.</summary>
+    static abstract V Sqrt(V value);
+
+    /// <summary>The absolute value.</summary>
+    static abstract V Abs(V value);
+
+    /// <summary>The larger one; NaN when either is NaN, the second when both are zero.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static virtual V Max(V a, V b) => V.Select(V.Greater(a, b), a, V.Select(V.IsNaN(a), a, b));
+
+    /// <summary>The smaller one; NaN when either is NaN, the second when both are zero.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static virtual V Min(V a, V b) => V.Select(V.Greater(b, a), a, V.Select(V.IsNaN(a), a, b));
+
+    /// <summary>Where a is larger than b: a mask for <see cref="Select"/>. False for NaN.</summary>
+    static abstract V Greater(V a, V b);
+
+    /// <summary>Where the value is NaN: a mask for <see cref="Select"/>.</summary>
+    static abstract V IsNaN(V value);
+
+    /// <summary>Element by element, <paramref name="yes"/> where the mask holds and <paramref name="no"/> elsewhere.</summary>
+    static abstract V Select(V mask, V yes, V no);
+}
+
+/// <summary>How a lane takes the numbers in which coefficients were worked out.</summary>
+/// <typeparam name="V">The lane.</typeparam>
+/// <typeparam name="N">The number.</typeparam>
+public interface ITakes<V, N>
+{
+    /// <summary>The number in every element of a lane.</summary>
+    static abstract V From(N number);
+}
+
+/// <summary>A lane that is loaded from memory and stored there.</summary>
+/// <typeparam name="V">The implementing type.</typeparam>
+public unsafe interface IVector<V> : ILane<V>, ITakes<V, Real>
+    where V : struct, IVector<V>
+{
+    /// <summary>The number of elements.</summary>
+    static abstract int Count { get; }
+
+    /// <summary>The next <see cref="Count"/> elements at an address of any alignment.</summary>
+    static abstract V Load(void* source);
+
+    /// <summary>Stores <see cref="Count"/> elements at an address of any alignment.</summary>
+    static abstract void Store(V value, void* target);
+}

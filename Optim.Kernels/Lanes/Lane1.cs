@@ -1,0 +1,63 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
+
+namespace Optim.Kernels;
+
+/// <summary>A single number: the tails of slices, and machines without vectors.</summary>
+/// <typeparam name="T">float or double.</typeparam>
+internal readonly unsafe struct Lane1<T>(T value) : IVector<Lane1<T>>
+    where T : unmanaged, IBinaryFloatingPointIeee754<T>
+{
+    private readonly T value = value;
+
+    public static int Count => 1;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> Of(double value) => new(T.CreateTruncating(value));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> From(Real number) => Of(number.Value);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> Load(void* source) => new(*(T*)source);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Store(Lane1<T> value, void* target) => *(T*)target = value.value;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> operator +(Lane1<T> left, Lane1<T> right) => new(left.value + right.value);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> operator -(Lane1<T> left, Lane1<T> right) => new(left.value - right.value);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> operator *(Lane1<T> left, Lane1<T> right) => new(left.value * right.value);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> operator /(Lane1<T> left, Lane1<T> right) => new(left.value / right.value);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> operator -(Lane1<T> value) => new(-value.value);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> Fma(Lane1<T> a, Lane1<T> b, Lane1<T> c) =>
+        new(T.FusedMultiplyAdd(a.value, b.value, c.value));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> Sqrt(Lane1<T> value) => new(T.Sqrt(value.value));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> Abs(Lane1<T> value) => new(T.Abs(value.value));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> Greater(Lane1<T> a, Lane1<T> b) => Mask(a.value > b.value);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> IsNaN(Lane1<T> value) => Mask(T.IsNaN(value.value));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> Select(Lane1<T> mask, Lane1<T> yes, Lane1<T> no) => T.IsZero(mask.value) ? no : yes;
+
+    // A mask is 1 or 0 here: only Select reads it.
+    private static Lane1<T> Mask(bool holds) => new(holds ? T.One : T.Zero);
+}

@@ -1,0 +1,27 @@
+namespace Optim.Kernels;
+
+/// <summary>A double: what the coefficients of kernels are worked out in.</summary>
+/// <param name="Value">The number.</param>
+public readonly record struct Real(double Value) : IScalar<Real>
+{
+    /// <inheritdoc/>
+    public static Real Of(double value) => new(value);
+
+    /// <inheritdoc/>
+    public static Real operator +(Real left, Real right) => new(left.Value + right.Value);
+
+    /// <inheritdoc/>
+    public static Real operator -(Real left, Real right) => new(left.Value - right.Value);
+
+    /// <inheritdoc/>
+    public static Real operator *(Real left, Real right) => new(left.Value * right.Value);
+
+    /// <inheritdoc/>
+    public static Real operator /(Real left, Real right) => new(left.Value / right.Value);
+
+    /// <inheritdoc/>
+    public static Real Sqrt(Real value) => new(Math.Sqrt(value.Value));
+
+    /// <inheritdoc/>
+    public static Real Pow(Real value, long exponent) => new(Math.Pow(value.Value, exponent));
+}

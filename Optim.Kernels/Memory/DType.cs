@@ -1,0 +1,95 @@
+namespace Optim.Kernels;
+
+/// <summary>The type of a tensor's elements. The numbers are libtorch's (c10::ScalarType).</summary>
+public enum DType : sbyte
+{
+    /// <summary>Unsigned 8-bit integer.</summary>
+    UInt8 = 0,
+
+    /// <summary>Signed 8-bit integer.</summary>
+    Int8 = 1,
+
+    /// <summary>Signed 16-bit integer.</summary>
+    Int16 = 2,
+
+    /// <summary>Signed 32-bit integer.</summary>
+    Int32 = 3,
+
+    /// <summary>Signed 64-bit integer.</summary>
+    Int64 = 4,
+
+    /// <summary>IEEE 754 half precision.</summary>
+    Float16 = 5,
+
+    /// <summary>IEEE 754 single precision.</summary>
+    Float32 = 6,
+
+    /// <summary>IEEE 754 double precision.</summary>
+    Float64 = 7,
+
+    /// <summary>Pairs of <see cref="Float32"/>.</summary>
+    Complex64 = 9,
+
+    /// <summary>Pairs of <see cref="Float64"/>.</summary>
+    Complex128 = 10,
+
+    /// <summary>One byte, 0 or 1.</summary>
+    Bool = 11,
+
+    /// <summary>The upper half of a <see cref="Float32"/>.</summary>
+    BFloat16 = 15,
+}
+
+/// <summary>What can be asked of a <see cref="DType"/>.</summary>
+public static class DTypes
+{
+    /// <summary>Bytes an element takes.</summary>
+    public static int Size(this DType dtype) =>
+        dtype switch
+        {
+            DType.UInt8 or DType.Int8 or DType.Bool => 1,
+            DType.Int16 or DType.Float16 or DType.BFloat16 => 2,
+            DType.Int32 or DType.Float32 => 4,
+            DType.Int64 or DType.Float64 or DType.Complex64 => 8,
+            DType.Complex128 => 16,
+            _ => throw new ArgumentOutOfRangeException(nameof(dtype), dtype, "not a dtype"),
+        };
+
+    /// <summary>PyTorch's name, such as <c>float32</c>.</summary>
+    public static string Name(this DType dtype) => dtype.ToString().ToLowerInvariant();
+
+    /// <summary>Whether the elements are real floating point numbers.</summary>
+    public static bool IsFloatingPoint(this DType dtype) =>
+        dtype is DType.Float16 or DType.Float32 or DType.Float64 or DType.BFloat16;
+
+    /// <summary>Whether the elements are complex numbers.</summary>
+    public static bool IsComplex(this DType dtype) => dtype is DType.Complex64 or DType.Complex128;
+
+    /// <summary>The dtype that PyTorch calls <paramref name="name"/>.</summary>
+    /// <exception cref="ArgumentException">There is none of that name.</exception>
+    public static DType Parse(string name) =>
+        Enum.GetValues<DType>().Cast<DType?>().FirstOrDefault(dtype => dtype!.Value.Name() == name)
+        ?? throw new ArgumentException(
+            $"dtype '{name}' is not known; it can be {string.Join(", ", Enum.GetValues<DType>().Select(Name))}",
+            nameof(name)
+        );
+
+    /// <summary>The dtype whose elements are of the .NET type <typeparamref name="T"/>.</summary>
+    /// <exception cref="NotSupportedException">There is none.</exception>
+    public static DType Of<T>()
+        where T : unmanaged =>
+        default(T) switch
+        {
+            byte => DType.UInt8,
+            sbyte => DType.Int8,
+            short => DType.Int16,
+            int => DType.Int32,
+            long => DType.Int64,
+            System.Half => DType.Float16,
+            float => DType.Float32,
+            double => DType.Float64,
+            bool => DType.Bool,
+            System.Numerics.Complex => DType.Complex128,
+            _ => throw new NotSupportedException($"no dtype has elements of type {typeof(T)}"),
+        };
+}

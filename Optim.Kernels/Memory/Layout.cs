@@ -1,0 +1,105 @@
+using System.Collections.Immutable;
+
+namespace Optim.Kernels;
+
+/// <summary>How the elements of a tensor lie in memory: dtype, device, shape and strides. Compared by content.</summary>
+public sealed class Layout : IEquatable<Layout>
+{
+    private Layout(DType dtype, Device device, ImmutableArray<long> shape, ImmutableArray<long> strides)
+    {
+        (DType, Device, Shape, Strides) = (dtype, device, shape, strides);
+        Count = 1;
+        foreach (var length in shape)
+            Count = checked(Count * (nint)length);
+        (IsContiguous, IsDense) = (strides.SequenceEqual(RowMajor(shape)) || Count <= 1, Count <= 1 || Packed());
+    }
+
+    /// <summary>The type of the elements.</summary>
+    public DType DType { get; }
+
+    /// <summary>Where they lie.</summary>
+    public Device Device { get; }
+
+    /// <summary>Lengths of the dimensions; empty for a single number.</summary>
+    public ImmutableArray<long> Shape { get; }
+
+    /// <summary>Elements between neighbours, for each dimension.</summary>
+    public ImmutableArray<long> Strides { get; }
+
+    /// <summary>The number of elements.</summary>
+    public nint Count { get; }
+
+    /// <summary>Whether the elements lie in row-major order without gaps.</summary>
+    public bool IsContiguous { get; }
+
+    /// <summary>Whether the elements lie without gaps or overlap, in the order of some permutation of the dimensions.</summary>
+    public bool IsDense { get; }
+
+    /// <summary>Row-major order without gaps, on the CPU.</summary>
+    public static Layout Contiguous(DType dtype, params ReadOnlySpan<long> shape) =>
+        Strided(dtype, shape, RowMajor([.. shape]).AsSpan());
+
+    /// <summary>Any strides, in elements; 0 repeats an element.</summary>
+    /// <exception cref="ArgumentException">A length or a stride is negative, or their numbers differ.</exception>
+    public static Layout Strided(
+        DType dtype,
+        ReadOnlySpan<long> shape,
+        ReadOnlySpan<long> strides,
+        Device? device = null
+    )
+    {
+        if (shape.Length != strides.Length)
+            throw new ArgumentException($"{strides.Length} strides for {shape.Length} dimensions", nameof(strides));
+        foreach (var length in shape)
+            if (length < 0)
+                throw new ArgumentException($"a dimension has length {length}; it must be at least 0", nameof(shape));
+        foreach (var stride in strides)
+            if (stride < 0)
+                throw new ArgumentException($"a stride is {stride}; it must be at least 0", nameof(strides));
+        return new(dtype, device ?? Device.Cpu, [.. shape], [.. strides]);
+    }
+
+    /// <summary>The same dtype, shape and device in row-major order without gaps.</summary>
+    public Layout ToContiguous() => IsContiguous ? this : new(DType, Device, Shape, RowMajor(Shape));
+
+    /// <summary>Whether both have the same shape.</summary>
+    public bool SameShape(Layout other) => Shape.AsSpan().SequenceEqual(other.Shape.AsSpan());
+
+    /// <inheritdoc/>
+    public bool Equals(Layout? other) =>
+        ReferenceEquals(this, other)
+        || other is not null
+            && DType == other.DType
+            && Device == other.Device
+            && SameShape(other)
+            && Strides.AsSpan().SequenceEqual(other.Strides.AsSpan());
+
+    /// <inheritdoc/>
+    public override bool Equals(object? obj) => Equals(obj as Layout);
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => HashCode.Combine(DType, Device, Shape.Length, Count);
+
+    /// <summary>Such as <c>float32[3, 2]</c>.</summary>
+    public override string ToString() => $"{DType.Name()}[{string.Join(", ", Shape)}]";
+
+    private static ImmutableArray<long> RowMajor(ImmutableArray<long> shape)
+    {
+        var strides = new long[shape.Length];
+        for (long i = shape.Length - 1, stride = 1; i >= 0; stride *= Math.Max(1, shape[(int)i--]))
+            strides[i] = stride;
+        return [.. strides];
+    }
+
+    private bool Packed()
+    {
+        var expected = 1L;
+        foreach (var (stride, length) in Strides.Zip(Shape).Where(d => d.Second != 1).OrderBy(d => d.First))
+        {
+            if (stride != expected)
+                return false;
+            expected *= length;
+        }
+        return true;
+    }
+}

@@ -1,0 +1,40 @@
+using System.Runtime.InteropServices;
+
+namespace Optim.Kernels;
+
+/// <summary>Zeroed native memory, 64-byte aligned, freed when nobody refers to it any more. It owns the state of optimizers.</summary>
+internal sealed unsafe class NativeBlock
+{
+    /// <summary>A cache line, and the widest vector.</summary>
+    public const int Alignment = 64;
+
+    private const nint Page = 4096;
+    private static int blocks;
+    private readonly void* memory;
+    private readonly nint bytes;
+
+    public NativeBlock(nint length)
+    {
+        // The start moves on by some lines from block to block: columns that all start at the same offset in a page
+        // would make a store to one of them look like a store to the loads of the next (4K aliasing).
+        var shift = length < Page ? 0 : Interlocked.Increment(ref blocks) % 8 * 5 * Alignment;
+        bytes = checked(length + shift);
+        memory = NativeMemory.AlignedAlloc((nuint)Math.Max(bytes, 1), Alignment);
+        NativeMemory.Clear(memory, (nuint)bytes);
+        Address = (nint)memory + shift;
+        if (bytes > 0)
+            GC.AddMemoryPressure(bytes);
+    }
+
+    public nint Address { get; }
+
+    ~NativeBlock()
+    {
+        NativeMemory.AlignedFree(memory);
+        if (bytes > 0)
+            GC.RemoveMemoryPressure(bytes);
+    }
+
+    /// <summary>Rounds a number of bytes up to whole cache lines.</summary>
+    public static nint Aligned(nint length) => checked(length + Alignment - 1) & ~(nint)(Alignment - 1);
+}

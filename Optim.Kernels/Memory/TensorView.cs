@@ -1,0 +1,159 @@
+using System.Collections.Immutable;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+
+namespace Optim.Kernels;
+
+/// <summary>
+/// A window of memory with a shape: where the first element lies, how the others follow, and who keeps the memory alive.
+/// A view is cheap to copy and does not own anything by itself; the default value is absent.
+/// </summary>
+/// <param name="address">The address of the first element.</param>
+/// <param name="layout">How the elements lie.</param>
+/// <param name="owner">Whatever must stay alive for the memory to stay valid; null when the caller sees to it.</param>
+public readonly unsafe struct TensorView(nint address, Layout layout, object? owner)
+{
+    /// <summary>The address of the first element.</summary>
+    public nint Address { get; } = address;
+
+    /// <summary>How the elements lie.</summary>
+    public Layout Layout { get; } = layout;
+
+    /// <summary>What keeps the memory alive.</summary>
+    public object? Owner { get; } = owner;
+
+    /// <summary>Whether there is no tensor.</summary>
+    public bool IsAbsent => Layout is null;
+
+    /// <summary>The type of the elements.</summary>
+    public DType DType => Layout.DType;
+
+    /// <summary>Where the elements lie.</summary>
+    public Device Device => Layout.Device;
+
+    /// <summary>Lengths of the dimensions; empty for a single number.</summary>
+    public ImmutableArray<long> Shape => Layout.Shape;
+
+    /// <summary>Elements between neighbours, for each dimension.</summary>
+    public ImmutableArray<long> Strides => Layout.Strides;
+
+    /// <summary>The number of elements.</summary>
+    public nint Count => Layout.Count;
+
+    /// <summary>Fresh aligned memory, all zero.</summary>
+    public static TensorView Zeros(DType dtype, params ReadOnlySpan<long> shape) =>
+        Zeros(Layout.Contiguous(dtype, shape));
+
+    /// <summary>Fresh aligned memory, all zero, for a layout without gaps.</summary>
+    public static TensorView Zeros(Layout layout)
+    {
+        var block = new NativeBlock(checked(layout.Count * layout.DType.Size()));
+        return new(block.Address, layout, block);
+    }
+
+    /// <summary>One block of zeroed memory for several tensors without gaps, each starting on a cache line of its own.</summary>
+    public static TensorView[] Slab(ReadOnlySpan<Layout> layouts)
+    {
+        nint length = 0;
+        foreach (var layout in layouts)
+            length = checked(length + NativeBlock.Aligned(layout.Count * layout.DType.Size()));
+        var block = new NativeBlock(length);
+        var views = new TensorView[layouts.Length];
+        var address = block.Address;
+        for (var i = 0; i < views.Length; i++)
+        {
+            views[i] = new(address, layouts[i], block);
+            address += NativeBlock.Aligned(layouts[i].Count * layouts[i].DType.Size());
+        }
+        return views;
+    }
+
+    /// <summary>A copy of row-major values in memory of its own; without a shape, of one dimension.</summary>
+    /// <exception cref="ArgumentException">The shape has another number of elements.</exception>
+    public static TensorView Of<T>(ReadOnlySpan<T> values, params ReadOnlySpan<long> shape)
+        where T : unmanaged
+    {
+        var layout = Layout.Contiguous(DTypes.Of<T>(), shape.IsEmpty && values.Length != 1 ? [values.Length] : shape);
+        if (layout.Count != values.Length)
+            throw new ArgumentException($"{values.Length} values for the shape of {layout}", nameof(shape));
+        var view = Zeros(layout);
+        values.CopyTo(view.AsSpan<T>());
+        return view;
+    }
+
+    /// <summary>The elements as a span; free. Up to int.MaxValue elements, without gaps.</summary>
+    /// <exception cref="InvalidOperationException">Another dtype, strides with gaps, or not in the processor's memory.</exception>
+    public Span<T> AsSpan<T>()
+        where T : unmanaged
+    {
+        if (DTypes.Of<T>() != DType)
+            throw new InvalidOperationException($"the elements of {Layout} are not of type {typeof(T).Name}");
+        if (!Layout.IsContiguous || Device != Device.Cpu)
+            throw new InvalidOperationException($"{Layout} is not contiguous memory of the processor");
+        return new((void*)Address, checked((int)Count));
+    }
+
+    /// <summary>The elements in row-major order, widened to double; complex numbers give two each.</summary>
+    public double[] ToDoubles()
+    {
+        var source = Copy();
+        var values = new double[checked((int)(Count * (DType.IsComplex() ? 2 : 1)))];
+        var p = (byte*)source.Address;
+        for (var i = 0; i < values.Length; i++)
+            values[i] = DType switch
+            {
+                DType.UInt8 or DType.Bool => p[i],
+                DType.Int8 => ((sbyte*)p)[i],
+                DType.Int16 => ((short*)p)[i],
+                DType.Int32 => ((int*)p)[i],
+                DType.Int64 => ((long*)p)[i],
+                DType.Float16 => (double)((Half*)p)[i],
+                DType.BFloat16 => BitConverter.UInt32BitsToSingle((uint)((ushort*)p)[i] << 16),
+                DType.Float32 or DType.Complex64 => ((float*)p)[i],
+                _ => ((double*)p)[i],
+            };
+        GC.KeepAlive(source.Owner);
+        return values;
+    }
+
+    /// <summary>The same elements in row-major order, in memory of their own.</summary>
+    public TensorView Copy()
+    {
+        var copy = Zeros(Layout.ToContiguous());
+        StridedCopy.Run(this, copy);
+        return copy;
+    }
+
+    /// <summary>Copies the elements of <paramref name="source"/>, of the same dtype and shape, over these.</summary>
+    /// <exception cref="ArgumentException">Dtype or shape differ.</exception>
+    public void CopyFrom(TensorView source)
+    {
+        if (source.DType != DType || !source.Layout.SameShape(Layout))
+            throw new ArgumentException($"{source.Layout} cannot be copied over {Layout}", nameof(source));
+        StridedCopy.Run(source, this);
+    }
+
+    /// <summary>Sets every element to zero, in any layout and dtype.</summary>
+    public void Clear()
+    {
+        if (Layout.IsDense)
+            NativeMemory.Clear((void*)Address, (nuint)(Count * DType.Size()));
+        else
+            StridedCopy.Run(Zeros(DType).Repeated(Layout), this);
+        GC.KeepAlive(Owner);
+    }
+
+    /// <summary>Sets every element; for tensors without gaps of dtype float32 or float64.</summary>
+    internal void Fill(double value)
+    {
+        if (DType == DType.Float32)
+            new Span<float>((void*)Address, checked((int)Count)).Fill((float)value);
+        else
+            new Span<double>((void*)Address, checked((int)Count)).Fill(value);
+        GC.KeepAlive(Owner);
+    }
+
+    /// <summary>A single number, repeated for every element of a shape.</summary>
+    private TensorView Repeated(Layout shape) =>
+        new(Address, Layout.Strided(DType, shape.Shape.AsSpan(), new long[shape.Shape.Length]), Owner);
+}
