@@ -3,7 +3,7 @@ using System.Numerics;
 namespace Optim.Kernels;
 
 /// <summary>What a formula is compiled to under certain switches: a loop for each dtype, and which columns it touches.</summary>
-internal readonly unsafe struct Loop(
+internal sealed unsafe class Loop(
     delegate*<nint, nint, void*, void> floats,
     delegate*<nint, nint, void*, void> doubles,
     int columns

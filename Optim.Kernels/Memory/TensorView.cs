@@ -68,7 +68,7 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
         return views;
     }
 
-    /// <summary>A copy of row-major values in memory of its own; without a shape, of one dimension.</summary>
+    /// <summary>A copy of row-major values in memory of its own; without a shape, of one dimension, or a single number for one value.</summary>
     /// <exception cref="ArgumentException">The shape has another number of elements.</exception>
     public static TensorView Of<T>(ReadOnlySpan<T> values, params ReadOnlySpan<long> shape)
         where T : unmanaged
@@ -131,6 +131,23 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
         if (source.DType != DType || !source.Layout.SameShape(Layout))
             throw new ArgumentException($"{source.Layout} cannot be copied over {Layout}", nameof(source));
         StridedCopy.Run(source, this);
+    }
+
+    /// <summary>Copies the elements of <paramref name="source"/>, of the same shape and any dtype, over these of float32 or float64.</summary>
+    /// <exception cref="ArgumentException">The shapes differ.</exception>
+    /// <exception cref="NotSupportedException">These are of another dtype, or the source is complex.</exception>
+    public void ConvertFrom(TensorView source)
+    {
+        if (source.DType == DType)
+        {
+            CopyFrom(source);
+            return;
+        }
+        if (source.DType.IsComplex() || DType is not (DType.Float32 or DType.Float64))
+            throw new NotSupportedException($"{source.Layout} cannot be converted to {DType.Name()}");
+        var values = source.ToDoubles();
+        var converted = DType == DType.Float64 ? Of<double>(values, Shape.AsSpan()) : Of<float>(Array.ConvertAll(values, v => (float)v), Shape.AsSpan());
+        CopyFrom(converted);
     }
 
     /// <summary>Sets every element to zero, in any layout and dtype.</summary>

@@ -1,0 +1,128 @@
+namespace Optim.Core
+
+open System
+
+/// A wrong value or kind of an option. The message names the option, its value and what is allowed.
+type OptionException(message: string, option: string) =
+    inherit ArgumentException(message)
+
+    /// The option, as PyTorch spells it.
+    member _.Option = option
+
+/// What a number may be.
+type Range =
+    { /// In words, after "must be".
+      Words: string
+      /// Whether a number is in it; never for NaN.
+      Holds: double -> bool }
+
+/// Ranges of numbers.
+[<RequireQualifiedAccess>]
+module Range =
+    /// From a bound on, the bound included.
+    let atLeast (bound: double) = { Words = $"at least {OptionValue.Float bound}"; Holds = fun x -> x >= bound }
+
+    /// Between two bounds, of which only the first is included.
+    let upTo (first: double) (last: double) =
+        { Words = $"in [{OptionValue.Float first}, {OptionValue.Float last})"
+          Holds = fun x -> x >= first && x < last }
+
+    /// Between two bounds, both excluded.
+    let between (first: double) (last: double) =
+        { Words = $"in ({OptionValue.Float first}, {OptionValue.Float last})"
+          Holds = fun x -> x > first && x < last }
+
+    /// Any number.
+    let any = { Words = "a number"; Holds = fun x -> not (System.Double.IsNaN x) }
+
+    /// Beyond a bound.
+    let above (bound: double) = { Words = $"above {OptionValue.Float bound}"; Holds = fun x -> x > bound }
+
+/// One row of the table of a rule's options: it serves the constructor, groups, later edits, state dicts, the command line and printing.
+type Field<'o> =
+    { /// As PyTorch spells it.
+      Name: string
+      /// The value in a record of options.
+      Read: 'o -> OptionValue
+      /// The record with another value, or Error and what kind of value it must be.
+      Replace: 'o -> OptionValue -> Result<'o, string>
+      /// What is wrong with the record, in words after the value; empty when nothing is.
+      Wrong: 'o -> string
+      /// Not one of PyTorch's: written to state dicts after PyTorch's, and only when not at its default.
+      Beyond: bool }
+
+/// Rows of a table of options.
+[<RequireQualifiedAccess>]
+module Field =
+    let private wrong (range: Range) name value = if range.Holds value then "" else $"; {name} must be {range.Words}"
+
+    let private field name read replace wrong =
+        { Name = name; Read = read; Replace = replace; Wrong = wrong; Beyond = false }
+
+    let private toNumber value =
+        match value with
+        | OptionValue.Float number -> ValueSome number
+        | OptionValue.Int number -> ValueSome(double number)
+        | _ -> ValueNone
+
+    /// A number in a range.
+    let number name range (read: 'o -> double) (write: 'o -> double -> 'o) =
+        field
+            name
+            (read >> OptionValue.Float)
+            (fun options value ->
+                match toNumber value with
+                | ValueSome number -> Ok(write options number)
+                | ValueNone -> Error "a number")
+            (read >> wrong range name)
+
+    /// Two numbers, each in a range of its own.
+    let pair name (first: Range) (second: Range) (read: 'o -> struct (double * double)) (write: 'o -> struct (double * double) -> 'o) =
+        field
+            name
+            (read >> OptionValue.op_Implicit)
+            (fun options value ->
+                match value with
+                | OptionValue.Tuple [ a; b ] ->
+                    match toNumber a, toNumber b with
+                    | ValueSome a, ValueSome b -> Ok(write options (struct (a, b)))
+                    | _ -> Error "two numbers"
+                | _ -> Error "two numbers")
+            (fun options ->
+                let struct (a, b) = read options
+                let problem = wrong first $"{name}[0]" a
+                if problem <> "" then problem else wrong second $"{name}[1]" b)
+
+    /// True or False.
+    let flag name (read: 'o -> bool) (write: 'o -> bool -> 'o) =
+        field
+            name
+            (read >> OptionValue.Bool)
+            (fun options value ->
+                match value with
+                | OptionValue.Bool flag -> Ok(write options flag)
+                | _ -> Error "True or False")
+            (fun _ -> "")
+
+    /// True, False or None.
+    let choice name (read: 'o -> Nullable<bool>) (write: 'o -> Nullable<bool> -> 'o) =
+        field
+            name
+            (fun options -> OptionValue.op_Implicit (read options: Nullable<bool>))
+            (fun options value ->
+                match value with
+                | OptionValue.Bool flag -> Ok(write options (Nullable flag))
+                | OptionValue.None -> Ok(write options (Nullable()))
+                | _ -> Error "True, False or None")
+            (fun _ -> "")
+
+    /// A condition that this option puts on the whole record; the words follow its value.
+    let requiring (words: string) (holds: 'o -> bool) (field: Field<'o>) =
+        { field with
+            Wrong =
+                fun options ->
+                    let problem = field.Wrong options
+                    if problem <> "" || holds options then problem else "; " + words }
+
+    /// Marks an option that PyTorch lacks.
+    let beyondPyTorch (field: Field<'o>) = { field with Beyond = true }

@@ -1,0 +1,221 @@
+namespace Optim.Core
+
+open System
+open System.Collections.Generic
+open System.Collections.Immutable
+open Optim.Kernels
+
+/// An optimizer's algorithm, without its types: what the shell, the files and the laws know. Options are the rule's record, as obj.
+[<AbstractClass>]
+type Rule internal (name: string) =
+    /// PyTorch's class name.
+    member _.Name = name
+    /// The options' names as PyTorch spells them, in the order of its state dicts.
+    abstract OptionNames: ImmutableArray<string>
+    /// The default options.
+    abstract Defaults: obj
+    /// The value of an option; an OptionException when there is none of that name.
+    abstract Read: options: obj * option: string -> OptionValue
+    /// The options with other values, checked together; an OptionException names what is wrong.
+    abstract Replace: options: obj * values: KeyValuePair<string, OptionValue> seq -> obj
+    /// Whether PyTorch lacks an option of that name.
+    abstract IsBeyondPyTorch: option: string -> bool
+    /// Whether PyTorch keeps a step count for the rule.
+    abstract KeepsStep: bool
+    /// The names of all columns, in PyTorch's order.
+    abstract ColumnNames: ImmutableArray<string>
+    /// The columns that are kept under these options.
+    abstract ColumnsUnder: options: obj -> ImmutableArray<string>
+    /// The state before the first step; checks the options and the parameters' dtypes, devices and layouts.
+    abstract Init: options: obj * parameters: Parameters -> State
+    /// The first half of a step: checks everything and makes room, and writes to no tensor.
+    abstract Prepare: options: obj * parameters: Parameters * gradients: Gradients * state: State -> PreparedStep
+    /// A state with given counts and rows (absent ones as default), which are copied and converted to the parameters' dtypes.
+    abstract Restore: parameters: Parameters * counts: int64 array * columns: KeyValuePair<string, TensorView array> seq -> State
+
+    /// One value replaced.
+    member rule.Replace(options: obj, option: string, value: OptionValue) = rule.Replace(options, [ KeyValuePair(option, value) ])
+
+    /// A step in place: parameters and state change, the state that was given is spent, the next one is returned.
+    member rule.Step(options: obj, parameters, gradients, state) = rule.Prepare(options, parameters, gradients, state).Run()
+
+    /// A step that touches nothing that it was given.
+    member rule.PureStep(options: obj, parameters: Parameters, gradients, state) =
+        let parameters = parameters.Copy()
+        struct (parameters, rule.Step(options, parameters, gradients, State.copy state))
+
+/// A rule with the type of its options.
+[<AbstractClass>]
+type Rule<'o when 'o: not null and 'o: not struct> internal (name) =
+    inherit Rule(name)
+
+/// A step of an element-wise rule, kept between steps.
+[<Sealed>]
+type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: Driver, arithmetic: Arithmetic<'o>) =
+    inherit PreparedStep()
+    let mutable threads = 1
+    member val Options: 'o = Unchecked.defaultof<'o> with get, set
+    member val Switches = 0 with get, set
+    member val IsForLoop = false with get, set
+    member val Parameters = Unchecked.defaultof<Parameters> with get, set
+    member val Gradients = Unchecked.defaultof<Gradients> with get, set
+    member val State = Unchecked.defaultof<State> with get, set
+    override prepared.Moved = prepared.State.Run.Moved
+    override _.Threads = threads
+
+    override prepared.Executor =
+        match prepared.Parameters.Executor with
+        | _ when prepared.IsForLoop -> Executor.Caller
+        | null -> Executor.Team
+        | executor -> executor
+
+    override prepared.Run() =
+        let state = prepared.State
+        state.Live()
+        let run = state.Run
+        let executor = prepared.Executor
+        threads <- 1
+        Rows.gather run prepared.Parameters prepared.Gradients
+        for segment in run.Segments do
+            let step = run.NextCounts.OfClass segment.Class + 1L
+            let coefficients = arithmetic.Coefficients<Real>(RealReader.Instance, prepared.Options, step)
+            threads <-
+                max
+                    threads
+                    (driver.Run(run.Table, segment.First, segment.Count, segment.DType, prepared.Switches, &coefficients, executor))
+        Rows.scatter run prepared.Parameters
+        GC.KeepAlive prepared.Parameters
+        GC.KeepAlive prepared.Gradients
+        Rows.next state (arithmetic.Counts prepared.Options)
+
+/// A rule that works element by element: the formula, the table of options, the columns, and how options become coefficients.
+[<Sealed>]
+type internal ElementWiseRule<'o, 'f
+    when 'o: not null
+    and 'o: not struct
+    and 'f: struct
+    and 'f: (new: unit -> 'f)
+    and 'f :> ValueType
+    and 'f :> IFormula>
+    (name: string, defaults: 'o, fields: Field<'o> list, columns: ColumnSpec<'o> list, arithmetic: Arithmetic<'o>) =
+    inherit Rule<'o>(name)
+
+    let driver = Driver<'f>.Instance
+    let table = Dictionary<string, Field<'o>>(fields |> List.map (fun field -> KeyValuePair(field.Name, field)), StringComparer.Ordinal)
+    let optionNames = ImmutableArray.CreateRange(fields |> List.map _.Name)
+    let columns = List.toArray columns
+    let columnNames = ImmutableArray.CreateRange(columns |> Array.map _.Name)
+    let keepsStep = arithmetic.Counts defaults
+
+    do
+        if driver.Columns <> columns.Length then
+            invalidArg "columns" $"{name}: {columns.Length} columns are named, and the formula has {driver.Columns}"
+
+    let check (options: 'o) =
+        for field in fields do
+            let problem = field.Wrong options
+            if problem <> "" then
+                raise (OptionException($"{name}: {field.Name} is {field.Read options}{problem}", field.Name))
+
+    let field (option: string) =
+        match table.TryGetValue option with
+        | true, field -> field
+        | _ ->
+            let nearest = Names.nearest option optionNames
+            let known = String.Join(", ", optionNames)
+            raise (OptionException($"{name} has no option '{option}'; did you mean '{nearest}'? It has: {known}", option))
+
+    let isTrue (option: string) options =
+        match table.TryGetValue option with
+        | true, field -> field.Read options = OptionValue.Bool true
+        | _ -> false
+
+    let isGiven (option: string) options =
+        match table.TryGetValue option with
+        | true, field -> field.Read options <> OptionValue.None
+        | _ -> false
+
+    override _.OptionNames = optionNames
+    override _.Defaults = (defaults :> obj)
+    override _.Read(options, option) = (field option).Read(unbox<'o> options)
+
+    override _.Replace(options: obj, values: KeyValuePair<string, OptionValue> seq) =
+        let mutable replaced = unbox<'o> options
+        for KeyValue(option, value) in values do
+            match (field option).Replace replaced value with
+            | Ok options -> replaced <- options
+            | Error kind -> raise (OptionException($"{name}: {option} is {value}; it must be {kind}", option))
+        check replaced
+        (replaced :> obj)
+
+    override _.IsBeyondPyTorch option = (field option).Beyond
+    override _.KeepsStep = keepsStep
+    override _.ColumnNames = columnNames
+
+    override _.ColumnsUnder options =
+        columns |> Seq.filter (fun column -> column.When(unbox<'o> options)) |> Seq.map _.Name |> ImmutableArray.CreateRange
+
+    override rule.Init(options, parameters) =
+        check (unbox<'o> options)
+        Rows.checkParameters name parameters
+        Rows.empty name parameters.Count columnNames
+
+    override rule.Restore(parameters, counts, rows) = Rows.restore name columnNames parameters counts rows
+
+    override _.Prepare(options, parameters, gradients, state) =
+        let options = unbox<'o> options
+        let run = state.Run
+        state.Live()
+        let prepared =
+            match run.Prepared with
+            | ValueSome(:? PreparedElements<'o> as prepared) -> prepared
+            | _ -> PreparedElements<'o>(driver, arithmetic)
+        run.Prepared <- ValueSome(prepared :> PreparedStep)
+        if not (obj.ReferenceEquals(prepared.Options, options)) then
+            check options
+            if isTrue "capturable" options then
+                raise (NotSupportedException $"{name}: capturable is True; it needs parameters on a device that can capture graphs, and these are on the cpu")
+            if isTrue "differentiable" options then
+                raise (
+                    NotSupportedException
+                        $"{name}: differentiable is True; a differentiable step needs TorchSharp parameters with a graph, and this step writes to memory in place"
+                )
+            prepared.Options <- options
+            prepared.Switches <- arithmetic.Switches options
+            prepared.IsForLoop <-
+                (isGiven "foreach" options || isGiven "fused" options)
+                && not (isTrue "foreach" options || isTrue "fused" options)
+        let start index = columns[index].Start options
+        Rows.prepare name (driver.Loop prepared.Switches) columns.Length start parameters gradients state
+        prepared.Parameters <- parameters
+        prepared.Gradients <- gradients
+        prepared.State <- state
+        prepared :> PreparedStep
+
+/// Making rules and stepping them, in F#.
+[<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
+module Rule =
+    /// A rule from its formula ('f), its default options and their table, its columns, and how options become coefficients.
+    let elementWise<'o, 'f
+        when 'o: not null
+        and 'o: not struct
+        and 'f: struct
+        and 'f: (new: unit -> 'f)
+        and 'f :> ValueType
+        and 'f :> IFormula>
+        name
+        (defaults: 'o)
+        fields
+        columns
+        arithmetic
+        : Rule<'o> =
+        ElementWiseRule<'o, 'f>(name, defaults, fields, columns, arithmetic)
+
+    /// The state before the first step.
+    let init (rule: Rule<'o>) (options: 'o) parameters = rule.Init(options, parameters)
+    /// A step in place.
+    let step (rule: Rule<'o>) (options: 'o) (parameters: Parameters) (gradients: Gradients) (state: State) : State =
+        rule.Step(options, parameters, gradients, state)
+    /// A step that touches nothing that it was given.
+    let pureStep (rule: Rule<'o>) (options: 'o) (parameters: Parameters) (gradients: Gradients) (state: State) =
+        rule.PureStep(options, parameters, gradients, state)

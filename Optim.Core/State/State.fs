@@ -1,0 +1,147 @@
+namespace Optim.Core
+
+open System
+open System.Collections.Immutable
+open Optim.Kernels
+
+/// A state was used after a step had consumed it: the step has changed its memory in place. State.copy keeps one.
+type SpentStateException(message: string) =
+    inherit InvalidOperationException(message)
+
+/// One named part of an optimizer's state, such as exp_avg: a row for each parameter, absent until the parameter's first gradient.
+[<Sealed>]
+type Column internal (name: string, rows: ImmutableArray<TensorView>) =
+    /// As PyTorch calls it.
+    member _.Name = name
+    /// One for each parameter; absent ones say so (IsAbsent).
+    member _.Rows = rows
+    /// The row of a parameter.
+    member _.Item(row: int) = rows[row]
+
+/// The state of a rule that keeps rows: how many steps each parameter has taken, and named columns. The record is immutable,
+/// the rows' elements are not: a step changes them in place, returns the next record and leaves this one spent.
+[<Sealed>]
+type State internal (rule: string, rows: int, counts: Counts, columns: ImmutableArray<Column>, run: Run) =
+    let stamp = run.Stamp
+
+    /// The rule whose state it is.
+    member _.Rule = rule
+    /// The number of parameters.
+    member _.RowCount = rows
+    /// How many steps each parameter has taken.
+    member _.Counts = counts
+    /// Steps that the parameter of a row has taken.
+    member _.Count(row: int) = counts[row]
+    /// All columns, in the rule's order; those that no parameter has yet have absent rows only.
+    member _.Columns = columns
+    /// The names of the columns.
+    member _.ColumnNames = columns |> Seq.map _.Name |> Seq.toArray
+    /// Whether a step has consumed it.
+    member _.IsSpent = stamp <> run.Stamp
+    member internal _.Run = run
+
+    /// The column of a name; a KeyNotFoundException when the rule has none of it.
+    member state.Item(name: string) =
+        match columns |> Seq.tryFind (fun column -> column.Name = name) with
+        | Some column -> column
+        | None ->
+            let known = String.Join(", ", state.ColumnNames)
+            raise (Collections.Generic.KeyNotFoundException $"{rule} keeps no '{name}'; it keeps: {known}")
+
+    member internal state.Live() =
+        if state.IsSpent then
+            raise (
+                SpentStateException
+                    $"this state of {rule} was consumed by a later step, which changed its memory in place; use the state which that step returned, or fork one with State.copy before the step"
+            )
+
+/// What a line of states shares from step to step: the stamp that tells the live one, and what is kept between steps so
+/// that a step need not make it again.
+and [<Sealed>] internal Run() =
+    /// Counts the steps of this line.
+    member val Stamp = 0L with get, set
+    member val Table = SliceTable()
+    /// The flat table's slice of each row; -1 for rows that do not step, or are empty.
+    member val Slices: int array = [||] with get, set
+    /// The layouts of parameters and gradients (null: no gradient) that the table was made for.
+    member val ParameterLayouts: (Layout | null) array = [||] with get, set
+    member val GradientLayouts: (Layout | null) array = [||] with get, set
+    member val Segments: Segment array = [||] with get, set
+    /// Which classes of Counts step.
+    member val Steps: bool array = [||] with get, set
+    member val Strided: Strided array = [||] with get, set
+    /// The columns, with the rows that the step made.
+    member val Columns: ImmutableArray<Column> = ImmutableArray.Empty with get, set
+    /// The counts before the step, in the classes of the table.
+    member val NextCounts = Counts.Zero with get, set
+    /// How many parameters step.
+    member val Moved = 0 with get, set
+    /// The loop that the table was made for.
+    member val Loop: Loop voption = ValueNone with get, set
+    /// The step that is made anew each time in the same place.
+    member val Prepared: PreparedStep voption = ValueNone with get, set
+
+/// A step of which everything is checked: Run writes, and cannot fail. It is valid until its state takes another step.
+and [<AbstractClass>] PreparedStep internal () =
+    /// The second half: every element changes, and the next state is returned.
+    abstract Run: unit -> State
+    /// How many of the parameters move.
+    abstract Moved: int
+    /// Who runs it.
+    abstract Executor: Executor
+    /// How many threads took part, once it has run.
+    abstract Threads: int
+
+/// Neighbouring slices of one dtype and one step count.
+and [<Struct>] internal Segment =
+    { DType: DType
+      Class: int
+      First: int
+      Count: int }
+
+/// A row whose parameter or gradient does not lie in the order of its state: it is stepped on a copy.
+and [<Struct>] internal Strided =
+    { Row: int
+      Parameter: TensorView
+      Gradient: TensorView }
+
+/// What can be done with a state without a rule.
+[<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
+module State =
+    /// The same state in memory of its own, to go on from twice.
+    let copy (state: State) =
+        state.Live()
+        let columns =
+            state.Columns
+            |> Seq.map (fun column ->
+                let present = column.Rows |> Seq.filter (fun row -> not row.IsAbsent) |> Seq.toArray
+                let layouts = present |> Array.map _.Layout
+                let copies = TensorView.Slab(ReadOnlySpan layouts)
+                let mutable next = -1
+                let rows =
+                    column.Rows
+                    |> Seq.map (fun row ->
+                        if row.IsAbsent then
+                            row
+                        else
+                            next <- next + 1
+                            copies[next].CopyFrom row
+                            copies[next])
+                Column(column.Name, rows.ToImmutableArray()))
+        State(state.Rule, state.RowCount, state.Counts, columns.ToImmutableArray(), Run())
+
+    /// Whether two states hold the same: counts, columns, shapes, dtypes and every bit (zeros of either sign and all NaN are their own bits).
+    let contentEquals (a: State) (b: State) =
+        let sameRow (x: TensorView) (y: TensorView) =
+            if x.IsAbsent || y.IsAbsent then
+                x.IsAbsent = y.IsAbsent
+            else
+                x.DType = y.DType
+                && x.Layout.SameShape y.Layout
+                && Array.forall2 (fun (p: double) q -> BitConverter.DoubleToInt64Bits p = BitConverter.DoubleToInt64Bits q) (x.ToDoubles()) (y.ToDoubles())
+        a.Live()
+        b.Live()
+        a.Rule = b.Rule
+        && a.RowCount = b.RowCount
+        && Seq.forall (fun row -> a.Count row = b.Count row) (seq { 0 .. a.RowCount - 1 })
+        && Seq.forall2 (fun (x: Column) (y: Column) -> x.Name = y.Name && Seq.forall2 sameRow x.Rows y.Rows) a.Columns b.Columns
