@@ -4,17 +4,25 @@ open System
 
 /// How a step is run. None of it changes a bit of the result.
 type Execution =
-    { /// True: one flat pass over all tensors by several threads. False: tensor by tensor on the calling thread. Neither: the fastest that applies.
-      Foreach: Nullable<bool>
-      /// True: as foreach, and with what surrounds the step in the same pass.
-      Fused: Nullable<bool>
-      /// Whether a step can be captured in a graph of a device; refused for parameters on the CPU, as in PyTorch.
-      Capturable: bool
-      /// Whether a step can be differentiated.
-      Differentiable: bool }
+    {
+        /// True: one flat pass over all tensors by several threads. False: tensor by tensor on the calling thread. Neither: the fastest that applies.
+        Foreach: Nullable<bool>
+        /// True: as foreach, and with what surrounds the step in the same pass.
+        Fused: Nullable<bool>
+        /// Whether a step can be captured in a graph of a device; refused for parameters on the CPU, as in PyTorch.
+        Capturable: bool
+        /// Whether a step can be differentiated.
+        Differentiable: bool
+    }
 
     /// Neither foreach nor fused chosen, not capturable, not differentiable.
-    static member Default = { Foreach = Nullable(); Fused = Nullable(); Capturable = false; Differentiable = false }
+    static member Default =
+        {
+            Foreach = Nullable()
+            Fused = Nullable()
+            Capturable = false
+            Differentiable = false
+        }
 
     /// Whether the calling thread is to go tensor by tensor: a flag was given, and none of them is True.
     member execution.IsForLoop =
@@ -23,9 +31,11 @@ type Execution =
 
 /// The rows of the flags, for any record of options that has them.
 type internal ExecutionFields<'o>(read: 'o -> Execution, write: 'o -> Execution -> 'o) =
-    let set change options value = write options (change (read options) value)
+    let set change options value =
+        write options (change (read options) value)
 
-    member _.Foreach = Field.choice "foreach" (fun o -> (read o).Foreach) (set (fun e v -> { e with Foreach = v }))
+    member _.Foreach =
+        Field.choice "foreach" (fun o -> (read o).Foreach) (set (fun e v -> { e with Foreach = v }))
 
     member _.Fused =
         Field.choice "fused" (fun o -> (read o).Fused) (set (fun e v -> { e with Fused = v }))
@@ -34,7 +44,8 @@ type internal ExecutionFields<'o>(read: 'o -> Execution, write: 'o -> Execution 
         |> Field.requiring "fused does not support differentiable" (fun o ->
             not ((read o).Fused.GetValueOrDefault() && (read o).Differentiable))
 
-    member _.Capturable = Field.flag "capturable" (fun o -> (read o).Capturable) (set (fun e v -> { e with Capturable = v }))
+    member _.Capturable =
+        Field.flag "capturable" (fun o -> (read o).Capturable) (set (fun e v -> { e with Capturable = v }))
 
     member _.Differentiable =
         Field.flag "differentiable" (fun o -> (read o).Differentiable) (set (fun e v -> { e with Differentiable = v }))

@@ -11,53 +11,86 @@ type OptionException(message: string, option: string) =
 
 /// What a number may be.
 type Range =
-    { /// In words, after "must be".
-      Words: string
-      /// Whether a number is in it; never for NaN.
-      Holds: double -> bool }
+    {
+        /// In words, after "must be".
+        Words: string
+        /// Whether a number is in it; never for NaN.
+        Holds: double -> bool
+    }
 
 /// Ranges of numbers.
 [<RequireQualifiedAccess>]
 module Range =
     /// From a bound on, the bound included.
-    let atLeast (bound: double) = { Words = $"at least {OptionValue.Float bound}"; Holds = fun x -> x >= bound }
+    let atLeast (bound: double) =
+        {
+            Words = $"at least {OptionValue.Float bound}"
+            Holds = fun x -> x >= bound
+        }
 
     /// Between two bounds, of which only the first is included.
     let upTo (first: double) (last: double) =
-        { Words = $"in [{OptionValue.Float first}, {OptionValue.Float last})"
-          Holds = fun x -> x >= first && x < last }
+        {
+            Words = $"in [{OptionValue.Float first}, {OptionValue.Float last})"
+            Holds = fun x -> x >= first && x < last
+        }
 
     /// Between two bounds, both excluded.
     let between (first: double) (last: double) =
-        { Words = $"in ({OptionValue.Float first}, {OptionValue.Float last})"
-          Holds = fun x -> x > first && x < last }
+        {
+            Words = $"in ({OptionValue.Float first}, {OptionValue.Float last})"
+            Holds = fun x -> x > first && x < last
+        }
 
     /// Any number.
-    let any = { Words = "a number"; Holds = fun x -> not (System.Double.IsNaN x) }
+    let any =
+        {
+            Words = "a number"
+            Holds = fun x -> not (System.Double.IsNaN x)
+        }
 
     /// Beyond a bound.
-    let above (bound: double) = { Words = $"above {OptionValue.Float bound}"; Holds = fun x -> x > bound }
+    let above (bound: double) =
+        {
+            Words = $"above {OptionValue.Float bound}"
+            Holds = fun x -> x > bound
+        }
 
 /// One row of the table of a rule's options: it serves the constructor, groups, later edits, state dicts, the command line and printing.
 type Field<'o> =
-    { /// As PyTorch spells it.
-      Name: string
-      /// The value in a record of options.
-      Read: 'o -> OptionValue
-      /// The record with another value, or Error and what kind of value it must be.
-      Replace: 'o -> OptionValue -> Result<'o, string>
-      /// What is wrong with the record, in words after the value; empty when nothing is.
-      Wrong: 'o -> string
-      /// Not one of PyTorch's: written to state dicts after PyTorch's, and only when not at its default.
-      Beyond: bool }
+    {
+        /// As PyTorch spells it.
+        Name: string
+        /// The value in a record of options.
+        Read: 'o -> OptionValue
+        /// The record with another value, or Error and what kind of value it must be.
+        Replace: 'o -> OptionValue -> Result<'o, string>
+        /// What is wrong with the record, in words after the value; empty when nothing is.
+        Wrong: 'o -> string
+        /// Not one of PyTorch's: written to state dicts after PyTorch's, and only when not at its default.
+        Beyond: bool
+        /// The rule gives it its value: what a loaded state dict says of it does not count.
+        Fixed: bool
+    }
 
 /// Rows of a table of options.
 [<RequireQualifiedAccess>]
 module Field =
-    let private wrong (range: Range) name value = if range.Holds value then "" else $"; {name} must be {range.Words}"
+    let private wrong (range: Range) name value =
+        if range.Holds value then
+            ""
+        else
+            $"; {name} must be {range.Words}"
 
     let private field name read replace wrong =
-        { Name = name; Read = read; Replace = replace; Wrong = wrong; Beyond = false }
+        {
+            Name = name
+            Read = read
+            Replace = replace
+            Wrong = wrong
+            Beyond = false
+            Fixed = false
+        }
 
     let private toNumber value =
         match value with
@@ -91,7 +124,11 @@ module Field =
             (fun options ->
                 let struct (a, b) = read options
                 let problem = wrong first $"{name}[0]" a
-                if problem <> "" then problem else wrong second $"{name}[1]" b)
+
+                if problem <> "" then
+                    problem
+                else
+                    wrong second $"{name}[1]" b)
 
     /// True or False.
     let flag name (read: 'o -> bool) (write: 'o -> bool -> 'o) =
@@ -122,7 +159,15 @@ module Field =
             Wrong =
                 fun options ->
                     let problem = field.Wrong options
-                    if problem <> "" || holds options then problem else "; " + words }
+
+                    if problem <> "" || holds options then
+                        problem
+                    else
+                        "; " + words
+        }
 
     /// Marks an option that PyTorch lacks.
     let beyondPyTorch (field: Field<'o>) = { field with Beyond = true }
+
+    /// Marks an option whose value is the rule's own.
+    let fixedByRule (field: Field<'o>) = { field with Fixed = true }

@@ -78,16 +78,21 @@ type OptionValue =
     static member op_Implicit(value: int) = Int(int64 value)
     /// A flag.
     static member op_Implicit(value: bool) = Bool value
+
     /// A flag, or None.
-    static member op_Implicit(value: Nullable<bool>) = if value.HasValue then Bool value.Value else None
+    static member op_Implicit(value: Nullable<bool>) =
+        if value.HasValue then Bool value.Value else None
+
     /// A text.
     static member op_Implicit(value: string) = Text value
+
     /// Two numbers.
     static member op_Implicit(value: struct (double * double)) =
         let struct (first, second) = value
         Tuple [ Float first; Float second ]
 
-    member private value.Refuse(kind: string) : 'a = raise (InvalidCastException($"{value} is not {kind}"))
+    member private value.Refuse(kind: string) : 'a =
+        raise (InvalidCastException($"{value} is not {kind}"))
 
     /// The number; an InvalidCastException when it is none.
     static member op_Explicit(value: OptionValue) : double =

@@ -4,14 +4,16 @@ open Optim.Kernels
 
 /// The options of Adam and AdamW.
 type AdamOptions =
-    { Lr: double
-      Betas: struct (double * double)
-      Eps: double
-      WeightDecay: double
-      Amsgrad: bool
-      Maximize: bool
-      DecoupledWeightDecay: bool
-      Execution: Execution }
+    {
+        Lr: double
+        Betas: struct (double * double)
+        Eps: double
+        WeightDecay: double
+        Amsgrad: bool
+        Maximize: bool
+        DecoupledWeightDecay: bool
+        Execution: Execution
+    }
 
 /// Adam (Kingma and Ba, arXiv:1412.6980), with amsgrad (Reddi et al.) as PyTorch has it:
 /// m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, x = x - lr m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps).
@@ -19,32 +21,41 @@ type AdamOptions =
 module Adam =
     /// PyTorch's.
     let defaults =
-        { Lr = 1e-3
-          Betas = struct (0.9, 0.999)
-          Eps = 1e-8
-          WeightDecay = 0.0
-          Amsgrad = false
-          Maximize = false
-          DecoupledWeightDecay = false
-          Execution = Execution.Default }
+        {
+            Lr = 1e-3
+            Betas = struct (0.9, 0.999)
+            Eps = 1e-8
+            WeightDecay = 0.0
+            Amsgrad = false
+            Maximize = false
+            DecoupledWeightDecay = false
+            Execution = Execution.Default
+        }
 
-    let private execution = ExecutionFields<AdamOptions>(_.Execution, (fun o v -> { o with Execution = v }))
+    let private execution =
+        ExecutionFields<AdamOptions>(_.Execution, (fun o v -> { o with Execution = v }))
 
     let internal options =
-        [ Field.number "lr" (Range.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
-          Field.pair "betas" (Range.upTo 0.0 1.0) (Range.upTo 0.0 1.0) _.Betas (fun o v -> { o with Betas = v })
-          Field.number "eps" (Range.atLeast 0.0) _.Eps (fun o v -> { o with Eps = v })
-          Field.number "weight_decay" (Range.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v })
-          Field.flag "amsgrad" _.Amsgrad (fun o v -> { o with Amsgrad = v })
-          Field.flag "maximize" _.Maximize (fun o v -> { o with Maximize = v })
-          execution.Foreach
-          execution.Capturable
-          execution.Differentiable
-          execution.Fused
-          Field.flag "decoupled_weight_decay" _.DecoupledWeightDecay (fun o v -> { o with DecoupledWeightDecay = v }) ]
+        [
+            Field.number "lr" (Range.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
+            Field.pair "betas" (Range.upTo 0.0 1.0) (Range.upTo 0.0 1.0) _.Betas (fun o v -> { o with Betas = v })
+            Field.number "eps" (Range.atLeast 0.0) _.Eps (fun o v -> { o with Eps = v })
+            Field.number "weight_decay" (Range.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v })
+            Field.flag "amsgrad" _.Amsgrad (fun o v -> { o with Amsgrad = v })
+            Field.flag "maximize" _.Maximize (fun o v -> { o with Maximize = v })
+            execution.Foreach
+            execution.Capturable
+            execution.Differentiable
+            execution.Fused
+            Field.flag "decoupled_weight_decay" _.DecoupledWeightDecay (fun o v -> { o with DecoupledWeightDecay = v })
+        ]
 
     let internal columns: ColumnSpec<AdamOptions> list =
-        [ zeros "exp_avg" always; zeros "exp_avg_sq" always; zeros "max_exp_avg_sq" _.Amsgrad ]
+        [
+            zeros "exp_avg" always
+            zeros "exp_avg_sq" always
+            zeros "max_exp_avg_sq" _.Amsgrad
+        ]
 
     let internal arithmetic =
         { new Arithmetic<AdamOptions>() with
@@ -57,13 +68,20 @@ module Adam =
             member _.Coefficients(read, o, step) =
                 let struct (beta1, beta2) = o.Betas
                 let lr, decay = read.Of("lr", o.Lr), read.Of("weight_decay", o.WeightDecay)
-                AdamFormula.Coefficients(lr, read.Of("beta1", beta1), read.Of("beta2", beta2), read.Of("eps", o.Eps), decay, step) }
+                AdamFormula.Coefficients(lr, read.Of("beta1", beta1), read.Of("beta2", beta2), read.Of("eps", o.Eps), decay, step)
+        }
 
     /// The rule.
-    let rule = Rule.elementWise<AdamOptions, AdamFormula> "Adam" defaults options columns arithmetic
+    let rule =
+        Rule.elementWise<AdamOptions, AdamFormula> "Adam" defaults options columns arithmetic
+
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters
+
     /// A step in place; the state that is given is spent.
-    let step options parameters gradients state = Rule.step rule options parameters gradients state
+    let step options parameters gradients state =
+        Rule.step rule options parameters gradients state
+
     /// A step that touches nothing that it is given.
-    let pureStep options parameters gradients state = Rule.pureStep rule options parameters gradients state
+    let pureStep options parameters gradients state =
+        Rule.pureStep rule options parameters gradients state

@@ -7,21 +7,33 @@ open Optim.Kernels
 [<CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
 module AdamW =
     /// PyTorch's.
-    let defaults = { Adam.defaults with WeightDecay = 1e-2; DecoupledWeightDecay = true }
+    let defaults =
+        { Adam.defaults with
+            WeightDecay = 1e-2
+            DecoupledWeightDecay = true
+        }
 
     let private options =
         Adam.options
         |> List.map (fun field ->
             if field.Name = "decoupled_weight_decay" then
-                field |> Field.requiring "it must be True; with False it is Adam" _.DecoupledWeightDecay
+                field
+                |> Field.requiring "it must be True; with False it is Adam" _.DecoupledWeightDecay
+                |> Field.fixedByRule
             else
                 field)
 
     /// The rule.
-    let rule = Rule.elementWise<AdamOptions, AdamFormula> "AdamW" defaults options Adam.columns Adam.arithmetic
+    let rule =
+        Rule.elementWise<AdamOptions, AdamFormula> "AdamW" defaults options Adam.columns Adam.arithmetic
+
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters
+
     /// A step in place; the state that is given is spent.
-    let step options parameters gradients state = Rule.step rule options parameters gradients state
+    let step options parameters gradients state =
+        Rule.step rule options parameters gradients state
+
     /// A step that touches nothing that it is given.
-    let pureStep options parameters gradients state = Rule.pureStep rule options parameters gradients state
+    let pureStep options parameters gradients state =
+        Rule.pureStep rule options parameters gradients state

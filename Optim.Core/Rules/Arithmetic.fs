@@ -15,8 +15,7 @@ type Arithmetic<'o>() =
     abstract Switches: options: 'o -> int
 
     /// The coefficients of a step; step counts from 1, for each parameter by itself.
-    abstract Coefficients<'n
-        when 'n: struct and 'n: (new: unit -> 'n) and 'n :> System.ValueType and 'n :> IScalar<'n>> :
+    abstract Coefficients<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> System.ValueType and 'n :> IScalar<'n>> :
         read: Reader<'n> * options: 'o * step: int64 -> Coefficients<'n>
 
     /// Whether a step counts, for a rule that keeps no state at all under some options.
@@ -37,19 +36,33 @@ module Switch =
 
 /// What a rule keeps for each element: the name, when it is kept, and where it starts.
 type ColumnSpec<'o> =
-    { /// As PyTorch calls it in state dicts.
-      Name: string
-      /// Whether it is kept under these options.
-      When: 'o -> bool
-      /// What its elements are before the first step.
-      Start: 'o -> double }
+    {
+        /// As PyTorch calls it in state dicts.
+        Name: string
+        /// Whether it is kept under these options.
+        When: 'o -> bool
+        /// What its elements are before the first step.
+        Start: 'o -> double
+    }
 
 /// Columns of a rule, in PyTorch's order.
 [<AutoOpen>]
 module ColumnSpec =
     /// Kept under all options.
     let always (_: 'o) = true
+
     /// Starts at zero.
-    let zeros name (``when``: 'o -> bool) = { Name = name; When = ``when``; Start = fun _ -> 0.0 }
+    let zeros name (``when``: 'o -> bool) =
+        {
+            Name = name
+            When = ``when``
+            Start = fun _ -> 0.0
+        }
+
     /// Starts at a number from the options.
-    let startingAt (start: 'o -> double) name (``when``: 'o -> bool) = { Name = name; When = ``when``; Start = start }
+    let startingAt (start: 'o -> double) name (``when``: 'o -> bool) =
+        {
+            Name = name
+            When = ``when``
+            Start = start
+        }

@@ -5,12 +5,12 @@ module Optim.Core.Formula
 open Optim.Kernels
 
 /// Sum.
-let inline (+) (left: 'v when 'v :> ILane<'v>) (right: 'v) : 'v = 'v.op_Addition (left, right)
+let inline (+) (left: 'v :> ILane<'v>) (right: 'v) : 'v = 'v.op_Addition (left, right)
 /// Difference.
-let inline (-) (left: 'v when 'v :> ILane<'v>) (right: 'v) : 'v = 'v.op_Subtraction (left, right)
+let inline (-) (left: 'v :> ILane<'v>) (right: 'v) : 'v = 'v.op_Subtraction (left, right)
 /// Product.
-let inline (*) (left: 'v when 'v :> ILane<'v>) (right: 'v) : 'v = 'v.op_Multiply (left, right)
+let inline (*) (left: 'v :> ILane<'v>) (right: 'v) : 'v = 'v.op_Multiply (left, right)
 /// Quotient.
-let inline (/) (left: 'v when 'v :> ILane<'v>) (right: 'v) : 'v = 'v.op_Division (left, right)
+let inline (/) (left: 'v :> ILane<'v>) (right: 'v) : 'v = 'v.op_Division (left, right)
 /// The other sign.
-let inline (~-) (value: 'v when 'v :> ILane<'v>) : 'v = 'v.op_UnaryNegation value
+let inline (~-) (value: 'v :> ILane<'v>) : 'v = 'v.op_UnaryNegation value

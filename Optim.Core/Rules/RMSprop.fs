@@ -4,14 +4,16 @@ open Optim.Kernels
 
 /// The options of RMSprop.
 type RMSpropOptions =
-    { Lr: double
-      Alpha: double
-      Eps: double
-      WeightDecay: double
-      Momentum: double
-      Centered: bool
-      Maximize: bool
-      Execution: Execution }
+    {
+        Lr: double
+        Alpha: double
+        Eps: double
+        WeightDecay: double
+        Momentum: double
+        Centered: bool
+        Maximize: bool
+        Execution: Execution
+    }
 
 /// RMSprop (Hinton's lecture; centered: Graves, arXiv:1308.0850): v = alpha v + (1 - alpha) g^2, x = x - lr g / (sqrt(v) + eps);
 /// centered takes the square of the mean gradient off v, momentum sums the quotients up.
@@ -19,32 +21,41 @@ type RMSpropOptions =
 module RMSprop =
     /// PyTorch's.
     let defaults =
-        { Lr = 1e-2
-          Alpha = 0.99
-          Eps = 1e-8
-          WeightDecay = 0.0
-          Momentum = 0.0
-          Centered = false
-          Maximize = false
-          Execution = Execution.Default }
+        {
+            Lr = 1e-2
+            Alpha = 0.99
+            Eps = 1e-8
+            WeightDecay = 0.0
+            Momentum = 0.0
+            Centered = false
+            Maximize = false
+            Execution = Execution.Default
+        }
 
-    let private execution = ExecutionFields<RMSpropOptions>(_.Execution, (fun o v -> { o with Execution = v }))
+    let private execution =
+        ExecutionFields<RMSpropOptions>(_.Execution, (fun o v -> { o with Execution = v }))
 
     let private options =
-        [ Field.number "lr" (Range.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
-          Field.number "momentum" (Range.atLeast 0.0) _.Momentum (fun o v -> { o with Momentum = v })
-          Field.number "alpha" (Range.atLeast 0.0) _.Alpha (fun o v -> { o with Alpha = v })
-          Field.number "eps" (Range.atLeast 0.0) _.Eps (fun o v -> { o with Eps = v })
-          Field.flag "centered" _.Centered (fun o v -> { o with Centered = v })
-          Field.number "weight_decay" (Range.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v })
-          execution.Capturable
-          execution.Foreach
-          Field.flag "maximize" _.Maximize (fun o v -> { o with Maximize = v })
-          execution.Differentiable
-          execution.Fused |> Field.beyondPyTorch ]
+        [
+            Field.number "lr" (Range.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
+            Field.number "momentum" (Range.atLeast 0.0) _.Momentum (fun o v -> { o with Momentum = v })
+            Field.number "alpha" (Range.atLeast 0.0) _.Alpha (fun o v -> { o with Alpha = v })
+            Field.number "eps" (Range.atLeast 0.0) _.Eps (fun o v -> { o with Eps = v })
+            Field.flag "centered" _.Centered (fun o v -> { o with Centered = v })
+            Field.number "weight_decay" (Range.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v })
+            execution.Capturable
+            execution.Foreach
+            Field.flag "maximize" _.Maximize (fun o v -> { o with Maximize = v })
+            execution.Differentiable
+            execution.Fused |> Field.beyondPyTorch
+        ]
 
     let private columns: ColumnSpec<RMSpropOptions> list =
-        [ zeros "square_avg" always; zeros "momentum_buffer" (fun o -> o.Momentum > 0.0); zeros "grad_avg" _.Centered ]
+        [
+            zeros "square_avg" always
+            zeros "momentum_buffer" (fun o -> o.Momentum > 0.0)
+            zeros "grad_avg" _.Centered
+        ]
 
     let private arithmetic =
         { new Arithmetic<RMSpropOptions>() with
@@ -55,14 +66,23 @@ module RMSprop =
                 ||| Switch.bit RMSpropFormula.Centered o.Centered
 
             member _.Coefficients(read, o, _) =
-                let lr, alpha, eps = read.Of("lr", o.Lr), read.Of("alpha", o.Alpha), read.Of("eps", o.Eps)
-                RMSpropFormula.Coefficients(lr, alpha, eps, read.Of("weight_decay", o.WeightDecay), read.Of("momentum", o.Momentum)) }
+                let lr, alpha, eps =
+                    read.Of("lr", o.Lr), read.Of("alpha", o.Alpha), read.Of("eps", o.Eps)
+
+                RMSpropFormula.Coefficients(lr, alpha, eps, read.Of("weight_decay", o.WeightDecay), read.Of("momentum", o.Momentum))
+        }
 
     /// The rule.
-    let rule = Rule.elementWise<RMSpropOptions, RMSpropFormula> "RMSprop" defaults options columns arithmetic
+    let rule =
+        Rule.elementWise<RMSpropOptions, RMSpropFormula> "RMSprop" defaults options columns arithmetic
+
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters
+
     /// A step in place; the state that is given is spent.
-    let step options parameters gradients state = Rule.step rule options parameters gradients state
+    let step options parameters gradients state =
+        Rule.step rule options parameters gradients state
+
     /// A step that touches nothing that it is given.
-    let pureStep options parameters gradients state = Rule.pureStep rule options parameters gradients state
+    let pureStep options parameters gradients state =
+        Rule.pureStep rule options parameters gradients state

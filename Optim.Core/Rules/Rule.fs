@@ -14,12 +14,16 @@ type Rule internal (name: string) =
     abstract OptionNames: ImmutableArray<string>
     /// The default options.
     abstract Defaults: obj
+    /// Whether there is an option of that name.
+    abstract Has: option: string -> bool
     /// The value of an option; an OptionException when there is none of that name.
     abstract Read: options: obj * option: string -> OptionValue
     /// The options with other values, checked together; an OptionException names what is wrong.
     abstract Replace: options: obj * values: KeyValuePair<string, OptionValue> seq -> obj
     /// Whether PyTorch lacks an option of that name.
     abstract IsBeyondPyTorch: option: string -> bool
+    /// Whether the rule gives the option its value, whatever a loaded state dict says.
+    abstract IsFixed: option: string -> bool
     /// Whether PyTorch keeps a step count for the rule.
     abstract KeepsStep: bool
     /// The names of all columns, in PyTorch's order.
@@ -34,10 +38,12 @@ type Rule internal (name: string) =
     abstract Restore: parameters: Parameters * counts: int64 array * columns: KeyValuePair<string, TensorView array> seq -> State
 
     /// One value replaced.
-    member rule.Replace(options: obj, option: string, value: OptionValue) = rule.Replace(options, [ KeyValuePair(option, value) ])
+    member rule.Replace(options: obj, option: string, value: OptionValue) =
+        rule.Replace(options, [ KeyValuePair(option, value) ])
 
     /// A step in place: parameters and state change, the state that was given is spent, the next one is returned.
-    member rule.Step(options: obj, parameters, gradients, state) = rule.Prepare(options, parameters, gradients, state).Run()
+    member rule.Step(options: obj, parameters, gradients, state) =
+        rule.Prepare(options, parameters, gradients, state).Run()
 
     /// A step that touches nothing that it was given.
     member rule.PureStep(options: obj, parameters: Parameters, gradients, state) =
@@ -76,13 +82,16 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
         let executor = prepared.Executor
         threads <- 1
         Rows.gather run prepared.Parameters prepared.Gradients
+
         for segment in run.Segments do
             let step = run.NextCounts.OfClass segment.Class + 1L
-            let coefficients = arithmetic.Coefficients<Real>(RealReader.Instance, prepared.Options, step)
+
+            let coefficients =
+                arithmetic.Coefficients<Real>(RealReader.Instance, prepared.Options, step)
+
             threads <-
-                max
-                    threads
-                    (driver.Run(run.Table, segment.First, segment.Count, segment.DType, prepared.Switches, &coefficients, executor))
+                max threads (driver.Run(run.Table, segment.First, segment.Count, segment.DType, prepared.Switches, &coefficients, executor))
+
         Rows.scatter run prepared.Parameters
         GC.KeepAlive prepared.Parameters
         GC.KeepAlive prepared.Gradients
@@ -91,17 +100,15 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
 /// A rule that works element by element: the formula, the table of options, the columns, and how options become coefficients.
 [<Sealed>]
 type internal ElementWiseRule<'o, 'f
-    when 'o: not null
-    and 'o: not struct
-    and 'f: struct
-    and 'f: (new: unit -> 'f)
-    and 'f :> ValueType
-    and 'f :> IFormula>
+    when 'o: not null and 'o: not struct and 'f: struct and 'f: (new: unit -> 'f) and 'f :> ValueType and 'f :> IFormula>
     (name: string, defaults: 'o, fields: Field<'o> list, columns: ColumnSpec<'o> list, arithmetic: Arithmetic<'o>) =
     inherit Rule<'o>(name)
 
     let driver = Driver<'f>.Instance
-    let table = Dictionary<string, Field<'o>>(fields |> List.map (fun field -> KeyValuePair(field.Name, field)), StringComparer.Ordinal)
+
+    let table =
+        Dictionary<string, Field<'o>>(fields |> List.map (fun field -> KeyValuePair(field.Name, field)), StringComparer.Ordinal)
+
     let optionNames = ImmutableArray.CreateRange(fields |> List.map _.Name)
     let columns = List.toArray columns
     let columnNames = ImmutableArray.CreateRange(columns |> Array.map _.Name)
@@ -114,6 +121,7 @@ type internal ElementWiseRule<'o, 'f
     let check (options: 'o) =
         for field in fields do
             let problem = field.Wrong options
+
             if problem <> "" then
                 raise (OptionException($"{name}: {field.Name} is {field.Read options}{problem}", field.Name))
 
@@ -137,54 +145,73 @@ type internal ElementWiseRule<'o, 'f
 
     override _.OptionNames = optionNames
     override _.Defaults = (defaults :> obj)
+    override _.Has option = table.ContainsKey option
     override _.Read(options, option) = (field option).Read(unbox<'o> options)
 
     override _.Replace(options: obj, values: KeyValuePair<string, OptionValue> seq) =
         let mutable replaced = unbox<'o> options
+
         for KeyValue(option, value) in values do
             match (field option).Replace replaced value with
             | Ok options -> replaced <- options
             | Error kind -> raise (OptionException($"{name}: {option} is {value}; it must be {kind}", option))
+
         check replaced
         (replaced :> obj)
 
     override _.IsBeyondPyTorch option = (field option).Beyond
+    override _.IsFixed option = (field option).Fixed
     override _.KeepsStep = keepsStep
     override _.ColumnNames = columnNames
 
     override _.ColumnsUnder options =
-        columns |> Seq.filter (fun column -> column.When(unbox<'o> options)) |> Seq.map _.Name |> ImmutableArray.CreateRange
+        columns
+        |> Seq.filter (fun column -> column.When(unbox<'o> options))
+        |> Seq.map _.Name
+        |> ImmutableArray.CreateRange
 
     override rule.Init(options, parameters) =
         check (unbox<'o> options)
         Rows.checkParameters name parameters
         Rows.empty name parameters.Count columnNames
 
-    override rule.Restore(parameters, counts, rows) = Rows.restore name columnNames parameters counts rows
+    override rule.Restore(parameters, counts, rows) =
+        Rows.restore name columnNames parameters counts rows
 
     override _.Prepare(options, parameters, gradients, state) =
         let options = unbox<'o> options
         let run = state.Run
         state.Live()
+
         let prepared =
             match run.Prepared with
             | ValueSome(:? PreparedElements<'o> as prepared) -> prepared
             | _ -> PreparedElements<'o>(driver, arithmetic)
+
         run.Prepared <- ValueSome(prepared :> PreparedStep)
+
         if not (obj.ReferenceEquals(prepared.Options, options)) then
             check options
+
             if isTrue "capturable" options then
-                raise (NotSupportedException $"{name}: capturable is True; it needs parameters on a device that can capture graphs, and these are on the cpu")
+                raise (
+                    NotSupportedException
+                        $"{name}: capturable is True; it needs parameters on a device that can capture graphs, and these are on the cpu"
+                )
+
             if isTrue "differentiable" options then
                 raise (
                     NotSupportedException
                         $"{name}: differentiable is True; a differentiable step needs TorchSharp parameters with a graph, and this step writes to memory in place"
                 )
+
             prepared.Options <- options
             prepared.Switches <- arithmetic.Switches options
+
             prepared.IsForLoop <-
                 (isGiven "foreach" options || isGiven "fused" options)
                 && not (isTrue "foreach" options || isTrue "fused" options)
+
         let start index = columns[index].Start options
         Rows.prepare name (driver.Loop prepared.Switches) columns.Length start parameters gradients state
         prepared.Parameters <- parameters
@@ -197,12 +224,7 @@ type internal ElementWiseRule<'o, 'f
 module Rule =
     /// A rule from its formula ('f), its default options and their table, its columns, and how options become coefficients.
     let elementWise<'o, 'f
-        when 'o: not null
-        and 'o: not struct
-        and 'f: struct
-        and 'f: (new: unit -> 'f)
-        and 'f :> ValueType
-        and 'f :> IFormula>
+        when 'o: not null and 'o: not struct and 'f: struct and 'f: (new: unit -> 'f) and 'f :> ValueType and 'f :> IFormula>
         name
         (defaults: 'o)
         fields
@@ -213,9 +235,11 @@ module Rule =
 
     /// The state before the first step.
     let init (rule: Rule<'o>) (options: 'o) parameters = rule.Init(options, parameters)
+
     /// A step in place.
     let step (rule: Rule<'o>) (options: 'o) (parameters: Parameters) (gradients: Gradients) (state: State) : State =
         rule.Step(options, parameters, gradients, state)
+
     /// A step that touches nothing that it was given.
     let pureStep (rule: Rule<'o>) (options: 'o) (parameters: Parameters) (gradients: Gradients) (state: State) =
         rule.PureStep(options, parameters, gradients, state)

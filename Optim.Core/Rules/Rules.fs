@@ -10,7 +10,10 @@ module Rules =
 
     /// The rule of a name, in any case; an ArgumentException lists the names when there is none.
     let find (name: string) =
-        match all |> List.tryFind (fun rule -> String.Equals(rule.Name, name, StringComparison.OrdinalIgnoreCase)) with
+        match
+            all
+            |> List.tryFind (fun rule -> String.Equals(rule.Name, name, StringComparison.OrdinalIgnoreCase))
+        with
         | Some rule -> rule
         | None ->
             let known = String.Join(", ", all |> List.map _.Name)

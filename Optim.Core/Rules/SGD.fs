@@ -4,13 +4,15 @@ open Optim.Kernels
 
 /// The options of SGD.
 type SGDOptions =
-    { Lr: double
-      Momentum: double
-      Dampening: double
-      WeightDecay: double
-      Nesterov: bool
-      Maximize: bool
-      Execution: Execution }
+    {
+        Lr: double
+        Momentum: double
+        Dampening: double
+        WeightDecay: double
+        Nesterov: bool
+        Maximize: bool
+        Execution: Execution
+    }
 
 /// Stochastic gradient descent with momentum as PyTorch has it: b = mu b + (1 - dampening) g, the first b is g itself;
 /// x = x - lr b, or with nesterov x = x - lr (g + mu b).
@@ -18,28 +20,33 @@ type SGDOptions =
 module SGD =
     /// PyTorch's.
     let defaults =
-        { Lr = 1e-3
-          Momentum = 0.0
-          Dampening = 0.0
-          WeightDecay = 0.0
-          Nesterov = false
-          Maximize = false
-          Execution = Execution.Default }
+        {
+            Lr = 1e-3
+            Momentum = 0.0
+            Dampening = 0.0
+            WeightDecay = 0.0
+            Nesterov = false
+            Maximize = false
+            Execution = Execution.Default
+        }
 
-    let private execution = ExecutionFields<SGDOptions>(_.Execution, (fun o v -> { o with Execution = v }))
+    let private execution =
+        ExecutionFields<SGDOptions>(_.Execution, (fun o v -> { o with Execution = v }))
 
     let private options =
-        [ Field.number "lr" (Range.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
-          Field.number "momentum" (Range.atLeast 0.0) _.Momentum (fun o v -> { o with Momentum = v })
-          Field.number "dampening" Range.any _.Dampening (fun o v -> { o with Dampening = v })
-          Field.number "weight_decay" (Range.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v })
-          Field.flag "nesterov" _.Nesterov (fun o v -> { o with Nesterov = v })
-          |> Field.requiring "nesterov momentum requires a momentum above 0 and a dampening of 0" (fun o ->
-              not o.Nesterov || (o.Momentum > 0.0 && o.Dampening = 0.0))
-          Field.flag "maximize" _.Maximize (fun o v -> { o with Maximize = v })
-          execution.Foreach
-          execution.Differentiable
-          execution.Fused ]
+        [
+            Field.number "lr" (Range.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
+            Field.number "momentum" (Range.atLeast 0.0) _.Momentum (fun o v -> { o with Momentum = v })
+            Field.number "dampening" Range.any _.Dampening (fun o v -> { o with Dampening = v })
+            Field.number "weight_decay" (Range.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v })
+            Field.flag "nesterov" _.Nesterov (fun o v -> { o with Nesterov = v })
+            |> Field.requiring "nesterov momentum requires a momentum above 0 and a dampening of 0" (fun o ->
+                not o.Nesterov || (o.Momentum > 0.0 && o.Dampening = 0.0))
+            Field.flag "maximize" _.Maximize (fun o v -> { o with Maximize = v })
+            execution.Foreach
+            execution.Differentiable
+            execution.Fused
+        ]
 
     let private arithmetic =
         { new Arithmetic<SGDOptions>() with
@@ -50,11 +57,14 @@ module SGD =
                 ||| Switch.bit SGDFormula.Nesterov o.Nesterov
 
             member _.Coefficients(read, o, step) =
-                let lr, momentum, dampening = read.Of("lr", o.Lr), read.Of("momentum", o.Momentum), read.Of("dampening", o.Dampening)
+                let lr, momentum, dampening =
+                    read.Of("lr", o.Lr), read.Of("momentum", o.Momentum), read.Of("dampening", o.Dampening)
+
                 SGDFormula.Coefficients(lr, momentum, dampening, read.Of("weight_decay", o.WeightDecay), step)
 
             // Steps matter only to tell the first momentum; without momentum there is no state.
-            member _.Counts o = o.Momentum <> 0.0 }
+            member _.Counts o = o.Momentum <> 0.0
+        }
 
     /// The rule.
     let rule =
@@ -62,7 +72,11 @@ module SGD =
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters
+
     /// A step in place; the state that is given is spent.
-    let step options parameters gradients state = Rule.step rule options parameters gradients state
+    let step options parameters gradients state =
+        Rule.step rule options parameters gradients state
+
     /// A step that touches nothing that it is given.
-    let pureStep options parameters gradients state = Rule.pureStep rule options parameters gradients state
+    let pureStep options parameters gradients state =
+        Rule.pureStep rule options parameters gradients state

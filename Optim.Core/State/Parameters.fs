@@ -25,23 +25,30 @@ type Gradient internal (kind: GradientKind, values: TensorView, rows: TensorView
     member _.Rows = rows
     /// No gradient.
     static member Absent = Gradient()
+
     /// A gradient of the parameter's shape and dtype.
-    static member OfDense values = Gradient(GradientKind.Dense, values, TensorView())
+    static member OfDense values =
+        Gradient(GradientKind.Dense, values, TensorView())
+
     /// A gradient of some rows of the parameter: their indices (int64, one dimension) and their values.
-    static member OfSparse(rows, values) = Gradient(GradientKind.Sparse, values, rows)
+    static member OfSparse(rows, values) =
+        Gradient(GradientKind.Sparse, values, rows)
 
 /// The tensors that are optimized, in order, with names or without. Immutable: the tensors' elements change in place, the list does not.
 [<Sealed>]
 type Parameters private (items: TensorView array, names: ImmutableArray<string>, executor: Executor | null) =
     static member private Checked(items: TensorView array, names: ImmutableArray<string>) =
         let seen = System.Collections.Generic.HashSet<string>(StringComparer.Ordinal)
+
         for name in names do
             if not (seen.Add name) then
                 raise (ArgumentException $"two parameters are called '{name}'; names must differ, since state is matched by name")
+
         Parameters(items, names, null)
 
     /// Without names.
-    static member Of(tensors: TensorView seq) = Parameters(Seq.toArray tensors, ImmutableArray.Empty, null)
+    static member Of(tensors: TensorView seq) =
+        Parameters(Seq.toArray tensors, ImmutableArray.Empty, null)
 
     /// With a name each.
     static member OfNamed(tensors: struct (string * TensorView) seq) =
@@ -55,30 +62,46 @@ type Parameters private (items: TensorView array, names: ImmutableArray<string>,
 
     /// How many there are.
     member _.Count = items.Length
+
     /// The tensor at a place.
-    member _.Item(index: int) = items[index]
+    member _.Item
+        with get (index: int) = items[index]
+
     /// The names, or none at all.
     member _.Names = names
+
     /// How a parameter is called in messages.
-    member _.Label(index: int) = if names.IsDefaultOrEmpty then $"parameter {index}" else $"parameter '{names[index]}'"
+    member _.Label(index: int) =
+        if names.IsDefaultOrEmpty then
+            $"parameter {index}"
+        else
+            $"parameter '{names[index]}'"
+
     /// Who runs steps over them; null for our own team.
     member _.Executor = executor
     member internal _.Items = items
 
     /// The same elements in memory of their own.
-    member _.Copy() = Parameters(items |> Array.map _.Copy(), names, executor)
+    member _.Copy() =
+        Parameters(items |> Array.map _.Copy(), names, executor)
 
 /// The gradients of some parameters, in the same order.
 [<Sealed>]
 type Gradients private (items: Gradient array) =
     /// One for each parameter.
     static member Of(gradients: Gradient seq) = Gradients(Seq.toArray gradients)
+
     /// A dense one for each parameter.
-    static member OfDense(tensors: TensorView seq) = Gradients(tensors |> Seq.map Gradient.OfDense |> Seq.toArray)
+    static member OfDense(tensors: TensorView seq) =
+        Gradients(tensors |> Seq.map Gradient.OfDense |> Seq.toArray)
+
     /// Over an array that is not copied, so that whoever owns it can write the gradients of the next step into it.
     static member Over(items: Gradient array) = Gradients items
     /// How many there are.
     member _.Count = items.Length
+
     /// The gradient at a place.
-    member _.Item(index: int) = items[index]
+    member _.Item
+        with get (index: int) = items[index]
+
     member internal _.Items = items

@@ -15,8 +15,10 @@ type Column internal (name: string, rows: ImmutableArray<TensorView>) =
     member _.Name = name
     /// One for each parameter; absent ones say so (IsAbsent).
     member _.Rows = rows
+
     /// The row of a parameter.
-    member _.Item(row: int) = rows[row]
+    member _.Item
+        with get (row: int) = rows[row]
 
 /// The state of a rule that keeps rows: how many steps each parameter has taken, and named columns. The record is immutable,
 /// the rows' elements are not: a step changes them in place, returns the next record and leaves this one spent.
@@ -41,12 +43,13 @@ type State internal (rule: string, rows: int, counts: Counts, columns: Immutable
     member internal _.Run = run
 
     /// The column of a name; a KeyNotFoundException when the rule has none of it.
-    member state.Item(name: string) =
-        match columns |> Seq.tryFind (fun column -> column.Name = name) with
-        | Some column -> column
-        | None ->
-            let known = String.Join(", ", state.ColumnNames)
-            raise (Collections.Generic.KeyNotFoundException $"{rule} keeps no '{name}'; it keeps: {known}")
+    member state.Item
+        with get (name: string) =
+            match columns |> Seq.tryFind (fun column -> column.Name = name) with
+            | Some column -> column
+            | None ->
+                let known = String.Join(", ", state.ColumnNames)
+                raise (Collections.Generic.KeyNotFoundException $"{rule} keeps no '{name}'; it keeps: {known}")
 
     member internal state.Live() =
         if state.IsSpent then
@@ -94,16 +97,20 @@ and [<AbstractClass>] PreparedStep internal () =
 
 /// Neighbouring slices of one dtype and one step count.
 and [<Struct>] internal Segment =
-    { DType: DType
-      Class: int
-      First: int
-      Count: int }
+    {
+        DType: DType
+        Class: int
+        First: int
+        Count: int
+    }
 
 /// A row whose parameter or gradient does not lie in the order of its state: it is stepped on a copy.
 and [<Struct>] internal Strided =
-    { Row: int
-      Parameter: TensorView
-      Gradient: TensorView }
+    {
+        Row: int
+        Parameter: TensorView
+        Gradient: TensorView
+    }
 
 /// What can be done with a state without a rule.
 [<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
@@ -111,6 +118,7 @@ module State =
     /// The same state in memory of its own, to go on from twice.
     let copy (state: State) =
         state.Live()
+
         let columns =
             state.Columns
             |> Seq.map (fun column ->
@@ -118,6 +126,7 @@ module State =
                 let layouts = present |> Array.map _.Layout
                 let copies = TensorView.Slab(ReadOnlySpan layouts)
                 let mutable next = -1
+
                 let rows =
                     column.Rows
                     |> Seq.map (fun row ->
@@ -127,7 +136,9 @@ module State =
                             next <- next + 1
                             copies[next].CopyFrom row
                             copies[next])
+
                 Column(column.Name, rows.ToImmutableArray()))
+
         State(state.Rule, state.RowCount, state.Counts, columns.ToImmutableArray(), Run())
 
     /// Whether two states hold the same: counts, columns, shapes, dtypes and every bit (zeros of either sign and all NaN are their own bits).
@@ -138,9 +149,14 @@ module State =
             else
                 x.DType = y.DType
                 && x.Layout.SameShape y.Layout
-                && Array.forall2 (fun (p: double) q -> BitConverter.DoubleToInt64Bits p = BitConverter.DoubleToInt64Bits q) (x.ToDoubles()) (y.ToDoubles())
+                && Array.forall2
+                    (fun (p: double) q -> BitConverter.DoubleToInt64Bits p = BitConverter.DoubleToInt64Bits q)
+                    (x.ToDoubles())
+                    (y.ToDoubles())
+
         a.Live()
         b.Live()
+
         a.Rule = b.Rule
         && a.RowCount = b.RowCount
         && Seq.forall (fun row -> a.Count row = b.Count row) (seq { 0 .. a.RowCount - 1 })

@@ -3,13 +3,9 @@ using System.Numerics;
 namespace Optim.Kernels;
 
 /// <summary>What a formula is compiled to under certain switches: a loop for each dtype, and which columns it touches.</summary>
-internal sealed unsafe class Loop(
-    delegate*<nint, nint, void*, void> floats,
-    delegate*<nint, nint, void*, void> doubles,
-    int columns
-)
+internal sealed unsafe class Loop(delegate* <nint, nint, void*, void> floats, delegate* <nint, nint, void*, void> doubles, int columns)
 {
-    public delegate*<nint, nint, void*, void> For(DType dtype) => dtype == DType.Float32 ? floats : doubles;
+    public delegate* <nint, nint, void*, void> For(DType dtype) => dtype == DType.Float32 ? floats : doubles;
 
     /// <summary>Whether the loop loads and stores a state column.</summary>
     public bool Uses(int column) => (columns >> column & 1) != 0;
@@ -68,8 +64,7 @@ internal sealed unsafe class Driver<F> : Driver
 
     public override int Columns => F.Columns;
 
-    private protected override Loop Compile(int switches) =>
-        (switches & 1) != 0 ? Bind<One>(switches) : Bind<Zero>(switches);
+    private protected override Loop Compile(int switches) => (switches & 1) != 0 ? Bind<One>(switches) : Bind<Zero>(switches);
 
     private static Loop Bind<B0>(int s)
         where B0 : IBit => (s & 2) != 0 ? Bind<B0, One>(s) : Bind<B0, Zero>(s);

@@ -20,13 +20,13 @@ public abstract unsafe class Executor
     /// <param name="body">Takes the first and one past the last element of a share, and the context. Throws nothing.</param>
     /// <param name="context">Handed to the body; valid until this returns.</param>
     /// <returns>The number of threads that could take part.</returns>
-    public abstract int Run(nint length, delegate*<nint, nint, void*, void> body, void* context);
+    public abstract int Run(nint length, delegate* <nint, nint, void*, void> body, void* context);
 
     private sealed class Alone : Executor
     {
         public override string Name => "caller";
 
-        public override int Run(nint length, delegate*<nint, nint, void*, void> body, void* context)
+        public override int Run(nint length, delegate* <nint, nint, void*, void> body, void* context)
         {
             body(0, length, context);
             return 1;

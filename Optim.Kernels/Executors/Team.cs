@@ -30,7 +30,7 @@ internal sealed unsafe class Team : Executor
 
     public override string Name => "team";
 
-    public override int Run(nint length, delegate*<nint, nint, void*, void> body, void* context)
+    public override int Run(nint length, delegate* <nint, nint, void*, void> body, void* context)
     {
         var threads = (int)Math.Min(Optim.Threads.Count, length / (WorthSharing / 2));
         if (threads < 2 || length < WorthSharing || !busy.TryEnter())
@@ -46,7 +46,7 @@ internal sealed unsafe class Team : Executor
         }
     }
 
-    private int Share(int threads, nint length, delegate*<nint, nint, void*, void> body, void* context)
+    private int Share(int threads, nint length, delegate* <nint, nint, void*, void> body, void* context)
     {
         if (workers.Length < threads - 1)
             workers = [.. workers, .. Enumerable.Range(workers.Length, threads - 1 - workers.Length).Select(i => new Worker(i))];
@@ -85,7 +85,7 @@ internal sealed unsafe class Team : Executor
         private nint begin,
             end,
             piece;
-        private delegate*<nint, nint, void*, void> body;
+        private delegate* <nint, nint, void*, void> body;
         private void* context;
 
         // The offer's number in the upper half and the pieces left in the lower: one word, so that a worker that comes late
@@ -108,7 +108,7 @@ internal sealed unsafe class Team : Executor
                 wake.Set();
         }
 
-        public void Offer(nint begin, nint end, int pieces, delegate*<nint, nint, void*, void> body, void* context)
+        public void Offer(nint begin, nint end, int pieces, delegate* <nint, nint, void*, void> body, void* context)
         {
             this.begin = begin;
             this.end = end;

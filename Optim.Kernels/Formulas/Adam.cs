@@ -30,14 +30,7 @@ public readonly struct AdamFormula : IFormula3<AdamFormula>
 
     /// <summary>One step of one element.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Update<V, Is>(
-        in Coefficients<V> coefficients,
-        ref V param,
-        V grad,
-        ref V expAvg,
-        ref V expAvgSq,
-        ref V maxExpAvgSq
-    )
+    public static void Update<V, Is>(in Coefficients<V> coefficients, ref V param, V grad, ref V expAvg, ref V expAvgSq, ref V maxExpAvgSq)
         where V : struct, ILane<V>
         where Is : ISwitches
     {

@@ -54,8 +54,17 @@ public interface IFormula0<F> : IFormula
     static int IFormula.Columns => 0;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    static void IFormula.UpdateAll<V, Is>(in Coefficients<V> coefficients, ref V param, V grad, ref V c0, ref V c1, ref V c2, ref V c3, ref V c4, ref V c5) =>
-        F.Update<V, Is>(in coefficients, ref param, grad);
+    static void IFormula.UpdateAll<V, Is>(
+        in Coefficients<V> coefficients,
+        ref V param,
+        V grad,
+        ref V c0,
+        ref V c1,
+        ref V c2,
+        ref V c3,
+        ref V c4,
+        ref V c5
+    ) => F.Update<V, Is>(in coefficients, ref param, grad);
 }
 
 /// <summary>A formula over a parameter, its gradient and one state column.</summary>
@@ -71,8 +80,17 @@ public interface IFormula1<F> : IFormula
     static int IFormula.Columns => 1;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    static void IFormula.UpdateAll<V, Is>(in Coefficients<V> coefficients, ref V param, V grad, ref V c0, ref V c1, ref V c2, ref V c3, ref V c4, ref V c5) =>
-        F.Update<V, Is>(in coefficients, ref param, grad, ref c0);
+    static void IFormula.UpdateAll<V, Is>(
+        in Coefficients<V> coefficients,
+        ref V param,
+        V grad,
+        ref V c0,
+        ref V c1,
+        ref V c2,
+        ref V c3,
+        ref V c4,
+        ref V c5
+    ) => F.Update<V, Is>(in coefficients, ref param, grad, ref c0);
 }
 
 /// <summary>A formula over a parameter, its gradient and 2 state columns.</summary>
@@ -88,8 +106,17 @@ public interface IFormula2<F> : IFormula
     static int IFormula.Columns => 2;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    static void IFormula.UpdateAll<V, Is>(in Coefficients<V> coefficients, ref V param, V grad, ref V c0, ref V c1, ref V c2, ref V c3, ref V c4, ref V c5) =>
-        F.Update<V, Is>(in coefficients, ref param, grad, ref c0, ref c1);
+    static void IFormula.UpdateAll<V, Is>(
+        in Coefficients<V> coefficients,
+        ref V param,
+        V grad,
+        ref V c0,
+        ref V c1,
+        ref V c2,
+        ref V c3,
+        ref V c4,
+        ref V c5
+    ) => F.Update<V, Is>(in coefficients, ref param, grad, ref c0, ref c1);
 }
 
 /// <summary>A formula over a parameter, its gradient and 3 state columns.</summary>
@@ -105,8 +132,17 @@ public interface IFormula3<F> : IFormula
     static int IFormula.Columns => 3;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    static void IFormula.UpdateAll<V, Is>(in Coefficients<V> coefficients, ref V param, V grad, ref V c0, ref V c1, ref V c2, ref V c3, ref V c4, ref V c5) =>
-        F.Update<V, Is>(in coefficients, ref param, grad, ref c0, ref c1, ref c2);
+    static void IFormula.UpdateAll<V, Is>(
+        in Coefficients<V> coefficients,
+        ref V param,
+        V grad,
+        ref V c0,
+        ref V c1,
+        ref V c2,
+        ref V c3,
+        ref V c4,
+        ref V c5
+    ) => F.Update<V, Is>(in coefficients, ref param, grad, ref c0, ref c1, ref c2);
 }
 
 /// <summary>A formula over a parameter, its gradient and 4 state columns.</summary>
@@ -122,8 +158,17 @@ public interface IFormula4<F> : IFormula
     static int IFormula.Columns => 4;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    static void IFormula.UpdateAll<V, Is>(in Coefficients<V> coefficients, ref V param, V grad, ref V c0, ref V c1, ref V c2, ref V c3, ref V c4, ref V c5) =>
-        F.Update<V, Is>(in coefficients, ref param, grad, ref c0, ref c1, ref c2, ref c3);
+    static void IFormula.UpdateAll<V, Is>(
+        in Coefficients<V> coefficients,
+        ref V param,
+        V grad,
+        ref V c0,
+        ref V c1,
+        ref V c2,
+        ref V c3,
+        ref V c4,
+        ref V c5
+    ) => F.Update<V, Is>(in coefficients, ref param, grad, ref c0, ref c1, ref c2, ref c3);
 }
 
 /// <summary>A formula over a parameter, its gradient and 5 state columns.</summary>
@@ -132,15 +177,33 @@ public interface IFormula5<F> : IFormula
     where F : struct, IFormula5<F>
 {
     /// <summary>New values of parameter and state, from old ones and the gradient.</summary>
-    static abstract void Update<V, Is>(in Coefficients<V> coefficients, ref V param, V grad, ref V c0, ref V c1, ref V c2, ref V c3, ref V c4)
+    static abstract void Update<V, Is>(
+        in Coefficients<V> coefficients,
+        ref V param,
+        V grad,
+        ref V c0,
+        ref V c1,
+        ref V c2,
+        ref V c3,
+        ref V c4
+    )
         where V : struct, ILane<V>
         where Is : ISwitches;
 
     static int IFormula.Columns => 5;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    static void IFormula.UpdateAll<V, Is>(in Coefficients<V> coefficients, ref V param, V grad, ref V c0, ref V c1, ref V c2, ref V c3, ref V c4, ref V c5) =>
-        F.Update<V, Is>(in coefficients, ref param, grad, ref c0, ref c1, ref c2, ref c3, ref c4);
+    static void IFormula.UpdateAll<V, Is>(
+        in Coefficients<V> coefficients,
+        ref V param,
+        V grad,
+        ref V c0,
+        ref V c1,
+        ref V c2,
+        ref V c3,
+        ref V c4,
+        ref V c5
+    ) => F.Update<V, Is>(in coefficients, ref param, grad, ref c0, ref c1, ref c2, ref c3, ref c4);
 }
 
 /// <summary>A formula over a parameter, its gradient and 6 state columns.</summary>
@@ -149,13 +212,32 @@ public interface IFormula6<F> : IFormula
     where F : struct, IFormula6<F>
 {
     /// <summary>New values of parameter and state, from old ones and the gradient.</summary>
-    static abstract void Update<V, Is>(in Coefficients<V> coefficients, ref V param, V grad, ref V c0, ref V c1, ref V c2, ref V c3, ref V c4, ref V c5)
+    static abstract void Update<V, Is>(
+        in Coefficients<V> coefficients,
+        ref V param,
+        V grad,
+        ref V c0,
+        ref V c1,
+        ref V c2,
+        ref V c3,
+        ref V c4,
+        ref V c5
+    )
         where V : struct, ILane<V>
         where Is : ISwitches;
 
     static int IFormula.Columns => 6;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    static void IFormula.UpdateAll<V, Is>(in Coefficients<V> coefficients, ref V param, V grad, ref V c0, ref V c1, ref V c2, ref V c3, ref V c4, ref V c5) =>
-        F.Update<V, Is>(in coefficients, ref param, grad, ref c0, ref c1, ref c2, ref c3, ref c4, ref c5);
+    static void IFormula.UpdateAll<V, Is>(
+        in Coefficients<V> coefficients,
+        ref V param,
+        V grad,
+        ref V c0,
+        ref V c1,
+        ref V c2,
+        ref V c3,
+        ref V c4,
+        ref V c5
+    ) => F.Update<V, Is>(in coefficients, ref param, grad, ref c0, ref c1, ref c2, ref c3, ref c4, ref c5);
 }

@@ -22,14 +22,7 @@ public readonly struct RMSpropFormula : IFormula3<RMSpropFormula>
 
     /// <summary>One step of one element.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Update<V, Is>(
-        in Coefficients<V> coefficients,
-        ref V param,
-        V grad,
-        ref V squareAvg,
-        ref V buffer,
-        ref V gradAvg
-    )
+    public static void Update<V, Is>(in Coefficients<V> coefficients, ref V param, V grad, ref V squareAvg, ref V buffer, ref V gradAvg)
         where V : struct, ILane<V>
         where Is : ISwitches
     {

@@ -14,13 +14,7 @@ public readonly struct RpropFormula : IFormula2<RpropFormula>
 
     /// <summary>One step of one element. Comparisons with NaN fail, so a NaN moves nothing.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Update<V, Is>(
-        in Coefficients<V> coefficients,
-        ref V param,
-        V grad,
-        ref V previous,
-        ref V stepSize
-    )
+    public static void Update<V, Is>(in Coefficients<V> coefficients, ref V param, V grad, ref V previous, ref V stepSize)
         where V : struct, ILane<V>
         where Is : ISwitches
     {

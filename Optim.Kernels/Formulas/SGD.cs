@@ -21,9 +21,7 @@ public readonly struct SGDFormula : IFormula1<SGDFormula>
         where N : struct, IScalar<N>
     {
         var (zero, one) = (N.Of(0), N.Of(1));
-        return step == 1
-            ? new(lr, momentum, zero, one, weightDecay)
-            : new(lr, momentum, momentum, one - dampening, weightDecay);
+        return step == 1 ? new(lr, momentum, zero, one, weightDecay) : new(lr, momentum, momentum, one - dampening, weightDecay);
     }
 
     /// <summary>One step of one element.</summary>

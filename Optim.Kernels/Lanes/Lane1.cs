@@ -40,8 +40,7 @@ internal readonly unsafe struct Lane1<T>(T value) : IVector<Lane1<T>>
     public static Lane1<T> operator -(Lane1<T> value) => new(-value.value);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lane1<T> Fma(Lane1<T> a, Lane1<T> b, Lane1<T> c) =>
-        new(T.FusedMultiplyAdd(a.value, b.value, c.value));
+    public static Lane1<T> Fma(Lane1<T> a, Lane1<T> b, Lane1<T> c) => new(T.FusedMultiplyAdd(a.value, b.value, c.value));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane1<T> Sqrt(Lane1<T> value) => new(T.Sqrt(value.value));

@@ -59,8 +59,7 @@ public static class DTypes
     public static string Name(this DType dtype) => dtype.ToString().ToLowerInvariant();
 
     /// <summary>Whether the elements are real floating point numbers.</summary>
-    public static bool IsFloatingPoint(this DType dtype) =>
-        dtype is DType.Float16 or DType.Float32 or DType.Float64 or DType.BFloat16;
+    public static bool IsFloatingPoint(this DType dtype) => dtype is DType.Float16 or DType.Float32 or DType.Float64 or DType.BFloat16;
 
     /// <summary>Whether the elements are complex numbers.</summary>
     public static bool IsComplex(this DType dtype) => dtype is DType.Complex64 or DType.Complex128;

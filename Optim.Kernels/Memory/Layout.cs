@@ -36,17 +36,11 @@ public sealed class Layout : IEquatable<Layout>
     public bool IsDense { get; }
 
     /// <summary>Row-major order without gaps, on the CPU.</summary>
-    public static Layout Contiguous(DType dtype, params ReadOnlySpan<long> shape) =>
-        Strided(dtype, shape, RowMajor([.. shape]).AsSpan());
+    public static Layout Contiguous(DType dtype, params ReadOnlySpan<long> shape) => Strided(dtype, shape, RowMajor([.. shape]).AsSpan());
 
     /// <summary>Any strides, in elements; 0 repeats an element.</summary>
     /// <exception cref="ArgumentException">A length or a stride is negative, or their numbers differ.</exception>
-    public static Layout Strided(
-        DType dtype,
-        ReadOnlySpan<long> shape,
-        ReadOnlySpan<long> strides,
-        Device? device = null
-    )
+    public static Layout Strided(DType dtype, ReadOnlySpan<long> shape, ReadOnlySpan<long> strides, Device? device = null)
     {
         if (shape.Length != strides.Length)
             throw new ArgumentException($"{strides.Length} strides for {shape.Length} dimensions", nameof(strides));

@@ -41,8 +41,7 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
     public nint Count => Layout.Count;
 
     /// <summary>Fresh aligned memory, all zero.</summary>
-    public static TensorView Zeros(DType dtype, params ReadOnlySpan<long> shape) =>
-        Zeros(Layout.Contiguous(dtype, shape));
+    public static TensorView Zeros(DType dtype, params ReadOnlySpan<long> shape) => Zeros(Layout.Contiguous(dtype, shape));
 
     /// <summary>Fresh aligned memory, all zero, for a layout without gaps.</summary>
     public static TensorView Zeros(Layout layout)
@@ -146,7 +145,10 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
         if (source.DType.IsComplex() || DType is not (DType.Float32 or DType.Float64))
             throw new NotSupportedException($"{source.Layout} cannot be converted to {DType.Name()}");
         var values = source.ToDoubles();
-        var converted = DType == DType.Float64 ? Of<double>(values, Shape.AsSpan()) : Of<float>(Array.ConvertAll(values, v => (float)v), Shape.AsSpan());
+        var converted =
+            DType == DType.Float64
+                ? Of<double>(values, Shape.AsSpan())
+                : Of<float>(Array.ConvertAll(values, v => (float)v), Shape.AsSpan());
         CopyFrom(converted);
     }
 

@@ -1,0 +1,47 @@
+using Optim.Core;
+
+namespace Optim;
+
+/// <summary>Adam, as torch.optim.Adam.</summary>
+/// <remarks>m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, x = x - lr m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps). Kingma and Ba, arXiv:1412.6980.</remarks>
+/// <param name="parameters">Parameters, or groups of them with options of their own; float32 or float64, of any shape and strides.</param>
+/// <param name="lr">Learning rate, at least 0.</param>
+/// <param name="betas">Decay of the averages of gradient and squared gradient, each in [0, 1); (0.9, 0.999) when null.</param>
+/// <param name="eps">Added to the denominator, at least 0.</param>
+/// <param name="weightDecay">Added to the gradient, this times the parameter, unless decoupled; at least 0.</param>
+/// <param name="amsgrad">Divide by the largest second moment so far.</param>
+/// <param name="decoupledWeightDecay">Shrink the parameter instead, as AdamW does.</param>
+/// <param name="maximize">Go up the gradient instead of down.</param>
+/// <param name="foreach">True: one pass over all tensors by several threads; false: one by one on the calling thread; null: the fastest.</param>
+/// <param name="fused">As foreach; both cannot be true.</param>
+/// <param name="capturable">For graphs of a device: refused at the step of parameters on the CPU.</param>
+/// <param name="differentiable">Refused at the step: it needs TorchSharp parameters.</param>
+/// <exception cref="OptionException">An option is outside of its range.</exception>
+public sealed class Adam(
+    IEnumerable<IParameterOrGroup> parameters,
+    double lr = 1e-3,
+    (double, double)? betas = null,
+    double eps = 1e-8,
+    double weightDecay = 0,
+    bool amsgrad = false,
+    bool? @foreach = null,
+    bool maximize = false,
+    bool capturable = false,
+    bool differentiable = false,
+    bool? fused = null,
+    bool decoupledWeightDecay = false
+)
+    : Optimizer(
+        AdamModule.rule,
+        new AdamOptions(
+            lr,
+            betas ?? AdamModule.defaults.Betas,
+            eps,
+            weightDecay,
+            amsgrad,
+            maximize,
+            decoupledWeightDecay,
+            new(@foreach, fused, capturable, differentiable)
+        ),
+        parameters
+    );

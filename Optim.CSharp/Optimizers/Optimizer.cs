@@ -1,0 +1,258 @@
+using System.Text;
+using Optim.Core;
+using Optim.Kernels;
+
+namespace Optim;
+
+/// <summary>
+/// The base of all optimizers, as torch.optim.Optimizer: groups of parameters with options, steps, hooks and state dicts
+/// over a <see cref="Core.Rule"/>. Everything is checked before anything is written: a step or a load that throws has changed nothing.
+/// One optimizer is not thread-safe; different ones may step at the same time.
+/// </summary>
+public abstract class Optimizer
+{
+    private static readonly HookList<Action<StepCall>> everyPre = new();
+    private static readonly HookList<Action<Optimizer>> everyPost = new();
+    private readonly HookList<Action<StepCall>> pre = new();
+    private readonly HookList<Action<Optimizer>> post = new();
+    private readonly HookList<Action<Optimizer>> statePre = new();
+    private readonly HookList<Func<Optimizer, StateDict, StateDict?>> statePost = new();
+    private readonly HookList<Func<Optimizer, StateDict, StateDict?>> loadPre = new();
+    private readonly HookList<Action<Optimizer>> loadPost = new();
+    private readonly List<ParameterGroup> groups = [];
+    private readonly HashSet<object> identities = [];
+    private readonly HashSet<string> names = new(StringComparer.Ordinal);
+    private readonly object defaults;
+    private PreparedStep[] prepared = [];
+    private Executor executor = Executor.Caller;
+    private int threads = 1;
+
+    /// <summary>An optimizer of a rule with default options, for parameters or for groups of them.</summary>
+    /// <exception cref="ArgumentException">
+    /// No parameters; a parameter or a name twice; some with and some without names; a parameter of no floating point dtype.
+    /// </exception>
+    /// <exception cref="OptionException">An option is wrong.</exception>
+    /// <exception cref="NotSupportedException">A dtype, device or layout without support.</exception>
+    protected Optimizer(Rule rule, object options, IEnumerable<IParameterOrGroup> parameters)
+    {
+        ArgumentNullException.ThrowIfNull(parameters);
+        (Rule, defaults) = (rule, rule.Replace(options, []));
+        IParameterOrGroup[] given = [.. parameters];
+        if (given.Length == 0)
+            throw new ArgumentException("optimizer got an empty parameter list", nameof(parameters));
+        if (given.All(item => item is IParameter))
+            AddParamGroup(new(given.Cast<IParameter>()));
+        else
+            foreach (var item in given)
+                AddParamGroup(
+                    item as ParameterGroup
+                        ?? throw new ArgumentException(
+                            "parameters and groups are mixed; put the parameters into a group",
+                            nameof(parameters)
+                        )
+                );
+    }
+
+    /// <summary>The algorithm.</summary>
+    public Rule Rule { get; }
+
+    /// <summary>The groups; add one by <see cref="AddParamGroup"/>.</summary>
+    public IReadOnlyList<ParameterGroup> ParamGroups => groups;
+
+    /// <summary>The options of groups that have none of their own, by PyTorch's names.</summary>
+    public IReadOnlyDictionary<string, OptionValue> Defaults =>
+        Rule.OptionNames.ToDictionary(name => name, name => Rule.Read(defaults, name));
+
+    /// <summary>Who ran the last step, and how many threads took part, such as <c>team, 2 threads</c>.</summary>
+    public string LastExecutor => threads == 1 ? Executor.Caller.Name : FormattableString.Invariant($"{executor.Name}, {threads} threads");
+
+    /// <summary>Adds a group; its options are checked like the constructor's. The object that is given is not changed.</summary>
+    /// <exception cref="ArgumentException">A parameter or a name is already there, or some have names and others have none.</exception>
+    /// <exception cref="OptionException">An option is wrong or unknown.</exception>
+    public void AddParamGroup(ParameterGroup group)
+    {
+        ArgumentNullException.ThrowIfNull(group);
+        var named = group.IsNamed();
+        if (groups.Count > 0 && group.Parameters.Count > 0 && identities.Count > 0 && named != names.Count > 0)
+            throw new ArgumentException(
+                $"all optimizer param groups should be with/without names. cannot add param group {(named ? "with" : "without")} names to the optimizer"
+            );
+        var newIdentities = new HashSet<object>();
+        var newNames = new HashSet<string>(StringComparer.Ordinal);
+        foreach (var parameter in group.Parameters)
+        {
+            if (identities.Contains(parameter.Identity))
+                throw new ArgumentException($"some parameters appear in more than one parameter group: {Label(parameter)}");
+            if (!newIdentities.Add(parameter.Identity))
+                throw new ArgumentException($"a parameter appears more than once in a parameter group: {Label(parameter)}");
+            if (parameter.Name is { } name && (names.Contains(name) || !newNames.Add(name)))
+                throw new ArgumentException($"two parameters are called '{name}'; names must differ, since state is matched by name");
+        }
+        groups.Add(new(group, Rule, defaults));
+        identities.UnionWith(newIdentities);
+        names.UnionWith(newNames);
+        prepared = new PreparedStep[groups.Count];
+    }
+
+    /// <summary>Updates every parameter that has a gradient. From the second step on it allocates no memory that grows with their number.</summary>
+    /// <exception cref="NotSupportedException">A gradient is sparse or of another dtype, or a flag is not possible here.</exception>
+    /// <exception cref="ArgumentException">A gradient has another shape than its parameter.</exception>
+    public void Step()
+    {
+        if (!(everyPre.IsEmpty && pre.IsEmpty))
+            Replaced<double>(PreHooks(null))?.Invoke();
+        Update();
+        PostHooks();
+    }
+
+    /// <summary>Calls the closure, which clears the gradients, works out the loss and the gradients and returns the loss, and then steps.</summary>
+    /// <returns>What the closure returned.</returns>
+    public T Step<T>(Func<T> closure)
+    {
+        ArgumentNullException.ThrowIfNull(closure);
+        if (!(everyPre.IsEmpty && pre.IsEmpty))
+            closure = Replaced<T>(PreHooks(closure)) ?? throw new InvalidOperationException("a step pre hook took the closure away");
+        var loss = closure();
+        Update();
+        PostHooks();
+        return loss;
+    }
+
+    /// <summary>Drops the gradients of all parameters, or fills them with zeros.</summary>
+    /// <param name="setToNone">True: dropped, so that parameters without a new gradient are passed over. False: zeros, which count as gradients.</param>
+    public void ZeroGrad(bool setToNone = true)
+    {
+        foreach (var group in groups)
+        foreach (var parameter in group.Parameters)
+            parameter.ZeroGradient(setToNone);
+    }
+
+    /// <summary>The state of a parameter: <c>step</c> and the rule's columns by PyTorch's names. Empty before its first step.</summary>
+    /// <exception cref="ArgumentException">The optimizer does not have that parameter.</exception>
+    public ParameterState State(IParameter parameter)
+    {
+        ArgumentNullException.ThrowIfNull(parameter);
+        foreach (var group in groups)
+            for (var row = 0; row < group.Parameters.Count; row++)
+                if (group.Parameters[row].Identity.Equals(parameter.Identity))
+                    return ParameterState.Of(Rule, group.State, row);
+        throw new ArgumentException($"the optimizer does not have {Label(parameter)}", nameof(parameter));
+    }
+
+    /// <summary>
+    /// State and options in PyTorch's layout and keys. The tensors are the optimizer's own, not copies, and go on changing with
+    /// its steps: <see cref="StateDict.Clone"/> keeps them as they are.
+    /// </summary>
+    public StateDict StateDict()
+    {
+        statePre.Run(hook => hook(this));
+        var dict = StateDicts.Write(Rule, groups);
+        statePost.Run(hook => dict = hook(this, dict) ?? dict);
+        return dict;
+    }
+
+    /// <summary>
+    /// Takes over options and state from a state dict, copying them. State is matched by name where both sides have names, and by
+    /// order otherwise. On any error nothing has changed.
+    /// </summary>
+    /// <param name="stateDict">In PyTorch's layout; it is not changed.</param>
+    /// <param name="strict">Whether names on one side only, and unknown keys, are an error; otherwise they are reported.</param>
+    /// <param name="matchBy">How state finds its parameter.</param>
+    /// <exception cref="ArgumentException">The dict does not fit: groups, sizes, names, shapes.</exception>
+    public LoadReport LoadStateDict(StateDict stateDict, bool strict = true, MatchBy matchBy = MatchBy.Automatic)
+    {
+        ArgumentNullException.ThrowIfNull(stateDict);
+        var dict = loadPre.IsEmpty ? stateDict : stateDict.ShallowCopy();
+        loadPre.Run(hook => dict = hook(this, dict) ?? dict);
+        var report = StateDicts.Read(Rule, groups, dict, strict, matchBy);
+        loadPost.Run(hook => hook(this));
+        return report;
+    }
+
+    /// <summary>A hook before each step of this optimizer; it may replace the closure. When it throws, nothing has moved.</summary>
+    /// <returns>Dispose it to remove the hook.</returns>
+    public IDisposable RegisterStepPreHook(Action<StepCall> hook) => pre.Add(hook);
+
+    /// <summary>A hook after each step of this optimizer. When it throws the step stands, and later hooks do not run.</summary>
+    /// <returns>Dispose it to remove the hook.</returns>
+    public IDisposable RegisterStepPostHook(Action<Optimizer> hook) => post.Add(hook);
+
+    /// <summary>A hook before <see cref="StateDict"/>.</summary>
+    /// <returns>Dispose it to remove the hook.</returns>
+    public IDisposable RegisterStateDictPreHook(Action<Optimizer> hook, bool prepend = false) => statePre.Add(hook, prepend);
+
+    /// <summary>A hook after <see cref="StateDict"/>; what it returns, unless null, takes the dict's place.</summary>
+    /// <returns>Dispose it to remove the hook.</returns>
+    public IDisposable RegisterStateDictPostHook(Func<Optimizer, StateDict, StateDict?> hook, bool prepend = false) =>
+        statePost.Add(hook, prepend);
+
+    /// <summary>A hook before <see cref="LoadStateDict"/>, given a shallow copy; what it returns, unless null, is loaded.</summary>
+    /// <returns>Dispose it to remove the hook.</returns>
+    public IDisposable RegisterLoadStateDictPreHook(Func<Optimizer, StateDict, StateDict?> hook, bool prepend = false) =>
+        loadPre.Add(hook, prepend);
+
+    /// <summary>A hook after <see cref="LoadStateDict"/>.</summary>
+    /// <returns>Dispose it to remove the hook.</returns>
+    public IDisposable RegisterLoadStateDictPostHook(Action<Optimizer> hook, bool prepend = false) => loadPost.Add(hook, prepend);
+
+    /// <summary>A hook before each step of every optimizer, ahead of the optimizer's own.</summary>
+    /// <returns>Dispose it to remove the hook.</returns>
+    public static IDisposable RegisterOptimizerStepPreHook(Action<StepCall> hook) => everyPre.Add(hook);
+
+    /// <summary>A hook after each step of every optimizer, behind the optimizer's own.</summary>
+    /// <returns>Dispose it to remove the hook.</returns>
+    public static IDisposable RegisterOptimizerStepPostHook(Action<Optimizer> hook) => everyPost.Add(hook);
+
+    /// <summary>The options of each group, as PyTorch prints them.</summary>
+    public override string ToString()
+    {
+        var text = new StringBuilder(Rule.Name).Append(" (");
+        for (var i = 0; i < groups.Count; i++)
+        {
+            text.Append('\n').Append(FormattableString.Invariant($"Parameter Group {i}\n"));
+            foreach (var (key, value) in StateDicts.Entries(Rule, groups[i]).OrderBy(entry => entry.Key, StringComparer.Ordinal))
+                text.Append(FormattableString.Invariant($"    {key}: {value}\n"));
+        }
+        return text.Append(')').ToString();
+    }
+
+    internal static string Label(IParameter parameter) =>
+        parameter.Name is null ? $"a parameter without a name, {parameter.Data.Layout}" : $"parameter '{parameter.Name}'";
+
+    private void Update()
+    {
+        for (var i = 0; i < prepared.Length; i++)
+            prepared[i] = groups[i].Prepare();
+        threads = 1;
+        for (var i = 0; i < prepared.Length; i++)
+        {
+            groups[i].State = prepared[i].Run();
+            if (prepared[i].Threads > threads)
+                (executor, threads) = (prepared[i].Executor, prepared[i].Threads);
+            groups[i].AfterStep();
+        }
+    }
+
+    private static Func<T>? Replaced<T>(Delegate? closure) =>
+        closure is null or Func<T>
+            ? (Func<T>?)closure
+            : throw new InvalidOperationException(
+                $"a step pre hook replaced the closure by a {closure.GetType().Name}; it must be a Func<{typeof(T).Name}>"
+            );
+
+    private Delegate? PreHooks(Delegate? closure)
+    {
+        var call = new StepCall(this, closure);
+        everyPre.Run(hook => hook(call));
+        pre.Run(hook => hook(call));
+        return call.Closure;
+    }
+
+    private void PostHooks()
+    {
+        if (everyPost.IsEmpty && post.IsEmpty)
+            return;
+        post.Run(hook => hook(this));
+        everyPost.Run(hook => hook(this));
+    }
+}

@@ -1,0 +1,131 @@
+using System.Diagnostics.CodeAnalysis;
+using Optim.Core;
+using Optim.Kernels;
+
+namespace Optim;
+
+/// <summary>
+/// Parameters with options of their own: <c>new ParameterGroup(parameters) { ["lr"] = 1e-4 }</c>. An optimizer makes its own
+/// group from it, and never changes the one that it was given; options of its groups are read and set by PyTorch's names.
+/// </summary>
+public sealed class ParameterGroup : IParameterOrGroup
+{
+    /// <summary>What schedulers write into groups, and state dicts carry: known, but not options.</summary>
+    private static readonly string[] schedulerKeys = ["initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum", "swa_lr"];
+
+    private readonly OrderedDictionary<string, OptionValue> own = [];
+    private readonly IParameter[] parameters;
+    private readonly IParameter[] watched;
+    private readonly TensorView[] data;
+    private readonly Gradient[] gradients;
+    private readonly Parameters list;
+    private readonly Gradients given;
+
+    /// <summary>A group for an optimizer's constructor or <see cref="Optimizer.AddParamGroup"/>.</summary>
+    /// <exception cref="ArgumentException">A parameter is null.</exception>
+    public ParameterGroup(IEnumerable<IParameter> parameters)
+    {
+        ArgumentNullException.ThrowIfNull(parameters);
+        this.parameters = [.. parameters];
+        if (this.parameters.Contains(null!))
+            throw new ArgumentException("a parameter is null", nameof(parameters));
+        watched = Array.FindAll(this.parameters, parameter => parameter is not Param);
+        data = Array.ConvertAll(this.parameters, parameter => parameter.Data);
+        gradients = new Gradient[data.Length];
+        var names = this.parameters.All(parameter => parameter.Name is null)
+            ? []
+            : this.parameters.Select(parameter => parameter.Name ?? "");
+        list = Core.Parameters.Over(data, [.. names], this.parameters.FirstOrDefault()?.Executor);
+        given = Gradients.Over(gradients);
+    }
+
+    /// <summary>The optimizer's own group, from one that was given to it.</summary>
+    internal ParameterGroup(ParameterGroup given, Rule rule, object defaults)
+        : this(given.parameters)
+    {
+        (Rule, own) = (rule, new(given.own));
+        foreach (var option in own.Keys.Where(option => !rule.Has(option)))
+            rule.Read(defaults, option);
+        Options = rule.Replace(defaults, own);
+        State = rule.Init(Options, list);
+    }
+
+    /// <summary>The parameters, in order.</summary>
+    public IReadOnlyList<IParameter> Parameters => parameters;
+
+    /// <summary>The names of the options: those given, or inside of an optimizer all of them.</summary>
+    public IEnumerable<string> OptionNames => Rule is null ? own.Keys : Rule.OptionNames;
+
+    /// <summary>An option, by PyTorch's name.</summary>
+    /// <exception cref="OptionException">There is none of that name, or the value is not allowed; nothing has changed then.</exception>
+    public OptionValue this[string option]
+    {
+        get =>
+            Rule is null ? own[option]
+            : Rule.Has(option) || !Extras.TryGetValue(option, out var extra) ? Rule.Read(Options, option)
+            : extra;
+        set
+        {
+            ArgumentNullException.ThrowIfNull(value);
+            if (Rule is null)
+                own[option] = value;
+            else
+                Options = Rule.Replace(Options, option, value);
+        }
+    }
+
+    internal Rule? Rule { get; }
+
+    [AllowNull]
+    internal object Options
+    {
+        get => field!;
+        set;
+    }
+
+    [AllowNull]
+    internal State State
+    {
+        get => field!;
+        set;
+    }
+
+    /// <summary>Entries of schedulers.</summary>
+    internal OrderedDictionary<string, OptionValue> Extras { get; set; } = [];
+
+    /// <summary>The options that the user gave, in the order given.</summary>
+    internal IEnumerable<string> OwnOptions => own.Keys;
+
+    internal Parameters List => list;
+
+    internal static bool IsSchedulerKey(string key) => schedulerKeys.Contains(key);
+
+    /// <summary>Whether all parameters have names (true), none (false), or some (an exception).</summary>
+    internal bool IsNamed()
+    {
+        var named = parameters.Count(parameter => parameter.Name is not null);
+        return named == 0 || named == parameters.Length
+            ? named > 0
+            : throw new ArgumentException(
+                $"all optimizer params should be with/without names. Some param names are missing: {parameters.Length - named} of {parameters.Length}"
+            );
+    }
+
+    /// <summary>The first half of a step: reads addresses, checks everything, writes to no tensor.</summary>
+    internal PreparedStep Prepare()
+    {
+        for (var i = 0; i < parameters.Length; i++)
+            parameters[i].Refresh(ref data[i], ref gradients[i]);
+        return Rule!.Prepare(Options, list, given, State);
+    }
+
+    /// <summary>Tells the parameters that moved.</summary>
+    internal void AfterStep()
+    {
+        if (watched.Length == 0)
+            return;
+        for (var i = 0; i < parameters.Length; i++)
+            if (gradients[i].Kind != GradientKind.Absent)
+                parameters[i].AfterStep();
+    }
+}

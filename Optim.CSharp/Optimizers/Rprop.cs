@@ -1,0 +1,38 @@
+using Optim.Core;
+
+namespace Optim;
+
+/// <summary>Resilient backpropagation, as torch.optim.Rprop: for gradients over the whole data.</summary>
+/// <remarks>Each element's step size grows by the second eta while its gradient keeps its sign and shrinks by the first when it turns; x = x - sign(g) size. Riedmiller and Braun, 1993.</remarks>
+/// <param name="parameters">Parameters, or groups of them with options of their own; float32 or float64, of any shape and strides.</param>
+/// <param name="lr">Where step sizes start, at least 0; of no effect afterwards.</param>
+/// <param name="etas">In (0, 1) and above 1; (0.5, 1.2) when null.</param>
+/// <param name="stepSizes">The smallest and the largest step size; (1e-6, 50) when null.</param>
+/// <param name="maximize">Go up the gradient instead of down.</param>
+/// <param name="foreach">True: one pass over all tensors by several threads; false: one by one on the calling thread; null: the fastest.</param>
+/// <param name="fused">As foreach; both cannot be true.</param>
+/// <param name="capturable">For graphs of a device: refused at the step of parameters on the CPU.</param>
+/// <param name="differentiable">Refused at the step: it needs TorchSharp parameters.</param>
+/// <exception cref="OptionException">An option is outside of its range.</exception>
+public sealed class Rprop(
+    IEnumerable<IParameterOrGroup> parameters,
+    double lr = 1e-2,
+    (double, double)? etas = null,
+    (double, double)? stepSizes = null,
+    bool capturable = false,
+    bool? @foreach = null,
+    bool maximize = false,
+    bool differentiable = false,
+    bool? fused = null
+)
+    : Optimizer(
+        RpropModule.rule,
+        new RpropOptions(
+            lr,
+            etas ?? RpropModule.defaults.Etas,
+            stepSizes ?? RpropModule.defaults.StepSizes,
+            maximize,
+            new(@foreach, fused, capturable, differentiable)
+        ),
+        parameters
+    );

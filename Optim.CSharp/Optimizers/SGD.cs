@@ -1,0 +1,34 @@
+using Optim.Core;
+
+namespace Optim;
+
+/// <summary>Stochastic gradient descent with momentum, as torch.optim.SGD.</summary>
+/// <remarks>b = momentum b + (1 - dampening) g, the first b is g; x = x - lr b, with nesterov x = x - lr (g + momentum b). </remarks>
+/// <param name="parameters">Parameters, or groups of them with options of their own; float32 or float64, of any shape and strides.</param>
+/// <param name="lr">Learning rate, at least 0.</param>
+/// <param name="momentum">At least 0.</param>
+/// <param name="dampening">Taken off the part of a new gradient, but not off a first one.</param>
+/// <param name="weightDecay">L2: this times the parameter is added to the gradient; at least 0.</param>
+/// <param name="nesterov">Look ahead; needs momentum and no dampening.</param>
+/// <param name="maximize">Go up the gradient instead of down.</param>
+/// <param name="foreach">True: one pass over all tensors by several threads; false: one by one on the calling thread; null: the fastest.</param>
+/// <param name="fused">As foreach; both cannot be true.</param>
+/// <param name="differentiable">Refused at the step: it needs TorchSharp parameters.</param>
+/// <exception cref="OptionException">An option is outside of its range.</exception>
+public sealed class SGD(
+    IEnumerable<IParameterOrGroup> parameters,
+    double lr = 1e-3,
+    double momentum = 0,
+    double dampening = 0,
+    double weightDecay = 0,
+    bool nesterov = false,
+    bool maximize = false,
+    bool? @foreach = null,
+    bool differentiable = false,
+    bool? fused = null
+)
+    : Optimizer(
+        SGDModule.rule,
+        new SGDOptions(lr, momentum, dampening, weightDecay, nesterov, maximize, new(@foreach, fused, false, differentiable)),
+        parameters
+    );

@@ -1,0 +1,39 @@
+using Optim.Core;
+using Optim.Kernels;
+
+namespace Optim;
+
+/// <summary>What an optimizer is made from: parameters, or groups of them.</summary>
+public interface IParameterOrGroup;
+
+/// <summary>
+/// A tensor that is optimized, of whatever library owns it: <see cref="Param"/> for host arrays. It says where data and
+/// gradient lie, and an optimizer steps them there.
+/// </summary>
+public interface IParameter : IParameterOrGroup
+{
+    /// <summary>The name by which state is matched when it is loaded; null for none.</summary>
+    string? Name { get; }
+
+    /// <summary>Where the data lie now.</summary>
+    TensorView Data { get; }
+
+    /// <summary>Whether the parameter is trained; one that is not is accepted and passed over.</summary>
+    bool RequiresGradient { get; }
+
+    /// <summary>Equal for two objects that stand for the same parameter.</summary>
+    object Identity { get; }
+
+    /// <summary>Who steps lists that begin with this parameter; null for our own team of threads.</summary>
+    Executor? Executor { get; }
+
+    /// <summary>Writes where data and gradient lie now, before each step. The Layout object stays the same while the layout does.</summary>
+    /// <exception cref="NotSupportedException">The gradient is of a kind that no optimizer here can take.</exception>
+    void Refresh(ref TensorView data, ref Gradient gradient);
+
+    /// <summary>Drops the gradient, or fills it with zeros.</summary>
+    void ZeroGradient(bool setToNone);
+
+    /// <summary>Called after a step that moved the parameter.</summary>
+    void AfterStep();
+}

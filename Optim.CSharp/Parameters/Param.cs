@@ -1,0 +1,188 @@
+using System.Runtime.InteropServices;
+using Optim.Core;
+using Optim.Kernels;
+
+namespace Optim;
+
+/// <summary>
+/// A parameter over a host array, which is pinned and used as it is, or over aligned memory of its own
+/// (<see cref="Zeros(string, DType, long[])"/>). The gradient is set, bound to an array, or written through <see cref="Gradient{T}"/>.
+/// Disposing it unpins the arrays; a forgotten one is unpinned by its finalizer.
+/// </summary>
+public sealed class Param : IParameter, IDisposable
+{
+    private readonly TensorView data;
+    private TensorView gradient;
+    private bool disposed;
+
+    private Param(string? name, TensorView data) => (Name, this.data) = (name, data);
+
+    /// <summary>Over an array, of one dimension unless a shape is given.</summary>
+    /// <exception cref="ArgumentException">The shape has another number of elements than the array.</exception>
+    public Param(string? name, float[] data, params long[] shape)
+        : this(name, PinnedArray.View(data, ShapeOf(data, shape))) { }
+
+    /// <inheritdoc cref="Param(string?, float[], long[])"/>
+    public Param(string? name, double[] data, params long[] shape)
+        : this(name, PinnedArray.View(data, ShapeOf(data, shape))) { }
+
+    /// <inheritdoc cref="Param(string?, float[], long[])"/>
+    public Param(float[] data, params long[] shape)
+        : this(null, data, shape) { }
+
+    /// <inheritdoc cref="Param(string?, float[], long[])"/>
+    public Param(double[] data, params long[] shape)
+        : this(null, data, shape) { }
+
+    /// <summary>In aligned memory of its own, all zero; without lengths a single number.</summary>
+    public static Param Zeros(string? name, DType dtype, params long[] shape) => new(name, TensorView.Zeros(dtype, shape));
+
+    /// <summary>Over memory that the view's owner keeps, with any strides.</summary>
+    public static Param Of(string? name, TensorView data) => new(name, data);
+
+    /// <inheritdoc/>
+    public string? Name { get; }
+
+    TensorView IParameter.Data => Live().data;
+
+    /// <summary>The data, where they lie.</summary>
+    public TensorView View => Live().data;
+
+    /// <summary>Whether the parameter is trained.</summary>
+    public bool RequiresGradient { get; set; } = true;
+
+    object IParameter.Identity => data.Address == 0 || data.Count == 0 ? this : data.Address;
+
+    Executor? IParameter.Executor => null;
+
+    /// <summary>Whether there is a gradient.</summary>
+    public bool HasGradient => !gradient.IsAbsent;
+
+    /// <summary>The gradient, where it lies; absent when there is none.</summary>
+    public TensorView GradientView => Live().gradient;
+
+    /// <summary>The data as a span.</summary>
+    public Span<T> Data<T>()
+        where T : unmanaged => Live().data.AsSpan<T>();
+
+    /// <summary>The gradient as a span; made, and zero, when there was none.</summary>
+    public Span<T> Gradient<T>()
+        where T : unmanaged
+    {
+        Live();
+        if (gradient.IsAbsent)
+            gradient = TensorView.Zeros(data.Layout.ToContiguous());
+        return gradient.AsSpan<T>();
+    }
+
+    /// <summary>Copies a gradient in row-major order.</summary>
+    /// <exception cref="ArgumentException">Not as many numbers as the parameter has elements.</exception>
+    public void SetGradient<T>(ReadOnlySpan<T> values)
+        where T : unmanaged
+    {
+        if (values.Length != data.Count)
+            throw new ArgumentException(
+                $"{Label}: the gradient has {values.Length} elements, and the parameter {data.Count}",
+                nameof(values)
+            );
+        // A copy first: the values may be the gradient itself.
+        if (DTypes.Of<T>() != data.DType)
+            throw new ArgumentException(
+                $"{Label}: the gradient is of {DTypes.Of<T>().Name()}; it must be {data.DType.Name()}, as the parameter is",
+                nameof(values)
+            );
+        values.CopyTo(Gradient<T>());
+    }
+
+    /// <summary>Takes an array as the gradient, pinned and not copied: write the next gradients into it.</summary>
+    /// <exception cref="ArgumentException">Another length or dtype than the parameter's.</exception>
+    public void BindGradient(float[] values) => BindGradient(PinnedArray.View(values, [values.Length]));
+
+    /// <inheritdoc cref="BindGradient(float[])"/>
+    public void BindGradient(double[] values) => BindGradient(PinnedArray.View(values, [values.Length]));
+
+    /// <summary>Takes a tensor as the gradient, of any strides, not copied.</summary>
+    /// <exception cref="ArgumentException">Another shape or dtype than the parameter's.</exception>
+    public void BindGradient(TensorView values)
+    {
+        var flat = values.Shape.Length == 1 && values.Layout.IsContiguous && values.Count == data.Count;
+        if (!(flat || values.Layout.SameShape(data.Layout)) || values.DType != data.DType)
+            throw new ArgumentException($"{Label}: the gradient is {values.Layout}, and the parameter {data.Layout}", nameof(values));
+        Live();
+        gradient = flat ? new(values.Address, data.Layout.ToContiguous(), values.Owner) : values;
+    }
+
+    /// <summary>Leaves the parameter without a gradient: steps pass it over.</summary>
+    public void DropGradient() => gradient = default;
+
+    /// <inheritdoc/>
+    public void ZeroGradient(bool setToNone)
+    {
+        if (setToNone)
+            DropGradient();
+        else if (HasGradient)
+            gradient.Clear();
+    }
+
+    void IParameter.Refresh(ref TensorView data, ref Gradient gradient)
+    {
+        Live();
+        var found = RequiresGradient ? this.gradient : default;
+        if (found.Address != gradient.Values.Address || !ReferenceEquals(found.Layout, gradient.Values.Layout))
+            gradient = found.IsAbsent ? Core.Gradient.Absent : Core.Gradient.OfDense(found);
+    }
+
+    void IParameter.AfterStep() { }
+
+    /// <summary>Unpins the arrays. Steps and spans are refused afterwards.</summary>
+    public void Dispose()
+    {
+        disposed = true;
+        (data.Owner as PinnedArray)?.Dispose();
+        (gradient.Owner as PinnedArray)?.Dispose();
+    }
+
+    /// <summary>Such as <c>weight: float32[3, 2]</c>.</summary>
+    public override string ToString() => Name is null ? data.Layout.ToString() : $"{Name}: {data.Layout}";
+
+    private string Label => Name is null ? "the parameter" : $"parameter '{Name}'";
+
+    private Param Live() => disposed ? throw new ObjectDisposedException(nameof(Param), $"{Label} was disposed") : this;
+
+    private static long[] ShapeOf(Array data, long[] shape) => shape is [] ? [data.Length] : shape;
+
+    /// <summary>An array that stays where it is until disposed or forgotten.</summary>
+    private sealed class PinnedArray : IDisposable
+    {
+        private GCHandle handle;
+
+        private PinnedArray(Array array) => handle = GCHandle.Alloc(array, GCHandleType.Pinned);
+
+        ~PinnedArray() => Free();
+
+        public static TensorView View<T>(T[] array, long[] shape)
+            where T : unmanaged
+        {
+            var layout = Layout.Contiguous(DTypes.Of<T>(), shape);
+            if (layout.Count != array.Length)
+                throw new ArgumentException(
+                    $"shape [{string.Join(", ", shape)}] has {layout.Count} elements, and the array {array.Length}",
+                    nameof(shape)
+                );
+            var pinned = new PinnedArray(array);
+            return new(pinned.handle.AddrOfPinnedObject(), layout, pinned);
+        }
+
+        public void Dispose()
+        {
+            Free();
+            GC.SuppressFinalize(this);
+        }
+
+        private void Free()
+        {
+            if (handle.IsAllocated)
+                handle.Free();
+        }
+    }
+}

@@ -1,0 +1,184 @@
+using System.Globalization;
+using Optim.Core;
+using Optim.Kernels;
+
+namespace Optim;
+
+/// <summary>Between an optimizer's groups and state dicts.</summary>
+internal static class StateDicts
+{
+    /// <summary>The entries of a group in the order of PyTorch's keys: its own options, the rest, what schedulers wrote.</summary>
+    public static IEnumerable<KeyValuePair<string, OptionValue>> Entries(Rule rule, ParameterGroup group) =>
+        group
+            .OwnOptions.Concat(rule.OptionNames.Except(group.OwnOptions))
+            .Where(option => !rule.IsBeyondPyTorch(option) || !group[option].Equals(rule.Read(rule.Defaults, option)))
+            .Select(option => KeyValuePair.Create(option, group[option]))
+            .Concat(group.Extras);
+
+    public static StateDict Write(Rule rule, IReadOnlyList<ParameterGroup> groups)
+    {
+        var dict = new StateDict();
+        var id = 0;
+        foreach (var group in groups)
+        {
+            var entry = new GroupState
+            {
+                OwnOptions = group.OwnOptions.Count(),
+                ParamNames = group.Parameters is [{ Name: not null }, ..] ? [.. group.List.Names] : null,
+            };
+            foreach (var (option, value) in Entries(rule, group))
+                entry[option] = value;
+            for (var row = 0; row < group.Parameters.Count; row++, id++)
+            {
+                entry.Params.Add(id);
+                var state = ParameterState.Of(rule, group.State, row);
+                if (state.Count > 0)
+                    dict.State[id] = state;
+            }
+            dict.ParamGroups.Add(entry);
+        }
+        return dict;
+    }
+
+    /// <summary>Works everything out first, and then hands it to the groups.</summary>
+    public static LoadReport Read(Rule rule, IReadOnlyList<ParameterGroup> groups, StateDict dict, bool strict, MatchBy matchBy)
+    {
+        if (dict.ParamGroups.Count != groups.Count)
+            throw new ArgumentException(
+                $"loaded state dict has a different number of parameter groups: {dict.ParamGroups.Count}, and the optimizer has {groups.Count}"
+            );
+        var report = new LoadReport(new List<string>(), new List<string>(), new List<string>(), new List<string>());
+        var source = Match(groups, dict, strict, matchBy, report);
+        var loaded = new List<(object Options, OrderedDictionary<string, OptionValue> Extras, State State)>();
+        for (var (i, first) = (0, 0); i < groups.Count; first += groups[i++].Parameters.Count)
+        {
+            var (options, extras) = Options(rule, dict.ParamGroups[i], strict, report);
+            loaded.Add((options, extras, Rows(rule, groups[i], new(source, first, groups[i].Parameters.Count), dict, strict, report)));
+        }
+        for (var i = 0; i < groups.Count; i++)
+            (groups[i].Options, groups[i].Extras, groups[i].State) = loaded[i];
+        return report;
+    }
+
+    /// <summary>For each parameter over all groups the number of its state in the dict; null to keep what it has.</summary>
+    private static int?[] Match(IReadOnlyList<ParameterGroup> groups, StateDict dict, bool strict, MatchBy matchBy, LoadReport report)
+    {
+        var parameters = groups.SelectMany(group => group.Parameters).ToList();
+        foreach (var (group, i) in dict.ParamGroups.Select((group, i) => (group, i)))
+            if (group.ParamNames is { } names && names.Count != group.Params.Count)
+                throw new ArgumentException(
+                    $"parameter group {Text(i)} of the loaded state dict has {Text(group.Params.Count)} params and {Text(names.Count)} param_names"
+                );
+        var named =
+            parameters.All(parameter => parameter.Name is not null)
+            && dict.ParamGroups.All(group => group.ParamNames is not null || group.Params.Count == 0);
+        if (matchBy == MatchBy.Name && !named)
+            throw new ArgumentException(
+                "state cannot be matched by name: the optimizer or the loaded state dict has parameters without names"
+            );
+        if (matchBy == MatchBy.Order || !named)
+        {
+            for (var i = 0; i < groups.Count; i++)
+                if (groups[i].Parameters.Count != dict.ParamGroups[i].Params.Count)
+                    throw new ArgumentException(
+                        $"loaded state dict contains a parameter group that doesn't match the size of optimizer's group: group {Text(i)} has "
+                            + $"{Text(dict.ParamGroups[i].Params.Count)} parameters, and the optimizer's {Text(groups[i].Parameters.Count)}"
+                    );
+            ((List<string>)report.Matched).AddRange(parameters.Select((parameter, i) => parameter.Name ?? Text(i)));
+            return [.. dict.ParamGroups.SelectMany(group => group.Params).Select(id => (int?)id)];
+        }
+        var ids = new Dictionary<string, int>(StringComparer.Ordinal);
+        foreach (var group in dict.ParamGroups)
+            for (var i = 0; i < group.Params.Count; i++)
+                if (!ids.TryAdd(group.ParamNames![i], group.Params[i]))
+                    throw new ArgumentException(
+                        $"the loaded state dict has two parameters called '{group.ParamNames[i]}'; use matchBy: Order"
+                    );
+        var source = new int?[parameters.Count];
+        for (var i = 0; i < source.Length; i++)
+        {
+            source[i] = ids.Remove(parameters[i].Name!, out var id) ? id : null;
+            ((List<string>)(source[i] is null ? report.Missing : report.Matched)).Add(parameters[i].Name!);
+        }
+        ((List<string>)report.Unexpected).AddRange(ids.Keys);
+        if (strict && report.Missing.Count + report.Unexpected.Count > 0)
+            throw new ArgumentException(
+                $"the loaded state dict does not have the optimizer's parameters; missing: {List(report.Missing)}; left over: {List(report.Unexpected)}. "
+                    + "strict: false loads what matches, matchBy: Order goes by order as PyTorch does"
+            );
+        return source;
+    }
+
+    /// <summary>The options of a group of the dict; what it lacks, as older ones do, is at its default.</summary>
+    private static (object, OrderedDictionary<string, OptionValue>) Options(Rule rule, GroupState group, bool strict, LoadReport report)
+    {
+        var extras = new OrderedDictionary<string, OptionValue>();
+        var options = new List<KeyValuePair<string, OptionValue>>();
+        foreach (var (key, value) in group)
+            if (rule.Has(key))
+                options.AddRange(rule.IsFixed(key) ? [] : [KeyValuePair.Create(key, value)]);
+            else if (ParameterGroup.IsSchedulerKey(key))
+                extras[key] = value;
+            else if (strict)
+                rule.Read(rule.Defaults, key);
+            else
+                ((List<string>)report.Unexpected).Add(key);
+        return (rule.Replace(rule.Defaults, options), extras);
+    }
+
+    private static State Rows(Rule rule, ParameterGroup group, ArraySegment<int?> source, StateDict dict, bool strict, LoadReport report)
+    {
+        var counts = new long[source.Count];
+        var columns = rule.ColumnNames.ToDictionary(name => name, _ => new TensorView[source.Count]);
+        for (var row = 0; row < source.Count; row++)
+        {
+            var (parameter, label) = (group.Parameters[row], Optimizer.Label(group.Parameters[row]));
+            if (source[row] is not { } id)
+            {
+                counts[row] = group.State.Count(row);
+                foreach (var column in group.State.Columns)
+                    columns[column.Name][row] = column[row];
+                continue;
+            }
+            if (!dict.State.TryGetValue(id, out var state))
+                continue;
+            foreach (var (name, tensor) in state)
+                if (tensor.IsAbsent)
+                    continue;
+                else if (name == "step" && rule.KeepsStep)
+                    counts[row] = Steps(tensor, label);
+                else if (columns.TryGetValue(name, out var rows))
+                {
+                    rows[row] = tensor;
+                    if (tensor.DType != parameter.Data.DType)
+                        ((List<string>)report.Converted).Add($"{name} of {label}");
+                }
+                else if (strict)
+                    throw new ArgumentException(
+                        $"the state of {label} has '{name}', which {rule.Name} does not keep; it keeps: {List(rule.ColumnNames)}. strict: false leaves it out"
+                    );
+                else
+                    ((List<string>)report.Unexpected).Add($"{name} of {label}");
+            var at = row;
+            if (!rule.KeepsStep && columns.Values.Any(rows => !rows[at].IsAbsent))
+                counts[row] = 1;
+        }
+        return rule.Restore(group.List, counts, columns);
+    }
+
+    private static long Steps(TensorView step, string label)
+    {
+        var value = step.Count == 1 ? step.ToDoubles()[0] : double.NaN;
+        return value >= 0 && value < 1L << 53 && Math.Floor(value) == value
+            ? (long)value
+            : throw new ArgumentException(
+                step.Count == 1
+                    ? $"the step of {label} is {value.ToString(CultureInfo.InvariantCulture)}; it must be a whole number of at least 0"
+                    : $"the step of {label} is {step.Layout}; it must be a single number"
+            );
+    }
+
+    private static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
+
+    private static string List(IEnumerable<string> names) => names.Any() ? string.Join(", ", names) : "none";
+}
