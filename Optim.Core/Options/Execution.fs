@@ -49,3 +49,11 @@ type internal ExecutionFields<'o>(read: 'o -> Execution, write: 'o -> Execution 
 
     member _.Differentiable =
         Field.flag "differentiable" (fun o -> (read o).Differentiable) (set (fun e v -> { e with Differentiable = v }))
+
+/// The flags in a table of options.
+[<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
+module Execution =
+    /// The rows foreach, fused, capturable and differentiable, for a record that has the flags in a field.
+    let fields (read: 'o -> Execution) (write: 'o -> Execution -> 'o) =
+        let flags = ExecutionFields<'o>(read, write)
+        [ flags.Foreach; flags.Fused; flags.Capturable; flags.Differentiable ]

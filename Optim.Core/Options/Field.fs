@@ -10,7 +10,7 @@ type OptionException(message: string, option: string) =
     member _.Option = option
 
 /// What a number may be.
-type Range =
+type Interval =
     {
         /// In words, after "must be".
         Words: string
@@ -19,9 +19,10 @@ type Range =
     }
 
 /// Ranges of numbers.
-[<RequireQualifiedAccess>]
-module Range =
+[<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
+module Interval =
     /// From a bound on, the bound included.
+    [<CompiledName("AtLeast")>]
     let atLeast (bound: double) =
         {
             Words = $"at least {OptionValue.Float bound}"
@@ -29,6 +30,7 @@ module Range =
         }
 
     /// Between two bounds, of which only the first is included.
+    [<CompiledName("UpTo")>]
     let upTo (first: double) (last: double) =
         {
             Words = $"in [{OptionValue.Float first}, {OptionValue.Float last})"
@@ -36,6 +38,7 @@ module Range =
         }
 
     /// Between two bounds, both excluded.
+    [<CompiledName("Between")>]
     let between (first: double) (last: double) =
         {
             Words = $"in ({OptionValue.Float first}, {OptionValue.Float last})"
@@ -43,6 +46,7 @@ module Range =
         }
 
     /// Any number.
+    [<CompiledName("Any")>]
     let any =
         {
             Words = "a number"
@@ -50,6 +54,7 @@ module Range =
         }
 
     /// Beyond a bound.
+    [<CompiledName("Above")>]
     let above (bound: double) =
         {
             Words = $"above {OptionValue.Float bound}"
@@ -76,7 +81,7 @@ type Field<'o> =
 /// Rows of a table of options.
 [<RequireQualifiedAccess>]
 module Field =
-    let private wrong (range: Range) name value =
+    let private wrong (range: Interval) name value =
         if range.Holds value then
             ""
         else
@@ -110,7 +115,7 @@ module Field =
             (read >> wrong range name)
 
     /// Two numbers, each in a range of its own.
-    let pair name (first: Range) (second: Range) (read: 'o -> struct (double * double)) (write: 'o -> struct (double * double) -> 'o) =
+    let pair name (first: Interval) (second: Interval) (read: 'o -> struct (double * double)) (write: 'o -> struct (double * double) -> 'o) =
         field
             name
             (read >> OptionValue.op_Implicit)

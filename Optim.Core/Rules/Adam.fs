@@ -37,10 +37,10 @@ module Adam =
 
     let internal options =
         [
-            Field.number "lr" (Range.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
-            Field.pair "betas" (Range.upTo 0.0 1.0) (Range.upTo 0.0 1.0) _.Betas (fun o v -> { o with Betas = v })
-            Field.number "eps" (Range.atLeast 0.0) _.Eps (fun o v -> { o with Eps = v })
-            Field.number "weight_decay" (Range.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v })
+            Field.number "lr" (Interval.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
+            Field.pair "betas" (Interval.upTo 0.0 1.0) (Interval.upTo 0.0 1.0) _.Betas (fun o v -> { o with Betas = v })
+            Field.number "eps" (Interval.atLeast 0.0) _.Eps (fun o v -> { o with Eps = v })
+            Field.number "weight_decay" (Interval.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v })
             Field.flag "amsgrad" _.Amsgrad (fun o v -> { o with Amsgrad = v })
             Field.flag "maximize" _.Maximize (fun o v -> { o with Maximize = v })
             execution.Foreach

@@ -37,12 +37,12 @@ module RMSprop =
 
     let private options =
         [
-            Field.number "lr" (Range.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
-            Field.number "momentum" (Range.atLeast 0.0) _.Momentum (fun o v -> { o with Momentum = v })
-            Field.number "alpha" (Range.atLeast 0.0) _.Alpha (fun o v -> { o with Alpha = v })
-            Field.number "eps" (Range.atLeast 0.0) _.Eps (fun o v -> { o with Eps = v })
+            Field.number "lr" (Interval.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
+            Field.number "momentum" (Interval.atLeast 0.0) _.Momentum (fun o v -> { o with Momentum = v })
+            Field.number "alpha" (Interval.atLeast 0.0) _.Alpha (fun o v -> { o with Alpha = v })
+            Field.number "eps" (Interval.atLeast 0.0) _.Eps (fun o v -> { o with Eps = v })
             Field.flag "centered" _.Centered (fun o v -> { o with Centered = v })
-            Field.number "weight_decay" (Range.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v })
+            Field.number "weight_decay" (Interval.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v })
             execution.Capturable
             execution.Foreach
             Field.flag "maximize" _.Maximize (fun o v -> { o with Maximize = v })

@@ -31,9 +31,9 @@ module Rprop =
 
     let private options =
         [
-            Field.number "lr" (Range.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
-            Field.pair "etas" (Range.between 0.0 1.0) (Range.above 1.0) _.Etas (fun o v -> { o with Etas = v })
-            Field.pair "step_sizes" (Range.atLeast 0.0) (Range.atLeast 0.0) _.StepSizes (fun o v -> { o with StepSizes = v })
+            Field.number "lr" (Interval.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
+            Field.pair "etas" (Interval.between 0.0 1.0) (Interval.above 1.0) _.Etas (fun o v -> { o with Etas = v })
+            Field.pair "step_sizes" (Interval.atLeast 0.0) (Interval.atLeast 0.0) _.StepSizes (fun o v -> { o with StepSizes = v })
             |> Field.requiring "the first must be at most the second" (fun o ->
                 let struct (smallest, largest) = o.StepSizes
                 smallest <= largest)

@@ -35,10 +35,10 @@ module SGD =
 
     let private options =
         [
-            Field.number "lr" (Range.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
-            Field.number "momentum" (Range.atLeast 0.0) _.Momentum (fun o v -> { o with Momentum = v })
-            Field.number "dampening" Range.any _.Dampening (fun o v -> { o with Dampening = v })
-            Field.number "weight_decay" (Range.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v })
+            Field.number "lr" (Interval.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
+            Field.number "momentum" (Interval.atLeast 0.0) _.Momentum (fun o v -> { o with Momentum = v })
+            Field.number "dampening" Interval.any _.Dampening (fun o v -> { o with Dampening = v })
+            Field.number "weight_decay" (Interval.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v })
             Field.flag "nesterov" _.Nesterov (fun o v -> { o with Nesterov = v })
             |> Field.requiring "nesterov momentum requires a momentum above 0 and a dampening of 0" (fun o ->
                 not o.Nesterov || (o.Momentum > 0.0 && o.Dampening = 0.0))

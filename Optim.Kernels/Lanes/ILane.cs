@@ -2,42 +2,12 @@ using System.Runtime.CompilerServices;
 
 namespace Optim.Kernels;
 
-/// <summary>A number that coefficients are worked out in: <see cref="Real"/> for kernels, a traced tensor for differentiable steps.</summary>
-/// <typeparam name="N">The implementing type.</typeparam>
-public interface IScalar<N>
-    where N : struct, IScalar<N>
-{
-    /// <summary>The constant <paramref name="value"/>.</summary>
-    static abstract N Of(double value);
-
-    /// <summary>Sum.</summary>
-    static abstract N operator +(N left, N right);
-
-    /// <summary>Difference.</summary>
-    static abstract N operator -(N left, N right);
-
-    /// <summary>Product.</summary>
-    static abstract N operator *(N left, N right);
-
-    /// <summary>Quotient.</summary>
-    static abstract N operator /(N left, N right);
-
-    /// <summary>The square root.</summary>
-    static abstract N Sqrt(N value);
-
-    /// <summary>A whole power.</summary>
-    static abstract N Pow(N value, long exponent);
-}
-
-/// <summary>
-/// What a formula computes on: a register of numbers, one number, or a whole tensor. Every operation is rounded once,
-/// as IEEE 754 says, so a formula gives the same bits on each lane.
-/// </summary>
+/// <summary>What can be added, multiplied, divided and rooted, each rounded once, as IEEE 754 says.</summary>
 /// <typeparam name="V">The implementing type.</typeparam>
-public interface ILane<V>
-    where V : struct, ILane<V>
+public interface IArithmetic<V>
+    where V : struct, IArithmetic<V>
 {
-    /// <summary>The constant <paramref name="value"/>, rounded to the lane's type, in every element.</summary>
+    /// <summary>The constant <paramref name="value"/>, rounded to the type; in every element of a lane.</summary>
     static abstract V Of(double value);
 
     /// <summary>Sum.</summary>
@@ -55,11 +25,29 @@ public interface ILane<V>
     /// <summary>The other sign.</summary>
     static abstract V operator -(V value);
 
-    /// <summary>a b + c, rounded once.</summary>
-    static abstract V Fma(V a, V b, V c);
-
     /// <summary>The square root.</summary>
     static abstract V Sqrt(V value);
+}
+
+/// <summary>A number that coefficients are worked out in: <see cref="Real"/> for kernels, a traced tensor for differentiable steps.</summary>
+/// <typeparam name="N">The implementing type.</typeparam>
+public interface IScalar<N> : IArithmetic<N>
+    where N : struct, IScalar<N>
+{
+    /// <summary>A whole power.</summary>
+    static abstract N Pow(N value, long exponent);
+}
+
+/// <summary>
+/// What a formula computes on: a register of numbers, one number, or a whole tensor. Every operation is rounded once,
+/// as IEEE 754 says, so a formula gives the same bits on each lane.
+/// </summary>
+/// <typeparam name="V">The implementing type.</typeparam>
+public interface ILane<V> : IArithmetic<V>
+    where V : struct, ILane<V>
+{
+    /// <summary>a b + c, rounded once.</summary>
+    static abstract V Fma(V a, V b, V c);
 
     /// <summary>The absolute value.</summary>
     static abstract V Abs(V value);

@@ -20,6 +20,9 @@ public readonly record struct Real(double Value) : IScalar<Real>
     public static Real operator /(Real left, Real right) => new(left.Value / right.Value);
 
     /// <inheritdoc/>
+    public static Real operator -(Real value) => new(-value.Value);
+
+    /// <inheritdoc/>
     public static Real Sqrt(Real value) => new(Math.Sqrt(value.Value));
 
     /// <inheritdoc/>

@@ -43,6 +43,9 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
     /// <summary>Fresh aligned memory, all zero.</summary>
     public static TensorView Zeros(DType dtype, params ReadOnlySpan<long> shape) => Zeros(Layout.Contiguous(dtype, shape));
 
+    /// <inheritdoc cref="Zeros(DType, ReadOnlySpan{long})"/>
+    public static TensorView Zeros(DType dtype, long[] shape) => Zeros(dtype, shape.AsSpan());
+
     /// <summary>Fresh aligned memory, all zero, for a layout without gaps.</summary>
     public static TensorView Zeros(Layout layout)
     {
@@ -79,6 +82,14 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
         values.CopyTo(view.AsSpan<T>());
         return view;
     }
+
+    /// <inheritdoc cref="Of{T}(ReadOnlySpan{T}, ReadOnlySpan{long})"/>
+    public static TensorView Of<T>(T[] values, long[] shape)
+        where T : unmanaged => Of<T>(values.AsSpan(), shape.AsSpan());
+
+    /// <summary>A copy of values in memory of its own, of one dimension.</summary>
+    public static TensorView Of<T>(T[] values)
+        where T : unmanaged => Of<T>(values.AsSpan(), [values.Length]);
 
     /// <summary>The elements as a span; free. Up to int.MaxValue elements, without gaps.</summary>
     /// <exception cref="InvalidOperationException">Another dtype, strides with gaps, or not in the processor's memory.</exception>

@@ -1,0 +1,40 @@
+namespace Optim.Core
+
+/// Switches of formulas.
+[<RequireQualifiedAccess>]
+module Switch =
+    /// The bit of a switch, when it is on.
+    let bit (index: int) (on: bool) = if on then 1 <<< index else 0
+
+/// What a rule keeps for each element: the name, when it is kept, and where it starts.
+type ColumnSpec<'o> =
+    {
+        /// As PyTorch calls it in state dicts.
+        Name: string
+        /// Whether it is kept under these options.
+        When: 'o -> bool
+        /// What its elements are before the first step.
+        Start: 'o -> double
+    }
+
+/// Columns of a rule, in PyTorch's order.
+[<AutoOpen>]
+module ColumnSpec =
+    /// Kept under all options.
+    let always (_: 'o) = true
+
+    /// Starts at zero.
+    let zeros name (``when``: 'o -> bool) =
+        {
+            Name = name
+            When = ``when``
+            Start = fun _ -> 0.0
+        }
+
+    /// Starts at a number from the options.
+    let startingAt (start: 'o -> double) name (``when``: 'o -> bool) =
+        {
+            Name = name
+            When = ``when``
+            Start = start
+        }

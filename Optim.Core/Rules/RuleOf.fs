@@ -1,0 +1,46 @@
+namespace Optim.Core
+
+open System
+open Optim.Kernels
+
+/// Making a rule in C#: the rows of its table of options, its columns, and the rule. In F# the modules Field, ColumnSpec and Rule do the same.
+[<AbstractClass; Sealed>]
+type RuleOf<'o when 'o: not null and 'o: not struct> =
+    /// An option that is a number in a range.
+    static member Number(name: string, range: Interval, read: Func<'o, double>, write: Func<'o, double, 'o>) =
+        Field.number name range read.Invoke (fun options value -> write.Invoke(options, value))
+
+    /// An option that is two numbers, each in a range of its own.
+    static member Pair
+        (
+            name: string,
+            first: Interval,
+            second: Interval,
+            read: Func<'o, struct (double * double)>,
+            write: Func<'o, struct (double * double), 'o>
+        ) =
+        Field.pair name first second read.Invoke (fun options value -> write.Invoke(options, value))
+
+    /// An option that is true or false.
+    static member Flag(name: string, read: Func<'o, bool>, write: Func<'o, bool, 'o>) =
+        Field.flag name read.Invoke (fun options value -> write.Invoke(options, value))
+
+    /// The flags foreach, fused, capturable and differentiable.
+    static member Execution(read: Func<'o, Execution>, write: Func<'o, Execution, 'o>) =
+        Execution.fields read.Invoke (fun options value -> write.Invoke(options, value))
+
+    /// A state column that is always kept and starts at zero.
+    static member Column(name: string) : ColumnSpec<'o> = zeros name always
+
+    /// A state column that is kept under some options and starts at zero.
+    static member Column(name: string, kept: Func<'o, bool>) : ColumnSpec<'o> = zeros name kept.Invoke
+
+    /// A state column that is kept under some options and starts at a number that they give.
+    static member Column(name: string, kept: Func<'o, bool>, start: Func<'o, double>) : ColumnSpec<'o> =
+        startingAt start.Invoke name kept.Invoke
+
+    /// The rule of a formula.
+    static member ElementWise<'f when 'f: struct and 'f: (new: unit -> 'f) and 'f :> ValueType and 'f :> IFormula>
+        (name: string, defaults: 'o, fields: Field<'o> seq, columns: ColumnSpec<'o> seq, arithmetic: Arithmetic<'o>)
+        =
+        Rule.elementWise<'o, 'f> name defaults (List.ofSeq fields) (List.ofSeq columns) arithmetic
