@@ -115,7 +115,13 @@ module Field =
             (read >> wrong range name)
 
     /// Two numbers, each in a range of its own.
-    let pair name (first: Interval) (second: Interval) (read: 'o -> struct (double * double)) (write: 'o -> struct (double * double) -> 'o) =
+    let pair
+        name
+        (first: Interval)
+        (second: Interval)
+        (read: 'o -> struct (double * double))
+        (write: 'o -> struct (double * double) -> 'o)
+        =
         field
             name
             (read >> OptionValue.op_Implicit)

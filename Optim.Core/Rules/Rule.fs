@@ -66,7 +66,7 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
     member val Parameters = Unchecked.defaultof<Parameters> with get, set
     member val Gradients = Unchecked.defaultof<Gradients> with get, set
     member val State = Unchecked.defaultof<State> with get, set
-    override prepared.Moved = prepared.State.Run.Moved
+    override prepared.Moved = prepared.State.Line.Moved
     override _.Threads = threads
 
     override prepared.Executor =
@@ -78,24 +78,26 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
     override prepared.Run() =
         let state = prepared.State
         state.Live()
-        let run = state.Run
+        let line = state.Line
         let executor = prepared.Executor
         threads <- 1
-        Rows.gather run prepared.Parameters prepared.Gradients
+        Table.gather line prepared.Parameters prepared.Gradients
 
-        for segment in run.Segments do
-            let step = run.NextCounts.OfClass segment.Class + 1L
+        for segment in line.Segments do
+            let step = line.NextCounts.OfClass segment.Class + 1L
 
             let coefficients =
                 arithmetic.Coefficients<Real>(RealReader.Instance, prepared.Options, step)
 
             threads <-
-                max threads (driver.Run(run.Table, segment.First, segment.Count, segment.DType, prepared.Switches, &coefficients, executor))
+                max
+                    threads
+                    (driver.Run(line.Table, segment.First, segment.Count, segment.DType, prepared.Switches, &coefficients, executor))
 
-        Rows.scatter run prepared.Parameters
+        Table.scatter line prepared.Parameters
         GC.KeepAlive prepared.Parameters
         GC.KeepAlive prepared.Gradients
-        Rows.next state (arithmetic.Counts prepared.Options)
+        Table.next state (arithmetic.Counts prepared.Options)
 
 /// A rule that works element by element: the formula, the table of options, the columns, and how options become coefficients.
 [<Sealed>]
@@ -172,7 +174,7 @@ type internal ElementWiseRule<'o, 'f
 
     override rule.Init(options, parameters) =
         check (unbox<'o> options)
-        Rows.checkParameters name parameters
+        Checks.parameters name parameters
         Rows.empty name parameters.Count columnNames
 
     override rule.Restore(parameters, counts, rows) =
@@ -180,15 +182,15 @@ type internal ElementWiseRule<'o, 'f
 
     override _.Prepare(options, parameters, gradients, state) =
         let options = unbox<'o> options
-        let run = state.Run
+        let line = state.Line
         state.Live()
 
         let prepared =
-            match run.Prepared with
+            match line.Prepared with
             | ValueSome(:? PreparedElements<'o> as prepared) -> prepared
             | _ -> PreparedElements<'o>(driver, arithmetic)
 
-        run.Prepared <- ValueSome(prepared :> PreparedStep)
+        line.Prepared <- ValueSome(prepared :> PreparedStep)
 
         if not (obj.ReferenceEquals(prepared.Options, options)) then
             check options
@@ -213,7 +215,7 @@ type internal ElementWiseRule<'o, 'f
                 && not (isTrue "foreach" options || isTrue "fused" options)
 
         let start index = columns[index].Start options
-        Rows.prepare name (driver.Loop prepared.Switches) columns.Length start parameters gradients state
+        Table.prepare name (driver.Loop prepared.Switches) columns.Length start parameters gradients state
         prepared.Parameters <- parameters
         prepared.Gradients <- gradients
         prepared.State <- state

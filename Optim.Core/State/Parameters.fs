@@ -2,7 +2,6 @@ namespace Optim.Core
 
 open System
 open System.Collections.Immutable
-open System.Runtime.CompilerServices
 open Optim.Kernels
 
 /// What is known of a parameter's gradient.

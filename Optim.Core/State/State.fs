@@ -23,8 +23,8 @@ type Column internal (name: string, rows: ImmutableArray<TensorView>) =
 /// The state of a rule that keeps rows: how many steps each parameter has taken, and named columns. The record is immutable,
 /// the rows' elements are not: a step changes them in place, returns the next record and leaves this one spent.
 [<Sealed>]
-type State internal (rule: string, rows: int, counts: Counts, columns: ImmutableArray<Column>, run: Run) =
-    let stamp = run.Stamp
+type State internal (rule: string, rows: int, counts: Counts, columns: ImmutableArray<Column>, line: Line) =
+    let stamp = line.Stamp
 
     /// The rule whose state it is.
     member _.Rule = rule
@@ -39,8 +39,8 @@ type State internal (rule: string, rows: int, counts: Counts, columns: Immutable
     /// The names of the columns.
     member _.ColumnNames = columns |> Seq.map _.Name |> Seq.toArray
     /// Whether a step has consumed it.
-    member _.IsSpent = stamp <> run.Stamp
-    member internal _.Run = run
+    member _.IsSpent = stamp <> line.Stamp
+    member internal _.Line = line
 
     /// The column of a name; a KeyNotFoundException when the rule has none of it.
     member state.Item
@@ -60,7 +60,7 @@ type State internal (rule: string, rows: int, counts: Counts, columns: Immutable
 
 /// What a line of states shares from step to step: the stamp that tells the live one, and what is kept between steps so
 /// that a step need not make it again.
-and [<Sealed>] internal Run() =
+and [<Sealed>] internal Line() =
     /// Counts the steps of this line.
     member val Stamp = 0L with get, set
     member val Table = SliceTable()
@@ -92,7 +92,7 @@ and [<AbstractClass>] PreparedStep internal () =
     abstract Moved: int
     /// Who runs it.
     abstract Executor: Executor
-    /// How many threads took part, once it has run.
+    /// How many threads took part, once it has line.
     abstract Threads: int
 
 /// Neighbouring slices of one dtype and one step count.
@@ -139,7 +139,7 @@ module State =
 
                 Column(column.Name, rows.ToImmutableArray()))
 
-        State(state.Rule, state.RowCount, state.Counts, columns.ToImmutableArray(), Run())
+        State(state.Rule, state.RowCount, state.Counts, columns.ToImmutableArray(), Line())
 
     /// Whether two states hold the same: counts, columns, shapes, dtypes and every bit (zeros of either sign and all NaN are their own bits).
     let contentEquals (a: State) (b: State) =

@@ -1,0 +1,220 @@
+namespace Optim.Core
+
+open System
+open System.Collections.Generic
+open System.Collections.Immutable
+open Optim.Kernels
+
+/// The flat table over the rows that step, kept from step to step.
+module internal Table =
+    let private sameOrder (a: Layout) (b: Layout) =
+        obj.ReferenceEquals(a, b)
+        || (a.IsContiguous && b.IsContiguous)
+        || a.Strides.AsSpan().SequenceEqual(b.Strides.AsSpan())
+
+    /// A state whose gradients, layouts or loop differ from the last step's: check all, make missing rows, lay the table anew.
+    let private rebuild rule (loop: Loop) columnCount start (parameters: Parameters) (gradients: Gradients) (state: State) =
+        let rows = parameters.Count
+        let line = state.Line
+        Checks.parameters rule parameters
+
+        for row in 0 .. rows - 1 do
+            if gradients[row].Kind <> GradientKind.Absent then
+                Checks.gradient rule parameters row gradients[row]
+
+                for column in state.Columns do
+                    if
+                        not column[row].IsAbsent
+                        && not (column[row].Layout.SameShape parameters[row].Layout)
+                    then
+                        raise (
+                            ArgumentException
+                                $"{rule}: {column.Name} of {parameters.Label row} is {column[row].Layout}, and the parameter {parameters[row].Layout}; the state belongs to other parameters"
+                        )
+
+        let steps row =
+            gradients[row].Kind <> GradientKind.Absent
+
+        let orders =
+            Array.init rows (fun row -> Rows.rowOrder state.Columns parameters[row] row)
+
+        let used =
+            [|
+                for column in 0 .. columnCount - 1 do
+                    if loop.Uses column then
+                        column
+            |]
+
+        let columns = state.Columns.ToBuilder()
+
+        for column in used do
+            let missing = ResizeArray()
+
+            for row in 0 .. rows - 1 do
+                if steps row && columns[column].Rows[row].IsAbsent then
+                    missing.Add row
+
+            if missing.Count > 0 then
+                columns[column] <- Rows.grow columns[column] missing orders (start column)
+
+        let counts = Counts.Of((fun row -> state.Counts[row]), steps, rows)
+        let mutable moved = 0
+        let strided = ResizeArray<Strided>()
+        let slices = Array.create rows -1
+        let segments = ResizeArray<Segment>()
+        line.Table.Reset(rows, columnCount)
+
+        let active =
+            [|
+                for row in 0 .. rows - 1 do
+                    if steps row && parameters[row].Count > 0n then
+                        row
+            |]
+
+        for (dtype, index), members in active |> Array.groupBy (fun row -> parameters[row].DType, counts.Class row) do
+            let first = line.Table.Count
+
+            for row in members do
+                let parameter, gradient = parameters[row], gradients[row].Values
+
+                let onCopy (view: TensorView) =
+                    if sameOrder view.Layout orders[row] then
+                        view
+                    else
+                        TensorView.Zeros orders[row]
+
+                let parameterOrCopy, gradientOrCopy = onCopy parameter, onCopy gradient
+
+                let isCopy (a: TensorView) (b: TensorView) =
+                    not (obj.ReferenceEquals(a.Owner, b.Owner) && a.Address = b.Address)
+
+                if isCopy parameterOrCopy parameter || isCopy gradientOrCopy gradient then
+                    strided.Add
+                        {
+                            Row = row
+                            Parameter =
+                                (if isCopy parameterOrCopy parameter then
+                                     parameterOrCopy
+                                 else
+                                     TensorView())
+                            Gradient =
+                                (if isCopy gradientOrCopy gradient then
+                                     gradientOrCopy
+                                 else
+                                     TensorView())
+                        }
+
+                slices[row] <- line.Table.Count
+                line.Table.Add(parameter.Count, parameterOrCopy.Address, gradientOrCopy.Address)
+
+                for column in used do
+                    line.Table.SetColumn(column, columns[column].Rows[row].Address)
+
+            segments.Add
+                {
+                    DType = dtype
+                    Class = index
+                    First = first
+                    Count = line.Table.Count - first
+                }
+
+        let classSteps = Array.zeroCreate counts.Classes
+
+        for row in 0 .. rows - 1 do
+            if steps row then
+                classSteps[counts.Class row] <- true
+                moved <- moved + 1
+
+        line.Steps <- classSteps
+        line.Moved <- moved
+        line.Slices <- slices
+        line.Segments <- segments.ToArray()
+        line.Strided <- strided.ToArray()
+        line.Columns <- columns.MoveToImmutable()
+        line.NextCounts <- counts
+        line.Loop <- ValueSome loop
+        line.ParameterLayouts <- Array.init rows (fun row -> parameters[row].Layout)
+        line.GradientLayouts <- Array.init rows (fun row -> gradients[row].Values.Layout)
+
+    let private sameLayout (known: (Layout | null) array) row (layout: Layout | null) =
+        obj.ReferenceEquals(known[row], layout)
+        || match known[row], layout with
+           | null, _
+           | _, null -> false
+           | a, b -> a.Equals b
+
+    /// Whether the table of the last step serves again; its addresses are brought up to date on the way.
+    let private isCurrent (loop: Loop) (parameters: Parameters) (gradients: Gradients) (state: State) =
+        let line = state.Line
+
+        let mutable current =
+            line.Loop.IsSome
+            && obj.ReferenceEquals(line.Loop.Value, loop)
+            && line.ParameterLayouts.Length = parameters.Count
+            && obj.ReferenceEquals(line.NextCounts, state.Counts)
+
+        let mutable row = 0
+
+        while current && row < parameters.Count do
+            let parameter = &parameters.Items[row]
+            let gradient = &gradients.Items[row]
+
+            current <-
+                gradient.Kind <> GradientKind.Sparse
+                && sameLayout line.ParameterLayouts row parameter.Layout
+                && sameLayout line.GradientLayouts row gradient.Values.Layout
+
+            if current && line.Slices[row] >= 0 then
+                line.Table.Move(line.Slices[row], parameter.Address, gradient.Values.Address)
+
+            row <- row + 1
+
+        current
+
+    /// Brings the table up to date for a step; writes to no tensor.
+    let prepare rule loop columnCount start (parameters: Parameters) (gradients: Gradients) (state: State) =
+        if state.Rule <> rule then
+            raise (ArgumentException $"{rule} was given a state of {state.Rule}")
+
+        if state.RowCount <> parameters.Count || gradients.Count <> parameters.Count then
+            raise (
+                ArgumentException
+                    $"{rule} was given {parameters.Count} parameters, {gradients.Count} gradients and a state of {state.RowCount} rows; the numbers must agree"
+            )
+
+        if not (isCurrent loop parameters gradients state) then
+            state.Line.Loop <- ValueNone
+            rebuild rule loop columnCount start parameters gradients state
+
+        for strided in state.Line.Strided do
+            let slice = state.Line.Slices[strided.Row]
+
+            let at (copy: TensorView) (original: TensorView) =
+                if copy.IsAbsent then original.Address else copy.Address
+
+            state.Line.Table.Move(slice, at strided.Parameter parameters[strided.Row], at strided.Gradient gradients[strided.Row].Values)
+
+    /// Copies what does not lie in the order of its state.
+    let gather (line: Line) (parameters: Parameters) (gradients: Gradients) =
+        for strided in line.Strided do
+            if not strided.Parameter.IsAbsent then
+                strided.Parameter.CopyFrom parameters[strided.Row]
+
+            if not strided.Gradient.IsAbsent then
+                strided.Gradient.CopyFrom gradients[strided.Row].Values
+
+    /// Copies the parameters among them back.
+    let scatter (line: Line) (parameters: Parameters) =
+        for strided in line.Strided do
+            if not strided.Parameter.IsAbsent then
+                parameters[strided.Row].CopyFrom strided.Parameter
+
+    /// The state after a step; the one before it is spent.
+    let next (state: State) counts =
+        let line = state.Line
+        line.Stamp <- line.Stamp + 1L
+
+        if counts then
+            line.NextCounts <- line.NextCounts.Advance line.Steps
+
+        State(state.Rule, state.RowCount, line.NextCounts, line.Columns, line)
