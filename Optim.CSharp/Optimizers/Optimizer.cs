@@ -36,6 +36,7 @@ public abstract class Optimizer
     protected Optimizer(Rule rule, object options, IEnumerable<IParameterOrGroup> parameters)
     {
         ArgumentNullException.ThrowIfNull(parameters);
+        ParameterGroup.RefuseSet(parameters);
         (Rule, defaults) = (rule, rule.Replace(options, []));
         IParameterOrGroup[] given = [.. parameters];
         if (given.Length == 0)
@@ -112,7 +113,9 @@ public abstract class Optimizer
         ArgumentNullException.ThrowIfNull(closure);
         if (!(everyPre.IsEmpty && pre.IsEmpty))
             closure = Replaced<T>(PreHooks(closure)) ?? throw new InvalidOperationException("a step pre hook took the closure away");
-        var loss = closure();
+        T loss;
+        using (groups.SelectMany(group => group.Parameters).FirstOrDefault()?.EnterClosure())
+            loss = closure();
         Update();
         PostHooks();
         return loss;

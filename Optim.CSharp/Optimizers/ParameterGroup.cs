@@ -26,6 +26,7 @@ public sealed class ParameterGroup : IParameterOrGroup
     public ParameterGroup(IEnumerable<IParameter> parameters)
     {
         ArgumentNullException.ThrowIfNull(parameters);
+        RefuseSet(parameters);
         this.parameters = [.. parameters];
         if (this.parameters.Contains(null!))
             throw new ArgumentException("a parameter is null", nameof(parameters));
@@ -97,6 +98,15 @@ public sealed class ParameterGroup : IParameterOrGroup
     internal IEnumerable<string> OwnOptions => own.Keys;
 
     internal Parameters List => list;
+
+    /// <summary>Refuses collections without an order.</summary>
+    internal static void RefuseSet(object parameters)
+    {
+        if (parameters is IReadOnlySet<IParameterOrGroup> or IReadOnlySet<IParameter> or IReadOnlySet<Param> or IReadOnlySet<ParameterGroup>)
+            throw new ArgumentException(
+                "optimizer parameters need to be organized in ordered collections, but the ordering of a set can change between runs; use a list"
+            );
+    }
 
     internal static bool IsSchedulerKey(string key) => schedulerKeys.Contains(key);
 

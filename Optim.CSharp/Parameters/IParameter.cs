@@ -34,6 +34,9 @@ public interface IParameter : IParameterOrGroup
     /// <summary>Drops the gradient, or fills it with zeros.</summary>
     void ZeroGradient(bool setToNone);
 
+    /// <summary>Called before a closure runs; what it returns is disposed afterwards. A library with a graph turns gradients on here.</summary>
+    IDisposable? EnterClosure() => null;
+
     /// <summary>Called after a step that moved the parameter.</summary>
     void AfterStep();
 }

@@ -53,7 +53,7 @@ module internal Rows =
 
             rows[missing[index]] <- slab[index]
 
-        Column(column.Name, rows.MoveToImmutable())
+        Column(column.Name, rows.ToImmutable())
 
     /// A state from rows that lie elsewhere: each is copied into the order and dtype of its parameter.
     let restore
@@ -92,7 +92,7 @@ module internal Rows =
                     slab[index].ConvertFrom rows[present[index]]
                     filled[present[index]] <- slab[index]
 
-                Column(name, filled.MoveToImmutable())
+                Column(name, filled.ToImmutable())
 
         let columns = names |> Seq.map column |> ImmutableArray.CreateRange
         State(rule, parameters.Count, Counts.Of((fun row -> counts[row]), (fun _ -> false), parameters.Count), columns, Line())

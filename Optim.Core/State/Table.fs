@@ -130,7 +130,7 @@ module internal Table =
         line.Slices <- slices
         line.Segments <- segments.ToArray()
         line.Strided <- strided.ToArray()
-        line.Columns <- columns.MoveToImmutable()
+        line.Columns <- columns.ToImmutable()
         line.NextCounts <- counts
         line.Loop <- ValueSome loop
         line.ParameterLayouts <- Array.init rows (fun row -> parameters[row].Layout)

@@ -1,0 +1,95 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Globalization;
+
+namespace Optim.Cli.Commands;
+
+/// <summary>Options of commands, whose complaints name option, value and what is allowed.</summary>
+internal static class Arguments
+{
+    /// <summary>A try at reading a text.</summary>
+    public delegate bool TryParse<T>(string text, out T value);
+
+    /// <summary>An option whose value is null when it is not given.</summary>
+    public static Option<T?> Make<T>(string name, string helpName, string description, string allowed, TryParse<T?> parse) =>
+        new(name)
+        {
+            HelpName = helpName,
+            Arity = ArgumentArity.ExactlyOne,
+            Description = description,
+            CustomParser = result => Parse(result, name, allowed, parse),
+        };
+
+    /// <summary>A whole number in a range.</summary>
+    public static Option<long?> Whole(string name, string description, long least, long most) =>
+        Make<long?>(
+            name,
+            "N",
+            description,
+            FormattableString.Invariant($"a whole number from {least} to {most}"),
+            (string text, out long? value) => (value = Whole(text, least, most)) is not null
+        );
+
+    /// <summary>One of several words.</summary>
+    public static Option<string?> Word(string name, string description, params string[] words)
+    {
+        var option = Make<string>(
+            name,
+            string.Join("|", words),
+            description,
+            string.Join(" or ", words),
+            (string text, out string? value) => words.Contains(value = text)
+        );
+        option.CompletionSources.Add(words);
+        return option;
+    }
+
+    /// <summary>That number, or null.</summary>
+    public static long? Whole(string text, long least, long most) =>
+        long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var number)
+        && number >= least
+        && number <= most
+            ? number
+            : null;
+
+    public static T? Parse<T>(ArgumentResult result, string name, string allowed, TryParse<T?> parse)
+    {
+        var text = result.Tokens[^1].Value;
+        if (parse(text, out var value))
+            return value;
+        result.AddError($"{name} is '{text}'; it must be {allowed}.");
+        return default;
+    }
+
+    /// <summary>The first thing that is wrong, in one sentence.</summary>
+    public static string Explain(ParseResult parsed)
+    {
+        var command = parsed.CommandResult.Command;
+        if (parsed.UnmatchedTokens is not [var token, ..])
+            return parsed.Errors[0].Message;
+        var known = command.Options.Select(option => option.Name).Concat(command.Subcommands.Select(sub => sub.Name)).ToList();
+        return $"there is no '{token}' here; 'optim {(command is RootCommand ? "" : command.Name + " ")}--help' shows what there is"
+            + (Nearest(token, known) is { } nearest ? $" (nearest: {nearest})." : ".");
+    }
+
+    private static string? Nearest(string token, List<string> known)
+    {
+        var name = token.Split('=', ':')[0];
+        var best = known.MinBy(other => Distance(name, other));
+        return best is not null && Distance(name, best) <= Math.Max(2, name.Length / 3) ? best : null;
+    }
+
+    /// <summary>Letters to insert, drop or replace (Levenshtein).</summary>
+    private static int Distance(string a, string b)
+    {
+        var row = Enumerable.Range(0, b.Length + 1).ToArray();
+        for (var i = 1; i <= a.Length; i++)
+        {
+            var diagonal = row[0];
+            row[0] = i;
+            for (var j = 1; j <= b.Length; j++)
+                (diagonal, row[j]) = (row[j], Math.Min(Math.Min(row[j], row[j - 1]) + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)));
+        }
+        return row[^1];
+    }
+}

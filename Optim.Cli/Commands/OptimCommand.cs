@@ -1,0 +1,92 @@
+using System.CommandLine;
+using System.CommandLine.Help;
+using System.CommandLine.Invocation;
+using System.Reflection;
+using Optim.Core;
+using Spectre.Console;
+
+namespace Optim.Cli.Commands;
+
+/// <summary>The optim command as a whole.</summary>
+public static class OptimCommand
+{
+    /// <summary>Exit code when something is wrong, or came out otherwise than recorded.</summary>
+    public const int Failed = 1;
+
+    /// <summary>Exit code after Ctrl-C.</summary>
+    public const int Interrupted = 130;
+
+    /// <summary>The version of this program.</summary>
+    public static string Version { get; } =
+        typeof(OptimCommand).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()!.InformationalVersion.Split('+')[0];
+
+    /// <summary>
+    /// Runs the command as a shell would, and returns its exit code. What is wrong is said in one sentence on <paramref name="error"/>.
+    /// </summary>
+    public static int Run(IReadOnlyList<string> args, TextWriter output, TextWriter error, CancellationToken cancel = default)
+    {
+        var screen = new Screen(AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(output) }), error);
+        try
+        {
+            var parsed = Create(screen, cancel).Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
+            if (parsed.Errors.Count > 0 && parsed.Action is not Answer)
+                throw new CommandException(Arguments.Explain(parsed));
+            return parsed.Invoke(
+                new InvocationConfiguration
+                {
+                    Output = output,
+                    Error = error,
+                    EnableDefaultExceptionHandler = false,
+                    ProcessTerminationTimeout = null,
+                }
+            );
+        }
+        catch (Exception e) when (IsForUsers(e))
+        {
+            error.WriteLine($"optim: {e.Message}");
+            return Failed;
+        }
+    }
+
+    private static RootCommand Create(Screen screen, CancellationToken cancel)
+    {
+        var root = new RootCommand("Optimizers for .NET, the ones of torch.optim, to be tried on real data.")
+        {
+            TrainCommand.Create(screen, cancel),
+        };
+        var help = root.Options.OfType<HelpOption>().Single();
+        var plain = (HelpAction)help.Action!;
+        help.Description = "Show help; each command has its own";
+        help.Action = new Answer(parsed =>
+        {
+            plain.Invoke(parsed);
+            if (parsed.CommandResult.Command.Name == TrainCommand.Name)
+                parsed.InvocationConfiguration.Output.WriteLine(TrainCommand.Details);
+        });
+        var version = root.Options.OfType<VersionOption>().Single();
+        version.Description = "Show the version";
+        version.Action = new Answer(parsed => parsed.InvocationConfiguration.Output.WriteLine($"optim {Version}"));
+        root.SetAction(parsed => root.Parse("--help").Invoke(parsed.InvocationConfiguration));
+        return root;
+    }
+
+    /// <summary>Whether it tells of a mistake in what was asked for, and not of one in the program.</summary>
+    private static bool IsForUsers(Exception e) =>
+        e
+            is CommandException
+                or OptionException
+                or NotSupportedException
+                or IOException
+                or InvalidDataException
+                or UnauthorizedAccessException;
+
+    /// <summary>What is asked with an option of its own, whatever else is on the line.</summary>
+    private sealed class Answer(Action<ParseResult> answer) : SynchronousCommandLineAction
+    {
+        public override int Invoke(ParseResult parsed)
+        {
+            answer(parsed);
+            return 0;
+        }
+    }
+}

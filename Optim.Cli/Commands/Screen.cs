@@ -1,0 +1,182 @@
+using Optim.Cli.Data;
+using Optim.Cli.Training;
+using Optim.Kernels;
+using Spectre.Console;
+using Spectre.Console.Rendering;
+
+namespace Optim.Cli.Commands;
+
+/// <summary>What the command shows: a bar and tables in a terminal, plain lines and tables elsewhere.</summary>
+internal sealed class Screen
+{
+    private const int PlainLines = 10; // of a training run, where there is no bar
+
+    private const int WideTable = 120; // columns of a terminal from which options stand beside each other
+
+    private readonly IAnsiConsole console;
+    private readonly TextWriter error;
+    private readonly bool live;
+
+    public Screen(IAnsiConsole console, TextWriter error)
+    {
+        (this.console, this.error) = (console, error);
+        var profile = console.Profile;
+        live = profile.Out.IsTerminal && profile.Capabilities.Ansi && profile.Capabilities.Interactive;
+        if (!profile.Out.IsTerminal)
+            profile.Width = 160;
+    }
+
+    public void Say(string text) => console.Profile.Out.Writer.WriteLine(text); // not cut into lines
+
+    public void Warn(string text) => error.WriteLine($"optim: {text}");
+
+    /// <summary>Trains, and shows how it goes on.</summary>
+    public TrainingResult Track(int epochs, Func<Action<TrainingProgress>, TrainingResult> train)
+    {
+        var loss = 0.0; // smoothed
+        if (!live)
+            return train(PlainReport(epochs));
+        TrainingProgress now = default;
+        return Bar(
+            () => now.Steps == 0 ? "" : $"epoch {Epoch(now, epochs)}/{epochs}  loss {Text.Loss(loss), -7} {Text.Speed(now)}",
+            bar =>
+                train(progress =>
+                {
+                    loss = progress.Step == 1 ? progress.Loss : 0.95 * loss + 0.05 * progress.Loss;
+                    now = progress;
+                    bar((double)progress.Step / progress.Steps);
+                })
+        );
+    }
+
+    /// <summary>Repeats recorded runs, and shows which one is under way.</summary>
+    public LikeReport Track(Func<Action<int, int, RecordedRun>?, LikeReport> repeat)
+    {
+        if (!live)
+            return repeat(null);
+        var now = "";
+        return Bar(
+            () => now,
+            bar =>
+            {
+                var report = repeat(
+                    (number, count, run) =>
+                    {
+                        now = $"run {number + 1}/{count}  {run.Optimizer} {run.DType}";
+                        bar((double)number / count);
+                    }
+                );
+                if (!report.Interrupted)
+                    bar(1);
+                return report;
+            }
+        );
+    }
+
+    public void Show(TrainingResult result)
+    {
+        var settings = result.Settings;
+        var (steps, rows) = (result.Losses.Count, Digits.TrainingRows);
+        var perEpoch = Batches.PerEpoch(rows, settings.BatchSize);
+        var summary = new Table { Border = TableBorder.Rounded, ShowHeaders = false };
+        summary.AddColumns("", "");
+        Add("test accuracy", $"[bold]{Text.Percent(result.TestAccuracy)}[/]");
+        Add("train accuracy", Text.Percent(result.TrainAccuracy));
+        Add(
+            "loss",
+            steps == 0
+                ? "no step taken"
+                : $"{Text.Loss(result.Losses.TakeLast(perEpoch).Average())} (mean of the last {Math.Min(steps, perEpoch)} steps)"
+        );
+        Add("optimizer", settings.Rule.Name);
+        Add("options", Markup.Escape(Text.Options(result.Options)));
+        Add("model", $"{Digits.Pixels}-{string.Join('-', settings.Hidden)}-{Digits.Classes}, {Name(settings)}");
+        Add(
+            "steps",
+            $"{steps} of {perEpoch * settings.Epochs} ({settings.Epochs} epochs, batches of {settings.BatchSize}, seed {settings.Seed})"
+        );
+        Add(
+            "seconds",
+            FormattableString.Invariant(
+                $"{result.Seconds:f2} ({settings.ThreadCount} {(settings.ThreadCount == 1 ? "thread" : "threads")})"
+            )
+        );
+        console.Write(summary);
+        if (result.Interrupted)
+            Warn($"stopped after step {steps} of {perEpoch * settings.Epochs}; these are the results so far.");
+
+        void Add(string name, string value) => summary.AddRow($"[grey]{name}[/]", value);
+    }
+
+    public void Show(LikeReport report)
+    {
+        var table = new Table { Border = TableBorder.Simple };
+        foreach (var header in new[] { "optimizer", "options", "dtype", "loss\noff by", "checksum\noff by", "accuracy,\nrecorded", "" })
+            table.AddColumn(header, column => column.NoWrap().PadLeft(0));
+        var separator = console.Profile.Width < WideTable ? ",\n" : ", ";
+        foreach (var row in report.Rows)
+            table.AddRow(
+                row.Run.Optimizer,
+                Markup.Escape(string.Join(separator, row.Run.OptionTexts)),
+                row.Run.DType,
+                Text.Difference(row.LargestLossDifference),
+                Text.Difference(Math.Max(row.FirstChecksumDifference, row.SecondChecksumDifference)),
+                Text.Percent(row.TestAccuracy) + separator + Text.Percent(row.Run.TestAccuracy),
+                row.Passed ? "[green]passed[/]" : "[red]failed[/]"
+            );
+        if (report.Rows.Count > 0)
+            console.Write(table);
+        foreach (var row in report.Rows.Where(row => !row.Passed))
+            Warn($"{row.Run.Optimizer} ({string.Join(", ", row.Run.OptionTexts)}) {row.Run.DType}: {string.Join("; ", row.Failures)}.");
+        Say($"{report.Rows.Count(row => row.Passed)} of {report.Rows.Count} repeated runs are as recorded.");
+        if (report.Skipped.Count > 0)
+        {
+            var reasons = report
+                .Skipped.GroupBy(skipped => skipped.Reason, skipped => skipped.Run.Optimizer)
+                .Select(group => $"{string.Join(", ", group.Distinct())} ({group.Key})");
+            Say($"{report.Skipped.Count} were skipped: {string.Join("; ", reasons)}.");
+        }
+        if (report.Interrupted)
+            Warn("stopped before all runs were repeated; these are the results so far.");
+    }
+
+    private static string Name(TrainingSettings settings) => $"{settings.DType.Name()}, {settings.Backend.ToString().ToLowerInvariant()}";
+
+    private static int Epoch(TrainingProgress progress, int epochs) =>
+        (int)(((long)progress.Step * epochs + progress.Steps - 1) / progress.Steps);
+
+    /// <summary>A line for every tenth of the run, each with the mean loss since the line before.</summary>
+    private Action<TrainingProgress> PlainReport(int epochs)
+    {
+        var (sum, count) = (0.0, 0);
+        return progress =>
+        {
+            (sum, count) = (sum + progress.Loss, count + 1);
+            var lines = (long)progress.Step * PlainLines / progress.Steps;
+            if (lines == (progress.Step - 1L) * PlainLines / progress.Steps)
+                return;
+            Say(
+                $"epoch {Epoch(progress, epochs), 3}/{epochs}  step {progress.Step, 6}/{progress.Steps}  loss {Text.Loss(sum / count), -9}  {Text.Speed(progress)}"
+            );
+            (sum, count) = (0, 0);
+        };
+    }
+
+    private T Bar<T>(Func<string> text, Func<Action<double>, T> work) =>
+        console
+            .Progress()
+            .Columns(new ProgressBarColumn(), new PercentageColumn(), new TextColumn(text))
+            .Start(context =>
+            {
+                var task = context.AddTask("run", maxValue: 1);
+                return work(share => task.Value = share);
+            });
+
+    private sealed class TextColumn(Func<string> text) : ProgressColumn
+    {
+        protected override bool NoWrap => true;
+
+        public override IRenderable Render(RenderOptions options, ProgressTask task, TimeSpan deltaTime) =>
+            new Spectre.Console.Text(text());
+    }
+}

@@ -1,0 +1,14 @@
+namespace Optim.Cli.Models;
+
+/// <summary>A classifier of digits that can be trained: the same layers over host arrays (<see cref="Mlp{T}"/>) and by autograd.</summary>
+public interface IModel : IDisposable
+{
+    /// <summary>Named layer1.weight, layer1.bias, layer2.weight, ... as PyTorch's state dicts would.</summary>
+    IReadOnlyList<IParameter> Parameters { get; }
+
+    /// <summary>Adds the gradients of the mean loss over these rows to the gradients of the parameters, and returns that loss.</summary>
+    double Backward(ReadOnlySpan<int> rows);
+
+    /// <summary>How many of these rows it classifies rightly.</summary>
+    int CountRight(ReadOnlySpan<int> rows);
+}

@@ -1,0 +1,118 @@
+using System.Text.Json;
+using Optim.Core;
+using Optim.Kernels;
+
+namespace Optim.Cli.Training;
+
+/// <summary>Results as JSON. Numbers that are not finite are the strings "nan", "inf", "-inf".</summary>
+public static class ResultJson
+{
+    /// <summary>Of a training run.</summary>
+    public static byte[] Of(TrainingResult result, string version) =>
+        Object(json =>
+        {
+            var settings = result.Settings;
+            Number(json, "test_accuracy", result.TestAccuracy);
+            Number(json, "train_accuracy", result.TrainAccuracy);
+            Numbers(json, "losses", result.Losses);
+            Number(json, "seconds", result.Seconds);
+            json.WriteBoolean("interrupted", result.Interrupted);
+            json.WriteString("optimizer", settings.Rule.Name);
+            json.WriteStartObject("options");
+            foreach (var (name, value) in result.Options)
+            {
+                json.WritePropertyName(name);
+                OptionJson.Write(json, value);
+            }
+            json.WriteEndObject();
+            json.WriteNumber("epochs", settings.Epochs);
+            json.WriteNumber("batch_size", settings.BatchSize);
+            Numbers(json, "hidden", settings.Hidden.Select(size => (double)size));
+            json.WriteNumber("seed", settings.Seed);
+            json.WriteString("dtype", settings.DType.Name());
+            Where(json, settings, version);
+        });
+
+    /// <summary>Of repeating recorded runs.</summary>
+    public static byte[] Of(LikeReport report, string path, TrainingSettings settings, string version) =>
+        Object(json =>
+        {
+            json.WriteString("like", path);
+            json.WriteBoolean("passed", report.Passed);
+            json.WriteBoolean("interrupted", report.Interrupted);
+            json.WriteStartArray("rows");
+            foreach (var row in report.Rows)
+                Row(json, row);
+            json.WriteEndArray();
+            json.WriteStartArray("skipped");
+            foreach (var (run, reason) in report.Skipped)
+            {
+                json.WriteStartObject();
+                json.WriteString("optimizer", run.Optimizer);
+                json.WriteString("dtype", run.DType);
+                json.WriteString("reason", reason);
+                json.WriteEndObject();
+            }
+            json.WriteEndArray();
+            Where(json, settings, version);
+        });
+
+    private static void Row(Utf8JsonWriter json, LikeRow row)
+    {
+        json.WriteStartObject();
+        json.WriteString("optimizer", row.Run.Optimizer);
+        json.WritePropertyName("options");
+        row.Run.Options.WriteTo(json);
+        json.WriteString("dtype", row.Run.DType);
+        json.WriteNumber("steps", row.Losses.Count);
+        Number(json, "largest_loss_difference", row.LargestLossDifference);
+        Number(json, "test_accuracy", row.TestAccuracy);
+        Number(json, "recorded_test_accuracy", row.Run.TestAccuracy);
+        Number(json, "first_layer_checksum_difference", row.FirstChecksumDifference);
+        Number(json, "second_layer_checksum_difference", row.SecondChecksumDifference);
+        json.WriteBoolean("passed", row.Passed);
+        Numbers(json, "losses", row.Losses);
+        json.WriteEndObject();
+    }
+
+    private static void Where(Utf8JsonWriter json, TrainingSettings settings, string version)
+    {
+        json.WriteString("backend", settings.Backend.ToString().ToLowerInvariant());
+        json.WriteNumber("threads", settings.ThreadCount);
+        json.WriteString("version", version);
+    }
+
+    private static byte[] Object(Action<Utf8JsonWriter> write)
+    {
+        using var bytes = new MemoryStream();
+        using (var json = new Utf8JsonWriter(bytes, new JsonWriterOptions { Indented = true }))
+        {
+            json.WriteStartObject();
+            write(json);
+            json.WriteEndObject();
+        }
+        bytes.WriteByte((byte)'\n');
+        return bytes.ToArray();
+    }
+
+    private static void Number(Utf8JsonWriter json, string name, double number)
+    {
+        json.WritePropertyName(name);
+        OptionJson.WriteNumber(json, number);
+    }
+
+    /// <summary>A list on one line.</summary>
+    private static void Numbers(Utf8JsonWriter json, string name, IEnumerable<double> numbers)
+    {
+        using var line = new MemoryStream();
+        using (var list = new Utf8JsonWriter(line))
+        {
+            list.WriteStartArray();
+            foreach (var number in numbers)
+                OptionJson.WriteNumber(list, number);
+            list.WriteEndArray();
+        }
+        json.WritePropertyName(name);
+        json.WriteRawValue(line.GetBuffer().AsSpan(0, (int)line.Length), skipInputValidation: true);
+    }
+}

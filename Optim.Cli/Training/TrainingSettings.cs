@@ -1,0 +1,62 @@
+using System.Collections.Immutable;
+using Optim.Core;
+using Optim.Kernels;
+
+namespace Optim.Cli.Training;
+
+/// <summary>Who works out the losses and gradients.</summary>
+public enum Backend
+{
+    /// <summary>This program, over host arrays.</summary>
+    Host,
+
+    /// <summary>TorchSharp's autograd.</summary>
+    TorchSharp,
+}
+
+/// <summary>What a training run is made from: the same settings give the same losses, bit for bit, on every run.</summary>
+public sealed record TrainingSettings
+{
+    /// <summary>What <c>optim train</c> does when it is told nothing.</summary>
+    public static TrainingSettings Defaults { get; } = new();
+
+    /// <summary>The rule, as in <see cref="Rules.all"/>.</summary>
+    public Rule Rule { get; init; } = Rules.find("AdamW");
+
+    /// <summary>Options of the rule that are not at its defaults, by PyTorch's names.</summary>
+    public ImmutableArray<(string Name, OptionValue Value)> Options { get; init; } = [];
+
+    /// <summary>Times that every row is seen; at least 1.</summary>
+    public int Epochs { get; init; } = 100;
+
+    /// <summary>Rows of a batch; at least 1.</summary>
+    public int BatchSize { get; init; } = 32;
+
+    /// <summary>Sizes of the hidden layers; at least one layer.</summary>
+    public ImmutableArray<int> Hidden { get; init; } = [128];
+
+    /// <summary>Decides the split into rows to train on and to test, the initial weights, and the batches.</summary>
+    public long Seed { get; init; }
+
+    /// <summary>float32 or float64.</summary>
+    public DType DType { get; init; } = DType.Float32;
+
+    /// <summary>Threads of the optimizer, and of libtorch; 0 stands for <see cref="DefaultThreads"/>.</summary>
+    public int ThreadCount
+    {
+        get => field > 0 ? field : DefaultThreads(Backend);
+        init;
+    }
+
+    /// <summary>Who works out the gradients.</summary>
+    public Backend Backend { get; init; }
+
+    /// <summary>
+    /// All cores, or OPTIM_THREADS. One for TorchSharp: layers of this size gain nothing from libtorch's threads, and on a busy machine these wait
+    /// for each other (40 times slower was seen).
+    /// </summary>
+    internal static int DefaultThreads(Backend backend) =>
+        backend == Backend.TorchSharp && string.IsNullOrWhiteSpace(Environment.GetEnvironmentVariable(Threads.Variable))
+            ? 1
+            : Threads.Count;
+}

@@ -1,0 +1,118 @@
+namespace Optim.Laws
+
+open System
+open System.Collections.Generic
+open FsCheck
+open FsCheck.FSharp
+open Optim.Core
+
+/// Options by their names.
+[<RequireQualifiedAccess>]
+module Options =
+    /// Whether the rule has an option of that name.
+    let has (name: string) (rule: Rule) = rule.OptionNames.Contains name
+
+    /// The options with these values; names that the rule does not have are passed over.
+    let set (values: (string * OptionValue) list) (rule: Rule) (options: obj) : obj =
+        rule.Replace(options, values |> List.filter (fun (name, _) -> has name rule) |> List.map KeyValuePair)
+
+    /// A number among the options.
+    let number (rule: Rule) (name: string) (options: obj) : float =
+        OptionValue.op_Explicit (rule.Read(options, name)): float
+
+    /// A flag among the options; false where the rule does not have it.
+    let flag (rule: Rule) (name: string) (options: obj) : bool =
+        has name rule && (OptionValue.op_Explicit (rule.Read(options, name)): bool)
+
+    /// A pair among the options.
+    let pair (rule: Rule) (name: string) (options: obj) : struct (float * float) =
+        OptionValue.op_Explicit (rule.Read(options, name)): struct (float * float)
+
+    /// A number as the value of an option.
+    let ofNumber (value: float) : OptionValue = OptionValue.op_Implicit value
+
+    /// A pair as the value of an option.
+    let ofPair (first: float, second: float) : OptionValue =
+        OptionValue.op_Implicit (struct (first, second))
+
+    /// A flag as the value of an option.
+    let ofFlag (value: bool) : OptionValue = OptionValue.op_Implicit value
+
+    let private numbers = List.map ofNumber
+    let private pairs = List.map ofPair
+    let private flags = [ ofFlag false; ofFlag true ]
+
+    /// The edges of the options that optimizers have in common.
+    let edges: (string * OptionValue list) list =
+        [
+            "lr", numbers [ 1e-3; 0.1; 0.0; 1.0; 0.5 ]
+            "betas", pairs [ 0.9, 0.999; 0.0, 0.0; 0.5, 0.5; 0.0, 0.999; 0.9, 0.0; 0.9999, 0.99999 ]
+            "eps", numbers [ 1e-8; 1e-3; 0.0; 1.0 ]
+            "weight_decay", numbers [ 0.0; 1e-2; 0.5; 1.0 ]
+            "momentum", numbers [ 0.0; 0.9; 0.5; 0.99 ]
+            "dampening", numbers [ 0.0; 0.1; 0.5; 1.0 ]
+            "alpha", numbers [ 0.99; 0.9; 0.0; 0.5; 1.0 ]
+            "etas", pairs [ 0.5, 1.2; 0.1, 2.0; 0.99, 1.01 ]
+            "step_sizes", pairs [ 1e-6, 50.0; 1e-3, 0.1; 0.0, 1.0 ]
+            "amsgrad", flags
+            "nesterov", flags
+            "centered", flags
+            "maximize", flags
+            "decoupled_weight_decay", flags
+        ]
+
+    let private between =
+        let digits low high =
+            Gen.choose (0, 1_000_000)
+            |> Gen.map (fun x -> ofNumber (low * Math.Pow(high / low, float x / 1e6)))
+
+        function
+        | "lr" -> Some(digits 1e-5 1.0)
+        | "weight_decay" -> Some(digits 1e-5 1.0)
+        | "momentum"
+        | "dampening"
+        | "alpha" -> Some(digits 0.05 0.999)
+        | _ -> None
+
+    /// Options at their defaults, at an edge, or somewhere between.
+    let generate (rule: Rule) : Gen<obj> =
+        let value name =
+            let usual = rule.Read(rule.Defaults, name)
+
+            match List.tryFind (fun (known, _) -> known = name) edges with
+            | None -> Gen.constant usual
+            | Some(_, edges) ->
+                Gen.frequency
+                    [
+                        2, Gen.constant usual
+                        2, Gen.elements edges
+                        match between name with
+                        | Some anywhere -> 1, anywhere
+                        | None -> ()
+                    ]
+
+        // What the rule refuses, alone or beside what was drawn before, stays as it was.
+        let put (name: string) (value: OptionValue) (options: obj) =
+            try
+                rule.Replace(options, name, value)
+            with :? OptionException ->
+                options
+
+        rule.OptionNames
+        |> Seq.fold (fun options name -> Gen.map2 (put name) (value name) options) (Gen.constant rule.Defaults)
+
+    /// The options with one of them back at its default, for each that is not and need not be as it is.
+    let shrink (rule: Rule) (needed: string list) (options: obj) : obj seq =
+        seq {
+            for name in Seq.except needed rule.OptionNames do
+                let usual = rule.Read(rule.Defaults, name)
+
+                if not ((rule.Read(options, name)).Equals usual) then
+                    let simpler =
+                        try
+                            Some(rule.Replace(options, name, usual))
+                        with :? OptionException ->
+                            None
+
+                    yield! Option.toList simpler
+        }

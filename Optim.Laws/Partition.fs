@@ -1,0 +1,265 @@
+namespace Optim.Laws
+
+open System
+open FsCheck.FSharp
+open Optim
+open Optim.Core
+open Optim.Kernels
+
+/// P: parameters in lists and groups.
+[<RequireQualifiedAccess>]
+module Partition =
+    open Terms
+
+    let private everyRule (_: Rule) = true
+
+    /// One parameter and the state that it has.
+    let private only (k: int) (snapshot: Snapshot) =
+        { snapshot with
+            Theta = [| snapshot.Theta[k] |]
+            State =
+                snapshot.State
+                |> List.filter (fun (_, rows) -> rows[k].IsSome)
+                |> List.map (fun (name, rows) -> name, [| rows[k] |])
+            Counts = [| snapshot.Counts[k] |]
+        }
+
+    let private several rule =
+        { Recipe.any rule with
+            Absent = 25
+            Length = Gen.choose (1, 40)
+        }
+
+    /// P1: groups with the same options are one group.
+    let groups =
+        Statement.withDraw
+            "P1"
+            "one group of parameters is as many groups with the same options, in any order"
+            everyRule
+            several
+            (Gen.choose (0, 1_000_000))
+            (fun subject seed s ->
+                let expected = Host.final subject s
+                let parameters = Host.parameters s
+                let order = Array.init parameters.Length id
+                Random(seed).Shuffle order
+
+                let groups =
+                    [ for k in order -> Host.group subject.Rule s.Options [ parameters[k] ] ]
+
+                let optimizer = subject.Shell.Open subject.Rule [] groups
+                Host.run subject optimizer s.DType parameters s.History
+
+                Snapshot.compare Comparator.bit expected (Host.read s.DType optimizer parameters)
+                |> Verdict.tellingIf (parameters.Length > 1 && expected.Theta <> s.Start))
+
+    /// P2: the parameters of a list do not know of each other.
+    let separate =
+        Statement.about
+            "P2"
+            "each parameter of a list goes as if it were alone, under the gradients that it got"
+            everyRule
+            several
+            (fun subject s ->
+                let together = Run.final subject s
+
+                seq {
+                    for k in 0 .. s.Start.Length - 1 do
+                        let own =
+                            s.History
+                            |> Array.map (fun row -> [| row[k] |])
+                            |> Array.filter (fun row -> row[0].IsSome)
+
+                        let alone =
+                            Run.final
+                                subject
+                                { s with
+                                    Start = [| s.Start[k] |]
+                                    History = own
+                                }
+
+                        Snapshot.compare Comparator.bit (only 0 alone) (only k together)
+                        |> Verdict.where (sprintf "parameter %d of the list" k)
+                }
+                |> Verdict.all
+                |> Verdict.tellingIf (s.Start.Length > 1 && Run.moves subject s))
+
+    let private usual =
+        [
+            "lr", Options.ofNumber 0.01
+            "weight_decay", Options.ofNumber 0.1
+            "momentum", Options.ofNumber 0.9
+            "dampening", zero
+        ]
+
+    /// Options that choose how a step runs, or on what, and not what comes of it.
+    let private execution = [ "foreach"; "fused"; "capturable"; "differentiable" ]
+
+    /// Another value of each option, where the rule takes one: what is changed first so that the option matters, and the change.
+    let private perturbations (rule: Rule) =
+        let another name (value: OptionValue) =
+            match name, value with
+            | "betas", _ -> [ Options.ofPair (0.7, 0.999); Options.ofPair (0.9, 0.95) ]
+            | "etas", _ -> [ Options.ofPair (0.3, 1.2); Options.ofPair (0.5, 1.5) ]
+            | "step_sizes", _ -> [ Options.ofPair (0.02, 50.0); Options.ofPair (1e-6, 0.004) ]
+            | "dampening", _ -> [ Options.ofNumber 0.4 ]
+            | _, OptionValue.Bool flag -> [ Options.ofFlag (not flag) ]
+            | _, OptionValue.Float number -> [ Options.ofNumber (0.5 * number + 0.25) ]
+            | _ -> []
+
+        [
+            for name in rule.OptionNames do
+                if not (List.contains name execution) then
+                    let options = Options.set usual rule rule.Defaults
+
+                    for value in another name (rule.Read(options, name)) do
+                        let changed =
+                            try
+                                Some(rule.Replace(options, name, value))
+                            with :? OptionException ->
+                                None
+
+                        match changed with
+                        | Some changed -> name, options, changed
+                        | None -> ()
+        ]
+
+    /// Gradients of changing size and sign, under which every option of an optimizer matters.
+    let private lively (rule: Rule) =
+        { Recipe.one rule with
+            Steps = 6, 9
+            Length = Gen.choose (8, 24)
+            Options = Gen.constant rule.Defaults
+        }
+        |> Recipe.withoutZeros
+
+    /// P3: no option is read and forgotten.
+    let sensitivity =
+        Statement.about "P3" "every option changes parameters or state when its value changes" everyRule lively (fun subject s ->
+            [
+                for name, before, after in perturbations subject.Rule do
+                    let run options =
+                        Run.final subject { s with Options = options }
+
+                    (Snapshot.compare Comparator.bit (run before) (run after)).IsBroken
+                    |> Verdict.require (fun () ->
+                        sprintf
+                            "%s makes no difference: %O and %O"
+                            name
+                            (subject.Rule.Read(before, name))
+                            (subject.Rule.Read(after, name)))
+            ]
+            |> Verdict.all)
+        |> Statement.fewer 10
+
+    /// P3: the options of a group are its own.
+    let ownOptions =
+        Statement.about "P3" "an option of a group changes that group and no other" everyRule lively (fun subject s ->
+            let rule = subject.Rule
+
+            [
+                for name, before, after in perturbations rule do
+                    let two =
+                        { s with
+                            Start = Array.replicate 2 s.Start[0]
+                            History = s.History |> Array.map (fun row -> Array.replicate 2 row[0])
+                        }
+
+                    let run second =
+                        let parameters = Host.parameters two
+
+                        let groups =
+                            [
+                                Host.group rule before [ parameters[0] ]
+                                Host.group rule before [ parameters[1] ]
+                            ]
+
+                        let optimizer = subject.Shell.Open rule [] groups
+
+                        if second then
+                            subject.Shell.SetOption optimizer.ParamGroups[1] name (rule.Read(after, name))
+
+                        Host.run subject optimizer s.DType parameters two.History
+                        Host.read s.DType optimizer parameters
+
+                    let same, changed = run false, run true
+
+                    Verdict.both
+                        (Snapshot.compare Comparator.bit (only 0 same) (only 0 changed)
+                         |> Verdict.where (name + " of the other group"))
+                        ((Snapshot.compare Comparator.bit (only 1 same) (only 1 changed)).IsBroken
+                         |> Verdict.require (fun () -> name + " makes no difference to its group"))
+            ]
+            |> Verdict.all)
+        |> Statement.fewer 6
+
+    /// P4: a group that comes later.
+    let later =
+        Statement.withDraw
+            "P4"
+            "parameters added later go as if their optimizer had begun then"
+            everyRule
+            (fun rule -> { several rule with Steps = 2, 8 })
+            (Gen.choose (1, 7))
+            (fun subject at s ->
+                let at = min at (s.History.Length - 1)
+                let rule = subject.Rule
+                let old, young = Host.parameters s, Host.named "later" s
+                let optimizer = Host.optimizer subject s.Options old
+                Host.run subject optimizer s.DType old s.History[.. at - 1]
+                subject.Shell.AddGroup optimizer (Host.group rule s.Options young)
+
+                for row in s.History[at..] do
+                    Host.give s.DType old row
+                    Host.give s.DType young row
+                    subject.Shell.Step optimizer
+
+                let expected = Host.final subject { s with History = s.History[at..] }
+
+                Verdict.both
+                    (Snapshot.compare Comparator.bit expected (Host.read s.DType optimizer young)
+                     |> Verdict.where "those that came later")
+                    (Snapshot.compare Comparator.bit (Host.final subject s) (Host.read s.DType optimizer old))
+                |> Verdict.tellingIf (expected.Theta <> s.Start))
+
+    /// P5: no parameter twice.
+    let twice =
+        Statement.forAll
+            "P5"
+            "a parameter that appears twice is refused, and nothing has changed"
+            everyRule
+            (fun _ -> Gen.elements [ "in a group"; "in two groups"; "in a later group" ])
+            (fun _ _ -> Seq.empty)
+            (fun subject where ->
+                let rule = subject.Rule
+
+                let parameter name =
+                    Param.Of(name, Tensor.ofFloats DType.Float64 [| 1.0 |])
+
+                let a, b = parameter "a", parameter "b"
+
+                let group parameters =
+                    Host.group rule rule.Defaults parameters
+
+                let refuses (act: unit -> unit) =
+                    try
+                        act ()
+                        Verdict.Broken("taken " + where)
+                    with
+                    | :? ArgumentException
+                    | :? InvalidOperationException -> Verdict.Telling
+
+                match where with
+                | "in a group" -> refuses (fun () -> subject.Shell.Open rule [] [ group [ a; b; a ] ] |> ignore)
+                | "in two groups" -> refuses (fun () -> subject.Shell.Open rule [] [ group [ a ]; group [ b; a ] ] |> ignore)
+                | _ ->
+                    let optimizer = subject.Shell.Open rule [] [ group [ a ] ]
+
+                    Verdict.both
+                        (refuses (fun () -> subject.Shell.AddGroup optimizer (group [ b; a ])))
+                        (optimizer.ParamGroups.Count = 1
+                         |> Verdict.require (fun () -> "the refused group has been added")))
+        |> Statement.fewer 12
+
+    /// The laws of this family.
+    let all = [ groups; separate; sensitivity; ownOptions; later; twice ]

@@ -1,0 +1,101 @@
+namespace Optim.Laws
+
+open System
+open Optim
+open Optim.Core
+
+/// When a hook runs.
+[<RequireQualifiedAccess>]
+type Hook =
+    /// Before each step of an optimizer.
+    | Pre
+    /// After each step of an optimizer.
+    | Post
+    /// Before each step of every optimizer.
+    | EveryPre
+    /// After each step of every optimizer.
+    | EveryPost
+
+/// How the laws use the PyTorch-style optimizers: every field does what its name says. A test replaces one by something
+/// defective, to see that a law notices.
+[<NoComparison; NoEquality>]
+type Shell =
+    {
+        /// An optimizer of the rule over these groups, with these options where a group has none of its own.
+        Open: Rule -> (string * OptionValue) list -> ParameterGroup list -> Optimizer
+        /// One step.
+        Step: Optimizer -> unit
+        /// One step that calls a closure first and hands its loss on.
+        StepWith: Optimizer -> (unit -> float) -> float
+        /// Drops the gradients, or sets them to zero.
+        ZeroGrad: Optimizer -> bool -> unit
+        /// Adds a group.
+        AddGroup: Optimizer -> ParameterGroup -> unit
+        /// Sets an option of a group.
+        SetOption: ParameterGroup -> string -> OptionValue -> unit
+        /// The state dict.
+        Save: Optimizer -> StateDict
+        /// A copy of a state dict.
+        Clone: StateDict -> StateDict
+        /// Takes a state dict over.
+        Load: Optimizer -> StateDict -> unit
+        /// Registers a hook, which is told whose step it is; disposing removes it.
+        Register: Hook -> Optimizer -> (Optimizer -> unit) -> IDisposable
+    }
+
+/// What the laws look at: a rule, and the ways to run it. <see cref="M:Optim.Laws.SubjectModule.ofRule"/> makes one; a test
+/// replaces a field by something defective, to see that a law notices.
+[<NoComparison; NoEquality>]
+type Subject =
+    {
+        /// The rule: its name, its options, its columns.
+        Rule: Rule
+        /// State before the first step.
+        Init: obj -> Parameters -> State
+        /// A step in place.
+        Step: obj -> Parameters -> Gradients -> State -> State
+        /// A step that touches nothing that it was given.
+        PureStep: obj -> Parameters -> Gradients -> State -> struct (Parameters * State)
+        /// The optimizer class.
+        Shell: Shell
+    }
+
+/// The optimizer classes as they are.
+[<RequireQualifiedAccess>]
+module Shell =
+    /// Every field calls the method of its name.
+    let real =
+        {
+            Open =
+                fun rule options groups ->
+                    let options = [| for name, value in options -> struct (name, value) |]
+                    RuleOptimizer(rule, groups |> Seq.map (fun group -> group :> IParameterOrGroup), options)
+            Step = fun optimizer -> optimizer.Step()
+            StepWith = fun optimizer closure -> optimizer.Step(Func<float> closure)
+            ZeroGrad = fun optimizer toNone -> optimizer.ZeroGrad toNone
+            AddGroup = fun optimizer group -> optimizer.AddParamGroup group
+            SetOption = fun group name value -> group[name] <- value
+            Save = fun optimizer -> optimizer.StateDict()
+            Clone = fun saved -> saved.Clone()
+            Load = fun optimizer saved -> optimizer.LoadStateDict saved |> ignore
+            Register =
+                fun hook optimizer act ->
+                    match hook with
+                    | Hook.Pre -> optimizer.RegisterStepPreHook(fun call -> act call.Optimizer)
+                    | Hook.Post -> optimizer.RegisterStepPostHook(Action<Optimizer> act)
+                    | Hook.EveryPre -> Optimizer.RegisterOptimizerStepPreHook(fun call -> act call.Optimizer)
+                    | Hook.EveryPost -> Optimizer.RegisterOptimizerStepPostHook(Action<Optimizer> act)
+        }
+
+/// Subjects of the laws.
+[<RequireQualifiedAccess>]
+module Subject =
+    /// The rule as it is.
+    let ofRule (rule: Rule) =
+        {
+            Rule = rule
+            Init = fun options parameters -> rule.Init(options, parameters)
+            Step = fun options parameters gradients state -> rule.Step(options, parameters, gradients, state)
+            PureStep = fun options parameters gradients state -> rule.PureStep(options, parameters, gradients, state)
+            Shell = Shell.real
+        }

@@ -1,0 +1,223 @@
+using System.Runtime.InteropServices;
+using Optim.Kernels;
+
+namespace Optim;
+
+/// <summary>
+/// What Optim asks of libtorch beside TorchSharp's public surface. A tensor is an <c>at::Tensor*</c>, which is what TorchSharp calls a handle.
+/// The calls that read a field take nanoseconds, call nothing back and never wait: they go without the switch of the collector's mode.
+/// </summary>
+internal static unsafe class LibTorch
+{
+    private const string Torch = "torch_cpu";
+    private const string Sharp = "LibTorchSharp";
+
+    /// <summary>The <see cref="Layout"/> of ordinary tensors.</summary>
+    public const int Strided = 0;
+
+    /// <summary>The <see cref="DeviceType"/> of the processor.</summary>
+    public const int Cpu = 0;
+
+    // By their numbers in libtorch's headers.
+    private static readonly string[] Layouts =
+    [
+        "strided",
+        "sparse",
+        "sparse (CSR)",
+        "in the layout of mkldnn",
+        "sparse (CSC)",
+        "sparse (BSR)",
+        "sparse (BSC)",
+        "jagged",
+    ];
+
+    // C++ symbols, not part of libtorch's stable interface: each is done without where it is missing.
+    private static readonly nint BumpExport = Export(Torch, "_ZN5torch8autograd4impl12bump_versionERKN2at6TensorE");
+    private static readonly nint IsInferenceExport = Export(Torch, "_ZN2at6native12is_inferenceERKNS_6TensorE");
+    private static readonly nint GradientExport = Export("c10", "_ZNK3c1010TensorImpl4gradEv");
+    private static readonly nint Undefined = Export("c10", "_ZN3c1019UndefinedTensorImpl10_singletonE");
+
+    /// <summary>The tensor's implementation: what makes two wrappers the same tensor.</summary>
+    public static nint Implementation(nint tensor) => *(nint*)tensor;
+
+    /// <summary>How its elements are stored: strided, or some kind of sparse. First of all, as the others do not suit each layout.</summary>
+    public static int Layout(nint tensor)
+    {
+        int layout;
+        Check(aoti_torch_get_layout(tensor, &layout));
+        return layout;
+    }
+
+    /// <summary>c10's number of the dtype.</summary>
+    public static int ScalarType(nint tensor)
+    {
+        int type;
+        Check(aoti_torch_get_dtype(tensor, &type));
+        return type;
+    }
+
+    /// <summary>c10's number of the kind of device.</summary>
+    public static int DeviceType(nint tensor)
+    {
+        int type;
+        Check(aoti_torch_get_device_type(tensor, &type));
+        return type;
+    }
+
+    /// <summary>Whether autograd makes gradients of it.</summary>
+    public static bool RequiresGradient(nint tensor) => THSTensor_requires_grad(tensor) != 0;
+
+    /// <summary>What its layout is called.</summary>
+    public static string LayoutName(nint tensor) =>
+        Layout(tensor) is var layout && layout < Layouts.Length ? Layouts[layout] : FormattableString.Invariant($"in layout {layout}");
+
+    /// <summary>Where it lies, as PyTorch calls it.</summary>
+    public static Device Device(nint tensor)
+    {
+        var kind = DeviceType(tensor) switch
+        {
+            Cpu => "cpu",
+            1 => "cuda",
+            12 => "xpu",
+            13 => "mps",
+            14 => "meta",
+            var other => FormattableString.Invariant($"device{other}"),
+        };
+        int index;
+        Check(aoti_torch_get_device_index(tensor, &index));
+        return new(kind, Math.Max(index, 0));
+    }
+
+    /// <summary>The lengths of the dimensions, in memory of the tensor.</summary>
+    public static ReadOnlySpan<long> Shape(nint tensor)
+    {
+        long dimensions;
+        long* lengths;
+        Check(aoti_torch_get_dim(tensor, &dimensions));
+        Check(aoti_torch_get_sizes(tensor, &lengths));
+        return new(lengths, (int)dimensions);
+    }
+
+    /// <summary>The strides of so many dimensions, in memory of the tensor.</summary>
+    public static ReadOnlySpan<long> Strides(nint tensor, int dimensions)
+    {
+        long* strides;
+        Check(aoti_torch_get_strides(tensor, &strides));
+        return new(strides, dimensions);
+    }
+
+    /// <summary>The address of the first element.</summary>
+    public static nint Data(nint tensor)
+    {
+        nint data;
+        Check(aoti_torch_get_data_ptr(tensor, &data));
+        return data;
+    }
+
+    /// <summary>Whether the elements stand in memory with the wrong sign, to be turned when they are read.</summary>
+    public static bool IsNegated(nint tensor) => THSTensor_is_neg(tensor) != 0;
+
+    /// <summary>The gradient, to be given back with <see cref="Return"/>; 0 when there is none.</summary>
+    public static nint Gradient(nint tensor)
+    {
+        if (GradientExport == 0 || Undefined == 0)
+            return THSTensor_grad(tensor);
+        // The tensor's own field: a third of a step's cost less than an object made and deleted.
+        var gradient = ((delegate* unmanaged[SuppressGCTransition]<nint, nint>)GradientExport)(Implementation(tensor));
+        return Implementation(gradient) == Undefined ? 0 : gradient;
+    }
+
+    /// <summary>Gives back a gradient.</summary>
+    public static void Return(nint gradient)
+    {
+        if (GradientExport == 0 || Undefined == 0)
+            THSTensor_dispose(gradient);
+    }
+
+    /// <summary>
+    /// Whether it was made in inference mode: such a tensor has no version, and asking libtorch to count one up would end the process.
+    /// </summary>
+    public static bool IsInference(nint tensor) =>
+        IsInferenceExport != 0 && ((delegate* unmanaged<nint, byte>)IsInferenceExport)(tensor) != 0;
+
+    /// <summary>Counts the tensor's version up, so that a graph which needs its old values is refused (unnoticed where libtorch has no such symbol).</summary>
+    public static void BumpVersion(nint tensor)
+    {
+        if (BumpExport != 0 && IsInferenceExport != 0)
+            ((delegate* unmanaged[SuppressGCTransition]<nint, void>)BumpExport)(tensor);
+    }
+
+    /// <summary>How many threads libtorch uses.</summary>
+    public static int ThreadCount
+    {
+        get
+        {
+            uint threads;
+            return torch_get_num_threads(&threads) == 0 ? (int)threads : 1;
+        }
+    }
+
+    /// <summary>Runs a body over parts of a range on libtorch's threads; parts are no smaller than the grain.</summary>
+    public static void ParallelFor(long length, long grain, delegate* unmanaged<long, long, void*, void> body, void* context) =>
+        Check(torch_parallel_for(0, length, grain, body, context));
+
+    private static nint Export(string name, string symbol) =>
+        NativeLibrary.TryLoad(name, typeof(LibTorch).Assembly, null, out var library)
+        && NativeLibrary.TryGetExport(library, symbol, out var export)
+            ? export
+            : 0;
+
+    private static void Check(int error)
+    {
+        if (error != 0)
+            throw new InvalidOperationException("a call of libtorch failed; what it says about it stands on standard error");
+    }
+
+    [DllImport(Torch), SuppressGCTransition]
+    private static extern int aoti_torch_get_layout(nint tensor, int* layout);
+
+    [DllImport(Torch), SuppressGCTransition]
+    private static extern int aoti_torch_get_dtype(nint tensor, int* dtype);
+
+    [DllImport(Torch), SuppressGCTransition]
+    private static extern int aoti_torch_get_device_type(nint tensor, int* type);
+
+    [DllImport(Torch)]
+    private static extern int aoti_torch_get_device_index(nint tensor, int* index);
+
+    [DllImport(Torch), SuppressGCTransition]
+    private static extern int aoti_torch_get_dim(nint tensor, long* dimensions);
+
+    [DllImport(Torch), SuppressGCTransition]
+    private static extern int aoti_torch_get_sizes(nint tensor, long** lengths);
+
+    [DllImport(Torch), SuppressGCTransition]
+    private static extern int aoti_torch_get_strides(nint tensor, long** strides);
+
+    [DllImport(Torch), SuppressGCTransition]
+    private static extern int aoti_torch_get_data_ptr(nint tensor, nint* data);
+
+    [DllImport(Torch)]
+    private static extern int torch_get_num_threads(uint* threads);
+
+    [DllImport(Torch)]
+    private static extern int torch_parallel_for(
+        long begin,
+        long end,
+        long grain,
+        delegate* unmanaged<long, long, void*, void> body,
+        void* context
+    );
+
+    [DllImport(Sharp), SuppressGCTransition]
+    private static extern byte THSTensor_is_neg(nint tensor);
+
+    [DllImport(Sharp), SuppressGCTransition]
+    private static extern byte THSTensor_requires_grad(nint tensor);
+
+    [DllImport(Sharp)]
+    private static extern nint THSTensor_grad(nint tensor);
+
+    [DllImport(Sharp)]
+    private static extern void THSTensor_dispose(nint tensor);
+}

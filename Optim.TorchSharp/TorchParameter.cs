@@ -1,0 +1,182 @@
+using Optim.Core;
+using Optim.Kernels;
+using Device = Optim.Kernels.Device;
+using Tensor = TorchSharp.torch.Tensor;
+
+namespace Optim;
+
+/// <summary>
+/// A TorchSharp tensor as a parameter of an optimizer, which reads its gradient and writes its elements where they lie, without copies.
+/// It refers to the tensor's wrapper and owns nothing: whoever made the tensor, or its module, disposes it, and steps are refused from then on.
+/// </summary>
+/// <remarks>
+/// Leaf tensors. Which dtypes, devices and strides can be stepped, the rules say: float32 and float64 on the CPU, in any strides
+/// that do not repeat elements. Gradients are dense, of the same dtype and shape, in any strides; those of a frozen tensor
+/// (<c>requires_grad</c> false) are passed over.
+/// </remarks>
+public sealed class TorchParameter : IParameter
+{
+    private readonly object identity;
+    private Layout layout;
+    private Layout gradientLayout;
+    private Trail trail;
+
+    /// <summary>The tensor under a name, or without one.</summary>
+    /// <exception cref="ArgumentException">The tensor is not a leaf of the graph, or was made in inference mode.</exception>
+    /// <exception cref="NotSupportedException">The tensor is sparse, or of a dtype that Optim does not know.</exception>
+    /// <exception cref="InvalidOperationException">The tensor has been disposed.</exception>
+    public TorchParameter(string? name, Tensor tensor)
+    {
+        ArgumentNullException.ThrowIfNull(tensor);
+        (Name, Tensor) = (name, tensor);
+        identity = new SameTensor(tensor, LibTorch.Implementation(Handle));
+        layout = gradientLayout = Describe(Handle, Label);
+        if (!tensor.is_leaf)
+            throw new ArgumentException($"can't optimize a non-leaf Tensor: {Label} was computed from others", nameof(tensor));
+        if (LibTorch.IsInference(Handle))
+            throw new ArgumentException($"{Label} was made in inference mode, outside of which it cannot change", nameof(tensor));
+    }
+
+    /// <inheritdoc/>
+    public string? Name { get; }
+
+    /// <summary>The wrapper that was given.</summary>
+    public Tensor Tensor { get; }
+
+    /// <inheritdoc/>
+    /// <exception cref="InvalidOperationException">The tensor has been disposed.</exception>
+    public TensorView Data => new(LibTorch.Data(Handle), layout = Match(Handle, layout, of: ""), Tensor);
+
+    /// <inheritdoc/>
+    public bool RequiresGradient => LibTorch.RequiresGradient(Handle);
+
+    /// <summary>Equal for all wrappers of one tensor, while they live.</summary>
+    public object Identity => identity;
+
+    /// <summary>libtorch's own threads.</summary>
+    public Executor Executor => TorchThreads.Instance;
+
+    private string Label => Name is null ? "a parameter without a name" : $"parameter '{Name}'";
+
+    private nint Handle =>
+        Tensor.IsInvalid
+            ? throw new InvalidOperationException(
+                $"the tensor of {Label} has been disposed: by itself, with its module, or by module.to(), which replaces parameters. "
+                    + "Dispose a module after the last step, and make the optimizer after the move"
+            )
+            : Tensor.Handle;
+
+    /// <summary>The parameter that steps come to after some others, if that is known.</summary>
+    internal TorchParameter? Ahead { get; set; }
+
+    /// <summary>Takes one of the layouts of other parameters for an equal one of its own, so that fewer of them pass through the cache.</summary>
+    internal void Share(Dictionary<Layout, Layout> layouts)
+    {
+        if (!layouts.TryGetValue(layout, out var equal))
+            layouts.Add(layout, equal = layout);
+        layout = gradientLayout = equal;
+    }
+
+    /// <inheritdoc/>
+    public void Refresh(ref TensorView data, ref Gradient gradient)
+    {
+        Ahead?.trail.Fetch();
+        var handle = Handle;
+        var found = LibTorch.RequiresGradient(handle) ? LibTorch.Gradient(handle) : 0;
+        try
+        {
+            trail.Keep(handle, found);
+            layout = Match(handle, layout, of: "");
+            var address = LibTorch.Data(handle);
+            if (address != data.Address || !ReferenceEquals(layout, data.Layout))
+                data = new(address, layout, Tensor);
+            if (found == 0)
+            {
+                gradient = Gradient.Absent;
+                return;
+            }
+            if (LibTorch.IsNegated(found))
+                throw new NotSupportedException(
+                    $"the gradient of {Label} is a negated view, which is not supported: use its resolve_neg()"
+                );
+            gradientLayout = Match(found, gradientLayout, of: "the gradient of ");
+            address = LibTorch.Data(found);
+            // Its owner is the parameter, which keeps its gradient alive until the step is over.
+            if (address != gradient.Values.Address || !ReferenceEquals(gradientLayout, gradient.Values.Layout))
+                gradient = Gradient.OfDense(new(address, gradientLayout, Tensor));
+        }
+        finally
+        {
+            if (found != 0)
+                LibTorch.Return(found);
+        }
+    }
+
+    /// <summary>As in PyTorch: drops the gradient, or fills it with zeros and takes it out of the graph that it came from.</summary>
+    public void ZeroGradient(bool setToNone)
+    {
+        _ = Handle;
+        if (setToNone)
+        {
+            Tensor.grad = null;
+            return;
+        }
+        using var gradient = Tensor.grad;
+        if (gradient is null)
+            return;
+        if (!gradient.is_leaf)
+            gradient.detach_();
+        else if (gradient.requires_grad)
+            gradient.requires_grad = false;
+        gradient.zero_();
+    }
+
+    /// <summary>Tells autograd that the tensor has changed: a backward pass that needs its old values is refused.</summary>
+    public void AfterStep() => LibTorch.BumpVersion(Handle);
+
+    /// <summary>A closure runs with gradients enabled, even inside of no_grad().</summary>
+    public IDisposable EnterClosure() => TorchSharp.torch.enable_grad();
+
+    /// <summary>Its name.</summary>
+    public override string ToString() => Label;
+
+    /// <summary>How a tensor lies: in most steps as in the step before.</summary>
+    private Layout Match(nint tensor, Layout known, string of) =>
+        LibTorch.Layout(tensor) == LibTorch.Strided
+        && LibTorch.ScalarType(tensor) == (int)known.DType
+        && LibTorch.DeviceType(tensor) == LibTorch.Cpu
+        && known.Device == Device.Cpu
+        && LibTorch.Shape(tensor).SequenceEqual(known.Shape.AsSpan())
+        && LibTorch.Strides(tensor, known.Strides.Length).SequenceEqual(known.Strides.AsSpan())
+            ? known
+            : Describe(tensor, of + Label);
+
+    // Which dtypes, devices and strides can be stepped, the rules say.
+    private static Layout Describe(nint tensor, string label)
+    {
+        if (LibTorch.Layout(tensor) != LibTorch.Strided)
+            throw new NotSupportedException($"{label} is {LibTorch.LayoutName(tensor)}, which is not supported: it must be dense");
+        var dtype = (DType)LibTorch.ScalarType(tensor);
+        if (!Enum.IsDefined(dtype))
+            throw new NotSupportedException(
+                $"{label} is of libtorch's dtype {(int)dtype}, which is not supported: it must be float32 or float64"
+            );
+        var shape = LibTorch.Shape(tensor);
+        return Layout.Strided(dtype, shape, LibTorch.Strides(tensor, shape.Length), LibTorch.Device(tensor));
+    }
+
+    /// <summary>
+    /// Equality by the tensor's implementation, whose address may go to another tensor once this one has been disposed: the dead equal nothing else.
+    /// </summary>
+    private sealed class SameTensor(Tensor tensor, nint implementation)
+    {
+        private readonly Tensor tensor = tensor;
+        private readonly nint implementation = implementation;
+
+        public override bool Equals(object? other) =>
+            ReferenceEquals(this, other)
+            || other is SameTensor same && implementation == same.implementation && !tensor.IsInvalid && !same.tensor.IsInvalid;
+
+        public override int GetHashCode() => implementation.GetHashCode();
+    }
+}

@@ -1,0 +1,55 @@
+using Optim.Kernels;
+
+namespace Optim.Bench;
+
+/// <summary>What is compared with what, and how.</summary>
+internal sealed record Measurement(RuleCase Rule, ParameterList List, DType DType, int Threads, string Parameters, string Peer)
+{
+    public const string Fused = "libtorch fused",
+        Ops = "libtorch ops",
+        TorchSharp = "torchsharp";
+
+    public static readonly string[] Peers = [Fused, Ops, TorchSharp];
+
+    public bool IsTraining => List == Training.Step;
+
+    public override string ToString() =>
+        $"{Rule.Name}, {List.Name}, {DType.Name()}, {Threads} {(Threads == 1 ? "thread" : "threads")}, {Parameters}, {Peer}";
+}
+
+/// <summary>Which measurements there are.</summary>
+internal static class Plan
+{
+    /// <summary>Every list against every peer, with host parameters; and some with TorchSharp's, some in float64, and training.</summary>
+    public static IEnumerable<Measurement> All(IReadOnlyList<int> threads) =>
+        from list in ParameterList.All.Append(Training.Step)
+        from rule in RuleCase.All
+        from dtype in (DType[])[DType.Float32, DType.Float64]
+        from parameters in (string[])[Row.Host, Row.TorchSharp]
+        from peer in Measurement.Peers
+        from count in threads
+        let measurement = new Measurement(rule, list, dtype, count, parameters, peer)
+        where peer != Measurement.Fused || rule.HasFused
+        where Belongs(measurement)
+        select measurement;
+
+    private static bool Belongs(Measurement m) =>
+        m.IsTraining ? m.Parameters == Row.TorchSharp && m.Peer == Measurement.TorchSharp && m.DType == DType.Float32
+        : m.DType == DType.Float64
+            ? m.Parameters == Row.Host && (m.Rule == RuleCase.Adam || m.Rule == RuleCase.SGDMomentum) && m.List.Name is "64K" or "1M"
+        : m.Parameters == Row.Host
+            || (
+                m.Peer != Measurement.Ops
+                && (m.Rule == RuleCase.Adam || m.Rule == RuleCase.SGDMomentum)
+                && m.List.Name is not ("64M" or "gpt2_124m")
+            );
+
+    /// <summary>What `--quick` measures of all these: what the goals ask for, but the two largest lists, and a little of the rest.</summary>
+    public static bool IsQuick(Measurement m) =>
+        m.List.Name is not ("64M" or "gpt2_124m")
+        && (
+            Goal.All.Any(goal => !goal.IsAboutAll && goal.Applies(m))
+            || (m.Threads == 2 && m.List.Name == "64K")
+            || (m.IsTraining && m.Threads == 2)
+        );
+}

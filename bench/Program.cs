@@ -1,0 +1,104 @@
+using System.CommandLine;
+using System.Diagnostics;
+using Optim.Bench;
+
+// `./optim bench`: our optimizers against libtorch's fused operators, libtorch operator by operator, and TorchSharp's optimizers.
+var json = new Option<FileInfo?>("--json")
+{
+    Description =
+        "Write the results to this file, too: a list of rows, and one row with the machine. It is brought up to date after each row.",
+    HelpName = "FILE",
+};
+var quick = new Option<bool>("--quick")
+{
+    Description =
+        "At most three minutes: shorter measurements, and only what the goals ask for, without the two largest lists. With --rule, --list, --peer or --threads: all that they choose, measured shortly.",
+};
+var rules = Filter(
+    "--rule",
+    "Only this rule; sgd stands for plain SGD and SGD with momentum.",
+    [.. RuleCase.All.Select(rule => rule.Name)]
+);
+var lists = Filter("--list", "Only this list of parameters.", [.. ParameterList.All.Append(Training.Step).Select(list => list.Name)]);
+var peers = Filter("--peer", "Only against this peer.", Measurement.Peers);
+var threads = new Option<int[]>("--threads")
+{
+    Description = "Threads on both sides; 1 and 2 where not given. May be repeated.",
+    HelpName = "N",
+};
+threads.Validators.Add(result =>
+{
+    foreach (var token in result.Tokens)
+        if (int.TryParse(token.Value, out var count) && (count < 1 || count > Environment.ProcessorCount))
+            result.AddError($"--threads {count}: this machine has {Environment.ProcessorCount} cores.");
+});
+
+var command = new RootCommand(
+    "Compares optimizer.Step() with libtorch and TorchSharp, in one process: alternating blocks of at least 20 ms, at least 31 of them on either side, and of each side's blocks the 25th percentile. A full run takes more than half an hour and 7 GB of memory."
+)
+{
+    json,
+    quick,
+    rules,
+    lists,
+    peers,
+    threads,
+};
+command.SetAction(result =>
+{
+    var counts = result.GetValue(threads) is { Length: > 0 } given
+        ? given
+        : [.. ((int[])[1, 2]).Where(count => count <= Environment.ProcessorCount)];
+    var isFiltered = ((Option[])[rules, lists, peers, threads]).Any(option => result.GetResult(option) is { Implicit: false });
+    var chosen = Plan.All(counts)
+        .Where(m => Chosen(result.GetValue(rules), m.Rule.Is))
+        .Where(m => Chosen(result.GetValue(lists), name => m.List.Name.Equals(name, StringComparison.OrdinalIgnoreCase)))
+        .Where(m => Chosen(result.GetValue(peers), name => m.Peer.Equals(name, StringComparison.OrdinalIgnoreCase)))
+        .Where(m => !result.GetValue(quick) || isFiltered || Plan.IsQuick(m))
+        .ToArray();
+    if (chosen.Length == 0)
+    {
+        Console.Error.WriteLine(
+            "bench: nothing to measure: no row has all that was asked for (libtorch has fused operators for sgd, adam and adamw only)."
+        );
+        return 1;
+    }
+    var rows = Measure(chosen, result.GetValue(quick), result.GetValue(json)?.FullName);
+    Report.Print(rows);
+    return 0;
+});
+return command.Parse(args.Length > 0 && args[0] == "bench" ? args[1..] : args).Invoke();
+
+static Option<string[]> Filter(string name, string description, string[] values)
+{
+    var option = new Option<string[]>(name) { Description = description + " May be repeated.", HelpName = string.Join("|", values) };
+    return option.AcceptOnlyFromAmong(StringComparer.OrdinalIgnoreCase, values);
+}
+
+static bool Chosen(string[]? asked, Func<string, bool> isIt) => asked is not { Length: > 0 } || asked.Any(isIt);
+
+static List<Row> Measure(Measurement[] chosen, bool isQuick, string? path)
+{
+    const double QuickMs = 150_000; // of the three minutes, what is left after start and report
+    var stopped = false;
+    Console.CancelKeyPress += (_, pressed) =>
+    {
+        if (!stopped)
+            Console.Error.WriteLine("bench: stopping after this row.");
+        pressed.Cancel = !stopped; // the second time at once
+        stopped = true;
+    };
+    var clock = Stopwatch.StartNew();
+    var rows = new List<Row>();
+    for (var i = 0; i < chosen.Length && !stopped; i++)
+    {
+        var effort = isQuick ? Effort.Quick((QuickMs - clock.ElapsedMilliseconds) / (chosen.Length - i)) : Effort.Full;
+        Console.Error.Write(FormattableString.Invariant($"[{i + 1}/{chosen.Length}] {clock.Elapsed:mm\\:ss} {chosen[i]}: "));
+        var measured = Comparison.Run(chosen[i], effort).ToArray();
+        Console.Error.WriteLine(Report.Short(measured[0]));
+        rows.AddRange(measured);
+        if (path != null)
+            Json.Save(path, rows);
+    }
+    return rows;
+}

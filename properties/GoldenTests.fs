@@ -1,0 +1,325 @@
+/// PyTorch's recorded runs, repeated by the shell's optimizers. Names begin with "golden".
+module GoldenTests
+
+open System
+open System.Collections.Concurrent
+open System.IO
+open System.Text.Json
+open Expecto
+open Optim
+open Optim.Cli.Training
+open Optim.Core
+open Optim.Kernels
+open Reference
+open Golden
+open Kit
+
+/// The largest difference from PyTorch for each rule and dtype, and the largest share of what is allowed.
+let seen =
+    ConcurrentDictionary<struct (string * string), struct (int * float * float)>()
+
+let private record case difference share =
+    seen.AddOrUpdate(
+        struct (case.Optimizer, case.DType),
+        struct (1, difference, share),
+        fun _ struct (count, d, s) -> struct (count + 1, max d difference, max s share)
+    )
+    |> ignore
+
+/// The table of `seen`, empty when no such test ran.
+let differences () =
+    [
+        if not seen.IsEmpty then
+            "golden: the largest differences from PyTorch"
+            sprintf "  %-10s %-10s %6s  %-18s %s" "rule" "dtype" "cases" "largest difference" "of what is allowed"
+
+            for KeyValue(struct (rule, dtype), struct (count, difference, share)) in seen |> Seq.sortBy (fun pair -> pair.Key) do
+                let difference, share = difference.ToString "0.0e+0", share.ToString "0.0e+0"
+                sprintf "  %-10s %-10s %6d  %-18s %s" rule dtype count difference share
+    ]
+
+let private dtypes = Map [ "float32", DType.Float32; "float64", DType.Float64 ]
+
+/// One way through the same run: its options lie over those of the case.
+type private Traversal =
+    {
+        Name: string
+        Over: (string * Setting) list
+    }
+
+let private traversals (rule: Rule) =
+    [
+        { Name = "as recorded"; Over = [] }
+        {
+            Name = "foreach: False"
+            Over = [ "foreach", Flag false ]
+        }
+        {
+            Name = "foreach: True"
+            Over = [ "foreach", Flag true ]
+        }
+        if rule.OptionNames |> Seq.contains "fused" then
+            {
+                Name = "fused: True"
+                Over = [ "foreach", Unset; "fused", Flag true ]
+            }
+    ]
+
+/// The parameters after every step, and the state dict at the end.
+let private run case traversal =
+    let settings = Map.ofList (case.Options @ traversal.Over) |> Map.toSeq
+
+    let all =
+        [
+            for g in case.Groups ->
+                [
+                    for p in g.Parameters -> param (Option.toObj p.Name) dtypes[case.DType] p.Shape p.Initial
+                ]
+        ]
+
+    let own = [ for g, list in List.zip case.Groups all -> group list g.Options ]
+    let optimizer = new RuleOptimizer(rule case.Optimizer, groups own, options settings)
+    let list = List.concat all
+
+    let trajectory =
+        [
+            for step, gradients in List.indexed case.Gradients do
+                case.Rates
+                |> Option.iter (fun rates ->
+                    for i, lr in List.indexed rates[step] do
+                        optimizer.ParamGroups[i]["lr"] <- option (Number lr))
+
+                List.iter2 setGradient list gradients
+                optimizer.Step()
+                [ for p in list -> values p ]
+        ]
+
+    trajectory, optimizer.StateDict()
+
+/// Fails where `actual` is too far from PyTorch's `expected`.
+let private compare case what (actual: float[]) (expected: float[]) =
+    Expect.equal actual.Length expected.Length $"{what}: number of elements"
+    let mutable largest, share = 0.0, 0.0
+
+    for i in 0 .. actual.Length - 1 do
+        let difference =
+            if bits actual[i] = bits expected[i] || actual[i] = expected[i] then
+                0.0
+            else
+                abs (actual[i] - expected[i])
+
+        let allowed = tolerance case.DType case.Spread expected[i]
+
+        if not (difference <= allowed) then
+            failtestf "%s, element %d: %s, PyTorch %s; off by %g, allowed %g" what i (text actual[i]) (text expected[i]) difference allowed
+
+        largest <- max largest difference
+        share <- max share (if difference = 0.0 then 0.0 else difference / allowed)
+
+    struct (largest, share)
+
+let private compareState case (dict: StateDict) (expected: (int * (string * Golden.Tensor) list) list) =
+    let steppedIds = [ for id, _ in expected -> id ] |> List.sort
+    Expect.equal (List.ofSeq dict.State.Keys) steppedIds "ids in state"
+
+    [
+        for id, slots in expected do
+            let state = dict.State[id]
+            let keys = Set.ofSeq state.Keys
+            Expect.equal keys (Set.ofList (List.map fst slots)) $"keys of the state of parameter {id}"
+
+            for key, (value: Golden.Tensor) in slots do
+                let actual = state[key]
+                let what = $"{key} of parameter {id}"
+                Expect.equal (Array.ofSeq actual.Shape) value.Shape $"shape of {what}"
+
+                if key <> "step" then
+                    Expect.equal (actual.DType.Name()) value.DType $"dtype of {what}"
+
+                compare case what (actual.ToDoubles()) value.Values
+    ]
+
+let private compareGroups (dict: StateDict) (expected: (string * JsonElement) list list) =
+    Expect.equal dict.ParamGroups.Count expected.Length "number of groups"
+
+    for i, expected in List.indexed expected do
+        let group = dict.ParamGroups[i]
+
+        let keys =
+            set
+                [
+                    yield! group.Keys
+                    "params"
+                    if not (isNull group.ParamNames) then
+                        "param_names"
+                ]
+
+        Expect.equal keys (Set.ofList (List.map fst expected)) $"keys of group {i}"
+
+        for key, value in expected do
+            match key with
+            | "foreach"
+            | "fused" -> ()
+            | "params" -> Expect.equal (List.ofSeq group.Params) (value |> list (number >> int)) $"params of group {i}"
+            | "param_names" -> Expect.equal (List.ofSeq group.ParamNames) (value |> list Golden.text) $"names of group {i}"
+            | _ -> Expect.equal group[key] (option (setting value)) $"{key} of group {i}"
+
+/// PyTorch's own dict, as a StateDict.
+let private recorded state groups =
+    let dict = StateDict()
+
+    for id, slots in state do
+        let row = ParameterState()
+
+        for key, (value: Golden.Tensor) in slots do
+            row[key] <- tensor (DTypes.Parse value.DType) value.Shape value.Values
+
+        dict.State[id] <- row
+
+    for entries in groups do
+        let group = GroupState()
+
+        for key, value in entries do
+            match key with
+            | "params" -> group.Params.AddRange(value |> list (number >> int))
+            | "param_names" -> group.ParamNames <- System.Collections.Generic.List(value |> list Golden.text)
+            | _ -> group[key] <- option (setting value)
+
+        dict.ParamGroups.Add group
+
+    dict
+
+/// Law S7: PyTorch's dict, loaded and saved again, is PyTorch's dict.
+let private compareReloaded case =
+    match case.State, case.ParamGroups with
+    | Some state, Some groups ->
+        let list =
+            [
+                for g in case.Groups ->
+                    group
+                        [
+                            for p in g.Parameters -> param (Option.toObj p.Name) dtypes[case.DType] p.Shape p.Initial
+                        ]
+                        []
+            ]
+
+        let optimizer = new RuleOptimizer(rule case.Optimizer, Kit.groups list, [||])
+        let dict = recorded state groups
+        optimizer.LoadStateDict dict |> ignore
+        let saved = optimizer.StateDict()
+        compareGroups saved groups
+
+        let lines (dict: StateDict) = describe dict |> List.sort
+        Expect.equal (lines saved) (lines dict) "the dict, loaded and saved"
+    | _ -> ()
+
+let private check element =
+    let case = case element
+    let rule = rule case.Optimizer
+    let trajectory, dict = run case (traversals rule).Head
+
+    let differences =
+        [
+            for step, (actual, expected) in List.indexed (List.zip trajectory case.Expected) do
+                for i, (actual, expected) in List.indexed (List.zip actual expected) do
+                    compare case $"step {step}, parameter {i}" actual expected
+
+            match case.State with
+            | Some expected -> yield! compareState case dict expected
+            | None -> ()
+        ]
+
+    case.ParamGroups |> Option.iter (compareGroups dict)
+    compareReloaded case
+
+    for traversal in (traversals rule).Tail do
+        let again, dictAgain = run case traversal
+
+        for step, (actual, expected) in List.indexed (List.zip again trajectory) do
+            for i, (actual, expected) in List.indexed (List.zip actual expected) do
+                expectSameBits actual expected $"{traversal.Name}, step {step}, parameter {i}"
+
+        Expect.equal (List.ofSeq dictAgain.State.Keys) (List.ofSeq dict.State.Keys) $"{traversal.Name}: ids in state"
+
+        for KeyValue(id, state) in dict.State do
+            for KeyValue(key, value) in state do
+                expectSameBits (slot dictAgain id key) (value.ToDoubles()) $"{traversal.Name}, {key} of parameter {id}"
+
+    let largest = differences |> List.map (fun struct (d, _) -> d) |> List.fold max 0.0
+    let share = differences |> List.map (fun struct (_, s) -> s) |> List.fold max 0.0
+    record case largest share
+
+/// The tests of one file: one for each case, of which those of rules and dtypes that do not exist yet are skipped.
+/// What cannot be read is one failing test.
+let private ofFile (path: string) =
+    let file = Path.GetFileName path
+
+    try
+        let tests =
+            [
+                for i, element in cases path |> List.indexed do
+                    let label name =
+                        tryField name element
+                        |> Option.filter (fun value -> value.ValueKind = JsonValueKind.String)
+                        |> Option.map Golden.text
+
+                    match label "optimizer", label "dtype" with
+                    | Some rule, Some dtype ->
+                        let given =
+                            match tryField "options" element with
+                            | Some options -> options.GetRawText().Replace("\"", "")
+                            | None -> ""
+
+                        let gradients = label "gradients" |> Option.defaultValue ""
+                        let name = $"{rule} {dtype} #{i} {gradients} {given}"
+
+                        if hasRule rule && dtypes.ContainsKey dtype then
+                            testCase name (fun () -> check element)
+                        else
+                            ptestCase name ignore
+                    | _ -> testCase $"#{i}" (fun () -> failtestf "case %d of %s has no \"optimizer\" or no \"dtype\"" i path)
+            ]
+
+        testList $"golden {file}" tests
+    with e ->
+        testCase $"golden {file}" (fun () -> failtestf "%s cannot be read: %s" path e.Message)
+
+[<Tests>]
+let tests =
+    match files "optimizers*.json" with
+    | [] -> ptestCase "golden optimizers*.json: no such file" ignore
+    | files -> TestList(files |> List.map ofFile, Normal)
+
+/// Whole training runs, as `optim train --like` repeats them: those without a schedule, of rules and dtypes that exist.
+[<Tests>]
+let training =
+    let ofFile (path: string) =
+        let file = Path.GetFileName path
+
+        let check (run: RecordedRun) () =
+            let report = Like.Run [| run |]
+            Expect.isEmpty report.Skipped "the run is repeated"
+
+            for row in report.Rows do
+                Expect.isEmpty row.Failures $"largest difference of a loss: {row.LargestLossDifference}"
+
+            Expect.isTrue report.Passed "as recorded"
+
+        try
+            let test i (run: RecordedRun) =
+                let options = String.Join(" ", run.OptionTexts)
+                let name = $"#{i} {run.Optimizer} {run.DType} {options} {run.Scheduler}"
+
+                if isNull run.Scheduler && hasRule run.Optimizer && dtypes.ContainsKey run.DType then
+                    testCase name (check run)
+                else
+                    ptestCase name ignore
+
+            // One after the other: each sets the number of threads.
+            testSequenced (testList $"golden training {file}" [ for i, run in Seq.indexed (RecordedRun.ReadAll path) -> test i run ])
+        with e ->
+            testCase $"golden training {file}" (fun () -> failtestf "%s cannot be read: %s" path e.Message)
+
+    match files "training_digits*.json" with
+    | [] -> ptestCase "golden training_digits*.json: no such file" ignore
+    | files -> TestList(files |> List.map ofFile, Normal)

@@ -1,0 +1,144 @@
+/// What the kernels are made to run.
+module KernelRuns
+
+open System
+open Expecto
+open Optim.Core
+open Optim.Kernels
+open Optim.Laws
+
+/// All widths.
+let widths = [ Width.Single; Width.Bits128; Width.Bits256; Width.Bits512 ]
+
+/// All dtypes that kernels have.
+let dtypes = [ DType.Float32; DType.Float64 ]
+
+/// Every combination of the switches of every rule.
+let combinations: (Rule * obj) list =
+    let flags name =
+        [ [ name, Options.ofFlag false ]; [ name, Options.ofFlag true ] ]
+
+    let decay =
+        [
+            [ "weight_decay", Options.ofNumber 0.0 ]
+            [ "weight_decay", Options.ofNumber 0.1 ]
+        ]
+
+    let momentum =
+        [ [ "momentum", Options.ofNumber 0.0 ]; [ "momentum", Options.ofNumber 0.9 ] ]
+
+    let all (name: string) (choices: (string * OptionValue) list list list) =
+        let rule = Rules.find name
+
+        let product =
+            List.fold (fun sets choice -> List.allPairs sets choice |> List.map (fun (a, b) -> a @ b)) [ [] ] choices
+
+        product
+        |> List.choose (fun set ->
+            try
+                Some(rule, Options.set set rule rule.Defaults)
+            with :? OptionException ->
+                None)
+
+    [
+        all "Adam" [ flags "maximize"; decay; flags "decoupled_weight_decay"; flags "amsgrad" ]
+        all "AdamW" [ flags "maximize"; decay; flags "amsgrad" ]
+        all "SGD" [ flags "maximize"; decay; momentum; flags "nesterov" ]
+        all
+            "SGD"
+            [
+                [ [ "momentum", Options.ofNumber 0.9; "dampening", Options.ofNumber 0.3 ] ]
+                flags "maximize"
+            ]
+        all "RMSprop" [ flags "maximize"; decay; momentum; flags "centered" ]
+        all "Rprop" [ flags "maximize" ]
+    ]
+    |> List.concat
+
+/// A scenario of one parameter with a gradient in every step; the same for the same length.
+let scenario (rule: Rule) (options: obj) dtype steps (length: int) =
+    let random = Random(length + 1)
+
+    let values palette =
+        Array.init length (fun _ -> palette random dtype)
+
+    {
+        Rule = rule
+        Options = options
+        DType = dtype
+        Start = [| values Palette.ordinary |]
+        History = Array.init steps (fun _ -> [| ValueSome(values Palette.ordinary) |])
+    }
+
+/// Rule, options and dtype in words.
+let describe (rule: Rule) (options: obj) dtype =
+    string (scenario rule options dtype 0 0)
+
+/// Fails where a verdict is broken.
+let holds what verdict =
+    match verdict with
+    | Verdict.Broken why -> failtestf "%s: %s" what why
+    | _ -> ()
+
+/// The end of a scenario.
+let run rule (s: Scenario) = Run.final (Subject.ofRule rule) s
+
+/// Lengths from nothing to two of the widest vectors and a tail.
+let tails = [ 0 .. 2 * 16 + 1 ]
+
+/// The same scenario, in pieces of so many elements, each by itself.
+let inPieces rule (length: int) (s: Scenario) =
+    let pieces (values: float[]) = Array.chunkBySize length values
+
+    let runs =
+        [|
+            for piece in 0 .. (s.Start[0].Length - 1) / length do
+                run
+                    rule
+                    { s with
+                        Start = [| (pieces s.Start[0])[piece] |]
+                        History =
+                            s.History
+                            |> Array.map (fun row -> [| ValueSome((pieces (Row.only row))[piece]) |])
+                    }
+        |]
+
+    let joined name =
+        runs |> Array.collect (Snapshot.row name 0)
+
+    { runs[0] with
+        Theta = [| runs |> Array.collect (fun run -> run.Theta[0]) |]
+        State =
+            runs[0].State
+            |> List.map (fun (name, rows) -> name, [| if rows[0].IsNone then ValueNone else ValueSome(joined name) |])
+    }
+
+/// All the columns that each rule has.
+let full (rule: Rule) =
+    let wanted =
+        [
+            "amsgrad", Options.ofFlag true
+            "momentum", Options.ofNumber 0.9
+            "centered", Options.ofFlag true
+            "weight_decay", Options.ofNumber 0.1
+        ]
+
+    Options.set wanted rule rule.Defaults
+
+/// One number for the bits of all rules, switches, dtypes and tails; small enough for a machine without FMA.
+let checksum () =
+    let mutable sum = 14695981039346656037UL
+
+    let add (bits: int64) =
+        sum <- (sum ^^^ uint64 bits) * 1099511628211UL
+
+    for rule, options in combinations do
+        for dtype in dtypes do
+            for length in tails do
+                let final = run rule (scenario rule options dtype 2 length)
+
+                for values in Seq.append final.Theta (final.State |> Seq.collect snd |> Seq.choose ValueOption.toOption) do
+                    for x in values do
+                        add (if Double.IsNaN x then -1L else Number.bits dtype x)
+
+    sum.ToString("x16")

@@ -1,0 +1,164 @@
+/// What the tests share: parameters from plain numbers, options by name, comparison bit for bit.
+module Kit
+
+open System
+open System.Collections.Generic
+open System.Globalization
+open Expecto
+open Optim
+open Optim.Core
+open Optim.Kernels
+open Reference
+
+/// Round-trip text of a number, whatever the culture.
+let text (number: float) =
+    number.ToString("R", CultureInfo.InvariantCulture)
+
+let option setting : OptionValue =
+    match setting with
+    | Number number -> OptionValue.op_Implicit number
+    | Flag flag -> OptionValue.op_Implicit flag
+    | Pair(first, second) -> OptionValue.op_Implicit (struct (first, second))
+    | Unset -> OptionValue.None
+
+let options (settings: seq<string * Setting>) =
+    [| for name, setting in settings -> struct (name, option setting) |]
+
+let rule name =
+    match Rules.all |> Seq.tryFind (fun (rule: Rule) -> rule.Name = name) with
+    | Some rule -> rule
+    | None -> failtestf "there is no rule %s" name
+
+let hasRule name =
+    Rules.all |> Seq.exists (fun (rule: Rule) -> rule.Name = name)
+
+/// The five rules, each with options that use all its columns.
+let everyRule =
+    [
+        "SGD", [ "lr", Number 0.1; "momentum", Number 0.9 ]
+        "Adam", [ "lr", Number 0.01; "amsgrad", Flag true ]
+        "AdamW", [ "lr", Number 0.01; "weight_decay", Number 0.1 ]
+        "RMSprop", [ "lr", Number 0.01; "momentum", Number 0.9; "centered", Flag true ]
+        "Rprop", [ "lr", Number 0.01 ]
+    ]
+
+let tensor dtype (shape: int64[]) (values: float[]) =
+    let shape = ReadOnlySpan shape
+
+    match dtype with
+    | DType.Float64 -> TensorView.Of(ReadOnlySpan values, shape)
+    | DType.Float32 -> TensorView.Of(ReadOnlySpan(Array.map float32 values), shape)
+    | other -> failtestf "no tensors of %O here" other
+
+/// A parameter of its own memory. `name` may be null.
+let param name dtype shape values =
+    Param.Of(name, tensor dtype shape values)
+
+let vector name (values: float list) =
+    param name DType.Float64 [| int64 values.Length |] (Array.ofList values)
+
+let parameters (list: seq<Param>) =
+    list |> Seq.map (fun p -> p :> IParameterOrGroup)
+
+let groups (list: seq<ParameterGroup>) =
+    list |> Seq.map (fun group -> group :> IParameterOrGroup)
+
+let values (p: Param) = p.View.ToDoubles()
+
+let setGradient (p: Param) (gradient: float[] option) =
+    match gradient, p.View.DType with
+    | None, _ -> p.DropGradient()
+    | Some gradient, DType.Float64 -> p.SetGradient(ReadOnlySpan gradient)
+    | Some gradient, _ -> p.SetGradient(ReadOnlySpan(Array.map float32 gradient))
+
+let gradient (p: Param) =
+    if not p.HasGradient then
+        None
+    else
+        match p.View.DType with
+        | DType.Float64 -> Some(p.Gradient<float>().ToArray())
+        | _ -> Some(p.Gradient<float32>().ToArray() |> Array.map float)
+
+let group (list: seq<Param>) (settings: seq<string * Setting>) =
+    let group = ParameterGroup(list |> Seq.map (fun p -> p :> IParameter))
+
+    for name, setting in settings do
+        group[name] <- option setting
+
+    group
+
+/// An optimizer of one group.
+let optimizer name (settings: seq<string * Setting>) (list: seq<Param>) =
+    new RuleOptimizer(rule name, parameters list, options settings)
+
+/// The elements of a column of a parameter's state.
+let column (optimizer: Optimizer) (p: Param) (name: string) =
+    let state = optimizer.State p
+    state[name].ToDoubles()
+
+/// The elements of a tensor in a state dict.
+let slot (dict: StateDict) id (key: string) =
+    let state = dict.State[id]
+    state[key].ToDoubles()
+
+/// Bits of a double; all NaN are one.
+let bits (value: float) =
+    if Double.IsNaN value then
+        Int64.MaxValue
+    else
+        BitConverter.DoubleToInt64Bits value
+
+let sameBits (a: float[]) (b: float[]) =
+    a.Length = b.Length && Array.forall2 (fun a b -> bits a = bits b) a b
+
+let expectSameBits (actual: float[]) (expected: float[]) what =
+    Expect.equal actual.Length expected.Length $"{what}: number of elements"
+
+    for i in 0 .. actual.Length - 1 do
+        if bits actual[i] <> bits expected[i] then
+            failtestf "%s, element %d: %s, expected %s" what i (text actual[i]) (text expected[i])
+
+/// Everything that a state dict says, as text: for comparing two of them, bits and order included.
+let describe (dict: StateDict) =
+    let tensor (view: TensorView) =
+        let shape = String.Join(",", view.Shape)
+        let elements = String.Join(" ", view.ToDoubles() |> Array.map text)
+        $"{view.DType.Name()}[{shape}] {elements}"
+
+    [
+        for KeyValue(id, state) in dict.State do
+            for KeyValue(key, value) in state do
+                $"{id} {key} = {tensor value}"
+        for group in dict.ParamGroups do
+            for KeyValue(key, value) in group do
+                $"{key} = {value}"
+
+            let ids = String.Join(",", group.Params)
+            $"params {ids}"
+
+            if not (isNull group.ParamNames) then
+                let names = String.Join(",", group.ParamNames)
+                $"names {names}"
+    ]
+
+/// Small deterministic numbers in (-2, 2), for gradients.
+let noise seed count =
+    let random = Random(seed: int)
+    Array.init count (fun _ -> 4.0 * random.NextDouble() - 2.0)
+
+/// The exception that `action` throws, which must be a 'e and say each of `words`.
+let refuses<'e when 'e :> exn> what (words: string list) (action: unit -> unit) =
+    let thrown =
+        try
+            action ()
+            None
+        with e ->
+            Some e
+
+    match thrown with
+    | None -> failtestf "%s was accepted" what
+    | Some(:? 'e as e) ->
+        for word in words do
+            if not (e.Message.Contains(word, StringComparison.OrdinalIgnoreCase)) then
+                failtestf "%s: the message does not say \"%s\": %s" what word e.Message
+    | Some e -> failtestf "%s: %s instead of %s: %s" what (e.GetType().Name) typeof<'e>.Name e.Message

@@ -1,0 +1,58 @@
+/// Every law that applies, on each of the rules.
+module LawTests
+
+open Expecto
+open Optim.Core
+open Optim.Laws
+open Plain
+
+let private toTest (law: Law) =
+    let run = testCase law.Name (fun () -> Cases.add "laws" (law.Check()))
+    if law.Alone then testSequenced run else run
+
+let private shared =
+    let ids rule =
+        Laws.forRule rule |> List.map _.Id |> List.distinct |> List.sort
+
+    test "every rule has the laws of all element-wise rules, and its own" {
+        let common = Rules.all |> List.map (ids >> Set.ofList) |> Set.intersectMany
+
+        for id in
+            [
+                "E1"
+                "E2"
+                "E3"
+                "E4"
+                "E5"
+                "E6"
+                "E7"
+                "E8"
+                "E9"
+                "F1"
+                "F2"
+                "F3"
+                "F4"
+                "F5"
+                "F7"
+                "F8"
+                "G1"
+                "G3"
+                "G4"
+            ] do
+            Expect.contains common id id
+
+        let own =
+            [ "Adam", "R3"; "AdamW", "D3"; "RMSprop", "A6"; "Rprop", "A9"; "SGD", "A3" ]
+
+        for rule, id in own do
+            Expect.contains (ids (Rules.find rule)) id rule
+    }
+
+[<Tests>]
+let tests =
+    testList
+        "laws"
+        (shared
+         :: [
+             for rule in Rules.all -> testList rule.Name (Laws.forRule rule |> List.map toTest)
+         ])

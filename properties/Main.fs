@@ -1,0 +1,89 @@
+/// The runner of all tests: `./optim test [--filter TEXT]`, TEXT being any part of a test's dotted name, in any case.
+/// Other arguments are Expecto's. The last line is "N passed, N failed" (and ", N skipped").
+module Main
+
+open System
+open System.IO
+open Expecto
+open Expecto.Impl
+
+/// The arguments without `--filter TEXT`, and TEXT.
+let private filterOf (arguments: string list) =
+    let rec split before arguments =
+        match arguments with
+        | "--filter" :: text :: rest -> List.rev before @ rest, Some text
+        | (argument: string) :: rest when argument.StartsWith("--filter=", StringComparison.Ordinal) ->
+            List.rev before @ rest, Some(argument.Substring "--filter=".Length)
+        | argument :: rest -> split (argument :: before) rest
+        | [] -> List.rev before, None
+
+    split [] arguments
+
+let private run arguments =
+    let arguments, filter = filterOf (List.ofArray arguments)
+
+    if arguments |> List.contains "--filter" then
+        eprintfn "--filter needs the text to look for, as in: --filter adam"
+        1
+    else
+        let all =
+            TestList([ yield! Option.toList (testFromThisAssembly ()); TorchSharpTests.tests ], Normal)
+
+        let tests =
+            match filter with
+            | None -> all
+            | Some text ->
+                all
+                |> Test.filter "." (fun names -> String.Join(".", names).Contains(text, StringComparison.OrdinalIgnoreCase))
+
+        let mutable summary = None
+
+        // Failures only; Expecto's adapter for FsCheck puts the seed and the line to replay it with into a failure.
+        let printer =
+            { TestPrinters.silent with
+                failed = TestPrinters.defaultPrinter.failed
+                exn = TestPrinters.defaultPrinter.exn
+            }
+
+        let handler = SummaryHandler(fun run -> summary <- Some run)
+
+        let settings =
+            [
+                CLIArguments.No_Spinner
+                CLIArguments.Colours 0
+                CLIArguments.Printer printer
+                CLIArguments.Append_Summary_Handler handler
+            ]
+
+        let code = runTestsWithCLIArgs settings (Array.ofList arguments) tests
+
+        match summary with
+        | None -> code // --list-tests, --help
+        | Some run ->
+            let passed, failed, skipped =
+                run.passed.Length, run.failed.Length + run.errored.Length, run.ignored.Length
+
+            use out = new StreamWriter(Console.OpenStandardOutput())
+
+            for line in GoldenTests.differences () do
+                out.WriteLine line
+
+            match Plain.Cases.summary () with
+            | "" -> ()
+            | cases -> out.WriteLine $"cases: {cases}"
+
+            if passed + failed = 0 then
+                out.WriteLine "no test ran"
+
+            out.WriteLine(
+                $"{passed} passed, {failed} failed"
+                + if skipped > 0 then $", {skipped} skipped" else ""
+            )
+
+            if failed > 0 || passed + failed = 0 then 1 else 0
+
+[<EntryPoint>]
+let main arguments =
+    match KernelTests.runChild arguments with
+    | ValueSome code -> code
+    | ValueNone -> run arguments

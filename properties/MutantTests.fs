@@ -1,0 +1,304 @@
+/// Each law can fail: beside it stands a defect that it finds.
+module MutantTests
+
+open System
+open Expecto
+open Optim
+open Optim.Core
+open Optim.Kernels
+open Optim.Laws
+open MutantFormulas
+open Mutants
+open ShellMutants
+open Plain
+
+type Mutant =
+    {
+        Law: Statement
+        Defect: string
+        Subject: Subject
+    }
+
+let private kills (law: Statement) (defect: string) (subject: Subject) =
+    {
+        Law = law
+        Defect = defect
+        Subject = subject
+    }
+
+let private number = Options.ofNumber
+let private forever = 1_000_000_000L
+
+/// No bias correction, as an optimizer of another framework has it by default.
+let private uncorrected name =
+    adam name (fun (lr, b1, b2, eps, decay, _) -> lr, b1, b2, eps, decay, forever)
+
+let private epsIsFixed = withOption "eps" (number 1e-2)
+
+let private clipped =
+    withGradients (fun _ -> Array.map (fun g -> Math.Clamp(g, -1.0, 1.0)))
+
+/// Decay that forgets lr: 1 - lr (decay / lr).
+let private decayWithoutRate =
+    adam "AdamW" (fun (lr, b1, b2, eps, decay, step) -> lr, b1, b2, eps, (if lr = 0.0 then 0.0 else decay / lr), step)
+
+let private flag rule name options = Options.flag rule name options
+
+/// The table: law, defect, and who has it.
+let table: Mutant list =
+    [
+        kills Equivariance.permutation "the tail is stepped in another way" (tailDiffers (subject "Adam"))
+        kills Equivariance.splitting "the tail is stepped in another way" (tailDiffers (subject "SGD"))
+        kills Equivariance.strides "a gradient is read in the order of memory" (readsMemoryOrder (subject "Adam"))
+        kills Equivariance.sign "a small number is added to every step" (sgdBy<Lopsided>())
+        kills Equivariance.maximize "decay is added before the gradient is negated" (sgdBy<DecayFirst>())
+        kills Equivariance.missingGradient "a missing gradient is taken for zero" (noneIsZero (subject "Adam"))
+        kills
+            Equivariance.nanStays
+            "gradients are divided by their norm"
+            (subject "Adam"
+             |> withGradients (fun _ values ->
+                 let norm = values |> Array.sumBy (fun g -> g * g) |> sqrt
+
+                 values
+                 |> Array.map (fun g ->
+                     if norm > 1.0 then g / norm
+                     elif Double.IsNaN norm then nan
+                     else g)))
+        kills
+            Equivariance.nanIsSwallowed
+            "NaN counts as negative"
+            (subject "Rprop"
+             |> withGradients (fun _ -> Array.map (fun g -> if Double.IsNaN g then -1.0 else g)))
+        kills Equivariance.emptyAndSingle "nothing is stepped after an empty parameter" (stopsAtEmpty (subject "RMSprop"))
+
+        kills Analytic.adamFirst "no bias correction" (uncorrected "Adam")
+        kills
+            Analytic.adamFirst
+            "the bias correction is a step behind"
+            (adam "AdamW" (fun (lr, b1, b2, eps, decay, step) -> lr, b1, b2, eps, decay, step + 1L))
+        kills
+            Analytic.adamFirst
+            "eps is added inside of the root"
+            (adam "Adam" (fun (lr, b1, b2, eps, decay, step) -> lr, b1, b2, sqrt eps, decay, step))
+        kills Analytic.adamConstant "no bias correction" (uncorrected "AdamW")
+        kills Analytic.momentumConstant "the first momentum is counted twice" firstTwice
+        kills Analytic.adamBound "no bias correction" (uncorrected "Adam")
+        kills
+            Analytic.rmspropBound
+            "alpha is read twice"
+            (subject "RMSprop"
+             |> withOptions (fun rule options ->
+                 let alpha = Options.number rule "alpha" options
+                 Options.set [ "alpha", number (alpha * alpha) ] rule options))
+        kills Analytic.amsgrad "the maximum is not written back" (columnBecomes "max_exp_avg_sq" 0.0 (subject "Adam"))
+        kills Analytic.rpropSigns "step sizes have no limits" (subject "Rprop" |> withOption "step_sizes" (Options.ofPair (0.0, 1e9)))
+        kills
+            Analytic.quadratic
+            "lr is applied twice"
+            (subject "SGD"
+             |> withOptions (fun rule options ->
+                 let lr = Options.number rule "lr" options
+                 Options.set [ "lr", number (lr * lr) ] rule options))
+
+        kills Invariance.gradientScale "eps is ignored" (epsIsFixed (subject "Adam"))
+        kills Invariance.anyGradientScale "eps is ignored" (epsIsFixed (subject "RMSprop"))
+        kills
+            Invariance.rpropScale
+            "the step grows with the gradient"
+            (subject "Rprop"
+             |> after (fun _ parameters gradients _ ->
+                 for k in 0 .. parameters.Count - 1 do
+                     if gradients[k].Kind = GradientKind.Dense then
+                         Array.map2 (fun x g -> x - 1e-2 * g) (parameters[k].ToDoubles()) (gradients[k].Values.ToDoubles())
+                         |> Tensor.fill parameters[k]))
+        kills
+            Invariance.translation
+            "a weight_decay of 0 is taken for the default"
+            (subject "Adam" |> withOption "weight_decay" (number 1e-2))
+        kills Invariance.homogeneous "gradients are clipped at 1" (clipped (subject "SGD"))
+        kills
+            Invariance.rate
+            "lr goes into the moments"
+            (subject "RMSprop"
+             |> withGradients (fun options -> Array.map (fun g -> Options.number RMSprop.rule "lr" options * g)))
+        kills Invariance.lossScale "gradients are clipped at 1" (clipped (subject "SGD"))
+
+        kills Decay.none "weight_decay is ignored, and the default taken" (subject "AdamW" |> withOption "weight_decay" (number 1e-2))
+        kills Decay.shrinkFirst "decay is not multiplied by lr" decayWithoutRate
+        kills Decay.alone "decay is not multiplied by lr" decayWithoutRate
+        kills Decay.coupled "L2 decay is done in the decoupled way" (shrinksForL2 (subject "Adam"))
+        kills
+            Decay.moments
+            "the flag for decoupled decay is ignored"
+            (subject "Adam" |> withOption "decoupled_weight_decay" (Options.ofFlag false))
+
+        kills
+            Reductions.dampening
+            "gradients are dampened without momentum"
+            (subject "SGD"
+             |> withGradients (fun options -> Array.map (fun g -> (1.0 - Options.number SGD.rule "dampening" options) * g)))
+        kills Reductions.nesterov "the flag for Nesterov is ignored" (subject "SGD" |> withOption "nesterov" (Options.ofFlag false))
+        kills Reductions.adamIsRMSprop "no bias correction" (uncorrected "Adam")
+        kills Reductions.adamIsSign "eps is ignored" (epsIsFixed (subject "Adam"))
+        kills
+            Reductions.centeredAtZero
+            "eps is ignored when centered"
+            (subject "RMSprop"
+             |> withOptions (fun rule options ->
+                 if flag rule "centered" options then
+                     Options.set [ "eps", number 1e-2 ] rule options
+                 else
+                     options))
+
+        kills
+            Equivalence.traversals
+            "eps is ignored in foreach"
+            (subject "Adam"
+             |> withOptions (fun rule options ->
+                 if rule.Read(options, "foreach").Equals(Options.ofFlag true) then
+                     Options.set [ "eps", number 1e-2 ] rule options
+                 else
+                     options))
+        kills Equivalence.pure' "the pure step moves what it was given" (impure (subject "SGD"))
+        kills
+            Equivalence.widths
+            "256 bits are rounded in another way"
+            (subject "Adam"
+             |> after (fun _ parameters gradients _ ->
+                 if Lanes.Width = Width.Bits256 then
+                     for view in stepped parameters gradients do
+                         nudge view 0))
+        kills Equivalence.alignment "what lies before an aligned address is stepped in another way" (alignmentMatters (subject "Rprop"))
+        kills
+            Equivalence.threads
+            "the border between two threads is stepped twice"
+            (subject "SGD"
+             |> after (fun _ parameters gradients _ ->
+                 if Threads.Count > 1 then
+                     for view in stepped parameters gradients do
+                         nudge view (int view.Count / 2)))
+        kills Equivalence.repeat "every third step is rounded in another way" (forgetful (subject "Adam"))
+        kills
+            Equivalence.allocation
+            "a step makes an object for each parameter"
+            (subject "Adam"
+             |> shell (fun real ->
+                 { real with
+                     Step =
+                         fun optimizer ->
+                             for group in optimizer.ParamGroups do
+                                 for _ in group.Parameters do
+                                     GC.KeepAlive(Array.zeroCreate<byte> 64)
+
+                             real.Step optimizer
+                 }))
+
+        kills Guards.zeroGradient "eps is lost, as where it is too small for the dtype" (subject "Adam" |> withOption "eps" (number 0.0))
+        kills Guards.zeroIsNotNone "a gradient of zero is taken for none" (zeroIsNone (subject "SGD"))
+        kills Guards.illegalOptions "a loaded dict is not checked" (loadsAnything (subject "RMSprop"))
+        kills
+            Guards.overflow
+            "the gradient is squared in the numerator, too"
+            (subject "RMSprop" |> withGradients (fun _ -> Array.map (fun g -> g * abs g)))
+
+        kills Partition.groups "groups after the first are at the defaults" (laterGroupsForget (subject "Adam"))
+        kills Partition.separate "a missing gradient is taken for zero" (noneIsZero (subject "SGD"))
+        kills Partition.sensitivity "weight_decay is read and forgotten" (subject "AdamW" |> withOption "weight_decay" (number 1e-2))
+        kills
+            Partition.ownOptions
+            "a later edit of a group is forgotten"
+            (subject "Rprop"
+             |> shell (fun real ->
+                 { real with
+                     SetOption = fun _ _ _ -> ()
+                 }))
+        kills Partition.later "a group that comes later is at the defaults" (laterGroupsForget (subject "RMSprop"))
+        kills Partition.twice "a parameter that is there already is left out in silence" (dropsDoubles (subject "SGD"))
+
+        kills
+            Hooks.order
+            "global hooks run after local ones"
+            (subject "Adam"
+             |> shell (fun real ->
+                 { real with
+                     Register =
+                         function
+                         | Hook.EveryPre -> real.Register Hook.Pre
+                         | other -> real.Register other
+                 }))
+        kills
+            Hooks.closure
+            "the closure is called twice"
+            (subject "SGD"
+             |> shell (fun real ->
+                 { real with
+                     StepWith =
+                         fun optimizer closure ->
+                             closure () |> ignore
+                             real.StepWith optimizer closure
+                 }))
+
+        kills Resume.noAliasing "a loaded dict is read when it is needed" (lazyLoad (subject "Adam"))
+        kills Resume.roundTrip "loading takes the options only" (loadsOptionsOnly (subject "Adam"))
+        kills Resume.resume "the last column is not saved" (savesLess (subject "Adam"))
+        kills Resume.byName "state is matched by order, whatever the names" (loadsByOrder (subject "Adam"))
+        kills Resume.clone "a clone is the dict itself" (subject "Adam" |> shell (fun real -> { real with Clone = id }))
+        kills Resume.savingChangesNothing "saving halves the state" (savingWrites (subject "RMSprop"))
+        kills PyTorchDicts.pytorch "the last column is not saved" (savesLess (subject "Rprop"))
+        kills
+            PyTorchDicts.older
+            "what a dict lacks stays as it was"
+            (subject "RMSprop"
+             |> shell (fun real ->
+                 { real with
+                     Load =
+                         fun optimizer saved ->
+                             let filled = real.Clone saved
+
+                             for group, entry in Seq.zip optimizer.ParamGroups filled.ParamGroups do
+                                 for name in group.OptionNames do
+                                     if name <> "fused" && not (entry.ContainsKey name) then
+                                         entry[name] <- group[name]
+
+                             real.Load optimizer filled
+                 }))
+
+        kills Machine.statement "the moments are lost on load" (loadsOptionsOnly (subject "Adam"))
+        kills
+            Machine.statement
+            "zero_grad always drops the gradients"
+            (subject "SGD"
+             |> shell (fun real ->
+                 { real with
+                     ZeroGrad = fun optimizer _ -> real.ZeroGrad optimizer true
+                 }))
+    ]
+
+/// Enough for each law to find its defect; always the same ones.
+let private cases, seed = 300, 20261123UL
+
+let private toTest (mutant: Mutant) =
+    let name =
+        sprintf "\"%s\" (%s) finds: %s" mutant.Law.Says mutant.Law.Id mutant.Defect
+
+    let run =
+        testCase name (fun () ->
+            let trial = mutant.Law.Try mutant.Subject cases seed
+            Cases.add "mutants" 1
+            Expect.isNotEmpty trial.Broken "the law held"
+            // Found by what came out, and not because the defect stumbled.
+            let why = Array.head (trial.Broken.Split '\n')
+            Expect.isFalse (why.Contains "Exception: ") trial.Broken)
+
+    if mutant.Law.Alone then testSequenced run else run
+
+let private complete =
+    test "every law has a mutant" {
+        for law in Laws.all do
+            let has = table |> List.exists (fun mutant -> obj.ReferenceEquals(mutant.Law, law))
+            Expect.isTrue has (sprintf "%s, %s" law.Id law.Says)
+    }
+
+[<Tests>]
+let tests = testList "mutants" (complete :: List.map toTest table)

@@ -1,0 +1,263 @@
+/// Defective optimizers: each does one thing wrong, most of them as some published optimizer once did.
+module Mutants
+
+// Options of any rule are an obj.
+#nowarn "3559"
+
+open System
+open Optim.Core
+open Optim.Kernels
+open Optim.Laws
+
+/// The subject of a rule, by its name.
+let subject (name: string) = Subject.ofRule (Rules.find name)
+
+/// With options changed before each step.
+let withOptions (change: Rule -> obj -> obj) (subject: Subject) =
+    let change = change subject.Rule
+
+    { subject with
+        Init = fun options -> subject.Init(change options)
+        Step = fun options -> subject.Step(change options)
+        PureStep = fun options -> subject.PureStep(change options)
+    }
+
+/// With one option replaced before each step.
+let withOption name value =
+    withOptions (fun rule options -> Options.set [ name, value ] rule options)
+
+/// With what a step does to parameters and gradients wrapped.
+let around (wrap: (Parameters -> Gradients -> State -> State) -> obj -> Parameters -> Gradients -> State -> State) (subject: Subject) =
+    { subject with
+        Step = fun options -> wrap (subject.Step options) options
+    }
+
+/// With something done after each step.
+let after (act: obj -> Parameters -> Gradients -> State -> unit) =
+    around (fun step options parameters gradients state ->
+        let next = step parameters gradients state
+        act options parameters gradients next
+        next)
+
+/// With the gradients of each step mapped, as numbers.
+let withGradients (change: obj -> float[] -> float[]) =
+    around (fun step options parameters gradients state ->
+        let mapped =
+            [
+                for k in 0 .. gradients.Count - 1 do
+                    let gradient = gradients[k]
+
+                    if gradient.Kind = GradientKind.Absent then
+                        gradient
+                    else
+                        let values = gradient.Values.ToDoubles() |> change options
+                        Gradient.OfDense(Tensor.shaped (Seq.toArray gradient.Values.Shape) gradient.Values.DType values)
+            ]
+
+        step parameters (Gradients.Of mapped) state)
+
+/// The next number.
+let nudge (view: TensorView) (i: int) =
+    if view.DType = DType.Float32 then
+        let span = view.AsSpan<float32>()
+        span[i] <- MathF.BitIncrement span[i]
+    else
+        let span = view.AsSpan<float>()
+        span[i] <- Math.BitIncrement span[i]
+
+/// The parameters that have a gradient and elements.
+let stepped (parameters: Parameters) (gradients: Gradients) =
+    [
+        for k in 0 .. parameters.Count - 1 do
+            if gradients[k].Kind <> GradientKind.Absent && parameters[k].Count > 0n then
+                parameters[k]
+    ]
+
+/// What whole vectors leave over is rounded in another way.
+let tailDiffers =
+    after (fun _ parameters gradients _ ->
+        for view in stepped parameters gradients do
+            for i in int view.Count / 4 * 4 .. int view.Count - 1 do
+                nudge view i)
+
+/// Bytes before the next multiple of 64 are stepped in another way.
+let alignmentMatters =
+    after (fun _ parameters gradients _ ->
+        for view in stepped parameters gradients do
+            if int64 view.Address % 64L <> 0L then
+                nudge view 0)
+
+/// Columns of all rows set to a number after each step.
+let columnBecomes (name: string) (value: float) =
+    after (fun _ _ _ state ->
+        for row in state[name].Rows do
+            if not row.IsAbsent then
+                for i in 0 .. int row.Count - 1 do
+                    Tensor.set row i value)
+
+/// A gradient is read as if it lay in row-major order.
+let readsMemoryOrder =
+    around (fun step _ parameters gradients state ->
+        let flat =
+            [
+                for k in 0 .. gradients.Count - 1 do
+                    let view = gradients[k].Values
+                    let layout = Layout.Contiguous(view.DType, ReadOnlySpan(Seq.toArray view.Shape))
+                    Gradient.OfDense(TensorView(view.Address, layout, view.Owner))
+            ]
+
+        step parameters (Gradients.Of flat) state)
+
+/// A missing gradient is taken for zero.
+let noneIsZero =
+    around (fun step _ parameters gradients state ->
+        let filled =
+            [
+                for k in 0 .. gradients.Count - 1 do
+                    if gradients[k].Kind = GradientKind.Absent then
+                        Gradient.OfDense(TensorView.Zeros(parameters[k].Layout.ToContiguous()))
+                    else
+                        gradients[k]
+            ]
+
+        step parameters (Gradients.Of filled) state)
+
+/// A gradient of zero is taken for none.
+let zeroIsNone =
+    around (fun step _ parameters gradients state ->
+        let dropped =
+            [
+                for k in 0 .. gradients.Count - 1 do
+                    if
+                        gradients[k].Kind = GradientKind.Dense
+                        && gradients[k].Values.ToDoubles() |> Array.forall ((=) 0.0)
+                    then
+                        Gradient.Absent
+                    else
+                        gradients[k]
+            ]
+
+        step parameters (Gradients.Of dropped) state)
+
+/// Nothing is stepped from the first empty parameter on.
+let stopsAtEmpty =
+    around (fun step _ parameters gradients state ->
+        let mutable stopped = false
+
+        let rest =
+            [
+                for k in 0 .. gradients.Count - 1 do
+                    stopped <- stopped || parameters[k].Count = 0n
+                    if stopped then Gradient.Absent else gradients[k]
+            ]
+
+        step parameters (Gradients.Of rest) state)
+
+/// The pure step moves the parameters that it was given.
+let impure (subject: Subject) =
+    { subject with
+        PureStep =
+            fun options parameters gradients state -> struct (parameters, subject.Step options parameters gradients (State.copy state))
+    }
+
+/// Every third step is rounded in another way.
+let forgetful (subject: Subject) =
+    let mutable calls = 0
+
+    subject
+    |> after (fun _ parameters gradients _ ->
+        calls <- calls + 1
+
+        if calls % 3 = 0 then
+            for view in stepped parameters gradients do
+                nudge view 0)
+
+/// Decay of the L2 kind is done in the decoupled way.
+let shrinksForL2 (subject: Subject) =
+    { subject with
+        Step =
+            fun options parameters gradients state ->
+                let rule = subject.Rule
+
+                let keep =
+                    1.0
+                    - Options.number rule "lr" options * Options.number rule "weight_decay" options
+
+                for view in stepped parameters gradients do
+                    Tensor.fill view (view.ToDoubles() |> Array.map (fun x -> keep * x))
+
+                subject.Step (Options.set [ "weight_decay", Options.ofNumber 0.0 ] rule options) parameters gradients state
+    }
+
+/// A product formula with other coefficients: options are the product's, `change` maps lr, beta1, beta2, eps, decay and step.
+let adam (name: string) (change: float * float * float * float * float * int64 -> float * float * float * float * float * int64) : Subject =
+    let original = Rules.find name
+
+    let arithmetic =
+        { new Arithmetic<AdamOptions>() with
+            member _.Switches o =
+                Switch.bit AdamFormula.Maximize o.Maximize
+                ||| Switch.bit AdamFormula.L2 (o.WeightDecay <> 0.0 && not o.DecoupledWeightDecay)
+                ||| Switch.bit AdamFormula.Decoupled (o.WeightDecay <> 0.0 && o.DecoupledWeightDecay)
+                ||| Switch.bit AdamFormula.Amsgrad o.Amsgrad
+
+            member _.Coefficients(read, o, step) =
+                let struct (beta1, beta2) = o.Betas
+
+                let lr, beta1, beta2, eps, decay, step =
+                    change (o.Lr, beta1, beta2, o.Eps, o.WeightDecay, step)
+
+                let read (x: float) = read.Of("", x)
+                AdamFormula.Coefficients(read lr, read beta1, read beta2, read eps, read decay, step)
+        }
+
+    let defaults = unbox<AdamOptions> original.Defaults
+    Subject.ofRule (Rule.elementWise<AdamOptions, AdamFormula> name defaults Adam.options Adam.columns arithmetic)
+
+/// SGD's options for formulas of our own.
+let private sgdFields: Field<SGDOptions> list =
+    [
+        Field.number "lr" (Interval.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
+        Field.number "momentum" (Interval.atLeast 0.0) _.Momentum (fun o v -> { o with Momentum = v })
+        Field.number "dampening" (Interval.atLeast 0.0) _.Dampening (fun o v -> { o with Dampening = v })
+        Field.number "weight_decay" (Interval.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v })
+        Field.flag "nesterov" _.Nesterov (fun o v -> { o with Nesterov = v })
+        Field.flag "maximize" _.Maximize (fun o v -> { o with Maximize = v })
+    ]
+
+let private twoNumbers =
+    { new Arithmetic<SGDOptions>() with
+        member _.Switches o = if o.Maximize then 1 else 0
+
+        member _.Coefficients(read, o, _) =
+            Coefficients<_>(read.Of("lr", o.Lr), read.Of("weight_decay", o.WeightDecay))
+    }
+
+/// SGD by a formula of our own.
+let sgdBy<'f when 'f: struct and 'f: (new: unit -> 'f) and 'f :> ValueType and 'f :> IFormula> () : Subject =
+    Subject.ofRule (Rule.elementWise<SGDOptions, 'f> "SGD" SGD.defaults sgdFields [] twoNumbers)
+
+/// The first momentum is the gradient and once more the gradient.
+let firstTwice: Subject =
+    let arithmetic =
+        { new Arithmetic<SGDOptions>() with
+            member _.Switches o =
+                Switch.bit SGDFormula.Maximize o.Maximize
+                ||| Switch.bit SGDFormula.L2 (o.WeightDecay <> 0.0)
+                ||| Switch.bit SGDFormula.Momentum (o.Momentum <> 0.0)
+                ||| Switch.bit SGDFormula.Nesterov o.Nesterov
+
+            member _.Coefficients(read, o, step) =
+                let take = if step = 1L then 1.0 + o.Momentum else 1.0 - o.Dampening
+                let of' (x: float) = read.Of("", x)
+                Coefficients<_>(of' o.Lr, of' o.Momentum, of' o.Momentum, of' take, of' o.WeightDecay)
+        }
+
+    Subject.ofRule (
+        Rule.elementWise<SGDOptions, SGDFormula>
+            "SGD"
+            SGD.defaults
+            sgdFields
+            [ zeros "momentum_buffer" (fun o -> o.Momentum <> 0.0) ]
+            arithmetic
+    )

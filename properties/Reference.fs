@@ -1,0 +1,303 @@
+/// The rules once more, straight from their papers, for one number at a time and in double precision.
+/// Nothing here knows the product: it is the judge.
+module Reference
+
+open System
+
+/// An option's value, as golden/ and the generators give it.
+type Setting =
+    | Number of float
+    | Flag of bool
+    | Pair of float * float
+    | Unset
+
+    override this.ToString() =
+        let text (number: float) =
+            number.ToString("R", Globalization.CultureInfo.InvariantCulture)
+
+        match this with
+        | Number number -> text number
+        | Flag flag -> if flag then "True" else "False"
+        | Pair(first, second) -> $"({text first}, {text second})"
+        | Unset -> "None"
+
+type Settings = Map<string, Setting>
+
+/// A number that remembers the size of what it was made of: where terms cancel, Size is larger than |Value|, and
+/// an honest result may be off by some u times Size. Beyond what a first-order bound can say, Size is infinite.
+[<Struct; CustomEquality; NoComparison>]
+type Real =
+    {
+        Value: float
+        Size: float
+    }
+
+    override this.Equals other =
+        match other with
+        | :? Real as other -> this.Value = other.Value
+        | _ -> false
+
+    override this.GetHashCode() = this.Value.GetHashCode()
+
+    static member (+)(a: Real, b: Real) =
+        {
+            Value = a.Value + b.Value
+            Size = a.Size + b.Size
+        }
+
+    static member (~-)(a: Real) = { a with Value = -a.Value }
+    static member (-)(a: Real, b: Real) = a + -b
+
+    static member (*)(a: Real, b: Real) =
+        {
+            Value = a.Value * b.Value
+            Size = max (abs a.Value * b.Size) (abs b.Value * a.Size)
+        }
+
+    static member (/)(a: Real, b: Real) =
+        {
+            Value = a.Value / b.Value
+            Size =
+                if b.Size > 1e4 * abs b.Value then
+                    infinity
+                else
+                    max (a.Size / abs b.Value) (abs a.Value * b.Size / (b.Value * b.Value))
+        }
+
+    static member Sqrt(a: Real) =
+        let root = sqrt a.Value
+
+        {
+            Value = root
+            Size =
+                if a.Size = 0.0 then 0.0
+                elif a.Size > 1e4 * abs a.Value then infinity
+                else a.Size / root
+        }
+
+let real value = { Value = value; Size = abs value }
+
+/// One element of a parameter: its value, what the rule remembers of it, and how many steps it has taken.
+type Element =
+    {
+        Theta: Real
+        Slots: Map<string, Real>
+        Steps: int
+        LargestStep: float
+    }
+
+let element theta =
+    {
+        Theta = real theta
+        Slots = Map.empty
+        Steps = 0
+        LargestStep = 0.0
+    }
+
+let private number name (settings: Settings) =
+    match settings[name] with
+    | Number number -> number
+    | other -> failwith $"{name} is {other}, not a number."
+
+let private flag name (settings: Settings) = settings[name] = Flag true
+
+let private pair name (settings: Settings) =
+    match settings[name] with
+    | Pair(first, second) -> struct (first, second)
+    | other -> failwith $"{name} is {other}, not a pair."
+
+let private slot name otherwise (x: Element) =
+    x.Slots |> Map.tryFind name |> Option.defaultValue otherwise
+
+let private moved slots (step: Real) (x: Element) =
+    {
+        Theta =
+            {
+                Value = x.Theta.Value - step.Value
+                Size = max x.Theta.Size (abs x.Theta.Value + step.Size)
+            }
+        Slots = Map.ofList slots
+        Steps = x.Steps + 1
+        LargestStep = max x.LargestStep step.Size
+    }
+
+/// The gradient that the rule sees: negated first (maximize), then with its share of the weight.
+let private seen settings decay (x: Element) gradient =
+    let g = real (if flag "maximize" settings then -gradient else gradient)
+    if decay = 0.0 then g else g + real decay * x.Theta
+
+/// beta m + (1 - beta) g, as a move of m towards g: that is how it is worked out, and it rounds at the size of the larger of the two.
+let private toward (beta: float) (m: Real) (g: Real) = m + real (1.0 - beta) * (g - m)
+
+/// Sutskever et al. 2013, in the form in which lr multiplies last; the first gradient is taken whole.
+let sgd (settings: Settings) (x: Element) gradient =
+    let g = seen settings (number "weight_decay" settings) x gradient
+    let lr, mu = real (number "lr" settings), number "momentum" settings
+
+    if mu = 0.0 then
+        x |> moved [] (lr * g)
+    else
+        let buffer =
+            match x.Slots |> Map.tryFind "momentum_buffer" with
+            | None -> g
+            | Some before -> real mu * before + real (1.0 - number "dampening" settings) * g
+
+        let direction =
+            if flag "nesterov" settings then
+                g + real mu * buffer
+            else
+                buffer
+
+        x |> moved [ "momentum_buffer", buffer ] (lr * direction)
+
+/// Kingma and Ba 2015, algorithm 1; with amsgrad (Reddi et al. 2018) the largest second moment so far, before its correction.
+/// `decoupled`: Loshchilov and Hutter 2019, algorithm 2.
+let private adamOf decoupled (settings: Settings) (x: Element) gradient =
+    let lr, decay = number "lr" settings, number "weight_decay" settings
+    let struct (beta1, beta2) = pair "betas" settings
+    let t = float (x.Steps + 1)
+    let g = seen settings (if decoupled then 0.0 else decay) x gradient
+    let m = toward beta1 (slot "exp_avg" (real 0.0) x) g
+    let v = real beta2 * slot "exp_avg_sq" (real 0.0) x + real (1.0 - beta2) * g * g
+    let largest = slot "max_exp_avg_sq" (real 0.0) x
+    let largest = if v.Value <= largest.Value then largest else v // NaN spreads
+    let amsgrad = flag "amsgrad" settings
+    let first = m / real (1.0 - Math.Pow(beta1, t))
+    let second = (if amsgrad then largest else v) / real (1.0 - Math.Pow(beta2, t))
+    let step = real lr * first / (sqrt second + real (number "eps" settings))
+
+    let slots =
+        [
+            "exp_avg", m
+            "exp_avg_sq", v
+            if amsgrad then
+                "max_exp_avg_sq", largest
+        ]
+
+    x |> moved slots (step + real (if decoupled then lr * decay else 0.0) * x.Theta)
+
+let adam settings x gradient =
+    adamOf (flag "decoupled_weight_decay" settings) settings x gradient
+
+let adamW settings x gradient = adamOf true settings x gradient
+
+/// Tieleman and Hinton 2012; centered: Graves 2013, equations 38 to 45. The variance that rounding made negative is zero.
+let rmsProp (settings: Settings) (x: Element) gradient =
+    let g = seen settings (number "weight_decay" settings) x gradient
+    let alpha, mu = number "alpha" settings, number "momentum" settings
+
+    let square =
+        real alpha * slot "square_avg" (real 0.0) x + real (1.0 - alpha) * g * g
+
+    let centered = flag "centered" settings
+    let mean = toward alpha (slot "grad_avg" (real 0.0) x) g
+    let variance = if centered then square - mean * mean else square
+
+    let variance =
+        { variance with
+            Value = max 0.0 variance.Value
+        }
+
+    let scaled = g / (sqrt variance + real (number "eps" settings))
+    let buffer = real mu * slot "momentum_buffer" (real 0.0) x + scaled
+
+    let slots =
+        [
+            "square_avg", square
+            if mu > 0.0 then
+                "momentum_buffer", buffer
+            if centered then
+                "grad_avg", mean
+        ]
+
+    x
+    |> moved slots (real (number "lr" settings) * (if mu > 0.0 then buffer else scaled))
+
+/// Riedmiller and Braun 1993, without going back: after a change of sign the element rests for a step.
+let rprop (settings: Settings) (x: Element) gradient =
+    let struct (shrink, grow) = pair "etas" settings
+    let struct (smallest, largest) = pair "step_sizes" settings
+    let g = seen settings 0.0 x gradient
+    let before = slot "prev" (real 0.0) x
+    let size = slot "step_size" (real (number "lr" settings)) x
+    let turned = sign g.Value * sign before.Value
+
+    let factor =
+        if turned > 0 then grow
+        elif turned < 0 then shrink
+        else 1.0
+
+    let size = real (min largest (max smallest (factor * size.Value)))
+    let g = if turned < 0 then real 0.0 else g
+
+    x |> moved [ "prev", g; "step_size", size ] (real (float (sign g.Value)) * size)
+
+/// Whether PyTorch's state_dict has a `step` among the rule's state.
+let countsSteps rule = rule <> "SGD"
+
+let rules =
+    Map [ "SGD", sgd; "Adam", adam; "AdamW", adamW; "RMSprop", rmsProp; "Rprop", rprop ]
+
+/// PyTorch's constructors.
+let defaults: Map<string, Settings> =
+    let common =
+        [ "maximize", Flag false; "foreach", Unset; "differentiable", Flag false ]
+
+    let adam decay decoupled =
+        [
+            "lr", Number 1e-3
+            "betas", Pair(0.9, 0.999)
+            "eps", Number 1e-8
+            "weight_decay", Number decay
+            "amsgrad", Flag false
+            "capturable", Flag false
+            "fused", Unset
+            "decoupled_weight_decay", Flag decoupled
+        ]
+        @ common
+
+    Map
+        [
+            "SGD",
+            Map(
+                [
+                    "lr", Number 1e-3
+                    "momentum", Number 0.0
+                    "dampening", Number 0.0
+                    "weight_decay", Number 0.0
+                    "nesterov", Flag false
+                    "fused", Unset
+                ]
+                @ common
+            )
+            "Adam", Map(adam 0.0 false)
+            "AdamW", Map(adam 1e-2 true)
+            "RMSprop",
+            Map(
+                [
+                    "lr", Number 1e-2
+                    "alpha", Number 0.99
+                    "eps", Number 1e-8
+                    "weight_decay", Number 0.0
+                    "momentum", Number 0.0
+                    "centered", Flag false
+                    "capturable", Flag false
+                ]
+                @ common
+            )
+            "Rprop",
+            Map(
+                [
+                    "lr", Number 1e-2
+                    "etas", Pair(0.5, 1.2)
+                    "step_sizes", Pair(1e-6, 50.0)
+                    "capturable", Flag false
+                ]
+                @ common
+            )
+        ]
+
+/// The rule's defaults with `given` over them.
+let settings rule (given: seq<string * Setting>) : Settings =
+    (defaults[rule], given)
+    ||> Seq.fold (fun all (name, value) -> all |> Map.add name value)

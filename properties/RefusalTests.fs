@@ -1,0 +1,204 @@
+/// What PyTorch refuses, we refuse: golden/refusals*.json. Names begin with "golden".
+module RefusalTests
+
+open System
+open System.Collections.Generic
+open System.IO
+open System.Text.Json
+open Expecto
+open Optim
+open Optim.Core
+open Optim.Kernels
+open Reference
+open Golden
+open Kit
+
+/// PyTorch's kinds of errors and ours: what types rule out never gets this far.
+let private sameKind (kind: string) (thrown: exn) =
+    match kind, thrown with
+    | "ValueError", (:? ArgumentException)
+    | "RuntimeError", (:? ArgumentException)
+    | "RuntimeError", (:? InvalidOperationException)
+    | "RuntimeError", (:? NotSupportedException)
+    | "TypeError", (:? ArgumentException) -> true
+    | _ -> false
+
+/// The options that PyTorch's message speaks of: by name or by value.
+let private blamed (options: (string * Setting) list) (message: string) =
+    let says (words: string) =
+        message.Contains(words, StringComparison.OrdinalIgnoreCase)
+
+    let python (number: float) =
+        let text = text number
+
+        if text.Contains '.' || text.Contains 'E' then
+            text
+        else
+            text + ".0"
+
+    options
+    |> List.filter (fun (name, value) ->
+        says name
+        || match value with
+           | Number number -> says (python number)
+           | Pair(first, second) -> says (": " + python first) || says (": " + python second)
+           | Flag _
+           | Unset -> false)
+
+let private refused kind what action =
+    let thrown =
+        try
+            action ()
+            None
+        with e ->
+            Some e
+
+    match thrown with
+    | None -> failtestf "%s was accepted" what
+    | Some e when sameKind kind e -> e.Message
+    | Some e -> failtestf "%s: %s is not the kind of PyTorch's %s: %s" what (e.GetType().Name) kind e.Message
+
+let private checkOptions name options (error: string) =
+    let kind, message =
+        error.Substring(0, error.IndexOf ':'), error.Substring(error.IndexOf ':')
+
+    let square () =
+        param "weight" DType.Float64 [| 2L; 2L |] [| 1.0; 2.0; 3.0; 4.0 |]
+
+    let ways =
+        [
+            "constructor", (fun () -> optimizer name options [ square () ] |> ignore)
+            "group",
+            (fun () ->
+                new RuleOptimizer(rule name, groups [ group [ square () ] options ], [||])
+                |> ignore)
+            "add_param_group",
+            (fun () ->
+                let optimizer = optimizer name [] [ vector "other" [ 0.0 ] ]
+                optimizer.AddParamGroup(group [ square () ] options))
+        ]
+
+    for way, action in ways do
+        let said = refused kind way action
+
+        let blamed = blamed options message
+
+        let says value =
+            match value with
+            | Number number -> [ text number ]
+            | Pair(first, second) -> [ text first; text second ]
+            | other -> [ string other ]
+            |> List.exists (fun value -> said.Contains(value, StringComparison.OrdinalIgnoreCase))
+
+        Expect.isNonEmpty blamed "PyTorch's message speaks of an option"
+
+        for option, _ in blamed do
+            if not (said.Contains(option, StringComparison.Ordinal)) then
+                failtestf "%s: the message does not name %s: %s" way option said
+
+        if not (blamed |> List.exists (fun (_, value) -> says value)) then
+            failtestf "%s: the message does not say what the value was: %s" way said
+
+/// Types rule a call out when no constructor of any optimizer takes such an argument.
+let private ruledOut (argument: Type) =
+    for rule in Rules.all do
+        match typeof<Optimizer>.Assembly.GetType("Optim." + rule.Name) with
+        | null -> failtestf "there is no class %s" rule.Name
+        | face ->
+            for constructor in face.GetConstructors() do
+                let first = (Array.head (constructor.GetParameters())).ParameterType
+
+                if first.IsAssignableFrom argument then
+                    failtestf "%s takes a %s" rule.Name argument.Name
+
+let private sgd (list: seq<Param>) =
+    new SGD(parameters list, lr = 0.1) :> Optimizer
+
+let private ofGroups (list: ParameterGroup list) =
+    new SGD(groups list, lr = 0.1) :> Optimizer
+
+let private one name = vector name [ 1.0; 2.0 ]
+
+let private load (from: Optimizer) (into: Optimizer) =
+    into.LoadStateDict(from.StateDict(), matchBy = MatchBy.Order) |> ignore
+
+/// PyTorch's words for a case, and the same case here. Where PyTorch accepts, quirks.md says why we do not.
+let private cases: Map<string, unit -> unit> =
+    let by kind action =
+        fun () -> refused kind "the case" action |> ignore
+
+    let value = "ValueError"
+
+    Map
+        [
+            "empty list", by value (fun () -> sgd [] |> ignore)
+            "empty generator", by value (fun () -> sgd (Seq.empty |> Seq.filter (fun _ -> true)) |> ignore)
+            "one tensor, not a list", (fun () -> ruledOut typeof<Param>)
+            "not a tensor", (fun () -> ruledOut typeof<float[]>)
+            "params as a set",
+            by "TypeError" (fun () ->
+                let set = HashSet<IParameterOrGroup>(parameters [ one "a"; one "b" ])
+                new SGD(set, lr = 0.1) |> ignore)
+            "same parameter twice in one group",
+            by value (fun () ->
+                let p = one "a"
+                sgd [ p; p ] |> ignore)
+            "same parameter in two groups",
+            by value (fun () ->
+                let p = one "a"
+                ofGroups [ group [ p ] []; group [ p ] [] ] |> ignore)
+            "named and unnamed mixed in one group", by value (fun () -> sgd [ one "a"; one null ] |> ignore)
+            "named and unnamed groups mixed", by value (fun () -> ofGroups [ group [ one "a" ] []; group [ one null ] [] ] |> ignore)
+            "duplicate names", by value (fun () -> sgd [ one "a"; one "a" ] |> ignore)
+            "load: different number of groups",
+            by value (fun () -> load (sgd [ one "a"; one "b" ]) (ofGroups [ group [ one "a" ] []; group [ one "b" ] [] ]))
+            "load: different group size", by value (fun () -> load (sgd [ one "a"; one "b" ]) (sgd [ one "a" ]))
+            "sparse gradient to Adam",
+            by "RuntimeError" (fun () ->
+                let weights = tensor DType.Float64 [| 3L; 2L |] (Array.zeroCreate 6)
+
+                let sparse =
+                    Gradient.OfSparse(
+                        TensorView.Of(ReadOnlySpan [| 1L |], ReadOnlySpan [| 1L |]),
+                        tensor DType.Float64 [| 1L; 2L |] [| 1.0; 2.0 |]
+                    )
+
+                let parameters = Parameters.OfNamed [ struct ("weight", weights) ]
+                let state = Adam.init Adam.defaults parameters
+                Adam.step Adam.defaults parameters (Gradients.Of [ sparse ]) state |> ignore)
+        ]
+
+let private ofFile (path: string) =
+    let file = Path.GetFileName path
+
+    let test i element =
+        match tryField "optimizer" element, tryField "case" element with
+        | Some name, _ ->
+            let name = Golden.text name
+            let given = (field "options" element).GetRawText().Replace("\"", "")
+            let label = $"#{i} {name} {given}"
+
+            if hasRule name then
+                testCase label (fun () ->
+                    checkOptions name (field "options" element |> pairs setting) (field "error" element |> Golden.text))
+            else
+                ptestCase label ignore
+        | None, Some words ->
+            let words = Golden.text words
+            let label = $"#{i} {words}"
+
+            match cases |> Map.tryFind words with
+            | Some check -> testCase label check
+            | None -> ptestCase label ignore
+        | None, None -> testCase $"#{i}" (fun () -> failtestf "case %d of %s has no \"optimizer\" and no \"case\"" i path)
+
+    try
+        testList $"golden {file}" [ for i, element in Golden.cases path |> List.indexed -> test i element ]
+    with e ->
+        testCase $"golden {file}" (fun () -> failtestf "%s cannot be read: %s" path e.Message)
+
+[<Tests>]
+let tests =
+    match files "refusals*.json" with
+    | [] -> ptestCase "golden refusals*.json: no such file" ignore
+    | files -> TestList(files |> List.map ofFile, Normal)
