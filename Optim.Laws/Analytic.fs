@@ -203,7 +203,7 @@ module Analytic =
         Statement.about
             "A8"
             "amsgrad's maximum never falls, and while the second moment grows amsgrad changes nothing"
-            (Options.has "amsgrad")
+            adams
             (fun rule -> Recipe.one rule |> Recipe.withOptions [ "amsgrad", Options.ofFlag true ])
             (fun subject s ->
                 let column = "max_exp_avg_sq"

@@ -22,7 +22,7 @@ module Equivalence =
         Statement.about
             "F1"
             "for-loop, foreach and fused give the same bits, state included"
-            everyRule
+            (Options.has "foreach")
             (fun rule -> { Recipe.any rule with Absent = 25 })
             (fun subject s ->
                 let s = emptyLast s

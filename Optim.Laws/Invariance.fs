@@ -80,7 +80,7 @@ module Invariance =
         Statement.withDraw
             "I3"
             "without decay, moving the start moves the path and leaves the state as it is"
-            (fun _ -> true)
+            (named [ "Adam"; "AdamW"; "RMSprop"; "Rprop"; "SGD" ])
             (fun rule ->
                 { Recipe.any rule with
                     Starts = Palette.dyadic

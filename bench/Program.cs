@@ -34,7 +34,7 @@ threads.Validators.Add(result =>
 });
 
 var command = new RootCommand(
-    "Compares optimizer.Step() with libtorch and TorchSharp, in one process: alternating blocks of at least 20 ms, at least 31 of them on either side, and of each side's blocks the 25th percentile. A full run takes more than half an hour and 7 GB of memory."
+    "Compares optimizer.Step() with libtorch and TorchSharp, in one process: alternating blocks of at least 20 ms, at least 31 of them on either side, and of each side's blocks the 25th percentile. A full run takes some 45 minutes and 12 GB of memory."
 )
 {
     json,

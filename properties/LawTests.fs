@@ -48,11 +48,21 @@ let private shared =
             Expect.contains (ids (Rules.find rule)) id rule
     }
 
+/// The samples' rules: whoever writes a rule gets these laws for it.
+let private own: (string * Rule) list =
+    [
+        "a rule of one's own in F#", OwnRuleFSharp.Lion.rule :> Rule
+        "a rule of one's own in C#", OwnRuleCSharp.Lion.TheRule
+    ]
+
 [<Tests>]
 let tests =
     testList
         "laws"
-        (shared
-         :: [
-             for rule in Rules.all -> testList rule.Name (Laws.forRule rule |> List.map toTest)
-         ])
+        [
+            shared
+            for rule in Rules.all do
+                testList rule.Name (Laws.forRule rule |> List.map toTest)
+            for name, rule in own do
+                testList name (Laws.forRule rule |> List.map toTest)
+        ]

@@ -26,6 +26,7 @@ let private run arguments =
         eprintfn "--filter needs the text to look for, as in: --filter adam"
         1
     else
+        // Those marked [<Tests>], and TorchSharp's, which are asked for last: finding out whether libtorch loads takes a while.
         let all =
             TestList([ yield! Option.toList (testFromThisAssembly ()); TorchSharpTests.tests ], Normal)
 

@@ -102,7 +102,9 @@ public sealed class ParameterGroup : IParameterOrGroup
     /// <summary>Refuses collections without an order.</summary>
     internal static void RefuseSet(object parameters)
     {
-        if (parameters is IReadOnlySet<IParameterOrGroup> or IReadOnlySet<IParameter> or IReadOnlySet<Param> or IReadOnlySet<ParameterGroup>)
+        if (
+            parameters is IReadOnlySet<IParameterOrGroup> or IReadOnlySet<IParameter> or IReadOnlySet<Param> or IReadOnlySet<ParameterGroup>
+        )
             throw new ArgumentException(
                 "optimizer parameters need to be organized in ordered collections, but the ordering of a set can change between runs; use a list"
             );

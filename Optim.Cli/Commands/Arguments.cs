@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using Optim.Core;
 
 namespace Optim.Cli.Commands;
 
@@ -75,21 +76,7 @@ internal static class Arguments
     private static string? Nearest(string token, List<string> known)
     {
         var name = token.Split('=', ':')[0];
-        var best = known.MinBy(other => Distance(name, other));
-        return best is not null && Distance(name, best) <= Math.Max(2, name.Length / 3) ? best : null;
-    }
-
-    /// <summary>Letters to insert, drop or replace (Levenshtein).</summary>
-    private static int Distance(string a, string b)
-    {
-        var row = Enumerable.Range(0, b.Length + 1).ToArray();
-        for (var i = 1; i <= a.Length; i++)
-        {
-            var diagonal = row[0];
-            row[0] = i;
-            for (var j = 1; j <= b.Length; j++)
-                (diagonal, row[j]) = (row[j], Math.Min(Math.Min(row[j], row[j - 1]) + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)));
-        }
-        return row[^1];
+        var best = known.MinBy(other => Names.distance(name, other));
+        return best is not null && Names.distance(name, best) <= Math.Max(2, name.Length / 3) ? best : null;
     }
 }

@@ -5,7 +5,7 @@ open System.Collections.Generic
 /// Names in messages.
 module internal Names =
     /// Insertions, deletions and replacements between two texts.
-    let private distance (a: string) (b: string) =
+    let distance (a: string) (b: string) =
         let mutable row = [| 0 .. b.Length |]
 
         for i in 1 .. a.Length do

@@ -64,6 +64,7 @@ module Adam =
                 ||| Switch.bit AdamFormula.L2 (o.WeightDecay <> 0.0 && not o.DecoupledWeightDecay)
                 ||| Switch.bit AdamFormula.Decoupled (o.WeightDecay <> 0.0 && o.DecoupledWeightDecay)
                 ||| Switch.bit AdamFormula.Amsgrad o.Amsgrad
+                ||| Switch.bit AdamFormula.SlowMean (let struct (beta1, _) = o.Betas in beta1 > 0.5)
 
             member _.Coefficients(read, o, step) =
                 let struct (beta1, beta2) = o.Betas

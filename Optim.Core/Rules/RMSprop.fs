@@ -64,6 +64,7 @@ module RMSprop =
                 ||| Switch.bit RMSpropFormula.L2 (o.WeightDecay <> 0.0)
                 ||| Switch.bit RMSpropFormula.Momentum (o.Momentum > 0.0)
                 ||| Switch.bit RMSpropFormula.Centered o.Centered
+                ||| Switch.bit RMSpropFormula.SlowMean (o.Centered && o.Alpha > 0.5)
 
             member _.Coefficients(read, o, _) =
                 let lr, alpha, eps =

@@ -46,19 +46,34 @@ internal static unsafe class Kernel<F, Is, T>
         }
     }
 
-    // Without AggressiveOptimization the first hundred steps run unoptimized code, twenty times slower.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Slices<V>(Pass* pass, nint begin, nint end)
+    private static void Slices<V>(Pass* pass, nint at, nint end)
         where V : struct, IVector<V>
     {
-        var coefficients = pass->Coefficients.To<V>();
-        var single = pass->Coefficients.To<Lane1<T>>();
-        var entry = pass->Entries + FirstAt(pass, begin) * (nint)pass->Stride;
-        for (var at = begin; at < end; entry += pass->Stride)
+        var entry = pass->Entries + FirstAt(pass, at) * (nint)pass->Stride;
+        while (at < end)
         {
-            var from = at - entry[0];
-            var to = Math.Min(end, entry[pass->Stride]) - entry[0];
-            at = entry[0] + to;
+            at = pass->Unrolled ? Vectors<V, One>(pass, ref entry, at, end) : Vectors<V, Zero>(pass, ref entry, at, end);
+            if (at < end)
+                at = Tail(pass, ref entry, at, end);
+        }
+    }
+
+    // Two loops with no call in them: only so do the coefficients stay in registers, and does the compiler's budget for inlining last.
+    // Without AggressiveOptimization the first hundred steps run unoptimized code, twenty times slower.
+
+    /// <summary>Whole vectors, of one slice after the other, up to the first that has a tail.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+    private static nint Vectors<V, Unrolled>(Pass* pass, ref nint* first, nint at, nint end)
+        where V : struct, IVector<V>
+        where Unrolled : IBit
+    {
+        var coefficients = pass->Coefficients.To<V>();
+        nint stride = pass->Stride;
+        var entry = first;
+        while (at < end)
+        {
+            var i = at - entry[0];
+            var to = Math.Min(end, entry[stride]) - entry[0];
             var param = (T*)entry[1];
             var grad = (T*)entry[2];
             var c0 = Uses(0) ? (T*)entry[3] : null;
@@ -67,15 +82,40 @@ internal static unsafe class Kernel<F, Is, T>
             var c3 = Uses(3) ? (T*)entry[6] : null;
             var c4 = Uses(4) ? (T*)entry[7] : null;
             var c5 = Uses(5) ? (T*)entry[8] : null;
-            var i = from;
-            if (pass->Unrolled)
+            if (Unrolled.On)
                 for (; i <= to - 2 * V.Count; i += 2 * V.Count)
                     Twice(in coefficients, param + i, grad + i, c0 + i, c1 + i, c2 + i, c3 + i, c4 + i, c5 + i);
             for (; i <= to - V.Count; i += V.Count)
                 Once(in coefficients, param + i, grad + i, c0 + i, c1 + i, c2 + i, c3 + i, c4 + i, c5 + i);
-            for (; i < to; i++)
-                Once(in single, param + i, grad + i, c0 + i, c1 + i, c2 + i, c3 + i, c4 + i, c5 + i);
+            at = entry[0] + i;
+            if (i < to)
+                break;
+            entry += stride;
         }
+        first = entry;
+        return at;
+    }
+
+    /// <summary>The rest of a slice, one by one.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+    private static nint Tail(Pass* pass, ref nint* entry, nint at, nint end)
+    {
+        var coefficients = pass->Coefficients.To<Lane1<T>>();
+        var i = at - entry[0];
+        var to = Math.Min(end, entry[pass->Stride]) - entry[0];
+        var param = (T*)entry[1];
+        var grad = (T*)entry[2];
+        var c0 = Uses(0) ? (T*)entry[3] : null;
+        var c1 = Uses(1) ? (T*)entry[4] : null;
+        var c2 = Uses(2) ? (T*)entry[5] : null;
+        var c3 = Uses(3) ? (T*)entry[6] : null;
+        var c4 = Uses(4) ? (T*)entry[7] : null;
+        var c5 = Uses(5) ? (T*)entry[8] : null;
+        at = entry[0] + to;
+        entry += pass->Stride;
+        for (; i < to; i++)
+            Once(in coefficients, param + i, grad + i, c0 + i, c1 + i, c2 + i, c3 + i, c4 + i, c5 + i);
+        return at;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

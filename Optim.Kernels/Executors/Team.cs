@@ -10,23 +10,27 @@ namespace Optim.Kernels;
 internal sealed unsafe class Team : Executor
 {
     /// <summary>Elements below which the hand-over costs more than it gains, with workers awake.</summary>
-    private const nint WorthSharing = 3 << 10;
+    private const nint WorthSharing = 6 << 10;
 
     /// <summary>Elements from which it pays to wake a parked worker, which takes 20 to 50 microseconds.</summary>
     private const nint WorthWaking = 400_000;
 
     /// <summary>Pieces of a share whose worker was parked, for the caller to begin on.</summary>
-    private const int Pieces = 16;
+    private const int PiecesWhileWaking = 16;
 
     /// <summary>Calls as close together as this wake the workers, for the next of them.</summary>
     private static readonly long Close = Stopwatch.Frequency / 10_000;
 
     private const int CloseCalls = 4;
 
+    /// <summary>The most close calls without a wake, after many wakes of which no help came: the other cores are busy.</summary>
+    private const int MostCalls = 1 << 14;
+
     private readonly Lock busy = new();
     private Worker[] workers = [];
     private long lastCall;
     private int closeCalls;
+    private int callsBeforeWake = CloseCalls;
 
     public override string Name => "team";
 
@@ -57,20 +61,27 @@ internal sealed unsafe class Team : Executor
             awake &= worker.IsAwake;
         if (!awake && length < WorthWaking)
         {
-            if (closeCalls >= CloseCalls)
+            if (closeCalls >= callsBeforeWake)
+            {
                 foreach (var worker in helpers)
                     worker.Wake();
+                (closeCalls, callsBeforeWake) = (0, Math.Min(2 * callsBeforeWake, MostCalls));
+            }
             return Caller.Run(length, body, context);
         }
         // Shares begin at whole cache lines of either dtype, counted from the start of the pass.
         var share = (length / threads + 15) & ~(nint)15;
         for (var i = 0; i < helpers.Length; i++)
-            helpers[i].Offer((i + 1) * share, i == helpers.Length - 1 ? length : (i + 2) * share, awake ? 1 : Pieces, body, context);
+            helpers[i]
+                .Offer((i + 1) * share, i == helpers.Length - 1 ? length : (i + 2) * share, awake ? 1 : PiecesWhileWaking, body, context);
         body(0, share, context);
+        var helped = false;
         foreach (var worker in helpers)
-            worker.Help();
+            helped |= worker.TakeRest() < worker.Pieces;
         foreach (var worker in helpers)
             worker.Await();
+        if (helped)
+            callsBeforeWake = CloseCalls;
         return threads;
     }
 
@@ -123,17 +134,23 @@ internal sealed unsafe class Team : Executor
             Wake();
         }
 
-        /// <summary>Takes pieces of the share until none is left.</summary>
-        public void Help()
+        /// <summary>The pieces of the share.</summary>
+        public int Pieces => pieces;
+
+        /// <summary>Takes pieces of the share until none is left; says how many.</summary>
+        public int TakeRest()
         {
-            while (true)
+            for (var taken = 0; ; taken++)
             {
                 var seen = Volatile.Read(ref left);
                 var index = (int)(uint)seen - 1;
                 if (index < 0)
-                    return;
+                    return taken;
                 if (Interlocked.CompareExchange(ref left, seen - 1, seen) != seen)
+                {
+                    taken--;
                     continue;
+                }
                 var from = begin + index * piece;
                 body(from, Math.Min(from + piece, end), context);
                 Interlocked.Increment(ref done);
@@ -167,7 +184,7 @@ internal sealed unsafe class Team : Executor
                     awake = true;
                 }
                 offer = Volatile.Read(ref left) >> 32;
-                Help();
+                TakeRest();
             }
         }
     }

@@ -9,7 +9,8 @@ public readonly struct AdamFormula : IFormula3<AdamFormula>
     public const int Maximize = 0,
         L2 = 1,
         Decoupled = 2,
-        Amsgrad = 3;
+        Amsgrad = 3,
+        SlowMean = 4;
 
     /// <inheritdoc cref="IFormula.Uses"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -25,7 +26,7 @@ public readonly struct AdamFormula : IFormula3<AdamFormula>
     {
         var one = N.Of(1);
         var (stepSize, scale) = (lr / (one - N.Pow(beta1, step)), one / N.Sqrt(one - N.Pow(beta2, step)));
-        return new(stepSize, scale, eps, one - beta1, beta2, one - beta2, weightDecay, one - lr * weightDecay);
+        return new(stepSize, scale, eps, beta1, one - beta1, beta2, one - beta2, weightDecay, one - lr * weightDecay);
     }
 
     /// <summary>One step of one element.</summary>
@@ -34,14 +35,15 @@ public readonly struct AdamFormula : IFormula3<AdamFormula>
         where V : struct, ILane<V>
         where Is : ISwitches
     {
-        var (stepSize, scale, eps, alpha1, beta2, alpha2, decay, keep) = coefficients;
+        var (stepSize, scale, eps, beta1, alpha1, beta2, alpha2, decay, keep) = coefficients;
         if (Is.On(Maximize))
             grad = -grad;
         if (Is.On(L2))
             grad = V.Fma(decay, param, grad);
         if (Is.On(Decoupled))
             param *= keep;
-        expAvg = V.Fma(alpha1, grad - expAvg, expAvg);
+        // From the nearer end, as PyTorch's lerp: the other way round a mean with beta1 0 would not be the gradient.
+        expAvg = Is.On(SlowMean) ? V.Fma(alpha1, grad - expAvg, expAvg) : V.Fma(beta1, expAvg - grad, grad);
         expAvgSq = V.Fma(alpha2, grad * grad, beta2 * expAvgSq);
         if (Is.On(Amsgrad))
             maxExpAvgSq = V.Max(maxExpAvgSq, expAvgSq);

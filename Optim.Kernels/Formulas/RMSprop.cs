@@ -9,7 +9,8 @@ public readonly struct RMSpropFormula : IFormula3<RMSpropFormula>
     public const int Maximize = 0,
         L2 = 1,
         Momentum = 2,
-        Centered = 3;
+        Centered = 3,
+        SlowMean = 4;
 
     /// <inheritdoc cref="IFormula.Uses"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -33,7 +34,7 @@ public readonly struct RMSpropFormula : IFormula3<RMSpropFormula>
             grad = V.Fma(decay, param, grad);
         squareAvg = V.Fma(rest, grad * grad, alpha * squareAvg);
         if (Is.On(Centered))
-            gradAvg = V.Fma(rest, grad - gradAvg, gradAvg);
+            gradAvg = Is.On(SlowMean) ? V.Fma(rest, grad - gradAvg, gradAvg) : V.Fma(alpha, gradAvg - grad, grad);
         // The variance can round below zero, of which PyTorch makes NaN.
         var variance = Is.On(Centered) ? V.Max(squareAvg - gradAvg * gradAvg, V.Of(0)) : squareAvg;
         var direction = grad / (V.Sqrt(variance) + eps);
