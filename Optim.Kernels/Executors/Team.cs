@@ -52,6 +52,9 @@ internal sealed unsafe class Team : Executor
 
     private int Share(int threads, nint length, delegate* <nint, nint, void*, void> body, void* context)
     {
+        // Shares begin at whole cache lines of either dtype, counted from the start of the pass; so the last ones may be left without any.
+        var share = (length / threads + 15) & ~(nint)15;
+        threads = (int)((length + share - 1) / share);
         if (workers.Length < threads - 1)
             workers = [.. workers, .. Enumerable.Range(workers.Length, threads - 1 - workers.Length).Select(i => new Worker(i))];
         closeCalls = Stopwatch.GetTimestamp() - lastCall < Close ? closeCalls + 1 : 0;
@@ -69,11 +72,8 @@ internal sealed unsafe class Team : Executor
             }
             return Caller.Run(length, body, context);
         }
-        // Shares begin at whole cache lines of either dtype, counted from the start of the pass.
-        var share = (length / threads + 15) & ~(nint)15;
         for (var i = 0; i < helpers.Length; i++)
-            helpers[i]
-                .Offer((i + 1) * share, i == helpers.Length - 1 ? length : (i + 2) * share, awake ? 1 : PiecesWhileWaking, body, context);
+            helpers[i].Offer((i + 1) * share, Math.Min((i + 2) * share, length), awake ? 1 : PiecesWhileWaking, body, context);
         body(0, share, context);
         var helped = false;
         foreach (var worker in helpers)
