@@ -132,7 +132,11 @@ public sealed class TorchParameter : IParameter
     }
 
     /// <summary>Tells autograd that the tensor has changed: a backward pass that needs its old values is refused.</summary>
-    public void AfterStep() => LibTorch.BumpVersion(Handle);
+    public void AfterStep()
+    {
+        Ahead?.trail.FetchVersion();
+        LibTorch.BumpVersion(Handle);
+    }
 
     /// <summary>A closure runs with gradients enabled, even inside of no_grad().</summary>
     public IDisposable EnterClosure() => TorchSharp.torch.enable_grad();
@@ -145,7 +149,7 @@ public sealed class TorchParameter : IParameter
         LibTorch.Layout(tensor) == LibTorch.Strided
         && LibTorch.ScalarType(tensor) == (int)known.DType
         && LibTorch.DeviceType(tensor) == LibTorch.Cpu
-        && known.Device == Device.Cpu
+        && known.IsOnCpu
         && LibTorch.Shape(tensor).SequenceEqual(known.Shape.AsSpan())
         && LibTorch.Strides(tensor, known.Strides.Length).SequenceEqual(known.Strides.AsSpan())
             ? known

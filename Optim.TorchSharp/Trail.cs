@@ -43,6 +43,15 @@ internal unsafe struct Trail
         }
     }
 
+    /// <summary>Asks the processor for what counting the version up needs.</summary>
+    public readonly void FetchVersion()
+    {
+        if (!Sse.IsSupported)
+            return;
+        for (var line = 0; line < 3 * Line; line += Line)
+            Sse.Prefetch0((void*)(implementation + line));
+    }
+
     // An implementation begins with its table of methods, its reference counts and its storage; were that to change, the hint would be a wrong one.
     private static (nint Implementation, nint Storage) Follow(nint tensor)
     {

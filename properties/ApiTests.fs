@@ -9,7 +9,11 @@ open Expecto
 
 let rec private typeName (t: Type) =
     match t with
-    | t when t.IsByRef || t.IsPointer || t.IsArray -> typeName (nonNull (t.GetElementType())) + (if t.IsByRef then "&" elif t.IsPointer then "*" else "[]")
+    | t when t.IsByRef || t.IsPointer || t.IsArray ->
+        typeName (nonNull (t.GetElementType()))
+        + (if t.IsByRef then "&"
+           elif t.IsPointer then "*"
+           else "[]")
     | t when t.IsGenericType ->
         let arguments = t.GetGenericArguments() |> Array.map typeName |> String.concat ", "
         $"{t.Name.Split('`')[0]}<{arguments}>"
@@ -17,7 +21,9 @@ let rec private typeName (t: Type) =
 
 let private parameters (method: MethodBase) =
     method.GetParameters()
-    |> Array.map (fun p -> $"{typeName p.ParameterType} {p.Name}" + (if p.IsOptional then " = " + string p.DefaultValue else ""))
+    |> Array.map (fun p ->
+        $"{typeName p.ParameterType} {p.Name}"
+        + (if p.IsOptional then " = " + string p.DefaultValue else ""))
     |> String.concat ", "
 
 let private visible (method: MethodBase | null) =
@@ -26,46 +32,80 @@ let private visible (method: MethodBase | null) =
     | method -> method.IsPublic || method.IsFamily || method.IsFamilyOrAssembly
 
 let private members (t: Type) =
-    let all = BindingFlags.Public ||| BindingFlags.NonPublic ||| BindingFlags.Instance ||| BindingFlags.Static ||| BindingFlags.DeclaredOnly
+    let all =
+        BindingFlags.Public
+        ||| BindingFlags.NonPublic
+        ||| BindingFlags.Instance
+        ||| BindingFlags.Static
+        ||| BindingFlags.DeclaredOnly
+
     let shared isStatic = if isStatic then "static " else ""
-    [ for c in t.GetConstructors all do
-          if visible c && not c.IsStatic then
-              $"  new({parameters c})"
-      for m in t.GetMethods all do
-          if visible m && not m.IsSpecialName && not (m.Name.Contains '.') then
-              let generic = if m.IsGenericMethod then "<" + (m.GetGenericArguments() |> Array.map _.Name |> String.concat ", ") + ">" else ""
-              $"  {shared m.IsStatic}{typeName m.ReturnType} {m.Name}{generic}({parameters m})"
-          elif visible m && m.Name.StartsWith "op_" then
-              $"  static {typeName m.ReturnType} {m.Name}({parameters m})"
-      for p in t.GetProperties all do
-          if visible p.GetMethod || visible p.SetMethod then
-              let accessors = (if visible p.GetMethod then "get; " else "") + (if visible p.SetMethod then "set; " else "")
-              $"  {typeName p.PropertyType} {p.Name} {{ {accessors}}}"
-      for f in t.GetFields all do
-          if f.IsPublic && not f.IsSpecialName then
-              $"  {shared f.IsStatic}{typeName f.FieldType} {f.Name}" ]
+
+    [
+        for c in t.GetConstructors all do
+            if visible c && not c.IsStatic then
+                $"  new({parameters c})"
+        for m in t.GetMethods all do
+            if visible m && not m.IsSpecialName && not (m.Name.Contains '.') then
+                let generic =
+                    if m.IsGenericMethod then
+                        "<" + (m.GetGenericArguments() |> Array.map _.Name |> String.concat ", ") + ">"
+                    else
+                        ""
+
+                $"  {shared m.IsStatic}{typeName m.ReturnType} {m.Name}{generic}({parameters m})"
+            elif visible m && m.Name.StartsWith "op_" then
+                $"  static {typeName m.ReturnType} {m.Name}({parameters m})"
+        for p in t.GetProperties all do
+            if visible p.GetMethod || visible p.SetMethod then
+                let accessors =
+                    (if visible p.GetMethod then "get; " else "")
+                    + (if visible p.SetMethod then "set; " else "")
+
+                $"  {typeName p.PropertyType} {p.Name} {{ {accessors}}}"
+        for f in t.GetFields all do
+            if f.IsPublic && not f.IsSpecialName then
+                $"  {shared f.IsStatic}{typeName f.FieldType} {f.Name}"
+    ]
     |> List.sortWith (fun a b -> String.CompareOrdinal(a, b))
 
 let private surface (assembly: Assembly) =
-    [ for t in assembly.GetExportedTypes() |> Array.sortWith (fun a b -> String.CompareOrdinal(a.FullName, b.FullName)) do
-          $"{t.Namespace}.{typeName t}"
-          yield! members t ]
+    [
+        for t in
+            assembly.GetExportedTypes()
+            |> Array.sortWith (fun a b -> String.CompareOrdinal(a.FullName, b.FullName)) do
+            $"{t.Namespace}.{typeName t}"
+            yield! members t
+    ]
 
 let private libraries =
-    [ typeof<Optim.Kernels.Layout>; typeof<Optim.Core.State>; typeof<Optim.Optimizer>; typeof<Optim.Torch> ]
+    [
+        typeof<Optim.Kernels.Layout>
+        typeof<Optim.Core.State>
+        typeof<Optim.Optimizer>
+        typeof<Optim.Torch>
+    ]
     |> List.map _.Assembly
 
 [<Tests>]
 let tests =
     testList
         "public API"
-        [ for assembly in libraries do
-              let name = assembly.GetName().Name
-              test $"{name} is as recorded" {
-                  let recorded = Path.Combine(AppContext.BaseDirectory, "api", $"{name}.txt")
-                  let found = surface assembly
-                  match Environment.GetEnvironmentVariable "OPTIM_API" with
-                  | null
-                  | "" -> Expect.sequenceEqual found (File.ReadAllLines recorded) "if the change is meant, write the file anew (see ApiTests.fs)"
-                  | folder -> File.WriteAllLines(Path.Combine(folder, $"{name}.txt"), found)
-              } ]
+        [
+            for assembly in libraries do
+                let name = assembly.GetName().Name
+
+                test $"{name} is as recorded" {
+                    let recorded = Path.Combine(AppContext.BaseDirectory, "api", $"{name}.txt")
+                    let found = surface assembly
+
+                    match Environment.GetEnvironmentVariable "OPTIM_API" with
+                    | null
+                    | "" ->
+                        Expect.sequenceEqual
+                            found
+                            (File.ReadAllLines recorded)
+                            "if the change is meant, write the file anew (see ApiTests.fs)"
+                    | folder -> File.WriteAllLines(Path.Combine(folder, $"{name}.txt"), found)
+                }
+        ]

@@ -10,6 +10,7 @@ open Optim.Kernels
 /// Lion on one element, from the paper, as plain arithmetic.
 let private lion (options: OwnRuleFSharp.LionOptions) start gradients =
     let struct (beta1, beta2) = options.Betas
+
     gradients
     |> List.fold
         (fun (x, m) g ->
@@ -18,55 +19,74 @@ let private lion (options: OwnRuleFSharp.LionOptions) start gradients =
         (start, 0.0)
     |> fst
 
-let private lionOptions = { OwnRuleFSharp.Lion.defaults with Lr = 0.01; WeightDecay = 0.1 }
+let private lionOptions =
+    { OwnRuleFSharp.Lion.defaults with
+        Lr = 0.01
+        WeightDecay = 0.1
+    }
+
 let private lionGradients = [ 1.0; -0.5; 0.25; 0.0; -3.0; 2.0; -2.0; 0.125 ]
 
 let private inFSharp () =
     let parameters = Parameters.Of [ TensorView.Of([| 0.75; -0.5; 0.0 |]) ]
+
     let step state (g: double) =
         Rule.step OwnRuleFSharp.Lion.rule lionOptions parameters (Gradients.OfDense [ TensorView.Of([| g; -g; g |]) ]) state
-    lionGradients |> List.fold step (Rule.init OwnRuleFSharp.Lion.rule lionOptions parameters) |> ignore
+
+    lionGradients
+    |> List.fold step (Rule.init OwnRuleFSharp.Lion.rule lionOptions parameters)
+    |> ignore
+
     parameters[0].ToDoubles()
 
 let private inCSharp () =
     let values = [| 0.75; -0.5; 0.0 |]
     use param = new Param("x", values)
     let optimizer = OwnRuleCSharp.Lion([ param ], lr = 0.01, weightDecay = 0.1)
+
     for g in lionGradients do
         param.SetGradient(ReadOnlySpan [| g; -g; g |])
         optimizer.Step()
+
     Array.copy values, optimizer.StateDict()
 
 [<Tests>]
 let tests =
     testList
         "samples"
-        [ test "the pipeline fits the line, and its pure form gives the same bits" {
-              let options = { Adam.defaults with Lr = 0.05 }
-              let points = Pipeline.Program.batches 300 16 |> Seq.cache
-              let struct (slope, offset, steps) = Pipeline.Program.train options points
-              Expect.isLessThan (abs (slope - 3.0)) 0.02 "slope"
-              Expect.isLessThan (abs (offset + 1.0)) 0.02 "offset"
-              Expect.equal steps 300L "one step a batch"
-              Expect.equal (Pipeline.Program.trainPurely options points) (struct (slope, offset, steps)) "the pure form"
-          }
-          test "the C# loop separates the clouds" { Expect.isLessThan (Loop.Train()) 0.1 "loss" }
-          test "the TorchSharp model trains" {
-              if Result.isError TorchSharpTests.loads.Value then
-                  skiptest "libtorch does not load"
-              Expect.isLessThan (TorchSharpTraining.Train()) 0.1f "loss"
-          }
-          test "a rule of one's own computes its paper's formula, in F# and in C# with the same bits" {
-              let fsharp, (csharp, dict) = inFSharp (), inCSharp ()
-              Expect.equal csharp fsharp "both languages"
-              for x, start, sign in [ fsharp[0], 0.75, 1.0; fsharp[1], -0.5, -1.0; fsharp[2], 0.0, 1.0 ] do
-                  let expected = lion lionOptions start (lionGradients |> List.map ((*) sign))
-                  Expect.isLessThan (abs (x - expected)) 1e-14 "the formula"
-              Expect.sequenceEqual dict.State[0].Keys [ "step"; "exp_avg" ] "its state has PyTorch's form"
-          }
-          test "a rule of one's own has its options checked by name" {
-              let refused () = OwnRuleCSharp.Lion([ Param.Zeros("x", DType.Float32, 2L) ], lr = -1.0) |> ignore
-              Expect.throwsC refused (fun error ->
-                  Expect.isTrue (error :? OptionException) "kind"
-                  Expect.stringContains error.Message "lr is -1" "option and value")
-          } ]
+        [
+            test "the pipeline fits the line, and its pure form gives the same bits" {
+                let options = { Adam.defaults with Lr = 0.05 }
+                let points = Pipeline.Program.batches 300 16 |> Seq.cache
+                let struct (slope, offset, steps) = Pipeline.Program.train options points
+                Expect.isLessThan (abs (slope - 3.0)) 0.02 "slope"
+                Expect.isLessThan (abs (offset + 1.0)) 0.02 "offset"
+                Expect.equal steps 300L "one step a batch"
+                Expect.equal (Pipeline.Program.trainPurely options points) (struct (slope, offset, steps)) "the pure form"
+            }
+            test "the C# loop separates the clouds" { Expect.isLessThan (Loop.Train()) 0.1 "loss" }
+            test "the TorchSharp model trains" {
+                if Result.isError TorchSharpTests.loads.Value then
+                    skiptest "libtorch does not load"
+
+                Expect.isLessThan (TorchSharpTraining.Train()) 0.1f "loss"
+            }
+            test "a rule of one's own computes its paper's formula, in F# and in C# with the same bits" {
+                let fsharp, (csharp, dict) = inFSharp (), inCSharp ()
+                Expect.equal csharp fsharp "both languages"
+
+                for x, start, sign in [ fsharp[0], 0.75, 1.0; fsharp[1], -0.5, -1.0; fsharp[2], 0.0, 1.0 ] do
+                    let expected = lion lionOptions start (lionGradients |> List.map ((*) sign))
+                    Expect.isLessThan (abs (x - expected)) 1e-14 "the formula"
+
+                Expect.sequenceEqual dict.State[0].Keys [ "step"; "exp_avg" ] "its state has PyTorch's form"
+            }
+            test "a rule of one's own has its options checked by name" {
+                let refused () =
+                    OwnRuleCSharp.Lion([ Param.Zeros("x", DType.Float32, 2L) ], lr = -1.0) |> ignore
+
+                Expect.throwsC refused (fun error ->
+                    Expect.isTrue (error :? OptionException) "kind"
+                    Expect.stringContains error.Message "lr is -1" "option and value")
+            }
+        ]

@@ -15,7 +15,7 @@ internal sealed unsafe class Loop(delegate* <nint, nint, void*, void> floats, de
 internal abstract unsafe class Driver
 {
     /// <summary>Bytes above which a pass streams from main memory: there two vectors at a time are faster, in cache one.</summary>
-    private const long Cache = 1 << 22;
+    private const long Cache = 1 << 25;
 
     private readonly Loop?[] loops = new Loop?[64];
 

@@ -24,7 +24,7 @@ internal sealed unsafe class Team : Executor
     private const int CloseCalls = 4;
 
     /// <summary>The most close calls without a wake, after many wakes of which no help came: the other cores are busy.</summary>
-    private const int MostCalls = 1 << 14;
+    private const int MostCalls = 1 << 8;
 
     private readonly Lock busy = new();
     private Worker[] workers = [];
@@ -59,6 +59,7 @@ internal sealed unsafe class Team : Executor
             workers = [.. workers, .. Enumerable.Range(workers.Length, threads - 1 - workers.Length).Select(i => new Worker(i))];
         closeCalls = Stopwatch.GetTimestamp() - lastCall < Close ? closeCalls + 1 : 0;
         var helpers = workers.AsSpan(0, threads - 1);
+        var processor = Processors.Current;
         var awake = true;
         foreach (var worker in helpers)
             awake &= worker.IsAwake;
@@ -67,13 +68,13 @@ internal sealed unsafe class Team : Executor
             if (closeCalls >= callsBeforeWake)
             {
                 foreach (var worker in helpers)
-                    worker.Wake();
+                    worker.Wake(processor);
                 (closeCalls, callsBeforeWake) = (0, Math.Min(2 * callsBeforeWake, MostCalls));
             }
             return Caller.Run(length, body, context);
         }
         for (var i = 0; i < helpers.Length; i++)
-            helpers[i].Offer((i + 1) * share, Math.Min((i + 2) * share, length), awake ? 1 : PiecesWhileWaking, body, context);
+            helpers[i].Offer((i + 1) * share, Math.Min((i + 2) * share, length), awake ? 1 : PiecesWhileWaking, processor, body, context);
         body(0, share, context);
         var helped = false;
         foreach (var worker in helpers)
@@ -93,6 +94,7 @@ internal sealed unsafe class Team : Executor
 
         private readonly AutoResetEvent wake = new(false);
         private volatile bool awake = true;
+        private volatile int callersProcessor = -1;
         private nint begin,
             end,
             piece;
@@ -113,13 +115,16 @@ internal sealed unsafe class Team : Executor
 
         public bool IsAwake => awake;
 
-        public void Wake()
+        /// <summary>Wakes it when it is parked, to run elsewhere than on the caller's processor.</summary>
+        public void Wake(int processor)
         {
-            if (!awake)
-                wake.Set();
+            if (awake)
+                return;
+            callersProcessor = processor;
+            wake.Set();
         }
 
-        public void Offer(nint begin, nint end, int pieces, delegate* <nint, nint, void*, void> body, void* context)
+        public void Offer(nint begin, nint end, int pieces, int processor, delegate* <nint, nint, void*, void> body, void* context)
         {
             this.begin = begin;
             this.end = end;
@@ -131,7 +136,7 @@ internal sealed unsafe class Team : Executor
             Volatile.Write(ref left, ((left >> 32) + 1 << 32) + this.pieces);
             // The worker parks by clearing the flag and then looks for an offer once more: one of the two sees the other.
             Interlocked.MemoryBarrier();
-            Wake();
+            Wake(processor);
         }
 
         /// <summary>The pieces of the share.</summary>
@@ -180,7 +185,10 @@ internal sealed unsafe class Team : Executor
                     awake = false;
                     Interlocked.MemoryBarrier();
                     if (Volatile.Read(ref left) >> 32 == offer)
+                    {
                         wake.WaitOne();
+                        Processors.Leave(callersProcessor);
+                    }
                     awake = true;
                 }
                 offer = Volatile.Read(ref left) >> 32;

@@ -8,6 +8,7 @@ public sealed class Layout : IEquatable<Layout>
     private Layout(DType dtype, Device device, ImmutableArray<long> shape, ImmutableArray<long> strides)
     {
         (DType, Device, Shape, Strides) = (dtype, device, shape, strides);
+        IsOnCpu = device == Device.Cpu;
         Count = 1;
         foreach (var length in shape)
             Count = checked(Count * (nint)length);
@@ -52,6 +53,9 @@ public sealed class Layout : IEquatable<Layout>
                 throw new ArgumentException($"a stride is {stride}; it must be at least 0", nameof(strides));
         return new(dtype, device ?? Device.Cpu, [.. shape], [.. strides]);
     }
+
+    /// <summary>Whether they lie in the memory of the processor.</summary>
+    public bool IsOnCpu { get; }
 
     /// <summary>The same dtype, shape and device in row-major order without gaps.</summary>
     public Layout ToContiguous() => IsContiguous ? this : new(DType, Device, Shape, RowMajor(Shape));

@@ -49,7 +49,12 @@ public sealed class Lion(
                     o => (o.Beta1, o.Beta2),
                     (o, v) => o with { Beta1 = v.Item1, Beta2 = v.Item2 }
                 ),
-                RuleOf<LionOptions>.Number("weight_decay", IntervalModule.AtLeast(0), o => o.WeightDecay, (o, v) => o with { WeightDecay = v }),
+                RuleOf<LionOptions>.Number(
+                    "weight_decay",
+                    IntervalModule.AtLeast(0),
+                    o => o.WeightDecay,
+                    (o, v) => o with { WeightDecay = v }
+                ),
             ],
             [RuleOf<LionOptions>.Column("exp_avg")],
             new Numbers()

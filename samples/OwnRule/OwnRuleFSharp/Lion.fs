@@ -8,9 +8,11 @@ open Optim.Kernels
 
 /// The options of Lion.
 type LionOptions =
-    { Lr: double
-      Betas: struct (double * double)
-      WeightDecay: double }
+    {
+        Lr: double
+        Betas: struct (double * double)
+        WeightDecay: double
+    }
 
 /// The arithmetic. Its operators work on any lane and any number, and would hide the usual ones further down.
 [<AutoOpen>]
@@ -30,7 +32,10 @@ module Arithmetic =
                 coefficients.Deconstruct(&lr, &alpha1, &alpha2, &keep)
                 let direction = 'v.Fma(alpha1, grad - momentum, momentum)
                 let zero, one = 'v.Of 0.0, 'v.Of 1.0
-                let sign = 'v.Select('v.Greater(direction, zero), one, 'v.Select('v.Greater(zero, direction), -one, zero))
+
+                let sign =
+                    'v.Select('v.Greater(direction, zero), one, 'v.Select('v.Greater(zero, direction), -one, zero))
+
                 param <- 'v.Fma(keep, param, -(lr * sign))
                 momentum <- 'v.Fma(alpha2, grad - momentum, momentum)
 
@@ -44,15 +49,24 @@ module Arithmetic =
                 let struct (beta1, beta2) = o.Betas
                 let one, lr = 'n.Of 1.0, read.Of("lr", o.Lr)
                 let alpha1, alpha2 = one - read.Of("beta1", beta1), one - read.Of("beta2", beta2)
-                Coefficients<'n>(lr, alpha1, alpha2, one - lr * read.Of("weight_decay", o.WeightDecay)) }
+                Coefficients<'n>(lr, alpha1, alpha2, one - lr * read.Of("weight_decay", o.WeightDecay))
+        }
 
 /// The rule, as the product's own are made.
 module Lion =
-    let defaults = { Lr = 1e-4; Betas = struct (0.9, 0.99); WeightDecay = 0.0 }
+    let defaults =
+        {
+            Lr = 1e-4
+            Betas = struct (0.9, 0.99)
+            WeightDecay = 0.0
+        }
 
     let private options =
-        [ Field.number "lr" (Interval.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
-          Field.pair "betas" (Interval.upTo 0.0 1.0) (Interval.upTo 0.0 1.0) _.Betas (fun o v -> { o with Betas = v })
-          Field.number "weight_decay" (Interval.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v }) ]
+        [
+            Field.number "lr" (Interval.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
+            Field.pair "betas" (Interval.upTo 0.0 1.0) (Interval.upTo 0.0 1.0) _.Betas (fun o v -> { o with Betas = v })
+            Field.number "weight_decay" (Interval.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v })
+        ]
 
-    let rule = Rule.elementWise<LionOptions, LionFormula> "Lion" defaults options [ zeros "exp_avg" always ] arithmetic
+    let rule =
+        Rule.elementWise<LionOptions, LionFormula> "Lion" defaults options [ zeros "exp_avg" always ] arithmetic
