@@ -24,6 +24,9 @@ let combinations: (Rule * obj) list =
             [ "weight_decay", Options.ofNumber 0.1 ]
         ]
 
+    let betas =
+        [ []; [ "betas", OptionValue.op_Implicit (struct (0.25, 0.9)) ] ]
+
     let momentum =
         [ [ "momentum", Options.ofNumber 0.0 ]; [ "momentum", Options.ofNumber 0.9 ] ]
 
@@ -41,7 +44,7 @@ let combinations: (Rule * obj) list =
                 None)
 
     [
-        all "Adam" [ flags "maximize"; decay; flags "decoupled_weight_decay"; flags "amsgrad" ]
+        all "Adam" [ flags "maximize"; decay; flags "decoupled_weight_decay"; flags "amsgrad"; betas ]
         all "AdamW" [ flags "maximize"; decay; flags "amsgrad" ]
         all "SGD" [ flags "maximize"; decay; momentum; flags "nesterov" ]
         all
@@ -51,6 +54,7 @@ let combinations: (Rule * obj) list =
                 flags "maximize"
             ]
         all "RMSprop" [ flags "maximize"; decay; momentum; flags "centered" ]
+        all "RMSprop" [ [ [ "alpha", Options.ofNumber 0.25; "centered", Options.ofFlag true ] ]; momentum ]
         all "Rprop" [ flags "maximize" ]
     ]
     |> List.concat

@@ -132,7 +132,8 @@ let private arithmetic (s: Scenario) : int * (int64 -> Coefficients<Real>) * (st
         bit 0 (flag "maximize")
         ||| bit 1 (decays () && not decoupled)
         ||| bit 2 (decays () && decoupled)
-        ||| bit 3 (flag "amsgrad"),
+        ||| bit 3 (flag "amsgrad")
+        ||| bit 4 (beta1 > 0.5),
         (fun step -> AdamFormula.Coefficients(lr (), real beta1, real beta2, real (number "eps"), real (number "weight_decay"), step)),
         zero
     | "SGD" ->
@@ -147,7 +148,8 @@ let private arithmetic (s: Scenario) : int * (int64 -> Coefficients<Real>) * (st
         bit 0 (flag "maximize")
         ||| bit 1 (decays ())
         ||| bit 2 (number "momentum" > 0.0)
-        ||| bit 3 (flag "centered"),
+        ||| bit 3 (flag "centered")
+        ||| bit 4 (flag "centered" && number "alpha" > 0.5),
         (fun _ ->
             RMSpropFormula.Coefficients(
                 lr (),

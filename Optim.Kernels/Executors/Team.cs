@@ -53,7 +53,7 @@ internal sealed unsafe class Team : Executor
     private int Share(int threads, nint length, delegate* <nint, nint, void*, void> body, void* context)
     {
         // Shares begin at whole cache lines of either dtype, counted from the start of the pass; so the last ones may be left without any.
-        var share = (length / threads + 15) & ~(nint)15;
+        var share = Lines((length + threads - 1) / threads);
         threads = (int)((length + share - 1) / share);
         if (workers.Length < threads - 1)
             workers = [.. workers, .. Enumerable.Range(workers.Length, threads - 1 - workers.Length).Select(i => new Worker(i))];
@@ -85,6 +85,9 @@ internal sealed unsafe class Team : Executor
             callsBeforeWake = CloseCalls;
         return threads;
     }
+
+    /// <summary>Rounded up to whole cache lines of floats.</summary>
+    private static nint Lines(nint elements) => (elements + 15) & ~(nint)15;
 
     /// <summary>One thread, and the share that is offered to it.</summary>
     private sealed class Worker
@@ -130,7 +133,7 @@ internal sealed unsafe class Team : Executor
             this.end = end;
             this.body = body;
             this.context = context;
-            piece = ((end - begin) / pieces + 15) & ~(nint)15;
+            piece = Lines((end - begin + pieces - 1) / pieces);
             this.pieces = (int)((end - begin + piece - 1) / piece);
             done = 0;
             Volatile.Write(ref left, ((left >> 32) + 1 << 32) + this.pieces);
