@@ -24,8 +24,7 @@ let combinations: (Rule * obj) list =
             [ "weight_decay", Options.ofNumber 0.1 ]
         ]
 
-    let betas =
-        [ []; [ "betas", OptionValue.op_Implicit (struct (0.25, 0.9)) ] ]
+    let betas = [ []; [ "betas", OptionValue.op_Implicit (struct (0.25, 0.9)) ] ]
 
     let momentum =
         [ [ "momentum", Options.ofNumber 0.0 ]; [ "momentum", Options.ofNumber 0.9 ] ]
@@ -44,7 +43,15 @@ let combinations: (Rule * obj) list =
                 None)
 
     [
-        all "Adam" [ flags "maximize"; decay; flags "decoupled_weight_decay"; flags "amsgrad"; betas ]
+        all
+            "Adam"
+            [
+                flags "maximize"
+                decay
+                flags "decoupled_weight_decay"
+                flags "amsgrad"
+                betas
+            ]
         all "AdamW" [ flags "maximize"; decay; flags "amsgrad" ]
         all "SGD" [ flags "maximize"; decay; momentum; flags "nesterov" ]
         all
@@ -54,7 +61,12 @@ let combinations: (Rule * obj) list =
                 flags "maximize"
             ]
         all "RMSprop" [ flags "maximize"; decay; momentum; flags "centered" ]
-        all "RMSprop" [ [ [ "alpha", Options.ofNumber 0.25; "centered", Options.ofFlag true ] ]; momentum ]
+        all
+            "RMSprop"
+            [
+                [ [ "alpha", Options.ofNumber 0.25; "centered", Options.ofFlag true ] ]
+                momentum
+            ]
         all "Rprop" [ flags "maximize" ]
     ]
     |> List.concat

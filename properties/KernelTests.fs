@@ -286,6 +286,40 @@ let private childTests =
         check "DOTNET_EnableHWIntrinsic" 0
     ]
 
+/// Lengths at which rounding shares up to cache lines leaves the last threads little or nothing.
+let private shareTests =
+    test "however many threads share a step, each element takes it once, and nothing beyond does" {
+        for threads, length in [ 2, 6_144; 3, 9_217; 7, 400_001; 8, 400_003; 100, 410_003; 300, 461_100 ] do
+            let beyond = 4_096
+            let memory = TensorView.Zeros(DType.Float32, [| int64 (length + beyond) |])
+
+            let parameter =
+                TensorView(
+                    memory.Address,
+                    Layout.Strided(DType.Float32, ReadOnlySpan [| int64 length |], ReadOnlySpan [| 1L |]),
+                    memory.Owner
+                )
+
+            let gradient = TensorView.Of(Array.create length -1.0f)
+            let parameters = Parameters.Of [ parameter ]
+            let options = { SGD.defaults with Lr = 1.0 }
+
+            let step state =
+                SGD.step options parameters (Gradients.OfDense [ gradient ]) state
+
+            // A pause parks the workers, so that the first step is taken in pieces and the ones after it in whole shares.
+            Threading.Thread.Sleep 2
+            let steps = 3
+
+            Setting.withThreads threads (fun () -> Seq.fold (fun state _ -> step state) (SGD.init options parameters) (seq { 1..steps }))
+            |> ignore
+
+            let found = memory.AsSpan<float32>().ToArray()
+            Expect.all (Array.take length found) ((=) (float32 steps)) (sprintf "%d elements, %d threads" length threads)
+            Expect.all (Array.skip length found) ((=) 0.0f) (sprintf "beyond %d elements, %d threads" length threads)
+            Cases.add "kernels" 1
+    }
+
 [<Tests>]
 let tests =
     testSequenced
@@ -295,6 +329,7 @@ let tests =
             combinationTests
             offsetTests
             largeTests
+            shareTests
             manyTensorsTests
             laneTests
             layoutTests
