@@ -9,6 +9,7 @@ internal sealed unsafe class NativeBlock
     public const int Alignment = 64;
 
     private const nint Page = 4096;
+    private const nint HugePage = 2 << 20;
     private static int blocks;
     private readonly void* memory;
     private readonly nint bytes;
@@ -19,7 +20,11 @@ internal sealed unsafe class NativeBlock
         // would make a store to one of them look like a store to the loads of the next (4K aliasing).
         var shift = length < Page ? 0 : Interlocked.Increment(ref blocks) % 8 * 5 * Alignment;
         bytes = checked(length + shift);
-        memory = NativeMemory.AlignedAlloc((nuint)Math.Max(bytes, 1), Alignment);
+        var huge = bytes >= 2 * HugePage;
+        memory = NativeMemory.AlignedAlloc((nuint)Math.Max(bytes, 1), (nuint)(huge ? HugePage : Alignment));
+        // Fewer translations: up to a tenth less time for passes over main memory. A hint, which Linux alone has; it may be declined.
+        if (huge && OperatingSystem.IsLinux())
+            _ = madvise(memory, (nuint)bytes, HugePages);
         NativeMemory.Clear(memory, (nuint)bytes);
         Address = (nint)memory + shift;
         if (bytes > 0)
@@ -37,4 +42,9 @@ internal sealed unsafe class NativeBlock
 
     /// <summary>Rounds a number of bytes up to whole cache lines.</summary>
     public static nint Aligned(nint length) => checked(length + Alignment - 1) & ~(nint)(Alignment - 1);
+
+    private const int HugePages = 14;
+
+    [DllImport("libc")]
+    private static extern int madvise(void* address, nuint length, int advice);
 }
