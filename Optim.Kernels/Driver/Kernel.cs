@@ -74,19 +74,24 @@ internal static unsafe class Kernel<F, Is, T>
         {
             var i = at - entry[0];
             var to = Math.Min(end, entry[stride]) - entry[0];
-            var param = (T*)entry[1];
-            var grad = (T*)entry[2];
-            var c0 = Uses(0) ? (T*)entry[3] : null;
-            var c1 = Uses(1) ? (T*)entry[4] : null;
-            var c2 = Uses(2) ? (T*)entry[5] : null;
-            var c3 = Uses(3) ? (T*)entry[6] : null;
-            var c4 = Uses(4) ? (T*)entry[7] : null;
-            var c5 = Uses(5) ? (T*)entry[8] : null;
+            var slice = new Slice(entry);
             if (Unrolled.On)
                 for (; i <= to - 2 * V.Count; i += 2 * V.Count)
-                    Twice(in coefficients, param + i, grad + i, c0 + i, c1 + i, c2 + i, c3 + i, c4 + i, c5 + i);
+                {
+                    // All loads before the stores: more of them are under way at once from main memory.
+                    var one = slice.Load<V>(i);
+                    var two = slice.Load<V>(i + V.Count);
+                    one.Update(in coefficients);
+                    two.Update(in coefficients);
+                    slice.Store(in one, i);
+                    slice.Store(in two, i + V.Count);
+                }
             for (; i <= to - V.Count; i += V.Count)
-                Once(in coefficients, param + i, grad + i, c0 + i, c1 + i, c2 + i, c3 + i, c4 + i, c5 + i);
+            {
+                var row = slice.Load<V>(i);
+                row.Update(in coefficients);
+                slice.Store(in row, i);
+            }
             at = entry[0] + i;
             if (i < to)
                 break;
@@ -101,101 +106,94 @@ internal static unsafe class Kernel<F, Is, T>
     private static nint Tail(Pass* pass, ref nint* entry, nint at, nint end)
     {
         var coefficients = pass->Coefficients.To<Lane1<T>>();
-        var i = at - entry[0];
-        var to = Math.Min(end, entry[pass->Stride]) - entry[0];
-        var param = (T*)entry[1];
-        var grad = (T*)entry[2];
-        var c0 = Uses(0) ? (T*)entry[3] : null;
-        var c1 = Uses(1) ? (T*)entry[4] : null;
-        var c2 = Uses(2) ? (T*)entry[5] : null;
-        var c3 = Uses(3) ? (T*)entry[6] : null;
-        var c4 = Uses(4) ? (T*)entry[7] : null;
-        var c5 = Uses(5) ? (T*)entry[8] : null;
-        at = entry[0] + to;
+        var to = Math.Min(end, entry[pass->Stride]);
+        var slice = new Slice(entry);
+        for (var i = at - entry[0]; i < to - entry[0]; i++)
+        {
+            var row = slice.Load<Lane1<T>>(i);
+            row.Update(in coefficients);
+            slice.Store(in row, i);
+        }
         entry += pass->Stride;
-        for (; i < to; i++)
-            Once(in coefficients, param + i, grad + i, c0 + i, c1 + i, c2 + i, c3 + i, c4 + i, c5 + i);
-        return at;
+        return to;
     }
 
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Once<V>(in Coefficients<V> coefficients, T* param, T* grad, T* c0, T* c1, T* c2, T* c3, T* c4, T* c5)
+    /// <summary>A vector of each array that a slice has; what the formula does not use is never touched.</summary>
+    private struct Row<V>
         where V : struct, IVector<V>
     {
-        var vp = V.Load(param);
-        var vg = V.Load(grad);
-        var v0 = Uses(0) ? V.Load(c0) : default;
-        var v1 = Uses(1) ? V.Load(c1) : default;
-        var v2 = Uses(2) ? V.Load(c2) : default;
-        var v3 = Uses(3) ? V.Load(c3) : default;
-        var v4 = Uses(4) ? V.Load(c4) : default;
-        var v5 = Uses(5) ? V.Load(c5) : default;
-        F.UpdateAll<V, Is>(in coefficients, ref vp, vg, ref v0, ref v1, ref v2, ref v3, ref v4, ref v5);
-        V.Store(vp, param);
-        if (Uses(0))
-            V.Store(v0, c0);
-        if (Uses(1))
-            V.Store(v1, c1);
-        if (Uses(2))
-            V.Store(v2, c2);
-        if (Uses(3))
-            V.Store(v3, c3);
-        if (Uses(4))
-            V.Store(v4, c4);
-        if (Uses(5))
-            V.Store(v5, c5);
+        public V Param,
+            Grad,
+            V0,
+            V1,
+            V2,
+            V3,
+            V4,
+            V5;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public void Update(in Coefficients<V> coefficients) =>
+            F.UpdateAll<V, Is>(in coefficients, ref Param, Grad, ref V0, ref V1, ref V2, ref V3, ref V4, ref V5);
     }
 
-    /// <summary>Two vectors of each array, all loads before the stores: more of them under way at once from main memory.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Twice<V>(in Coefficients<V> coefficients, T* param, T* grad, T* c0, T* c1, T* c2, T* c3, T* c4, T* c5)
-        where V : struct, IVector<V>
+    /// <summary>Where the arrays of a slice lie.</summary>
+    private readonly struct Slice
     {
-        var n = V.Count;
-        var vp = V.Load(param);
-        var vg = V.Load(grad);
-        var v0 = Uses(0) ? V.Load(c0) : default;
-        var v1 = Uses(1) ? V.Load(c1) : default;
-        var v2 = Uses(2) ? V.Load(c2) : default;
-        var v3 = Uses(3) ? V.Load(c3) : default;
-        var v4 = Uses(4) ? V.Load(c4) : default;
-        var v5 = Uses(5) ? V.Load(c5) : default;
-        var wp = V.Load(param + n);
-        var wg = V.Load(grad + n);
-        var w0 = Uses(0) ? V.Load(c0 + n) : default;
-        var w1 = Uses(1) ? V.Load(c1 + n) : default;
-        var w2 = Uses(2) ? V.Load(c2 + n) : default;
-        var w3 = Uses(3) ? V.Load(c3 + n) : default;
-        var w4 = Uses(4) ? V.Load(c4 + n) : default;
-        var w5 = Uses(5) ? V.Load(c5 + n) : default;
-        F.UpdateAll<V, Is>(in coefficients, ref vp, vg, ref v0, ref v1, ref v2, ref v3, ref v4, ref v5);
-        F.UpdateAll<V, Is>(in coefficients, ref wp, wg, ref w0, ref w1, ref w2, ref w3, ref w4, ref w5);
-        V.Store(vp, param);
-        if (Uses(0))
-            V.Store(v0, c0);
-        if (Uses(1))
-            V.Store(v1, c1);
-        if (Uses(2))
-            V.Store(v2, c2);
-        if (Uses(3))
-            V.Store(v3, c3);
-        if (Uses(4))
-            V.Store(v4, c4);
-        if (Uses(5))
-            V.Store(v5, c5);
-        V.Store(wp, param + n);
-        if (Uses(0))
-            V.Store(w0, c0 + n);
-        if (Uses(1))
-            V.Store(w1, c1 + n);
-        if (Uses(2))
-            V.Store(w2, c2 + n);
-        if (Uses(3))
-            V.Store(w3, c3 + n);
-        if (Uses(4))
-            V.Store(w4, c4 + n);
-        if (Uses(5))
-            V.Store(w5, c5 + n);
+        private readonly T* param,
+            grad,
+            c0,
+            c1,
+            c2,
+            c3,
+            c4,
+            c5;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public Slice(nint* entry)
+        {
+            param = (T*)entry[1];
+            grad = (T*)entry[2];
+            c0 = Uses(0) ? (T*)entry[3] : null;
+            c1 = Uses(1) ? (T*)entry[4] : null;
+            c2 = Uses(2) ? (T*)entry[5] : null;
+            c3 = Uses(3) ? (T*)entry[6] : null;
+            c4 = Uses(4) ? (T*)entry[7] : null;
+            c5 = Uses(5) ? (T*)entry[8] : null;
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public Row<V> Load<V>(nint i)
+            where V : struct, IVector<V> =>
+            new()
+            {
+                Param = V.Load(param + i),
+                Grad = V.Load(grad + i),
+                V0 = Uses(0) ? V.Load(c0 + i) : default,
+                V1 = Uses(1) ? V.Load(c1 + i) : default,
+                V2 = Uses(2) ? V.Load(c2 + i) : default,
+                V3 = Uses(3) ? V.Load(c3 + i) : default,
+                V4 = Uses(4) ? V.Load(c4 + i) : default,
+                V5 = Uses(5) ? V.Load(c5 + i) : default,
+            };
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public void Store<V>(in Row<V> row, nint i)
+            where V : struct, IVector<V>
+        {
+            V.Store(row.Param, param + i);
+            if (Uses(0))
+                V.Store(row.V0, c0 + i);
+            if (Uses(1))
+                V.Store(row.V1, c1 + i);
+            if (Uses(2))
+                V.Store(row.V2, c2 + i);
+            if (Uses(3))
+                V.Store(row.V3, c3 + i);
+            if (Uses(4))
+                V.Store(row.V4, c4 + i);
+            if (Uses(5))
+                V.Store(row.V5, c5 + i);
+        }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
