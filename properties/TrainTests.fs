@@ -595,6 +595,23 @@ let private values =
                 Expect.equal read expected $"'{text}'")
     ]
 
+let private environment =
+    [
+        test "a wrong OPTIM_THREADS is refused in one sentence" {
+            let start =
+                Diagnostics.ProcessStartInfo("dotnet", RedirectStandardError = true, RedirectStandardOutput = true)
+
+            start.ArgumentList.Add(Path.Combine(AppContext.BaseDirectory, "optim.dll"))
+            start.ArgumentList.Add "train"
+            start.Environment["OPTIM_THREADS"] <- "many"
+            use running = nonNull (Diagnostics.Process.Start start)
+            let error = running.StandardError.ReadToEnd()
+            running.WaitForExit()
+            Expect.equal running.ExitCode 1 "the exit code"
+            Expect.equal (error.Trim()) "optim: OPTIM_THREADS is 'many'; it must be a number in 1 to 1024." "the sentence"
+        }
+    ]
+
 [<Tests>]
 let tests =
     testSequenced
@@ -608,4 +625,5 @@ let tests =
             testList "refusals" refusals
             testList "recorded" recorded
             testList "values" values
+            testList "environment" environment
         ]

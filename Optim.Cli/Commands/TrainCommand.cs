@@ -126,6 +126,7 @@ internal sealed class TrainCommand
 
     private int Run(ParseResult parsed, Screen screen, CancellationToken cancel)
     {
+        CheckThreads();
         var json = parsed.GetValue(this.json);
         var like = parsed.GetValue(this.like);
         if (json is not null)
@@ -140,6 +141,19 @@ internal sealed class TrainCommand
             if (parsed.GetResult(option) is not null)
                 throw new CommandException($"{option.Name} cannot be given with --like: the recorded runs say what it is.");
         return Repeat(like, Settings(parsed), json, screen, cancel);
+    }
+
+    /// <summary>Refuses a wrong OPTIM_THREADS before anything is trained.</summary>
+    private static void CheckThreads()
+    {
+        try
+        {
+            _ = Threads.Count;
+        }
+        catch (InvalidOperationException wrong)
+        {
+            throw new CommandException($"{wrong.Message}.");
+        }
     }
 
     private TrainingSettings Settings(ParseResult parsed) =>

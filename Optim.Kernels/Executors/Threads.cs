@@ -13,14 +13,17 @@ public static class Threads
     /// of a step does not depend on it.
     /// </summary>
     /// <exception cref="ArgumentOutOfRangeException">Not in 1 to 1024.</exception>
+    /// <exception cref="InvalidOperationException">OPTIM_THREADS is something else, and the number was never set.</exception>
     public static int Count
     {
-        get => field;
+        get => count == 0 ? count = FromEnvironment() : count;
         set =>
-            field = value is >= 1 and <= 1024
+            count = value is >= 1 and <= 1024
                 ? value
                 : throw new ArgumentOutOfRangeException(nameof(Count), value, "Threads.Count must be in 1 to 1024");
-    } = FromEnvironment();
+    }
+
+    private static int count;
 
     private static int FromEnvironment()
     {
