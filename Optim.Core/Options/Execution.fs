@@ -7,7 +7,7 @@ type Execution =
     {
         /// True: one flat pass over all tensors by several threads. False: tensor by tensor on the calling thread. Neither: the fastest that applies.
         Foreach: Nullable<bool>
-        /// True: as foreach, and with what surrounds the step in the same pass.
+        /// True: as foreach, which goes over each element once anyway; both cannot be True.
         Fused: Nullable<bool>
         /// Whether a step can be captured in a graph of a device; refused for parameters on the CPU, as in PyTorch.
         Capturable: bool
@@ -23,11 +23,6 @@ type Execution =
             Capturable = false
             Differentiable = false
         }
-
-    /// Whether the calling thread is to go tensor by tensor: a flag was given, and none of them is True.
-    member execution.IsForLoop =
-        (execution.Foreach.HasValue || execution.Fused.HasValue)
-        && not (execution.Foreach.GetValueOrDefault() || execution.Fused.GetValueOrDefault())
 
 /// The rows of the flags, for any record of options that has them.
 type internal ExecutionFields<'o>(read: 'o -> Execution, write: 'o -> Execution -> 'o) =

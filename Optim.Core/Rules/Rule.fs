@@ -66,7 +66,6 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
     member val Parameters = Unchecked.defaultof<Parameters> with get, set
     member val Gradients = Unchecked.defaultof<Gradients> with get, set
     member val State = Unchecked.defaultof<State> with get, set
-    override prepared.Moved = prepared.State.Line.Moved
     override _.Threads = threads
 
     override prepared.Executor =

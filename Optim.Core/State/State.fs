@@ -77,8 +77,6 @@ and [<Sealed>] internal Line() =
     member val Columns: ImmutableArray<Column> = ImmutableArray.Empty with get, set
     /// The counts before the step, in the classes of the table.
     member val NextCounts = Counts.Zero with get, set
-    /// How many parameters step.
-    member val Moved = 0 with get, set
     /// The loop that the table was made for.
     member val Loop: Loop voption = ValueNone with get, set
     /// The step that is made anew each time in the same place.
@@ -88,8 +86,6 @@ and [<Sealed>] internal Line() =
 and [<AbstractClass>] PreparedStep internal () =
     /// The second half: every element changes, and the next state is returned.
     abstract Run: unit -> State
-    /// How many of the parameters move.
-    abstract Moved: int
     /// Who runs it.
     abstract Executor: Executor
     /// How many threads took part, once it has line.

@@ -58,7 +58,6 @@ module internal Table =
                 columns[column] <- Rows.grow columns[column] missing orders (start column)
 
         let counts = Counts.Of((fun row -> state.Counts[row]), steps, rows)
-        let mutable moved = 0
         let strided = ResizeArray<Strided>()
         let slices = Array.create rows -1
         let segments = ResizeArray<Segment>()
@@ -123,10 +122,8 @@ module internal Table =
         for row in 0 .. rows - 1 do
             if steps row then
                 classSteps[counts.Class row] <- true
-                moved <- moved + 1
 
         line.Steps <- classSteps
-        line.Moved <- moved
         line.Slices <- slices
         line.Segments <- segments.ToArray()
         line.Strided <- strided.ToArray()

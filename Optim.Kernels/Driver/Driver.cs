@@ -19,9 +19,6 @@ internal abstract unsafe class Driver
 
     private readonly Loop?[] loops = new Loop?[64];
 
-    /// <summary>The most state columns that a formula has room for.</summary>
-    public const int MostColumns = 6;
-
     /// <summary>The state columns of the formula.</summary>
     public abstract int Columns { get; }
 
