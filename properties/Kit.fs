@@ -146,19 +146,24 @@ let noise seed count =
     let random = Random(seed: int)
     Array.init count (fun _ -> 4.0 * random.NextDouble() - 2.0)
 
-/// The exception that `action` throws, which must be a 'e and say each of `words`.
-let refuses<'e when 'e :> exn> what (words: string list) (action: unit -> unit) =
-    let thrown =
+/// The exception that `action` throws.
+let thrown what (action: unit -> unit) : exn =
+    let found =
         try
             action ()
             None
         with e ->
             Some e
 
-    match thrown with
+    match found with
+    | Some e -> e
     | None -> failtestf "%s was accepted" what
-    | Some(:? 'e as e) ->
+
+/// The exception that `action` throws, which must be a 'e and say each of `words`.
+let refuses<'e when 'e :> exn> what (words: string list) (action: unit -> unit) =
+    match thrown what action with
+    | :? 'e as e ->
         for word in words do
             if not (e.Message.Contains(word, StringComparison.OrdinalIgnoreCase)) then
                 failtestf "%s: the message does not say \"%s\": %s" what word e.Message
-    | Some e -> failtestf "%s: %s instead of %s: %s" what (e.GetType().Name) typeof<'e>.Name e.Message
+    | e -> failtestf "%s: %s instead of %s: %s" what (e.GetType().Name) typeof<'e>.Name e.Message

@@ -46,17 +46,9 @@ let private blamed (options: (string * Setting) list) (message: string) =
            | Unset -> false)
 
 let private refused kind what action =
-    let thrown =
-        try
-            action ()
-            None
-        with e ->
-            Some e
-
-    match thrown with
-    | None -> failtestf "%s was accepted" what
-    | Some e when sameKind kind e -> e.Message
-    | Some e -> failtestf "%s: %s is not the kind of PyTorch's %s: %s" what (e.GetType().Name) kind e.Message
+    match thrown what action with
+    | e when sameKind kind e -> e.Message
+    | e -> failtestf "%s: %s is not the kind of PyTorch's %s: %s" what (e.GetType().Name) kind e.Message
 
 let private checkOptions name options (error: string) =
     let kind, message =

@@ -1,4 +1,3 @@
-using System.Diagnostics.CodeAnalysis;
 using Optim.Core;
 using Optim.Kernels;
 
@@ -15,7 +14,7 @@ public sealed class ParameterGroup : IParameterOrGroup
 
     private readonly OrderedDictionary<string, OptionValue> own = [];
     private readonly IParameter[] parameters;
-    private readonly IParameter[] watched;
+    private readonly bool tellsParameters;
     private readonly TensorView[] data;
     private readonly Gradient[] gradients;
     private readonly Parameters list;
@@ -30,7 +29,7 @@ public sealed class ParameterGroup : IParameterOrGroup
         this.parameters = [.. parameters];
         if (this.parameters.Contains(null!))
             throw new ArgumentException("a parameter is null", nameof(parameters));
-        watched = Array.FindAll(this.parameters, parameter => parameter is not Param);
+        tellsParameters = Array.Exists(this.parameters, parameter => parameter is not Param);
         data = Array.ConvertAll(this.parameters, parameter => parameter.Data);
         gradients = new Gradient[data.Length];
         var names = this.parameters.All(parameter => parameter.Name is null)
@@ -45,8 +44,6 @@ public sealed class ParameterGroup : IParameterOrGroup
         : this(given.parameters)
     {
         (Rule, own) = (rule, new(given.own));
-        foreach (var option in own.Keys.Where(option => !rule.Has(option)))
-            rule.Read(defaults, option);
         Options = rule.Replace(defaults, own);
         State = rule.Init(Options, list);
     }
@@ -77,19 +74,11 @@ public sealed class ParameterGroup : IParameterOrGroup
 
     internal Rule? Rule { get; }
 
-    [AllowNull]
-    internal object Options
-    {
-        get => field!;
-        set;
-    }
+    /// <summary>The rule's record; only in an optimizer's own group.</summary>
+    internal object Options { get; set; } = null!;
 
-    [AllowNull]
-    internal State State
-    {
-        get => field!;
-        set;
-    }
+    /// <summary>The state of its parameters; only in an optimizer's own group.</summary>
+    internal State State { get; set; } = null!;
 
     /// <summary>Entries of schedulers.</summary>
     internal OrderedDictionary<string, OptionValue> Extras { get; set; } = [];
@@ -134,7 +123,7 @@ public sealed class ParameterGroup : IParameterOrGroup
     /// <summary>Tells the parameters that moved.</summary>
     internal void AfterStep()
     {
-        if (watched.Length == 0)
+        if (!tellsParameters)
             return;
         for (var i = 0; i < parameters.Length; i++)
             if (gradients[i].Kind != GradientKind.Absent)

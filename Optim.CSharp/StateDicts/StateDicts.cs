@@ -7,6 +7,9 @@ namespace Optim;
 /// <summary>Between an optimizer's groups and state dicts.</summary>
 internal static class StateDicts
 {
+    /// <summary>What a <see cref="LoadReport"/> will tell.</summary>
+    private sealed record Findings(List<string> Matched, List<string> Missing, List<string> Unexpected, List<string> Converted);
+
     /// <summary>The entries of a group in the order of PyTorch's keys: its own options, the rest, what schedulers wrote.</summary>
     public static IEnumerable<KeyValuePair<string, OptionValue>> Entries(Rule rule, ParameterGroup group) =>
         group
@@ -47,21 +50,21 @@ internal static class StateDicts
             throw new ArgumentException(
                 $"loaded state dict has a different number of parameter groups: {dict.ParamGroups.Count}, and the optimizer has {groups.Count}"
             );
-        var report = new LoadReport(new List<string>(), new List<string>(), new List<string>(), new List<string>());
-        var source = Match(groups, dict, strict, matchBy, report);
+        var findings = new Findings([], [], [], []);
+        var source = Match(groups, dict, strict, matchBy, findings);
         var loaded = new List<(object Options, OrderedDictionary<string, OptionValue> Extras, State State)>();
         for (var (i, first) = (0, 0); i < groups.Count; first += groups[i++].Parameters.Count)
         {
-            var (options, extras) = Options(rule, dict.ParamGroups[i], strict, report);
-            loaded.Add((options, extras, Rows(rule, groups[i], new(source, first, groups[i].Parameters.Count), dict, strict, report)));
+            var (options, extras) = Options(rule, dict.ParamGroups[i], strict, findings);
+            loaded.Add((options, extras, Rows(rule, groups[i], new(source, first, groups[i].Parameters.Count), dict, strict, findings)));
         }
         for (var i = 0; i < groups.Count; i++)
             (groups[i].Options, groups[i].Extras, groups[i].State) = loaded[i];
-        return report;
+        return new(findings.Matched, findings.Missing, findings.Unexpected, findings.Converted);
     }
 
     /// <summary>For each parameter over all groups the number of its state in the dict; null to keep what it has.</summary>
-    private static int?[] Match(IReadOnlyList<ParameterGroup> groups, StateDict dict, bool strict, MatchBy matchBy, LoadReport report)
+    private static int?[] Match(IReadOnlyList<ParameterGroup> groups, StateDict dict, bool strict, MatchBy matchBy, Findings findings)
     {
         var parameters = groups.SelectMany(group => group.Parameters).ToList();
         foreach (var (group, i) in dict.ParamGroups.Select((group, i) => (group, i)))
@@ -84,7 +87,7 @@ internal static class StateDicts
                         $"loaded state dict contains a parameter group that doesn't match the size of optimizer's group: group {Text(i)} has "
                             + $"{Text(dict.ParamGroups[i].Params.Count)} parameters, and the optimizer's {Text(groups[i].Parameters.Count)}"
                     );
-            ((List<string>)report.Matched).AddRange(parameters.Select((parameter, i) => parameter.Name ?? Text(i)));
+            findings.Matched.AddRange(parameters.Select((parameter, i) => parameter.Name ?? Text(i)));
             return [.. dict.ParamGroups.SelectMany(group => group.Params).Select(id => (int?)id)];
         }
         var ids = new Dictionary<string, int>(StringComparer.Ordinal);
@@ -98,19 +101,19 @@ internal static class StateDicts
         for (var i = 0; i < source.Length; i++)
         {
             source[i] = ids.Remove(parameters[i].Name!, out var id) ? id : null;
-            ((List<string>)(source[i] is null ? report.Missing : report.Matched)).Add(parameters[i].Name!);
+            (source[i] is null ? findings.Missing : findings.Matched).Add(parameters[i].Name!);
         }
-        ((List<string>)report.Unexpected).AddRange(ids.Keys);
-        if (strict && report.Missing.Count + report.Unexpected.Count > 0)
+        findings.Unexpected.AddRange(ids.Keys);
+        if (strict && findings.Missing.Count + findings.Unexpected.Count > 0)
             throw new ArgumentException(
-                $"the loaded state dict does not have the optimizer's parameters; missing: {List(report.Missing)}; left over: {List(report.Unexpected)}. "
+                $"the loaded state dict does not have the optimizer's parameters; missing: {List(findings.Missing)}; left over: {List(findings.Unexpected)}. "
                     + "strict: false loads what matches, matchBy: Order goes by order as PyTorch does"
             );
         return source;
     }
 
     /// <summary>The options of a group of the dict; what it lacks, as older ones do, is at its default.</summary>
-    private static (object, OrderedDictionary<string, OptionValue>) Options(Rule rule, GroupState group, bool strict, LoadReport report)
+    private static (object, OrderedDictionary<string, OptionValue>) Options(Rule rule, GroupState group, bool strict, Findings findings)
     {
         var extras = new OrderedDictionary<string, OptionValue>();
         var options = new List<KeyValuePair<string, OptionValue>>();
@@ -122,11 +125,11 @@ internal static class StateDicts
             else if (strict)
                 rule.Read(rule.Defaults, key);
             else
-                ((List<string>)report.Unexpected).Add(key);
+                findings.Unexpected.Add(key);
         return (rule.Replace(rule.Defaults, options), extras);
     }
 
-    private static State Rows(Rule rule, ParameterGroup group, ArraySegment<int?> source, StateDict dict, bool strict, LoadReport report)
+    private static State Rows(Rule rule, ParameterGroup group, ArraySegment<int?> source, StateDict dict, bool strict, Findings findings)
     {
         var counts = new long[source.Count];
         var columns = rule.ColumnNames.ToDictionary(name => name, _ => new TensorView[source.Count]);
@@ -151,14 +154,14 @@ internal static class StateDicts
                 {
                     rows[row] = tensor;
                     if (tensor.DType != parameter.Data.DType)
-                        ((List<string>)report.Converted).Add($"{name} of {label}");
+                        findings.Converted.Add($"{name} of {label}");
                 }
                 else if (strict)
                     throw new ArgumentException(
                         $"the state of {label} has '{name}', which {rule.Name} does not keep; it keeps: {List(rule.ColumnNames)}. strict: false leaves it out"
                     );
                 else
-                    ((List<string>)report.Unexpected).Add($"{name} of {label}");
+                    findings.Unexpected.Add($"{name} of {label}");
             var at = row;
             if (!rule.KeepsStep && columns.Values.Any(rows => !rows[at].IsAbsent))
                 counts[row] = 1;

@@ -97,7 +97,7 @@ public static class Like
 
     private static string? WhyNot(RecordedRun run) =>
         run.Scheduler is { } scheduler ? $"schedule {scheduler}"
-        : RuleNames.Find(run.Optimizer) is null ? "no such rule"
+        : !RuleNames.Has(run.Optimizer) ? "no such rule"
         : run.DType is not ("float32" or "float64") ? $"dtype {run.DType}"
         : null;
 
@@ -106,7 +106,7 @@ public static class Like
         var weights = InitialWeights.Draw([Digits.Pixels, Hidden, Digits.Classes], InitialWeights.Recorded(run.Start));
         using var model = Trainer.Model(backend, digits, [Hidden], weights, DTypes.Parse(run.DType));
         var options = run.Options.EnumerateObject().Select(option => (option.Name, OptionJson.Read(option.Name, option.Value)));
-        var optimizer = new RuleOptimizer(RuleNames.Find(run.Optimizer)!, [new ParameterGroup(model.Parameters)], [.. options]);
+        var optimizer = new RuleOptimizer(Rules.find(run.Optimizer), [new ParameterGroup(model.Parameters)], [.. options]);
         var steps = run.Losses.Count;
         var losses = Trainer.Fit(model, optimizer, Batches.InOrder(Digits.TrainingRows, BatchSize, steps), steps, null, cancel);
         if (losses.Count < steps)

@@ -134,15 +134,16 @@ type internal ElementWiseRule<'o, 'f
             let known = String.Join(", ", optionNames)
             raise (OptionException($"{name} has no option '{option}'; did you mean '{nearest}'? It has: {known}", option))
 
-    let isTrue (option: string) options =
+    /// A flag; None for a rule that does not have it.
+    let flag (option: string) options =
         match table.TryGetValue option with
-        | true, field -> field.Read options = OptionValue.Bool true
-        | _ -> false
+        | true, field -> field.Read options
+        | _ -> OptionValue.None
 
-    let isGiven (option: string) options =
-        match table.TryGetValue option with
-        | true, field -> field.Read options <> OptionValue.None
-        | _ -> false
+    let isTrue option options =
+        flag option options = OptionValue.Bool true
+
+    let isGiven option options = flag option options <> OptionValue.None
 
     override _.OptionNames = optionNames
     override _.Defaults = (defaults :> obj)

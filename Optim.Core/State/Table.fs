@@ -12,6 +12,10 @@ module internal Table =
         || (a.IsContiguous && b.IsContiguous)
         || a.Strides.AsSpan().SequenceEqual(b.Strides.AsSpan())
 
+    /// Where a step finds a tensor: in its copy, where there is one.
+    let private addressOf (copy: TensorView) (original: TensorView) =
+        if copy.IsAbsent then original.Address else copy.Address
+
     /// A state whose gradients, layouts or loop differ from the last step's: check all, make missing rows, lay the table anew.
     let private rebuild rule (loop: Loop) columnCount start (parameters: Parameters) (gradients: Gradients) (state: State) =
         let rows = parameters.Count
@@ -76,35 +80,24 @@ module internal Table =
             for row in members do
                 let parameter, gradient = parameters[row], gradients[row].Values
 
-                let onCopy (view: TensorView) =
+                let copyOf (view: TensorView) =
                     if sameOrder view.Layout orders[row] then
-                        view
+                        TensorView()
                     else
                         TensorView.Zeros orders[row]
 
-                let parameterOrCopy, gradientOrCopy = onCopy parameter, onCopy gradient
+                let parameterCopy, gradientCopy = copyOf parameter, copyOf gradient
 
-                let isCopy (a: TensorView) (b: TensorView) =
-                    not (obj.ReferenceEquals(a.Owner, b.Owner) && a.Address = b.Address)
-
-                if isCopy parameterOrCopy parameter || isCopy gradientOrCopy gradient then
+                if not (parameterCopy.IsAbsent && gradientCopy.IsAbsent) then
                     strided.Add
                         {
                             Row = row
-                            Parameter =
-                                (if isCopy parameterOrCopy parameter then
-                                     parameterOrCopy
-                                 else
-                                     TensorView())
-                            Gradient =
-                                (if isCopy gradientOrCopy gradient then
-                                     gradientOrCopy
-                                 else
-                                     TensorView())
+                            Parameter = parameterCopy
+                            Gradient = gradientCopy
                         }
 
                 slices[row] <- line.Table.Count
-                line.Table.Add(parameter.Count, parameterOrCopy.Address, gradientOrCopy.Address)
+                line.Table.Add(parameter.Count, addressOf parameterCopy parameter, addressOf gradientCopy gradient)
 
                 for column in used do
                     line.Table.SetColumn(column, columns[column].Rows[row].Address)
@@ -186,10 +179,9 @@ module internal Table =
         for strided in state.Line.Strided do
             let slice = state.Line.Slices[strided.Row]
 
-            let at (copy: TensorView) (original: TensorView) =
-                if copy.IsAbsent then original.Address else copy.Address
-
-            state.Line.Table.Move(slice, at strided.Parameter parameters[strided.Row], at strided.Gradient gradients[strided.Row].Values)
+            let parameter = addressOf strided.Parameter parameters[strided.Row]
+            let gradient = addressOf strided.Gradient gradients[strided.Row].Values
+            state.Line.Table.Move(slice, parameter, gradient)
 
     /// Copies what does not lie in the order of its state.
     let gather (line: Line) (parameters: Parameters) (gradients: Gradients) =
