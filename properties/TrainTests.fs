@@ -113,7 +113,7 @@ let private data =
                 ]
                 "labels"
 
-            let images = digits.Images<float>()
+            let images = digits.All<float>()
             Expect.equal (Array.sub images 0 6) [| 0.0; 0.0; 0.3125; 0.8125; 0.5625; 0.0625 |] "first pixels"
             Expect.equal (Array.min images, Array.max images) (0.0, 1.0) "range")
 
@@ -148,7 +148,7 @@ let private gradients =
     let digits = lazy Digits.Load()
 
     let weights () =
-        weightsOf [| Digits.Pixels; 6; 5; Digits.Classes |] 7L
+        weightsOf [| digits.Value.Features; 6; 5; digits.Value.Classes |] 7L
 
     let double () =
         new Mlp<float>(digits.Value, ReadOnlySpan hidden, weights ())
@@ -411,10 +411,11 @@ let private refusals =
         [ "train"; "--set"; "momentun=0.9"; "--optimizer"; "sgd" ], [ "momentun"; "momentum"; "weight_decay" ]
         [ "train"; "--set"; "lr=-1" ], [ "lr"; "-1" ]
         [ "train"; "--set"; "lr=0.1,0.2" ], [ "lr"; "(0.1, 0.2)" ]
-        [ "train"; "--set"; "lr=fast" ], [ "lr=fast"; "a number" ]
+        [ "train"; "--set"; "lr=fast" ], [ "lr"; "fast"; "a number" ]
+        [ "train"; "--set"; "lr=0x10" ], [ "lr=0x10"; "a number" ]
         [ "train"; "--set"; "lr" ], [ "--set lr"; "NAME=VALUE" ]
         [ "train"; "--set"; "lr=1"; "--set"; "lr=2" ], [ "--set lr"; "2 times" ]
-        [ "train"; "--set"; "lr=0,1"; "--set"; "betas=1,2,3" ], [ "betas=1,2,3" ]
+        [ "train"; "--set"; "betas=1,2,3" ], [ "betas"; "(1, 2, 3)"; "two numbers" ]
         [ "train"; "--epochs"; "0" ], [ "--epochs"; "'0'"; "from 1" ]
         [ "train"; "--epochs"; "1.5" ], [ "--epochs"; "'1.5'" ]
         [ "train"; "--epochs"; "1"; "--epochs"; "2" ], [ "--epochs" ]
@@ -580,12 +581,23 @@ let private values =
                     "inf", Some(OptionValue.Float infinity)
                     "-inf", Some(OptionValue.Float -infinity)
                     "nan", Some(OptionValue.Float nan)
+                    "0.9,", None
+                    "(30,)", Some(OptionValue.Tuple [ OptionValue.Int 30L ])
+                    "[30]", Some(OptionValue.Tuple [ OptionValue.Int 30L ])
+                    "(0.9)", Some(OptionValue.Float 0.9)
+                    "3.4445, -4.775, 2.0315",
+                    Some(OptionValue.Tuple [ OptionValue.Float 3.4445; OptionValue.Float -4.775; OptionValue.Float 2.0315 ])
+                    "(None, 1e-3)", Some(OptionValue.Tuple [ OptionValue.None; OptionValue.Float 1e-3 ])
+                    "match_rms_adamw", Some(OptionValue.Text "match_rms_adamw")
+                    "'cos'", Some(OptionValue.Text "cos")
+                    "'cos", None
                     "", None
-                    "1,000.5,2", None
+                    "()", None
+                    "1,,2", None
                     "1 000", None
                     "0x10", None
                     "1e999", None
-                    "lr", None
+                    "a b", None
                 ] do
                 let read =
                     match OptionText.TryParse text with

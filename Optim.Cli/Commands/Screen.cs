@@ -76,8 +76,8 @@ internal sealed class Screen
     public void Show(TrainingResult result)
     {
         var settings = result.Settings;
-        var (steps, rows) = (result.Losses.Count, Digits.TrainingRows);
-        var perEpoch = Batches.PerEpoch(rows, settings.BatchSize);
+        var (steps, data) = (result.Losses.Count, settings.Data);
+        var perEpoch = Batches.PerEpoch(data.TrainingRows, settings.BatchSize);
         var summary = new Table { Border = TableBorder.Rounded, ShowHeaders = false };
         summary.AddColumns("", "");
         Add("test accuracy", $"[bold]{Text.Percent(result.TestAccuracy)}[/]");
@@ -88,9 +88,12 @@ internal sealed class Screen
                 ? "no step taken"
                 : $"{Text.Loss(result.Losses.TakeLast(perEpoch).Average())} (mean of the last {Math.Min(steps, perEpoch)} steps)"
         );
-        Add("optimizer", settings.Rule.Name);
-        Add("options", Markup.Escape(Text.Options(result.Options)));
-        Add("model", $"{Digits.Pixels}-{string.Join('-', settings.Hidden)}-{Digits.Classes}, {Name(settings)}");
+        foreach (var optimizer in result.Optimizers)
+        {
+            Add("optimizer", optimizer.Which.Length == 0 ? optimizer.Name : $"{optimizer.Name}, for {optimizer.Which}");
+            Add("options", Markup.Escape(Text.Options(optimizer.Options)));
+        }
+        Add("model", $"{data.Features}-{string.Join('-', settings.Hidden)}-{data.Classes}, {Name(settings)}");
         Add(
             "steps",
             $"{steps} of {perEpoch * settings.Epochs} ({settings.Epochs} epochs, batches of {settings.BatchSize}, seed {settings.Seed})"

@@ -1,6 +1,6 @@
 namespace Optim.Cli.Models;
 
-/// <summary>A classifier of digits that can be trained: the same layers over host arrays (<see cref="Mlp{T}"/>) and by autograd.</summary>
+/// <summary>A classifier of the rows of a data set that can be trained: the same layers over host arrays (<see cref="Mlp{T}"/>) and by autograd.</summary>
 public interface IModel : IDisposable
 {
     /// <summary>Named layer1.weight, layer1.bias, layer2.weight, ... as PyTorch's state dicts would.</summary>

@@ -12,18 +12,18 @@ public sealed class Mlp<T> : IModel
 {
     private const int RowsAtOnce = 256; // when testing, so that the activations stay in cache
 
-    private readonly Digits digits;
-    private readonly T[] images;
+    private readonly DataSet data;
+    private readonly T[] values; // of its bytes
     private readonly Linear<T>[] layers;
     private readonly T[][] activations; // of each layer, and before them the input
     private readonly T[][] gradients; // of the loss with respect to these
 
     /// <summary>With these sizes of hidden layers, starting from <see cref="InitialWeights"/>.</summary>
-    public Mlp(Digits digits, ReadOnlySpan<int> hidden, double[][] weights)
+    public Mlp(DataSet data, ReadOnlySpan<int> hidden, double[][] weights)
     {
-        this.digits = digits;
-        images = digits.Images<T>();
-        int[] sizes = [Digits.Pixels, .. hidden, Digits.Classes];
+        this.data = data;
+        values = data.Values<T>();
+        int[] sizes = [data.Features, .. hidden, data.Classes];
         layers = new Linear<T>[sizes.Length - 1];
         for (var i = 0; i < layers.Length; i++)
             layers[i] = new Linear<T>($"layer{i + 1}", sizes[i], sizes[i + 1], weights[2 * i], weights[2 * i + 1]);
@@ -63,7 +63,7 @@ public sealed class Mlp<T> : IModel
             var some = rows[..Math.Min(rows.Length, RowsAtOnce)];
             var logits = Forward(some);
             for (var row = 0; row < some.Length; row++)
-                if (Largest(logits.Slice(row * Digits.Classes, Digits.Classes)) == digits.Label(some[row]))
+                if (Largest(logits.Slice(row * data.Classes, data.Classes)) == data.Label(some[row]))
                     right++;
         }
         return right;
@@ -74,9 +74,9 @@ public sealed class Mlp<T> : IModel
 
     private Span<T> Forward(ReadOnlySpan<int> rows)
     {
-        var values = Sized(ref activations[0], rows.Length * Digits.Pixels);
+        var values = Sized(ref activations[0], rows.Length * data.Features);
         for (var row = 0; row < rows.Length; row++)
-            images.AsSpan(rows[row] * Digits.Pixels, Digits.Pixels).CopyTo(values[(row * Digits.Pixels)..]);
+            data.Copy(rows[row], this.values, values.Slice(row * data.Features, data.Features));
         for (var i = 0; i < layers.Length; i++)
         {
             var input = values;
@@ -97,9 +97,9 @@ public sealed class Mlp<T> : IModel
         var count = T.CreateChecked(rows.Length);
         for (var row = 0; row < rows.Length; row++)
         {
-            var z = logits.Slice(row * Digits.Classes, Digits.Classes);
-            var slope = slopes.Slice(row * Digits.Classes, Digits.Classes);
-            var label = digits.Label(rows[row]);
+            var z = logits.Slice(row * data.Classes, data.Classes);
+            var slope = slopes.Slice(row * data.Classes, data.Classes);
+            var label = data.Label(rows[row]);
             var largest = z[Largest(z)]; // taken off, so that no power overflows
             var sum = T.Zero;
             for (var c = 0; c < z.Length; c++)
@@ -120,7 +120,7 @@ public sealed class Mlp<T> : IModel
         return best;
     }
 
-    private int Width(int activation) => activation == 0 ? Digits.Pixels : layers[activation - 1].Outputs;
+    private int Width(int activation) => activation == 0 ? data.Features : layers[activation - 1].Outputs;
 
     private static Span<T> Sized(ref T[] buffer, int length)
     {

@@ -18,10 +18,10 @@ public sealed class TorchMlp : IModel
     private readonly Tensor labels;
     private readonly int threadsBefore = get_num_threads();
 
-    private TorchMlp(Digits digits, ReadOnlySpan<int> hidden, double[][] weights, ScalarType dtype)
+    private TorchMlp(DataSet data, ReadOnlySpan<int> hidden, double[][] weights, ScalarType dtype)
     {
         set_num_threads(Threads.Count);
-        int[] sizes = [Digits.Pixels, .. hidden, Digits.Classes];
+        int[] sizes = [data.Features, .. hidden, data.Classes];
         var layers = new List<(string, nn.Module<Tensor, Tensor>)>();
         for (var i = 1; i < sizes.Length; i++)
         {
@@ -37,15 +37,15 @@ public sealed class TorchMlp : IModel
                 using var shaped = initial.view(parameter.shape);
                 parameter.copy_(shaped);
             }
-        images = tensor(digits.Images<double>(), [digits.Count, Digits.Pixels], dtype: dtype);
-        labels = tensor(Enumerable.Range(0, digits.Count).Select(row => (long)digits.Label(row)).ToArray());
+        images = Images(data, dtype);
+        labels = tensor(Enumerable.Range(0, data.Count).Select(row => (long)data.Label(row)).ToArray());
         Parameters = [.. module.NamedParameters()];
     }
 
     /// <summary>With these sizes of hidden layers, starting from <see cref="InitialWeights"/>; libtorch takes as many threads as the optimizers.</summary>
     /// <exception cref="NotSupportedException">libtorch is not where the system looks for it.</exception>
     [MethodImpl(MethodImplOptions.NoInlining)]
-    public static IModel Create(Digits digits, ReadOnlySpan<int> hidden, double[][] weights, DType dtype)
+    public static IModel Create(DataSet data, ReadOnlySpan<int> hidden, double[][] weights, DType dtype)
     {
         // Asked first: TorchSharp copies 600 MB beside the program, and prints a page, where the ordinary way of loading fails.
         if (!NativeLibrary.TryLoad("LibTorchSharp", typeof(torch).Assembly, null, out _))
@@ -53,7 +53,7 @@ public sealed class TorchMlp : IModel
                 "--backend torchsharp: libtorch could not be loaded; start the command by the script ./optim, which fetches and finds it, "
                     + "or put the native folders of libtorch and TorchSharp on LD_LIBRARY_PATH."
             );
-        return new TorchMlp(digits, hidden, weights, (ScalarType)(int)dtype);
+        return new TorchMlp(data, hidden, weights, (ScalarType)(int)dtype);
     }
 
     /// <inheritdoc/>
@@ -85,6 +85,12 @@ public sealed class TorchMlp : IModel
         images.Dispose();
         labels.Dispose();
         set_num_threads(threadsBefore);
+    }
+
+    private static Tensor Images(DataSet data, ScalarType dtype)
+    {
+        long[] shape = [data.Count, data.Features];
+        return dtype == ScalarType.Float64 ? tensor(data.All<double>(), shape) : tensor(data.All<float>(), shape);
     }
 
     private (Tensor Logits, Tensor Labels) Forward(ReadOnlySpan<int> rows)

@@ -81,7 +81,7 @@ public static class Like
         CancellationToken cancel
     )
     {
-        var digits = Digits.Load();
+        var data = Digits.Load();
         var rows = new List<LikeRow>();
         var skipped = new List<SkippedRun>();
         for (var i = 0; i < runs.Count && !cancel.IsCancellationRequested; i++)
@@ -89,7 +89,7 @@ public static class Like
             report?.Invoke(i, runs.Count, runs[i]);
             if (WhyNot(runs[i]) is { } reason)
                 skipped.Add(new SkippedRun(runs[i], reason));
-            else if (Repeat(runs[i], digits, backend, cancel) is { } row)
+            else if (Repeat(runs[i], data, backend, cancel) is { } row)
                 rows.Add(row);
         }
         return new LikeReport(rows, skipped, cancel.IsCancellationRequested);
@@ -101,18 +101,20 @@ public static class Like
         : run.DType is not ("float32" or "float64") ? $"dtype {run.DType}"
         : null;
 
-    private static LikeRow? Repeat(RecordedRun run, Digits digits, Backend backend, CancellationToken cancel)
+    private static LikeRow? Repeat(RecordedRun run, DataSet data, Backend backend, CancellationToken cancel)
     {
-        var weights = InitialWeights.Draw([Digits.Pixels, Hidden, Digits.Classes], InitialWeights.Recorded(run.Start));
-        using var model = Trainer.Model(backend, digits, [Hidden], weights, DTypes.Parse(run.DType));
+        var weights = InitialWeights.Draw([data.Features, Hidden, data.Classes], InitialWeights.Recorded(run.Start));
+        using var model = Trainer.Model(backend, data, [Hidden], weights, DTypes.Parse(run.DType));
         var options = run.Options.EnumerateObject().Select(option => (option.Name, OptionJson.Read(option.Name, option.Value)));
-        var optimizer = new RuleOptimizer(Rules.find(run.Optimizer), [new ParameterGroup(model.Parameters)], [.. options]);
+        var shares = OptimizerShare.Of(Rules.find(run.Optimizer), [.. options], model.Parameters);
+        var training = new TrainingRun(model, [.. shares.Select(share => share.Create())]);
         var steps = run.Losses.Count;
-        var losses = Trainer.Fit(model, optimizer, Batches.InOrder(Digits.TrainingRows, BatchSize, steps), steps, null, cancel);
+        Trainer.Fit(training, Batches.InOrder(data.TrainingRows, BatchSize, steps), steps, null, cancel);
+        var losses = training.History.Losses;
         if (losses.Count < steps)
             return null; // stopped
 
-        var test = Enumerable.Range(Digits.TrainingRows, digits.Count - Digits.TrainingRows).ToArray();
+        var test = Enumerable.Range(data.TrainingRows, data.Count - data.TrainingRows).ToArray();
         var tolerance = Tolerance.Of(run);
         var accuracy = model.CountRight(test) / (double)test.Length;
         var loss = losses.Zip(run.Losses, Difference).DefaultIfEmpty().Max();

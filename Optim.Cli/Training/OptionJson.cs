@@ -3,7 +3,7 @@ using Optim.Core;
 
 namespace Optim.Cli.Training;
 
-/// <summary>Values of options, and other numbers, in JSON: None is null, a pair is a list, and numbers that are not finite are strings.</summary>
+/// <summary>Values of options, and other numbers, in JSON: None is null, several values are a list, and numbers that are not finite are strings.</summary>
 internal static class OptionJson
 {
     public static OptionValue Read(string name, JsonElement value) =>
@@ -14,13 +14,9 @@ internal static class OptionJson
             JsonValueKind.False => false,
             JsonValueKind.Number => value.TryGetInt64(out var whole) ? whole : value.GetDouble(),
             JsonValueKind.String => value.GetString()!,
-            JsonValueKind.Array
-                when value.GetArrayLength() == 2 && value.EnumerateArray().All(item => item.ValueKind == JsonValueKind.Number) => (
-                value[0].GetDouble(),
-                value[1].GetDouble()
-            ),
+            JsonValueKind.Array => OptionValue.NewTuple([.. value.EnumerateArray().Select(item => Read(name, item))]),
             _ => throw new InvalidDataException(
-                $"The value of option {name} is no number, truth value, text or pair of numbers: {value.GetRawText()}."
+                $"The value of option {name} is no number, truth value, text or list of these: {value.GetRawText()}."
             ),
         };
 

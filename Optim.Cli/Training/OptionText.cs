@@ -1,30 +1,49 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
+using System.Text.RegularExpressions;
 using Optim.Core;
 
 namespace Optim.Cli.Training;
 
-/// <summary>Values of options as one writes them in Python: 1e-3, True, None, (0.9, 0.999); also true, none, 0.9,0.999 and [0.9, 0.999].</summary>
-public static class OptionText
+/// <summary>
+/// Values of options as one writes them in Python: 1e-3, True, None, (0.9, 0.999), [30, 80], (None, 1e-3), cos; also true, none, 'cos',
+/// 0.9,0.999 and [0.9, 0.999].
+/// </summary>
+public static partial class OptionText
 {
+    /// <summary>What <see cref="TryParse"/> takes, for messages: after "must be".</summary>
+    public const string Allowed = "a number, several with commas between them, True, False, None or a word";
+
     /// <summary>The value written so, or false when it is none of these.</summary>
     public static bool TryParse(string text, [NotNullWhen(true)] out OptionValue? value)
     {
         var bare = text.Trim();
-        if (bare is ['(', .., ')'] or ['[', .., ']'])
-            bare = bare[1..^1];
-        var parts = bare.Split(',', StringSplitOptions.TrimEntries);
-        value = (parts.Length, bare.ToLowerInvariant()) switch
+        var isList = bare is ['[', .., ']'];
+        if (isList || bare is ['(', .., ')'])
+            bare = bare[1..^1].Trim();
+        if (bare.EndsWith(',') && bare.Length < text.Trim().Length) // (30,) is a list of one, as in Python; 30, is a slip
+            (bare, isList) = (bare[..^1], true);
+        var parts = bare.Split(',').Select(One).ToArray();
+        value =
+            parts.Contains(null) ? null
+            : isList || parts.Length > 1 ? OptionValue.NewTuple([.. parts!])
+            : parts[0];
+        return value is not null;
+    }
+
+    private static OptionValue? One(string part)
+    {
+        part = part.Trim();
+        return part.ToLowerInvariant() switch
         {
-            (2, _) => TryNumber(parts[0], out var first) && TryNumber(parts[1], out var second) ? (first, second) : null,
-            (1, "none" or "null") => OptionValue.None,
-            (1, "true") => true,
-            (1, "false") => false,
-            (1, _) when long.TryParse(bare, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var whole) => whole,
-            (1, _) when TryNumber(bare, out var number) => number,
+            "none" or "null" => OptionValue.None,
+            "true" => true,
+            "false" => false,
+            _ when long.TryParse(part, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var whole) => whole,
+            _ when TryNumber(part, out var number) => number,
+            _ when Word().Match(part) is { Success: true } word => word.Groups["word"].Value,
             _ => null,
         };
-        return value is not null;
     }
 
     private static bool TryNumber(string text, out double number)
@@ -41,4 +60,7 @@ public static class OptionText
             number = -number;
         return true;
     }
+
+    [GeneratedRegex("""^(?<quote>['"]?)(?<word>[A-Za-z_][A-Za-z0-9_-]*)\k<quote>$""")]
+    private static partial Regex Word();
 }

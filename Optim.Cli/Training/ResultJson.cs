@@ -15,16 +15,32 @@ public static class ResultJson
             Number(json, "test_accuracy", result.TestAccuracy);
             Number(json, "train_accuracy", result.TrainAccuracy);
             Numbers(json, "losses", result.Losses);
+            for (var i = 0; i < result.Optimizers.Count; i++)
+                Numbers(json, i == 0 ? "lrs" : FormattableString.Invariant($"lrs_{i + 1}"), result.History.Rates[i]);
+            json.WriteStartArray("accuracies");
+            foreach (var point in result.History.Accuracies)
+            {
+                json.WriteStartObject();
+                json.WriteNumber("step", point.Steps);
+                Number(json, "test_accuracy", point.Accuracy);
+                json.WriteEndObject();
+            }
+            json.WriteEndArray();
             Number(json, "seconds", result.Seconds);
             json.WriteBoolean("interrupted", result.Interrupted);
-            json.WriteString("optimizer", settings.Rule.Name);
-            json.WriteStartObject("options");
-            foreach (var (name, value) in result.Options)
+            Optimizer(json, result.Optimizers[0]);
+            if (result.Optimizers.Count > 1)
             {
-                json.WritePropertyName(name);
-                OptionJson.Write(json, value);
+                json.WriteStartArray("beside");
+                foreach (var other in result.Optimizers.Skip(1))
+                {
+                    json.WriteStartObject();
+                    Optimizer(json, other);
+                    json.WriteEndObject();
+                }
+                json.WriteEndArray();
             }
-            json.WriteEndObject();
+            json.WriteString("data", settings.Data.Name);
             json.WriteNumber("epochs", settings.Epochs);
             json.WriteNumber("batch_size", settings.BatchSize);
             Numbers(json, "hidden", settings.Hidden.Select(size => (double)size));
@@ -56,6 +72,20 @@ public static class ResultJson
             json.WriteEndArray();
             Where(json, settings, version);
         });
+
+    private static void Optimizer(Utf8JsonWriter json, OptimizerUsed optimizer)
+    {
+        json.WriteString("optimizer", optimizer.Name);
+        if (optimizer.Which.Length > 0)
+            json.WriteString("parameters", optimizer.Which);
+        json.WriteStartObject("options");
+        foreach (var (name, value) in optimizer.Options)
+        {
+            json.WritePropertyName(name);
+            OptionJson.Write(json, value);
+        }
+        json.WriteEndObject();
+    }
 
     private static void Row(Utf8JsonWriter json, LikeRow row)
     {

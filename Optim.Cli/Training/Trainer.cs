@@ -9,7 +9,7 @@ namespace Optim.Cli.Training;
 /// <summary>A step that was just taken: its number from 1, of how many; the loss before it; the rows seen so far and in how many seconds.</summary>
 public readonly record struct TrainingProgress(int Step, int Steps, double Loss, long Rows, double Seconds);
 
-/// <summary>Trains a classifier on the embedded digits.</summary>
+/// <summary>Trains a classifier.</summary>
 public static class Trainer
 {
     /// <summary>
@@ -29,39 +29,60 @@ public static class Trainer
 
     private static TrainingResult Train(TrainingSettings settings, Action<TrainingProgress>? report, CancellationToken cancel)
     {
-        var digits = Digits.Load();
+        var data = settings.Data;
         var random = new SplitMix(settings.Seed);
-        var rows = Enumerable.Range(0, digits.Count).ToArray();
-        random.Shuffle(rows);
-        var (training, test) = (rows[..Digits.TrainingRows], rows[Digits.TrainingRows..]);
+        var rows = Enumerable.Range(0, data.Count).ToArray();
+        if (!data.IsSplit)
+            random.Shuffle(rows);
+        var (training, test) = (rows[..data.TrainingRows], rows[data.TrainingRows..]);
         var hidden = settings.Hidden.AsSpan();
-        var weights = InitialWeights.Draw([Digits.Pixels, .. hidden, Digits.Classes], random.NextSigned);
-        using var model = Model(settings.Backend, digits, hidden, weights, settings.DType);
-        var optimizer = new RuleOptimizer(settings.Rule, [new ParameterGroup(model.Parameters)], [.. settings.Options]);
+        var weights = InitialWeights.Draw([data.Features, .. hidden, data.Classes], random.NextSigned);
+        using var model = Model(settings.Backend, data, hidden, weights, settings.DType);
+        var shares = OptimizerShare.Of(settings.Rule, settings.Options, model.Parameters);
+        var run = new TrainingRun(model, [.. shares.Select(share => share.Create())]);
 
         var steps = settings.Epochs * Batches.PerEpoch(training.Length, settings.BatchSize);
-        var batches = Batches.Shuffled(training, settings.BatchSize, settings.Epochs, random);
-        var clock = Stopwatch.StartNew();
-        var losses = Fit(model, optimizer, batches, steps, report, cancel);
-        var seconds = clock.Elapsed.TotalSeconds;
+        var batches = Batches.Shuffled(training, settings.BatchSize, settings.Epochs, random).Skip(run.Steps);
+        var between = StepsBetweenTests(steps, settings.Epochs * (long)training.Length, test.Length);
+        run.Stepped += () =>
+        {
+            if (run.Steps % between == 0)
+                run.History.AddAccuracy(Accuracy(test));
+        };
+        run.History.AddAccuracy(Accuracy(test));
+        var seconds = Fit(run, batches, steps, report, cancel);
+        if (run.History.Accuracies[^1].Steps < run.Steps)
+            run.History.AddAccuracy(Accuracy(test));
         return new TrainingResult(
             settings,
-            [.. settings.Rule.OptionNames.Select(name => (name, optimizer.ParamGroups[0][name]))],
-            losses,
-            model.CountRight(test) / (double)test.Length,
-            model.CountRight(training) / (double)training.Length,
+            [.. shares.Zip(run.Optimizers, Used)],
+            run.History,
+            run.History.Accuracies[^1].Accuracy,
+            Accuracy(training),
             seconds,
-            Interrupted: losses.Count < steps
+            Interrupted: run.Steps < steps
         );
+
+        double Accuracy(int[] rows) => model.CountRight(rows) / (double)rows.Length;
     }
 
+    /// <summary>At most 50 tests on the way, and few enough that they cost little: a row to test for four rows to train on.</summary>
+    private static int StepsBetweenTests(int steps, long rowsToTrain, int rowsToTest)
+    {
+        var tests = Math.Clamp(rowsToTrain / rowsToTest / 4, 1, 50);
+        return (int)((steps + tests - 1) / tests);
+    }
+
+    private static OptimizerUsed Used(OptimizerShare share, Optimizer optimizer) =>
+        new(share.Rule.Name, [.. share.Rule.OptionNames.Select(name => (name, optimizer.ParamGroups[0][name]))], share.Which);
+
     /// <summary>The model on that backend.</summary>
-    internal static IModel Model(Backend backend, Digits digits, ReadOnlySpan<int> hidden, double[][] weights, DType dtype) =>
+    internal static IModel Model(Backend backend, DataSet data, ReadOnlySpan<int> hidden, double[][] weights, DType dtype) =>
         (backend, dtype) switch
         {
-            (Backend.TorchSharp, _) => TorchMlp.Create(digits, hidden, weights, dtype),
-            (_, DType.Float64) => new Mlp<double>(digits, hidden, weights),
-            _ => new Mlp<float>(digits, hidden, weights),
+            (Backend.TorchSharp, _) => TorchMlp.Create(data, hidden, weights, dtype),
+            (_, DType.Float64) => new Mlp<double>(data, hidden, weights),
+            _ => new Mlp<float>(data, hidden, weights),
         };
 
     /// <summary>The same, with another number of threads for the optimizers meanwhile (and for libtorch, if it is used).</summary>
@@ -79,29 +100,25 @@ public static class Trainer
         }
     }
 
-    /// <summary>One step for each batch; the losses, each taken before the update.</summary>
-    internal static IReadOnlyList<double> Fit(
-        IModel model,
-        Optimizer optimizer,
+    /// <summary>One step for each batch, up to that many in all; how many seconds they took.</summary>
+    internal static double Fit(
+        TrainingRun run,
         IEnumerable<ArraySegment<int>> batches,
         int steps,
         Action<TrainingProgress>? report,
         CancellationToken cancel
     )
     {
-        var losses = new List<double>();
         var rows = 0L;
         var clock = Stopwatch.StartNew();
         foreach (var batch in batches)
         {
             if (cancel.IsCancellationRequested)
                 break;
-            optimizer.ZeroGrad(setToNone: false); // the gradients stay where they are
-            losses.Add(model.Backward(batch));
-            optimizer.Step();
+            var loss = run.Step(batch);
             rows += batch.Count;
-            report?.Invoke(new TrainingProgress(losses.Count, steps, losses[^1], rows, clock.Elapsed.TotalSeconds));
+            report?.Invoke(new TrainingProgress(run.Steps, steps, loss, rows, clock.Elapsed.TotalSeconds));
         }
-        return losses;
+        return clock.Elapsed.TotalSeconds;
     }
 }

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Optim.Cli.Data;
 using Optim.Core;
 using Optim.Kernels;
 
@@ -20,14 +21,25 @@ public sealed record TrainingSettings
     /// <summary>What <c>optim train</c> does when it is told nothing.</summary>
     public static TrainingSettings Defaults { get; } = new();
 
+    /// <summary>What is learnt; the digits unless set.</summary>
+    public DataSet Data
+    {
+        get => field ??= Digits.Load();
+        init;
+    }
+
     /// <summary>The rule, as in <see cref="Rules.all"/>.</summary>
     public Rule Rule { get; init; } = Rules.find("AdamW");
 
-    /// <summary>Options of the rule that are not at its defaults, by PyTorch's names.</summary>
+    /// <summary>Options of the rule that are not at its defaults, by PyTorch's names; those of a rule beside it as in adamw.lr.</summary>
     public ImmutableArray<(string Name, OptionValue Value)> Options { get; init; } = [];
 
-    /// <summary>Times that every row is seen; at least 1.</summary>
-    public int Epochs { get; init; } = 100;
+    /// <summary>Times that every row is seen; 0 stands for what suits the data.</summary>
+    public int Epochs
+    {
+        get => field > 0 ? field : Data.DefaultEpochs;
+        init;
+    }
 
     /// <summary>Rows of a batch; at least 1.</summary>
     public int BatchSize { get; init; } = 32;

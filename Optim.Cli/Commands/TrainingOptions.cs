@@ -1,0 +1,147 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using Optim.Cli.Data;
+using Optim.Cli.Training;
+using Optim.Core;
+using Optim.Kernels;
+
+namespace Optim.Cli.Commands;
+
+/// <summary>The options that all commands that train have: the data, the model, and how long and by what it is trained.</summary>
+internal sealed class TrainingOptions
+{
+    private static readonly TrainingSettings Defaults = TrainingSettings.Defaults;
+
+    private readonly Option<long?> epochs = Arguments.Whole(
+        "--epochs",
+        $"Times that every row is seen (default: {Defaults.Epochs})",
+        1,
+        100_000
+    );
+
+    private readonly Option<long?> batchSize = Arguments.Whole(
+        "--batch-size",
+        $"Rows of a batch (default: {Defaults.BatchSize})",
+        1,
+        int.MaxValue
+    );
+
+    private readonly Option<int[]?> hidden = Arguments.Make<int[]>(
+        "--hidden",
+        "N,N,...",
+        $"Sizes of the hidden layers (default: {string.Join(',', Defaults.Hidden)})",
+        "whole numbers from 1 to 4096 with commas between them, at most 16",
+        TrySizes
+    );
+
+    private readonly Option<long?> seed = Arguments.Whole(
+        "--seed",
+        $"Decides split, weights and batches: the same seed, the same run (default: {Defaults.Seed})",
+        0,
+        long.MaxValue
+    );
+
+    private readonly Option<string?> dtype = Arguments.Word(
+        "--dtype",
+        "Type of parameters and arithmetic (default: float32)",
+        "float32",
+        "float64"
+    );
+
+    private readonly Option<long?> threads = Arguments.Whole(
+        "--threads",
+        "Threads of the optimizer; the result does not depend on it (default: OPTIM_THREADS, or all cores; with torchsharp 1)",
+        1,
+        1024
+    );
+
+    private readonly Option<string?> backend = Arguments.Word(
+        "--backend",
+        "Who works out the gradients: this program over host arrays, or TorchSharp's autograd (default: host)",
+        "host",
+        "torchsharp"
+    );
+
+    /// <summary>Those that say what is trained and how: a recorded run says that itself.</summary>
+    public IEnumerable<Option> OfTheRun => [epochs, batchSize, hidden, seed, dtype];
+
+    public void AddTo(Command command)
+    {
+        foreach (var option in OfTheRun.Append(threads).Append(backend))
+            command.Add(option);
+    }
+
+    /// <summary>What they say.</summary>
+    /// <exception cref="CommandException">OPTIM_THREADS, or an option, makes no sense.</exception>
+    public TrainingSettings Settings(ParseResult parsed)
+    {
+        CheckThreads();
+        var settings = Defaults with
+        {
+            Epochs = (int)(parsed.GetValue(epochs) ?? 0),
+            BatchSize = (int)(parsed.GetValue(batchSize) ?? Defaults.BatchSize),
+            Hidden = parsed.GetValue(hidden) is { Length: > 0 } sizes ? [.. sizes] : Defaults.Hidden,
+            Seed = parsed.GetValue(seed) ?? Defaults.Seed,
+            DType = parsed.GetValue(dtype) is { } name ? DTypes.Parse(name) : Defaults.DType,
+            ThreadCount = (int)(parsed.GetValue(threads) ?? 0),
+            Backend = parsed.GetValue(backend) == "torchsharp" ? Backend.TorchSharp : Backend.Host,
+        };
+        if (settings.BatchSize > settings.Data.TrainingRows)
+            throw new CommandException(
+                FormattableString.Invariant(
+                    $"--batch-size is '{settings.BatchSize}'; it must be a whole number from 1 to {settings.Data.TrainingRows}, the rows to train on."
+                )
+            );
+        return settings;
+    }
+
+    /// <summary>An option that can be repeated, each time NAME=VALUE.</summary>
+    public static Option<(string Name, OptionValue Value)[]?> Assignments(string name, string description) =>
+        new(name)
+        {
+            HelpName = "NAME=VALUE",
+            Description = description,
+            Arity = ArgumentArity.OneOrMore,
+            CustomParser = result => Assignments(result, name),
+        };
+
+    /// <summary>Refuses a wrong OPTIM_THREADS before anything is trained.</summary>
+    private static void CheckThreads()
+    {
+        try
+        {
+            _ = Threads.Count;
+        }
+        catch (InvalidOperationException wrong)
+        {
+            throw new CommandException($"{wrong.Message}.");
+        }
+    }
+
+    private static (string, OptionValue)[] Assignments(ArgumentResult result, string option)
+    {
+        var given = result.Tokens.Select(token => Assignment(option, token.Value, result.AddError)).ToArray();
+        foreach (var twice in given.GroupBy(each => each.Name).Where(group => group.Count() > 1))
+            result.AddError($"{option} {twice.Key} is given {twice.Count()} times.");
+        return given;
+    }
+
+    private static (string Name, OptionValue Value) Assignment(string option, string text, Action<string> wrong)
+    {
+        var name = text.Split('=')[0];
+        if (name.Length == text.Length || name.Trim().Length == 0)
+            wrong($"{option} {text}: it must be NAME=VALUE, such as lr=1e-3.");
+        else if (OptionText.TryParse(text[(name.Length + 1)..], out var value))
+            return (name.Trim(), value);
+        else
+            wrong($"{option} {text}: the value must be {OptionText.Allowed}.");
+        return (name, OptionValue.None);
+    }
+
+    private static bool TrySizes(string text, out int[]? sizes)
+    {
+        var numbers = text.Split(',').Select(number => Arguments.Whole(number.Trim(), 1, 4096)).ToArray();
+        sizes = [.. numbers.Select(number => (int)(number ?? 0))];
+        return numbers.Length <= 16 && numbers.All(number => number is not null);
+    }
+}

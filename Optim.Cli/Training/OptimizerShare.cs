@@ -1,0 +1,56 @@
+using Optim.Core;
+using Optim.Kernels;
+
+namespace Optim.Cli.Training;
+
+/// <summary>A rule, its options, and the parameters of a model that it is given.</summary>
+/// <param name="Rule">The rule.</param>
+/// <param name="Options">Options that are not at its defaults.</param>
+/// <param name="Parameters">Its parameters.</param>
+/// <param name="Which">Which these are, in words; empty for all.</param>
+public sealed record OptimizerShare(
+    Rule Rule,
+    IReadOnlyList<(string Name, OptionValue Value)> Options,
+    IReadOnlyList<IParameter> Parameters,
+    string Which
+)
+{
+    /// <summary>
+    /// Who gets what. Most rules take all parameters. Muon is made for matrices: AdamW takes the others beside it, with the options that are
+    /// written <c>adamw.lr</c>.
+    /// </summary>
+    /// <exception cref="OptionException">There is no such option.</exception>
+    public static IReadOnlyList<OptimizerShare> Of(
+        Rule rule,
+        IReadOnlyList<(string Name, OptionValue Value)> options,
+        IReadOnlyList<IParameter> parameters
+    )
+    {
+        if (Companion(rule) is not { } companion)
+            return [new(rule, options, parameters, "")];
+        var prefix = $"{companion.Name.ToLowerInvariant()}.";
+        var others = options.Where(option => option.Name.StartsWith(prefix, StringComparison.Ordinal)).ToList();
+        return
+        [
+            new(rule, [.. options.Except(others)], [.. parameters.Where(IsMatrix)], "matrices"),
+            new(
+                companion,
+                [.. others.Select(option => (option.Name[prefix.Length..], option.Value))],
+                [.. parameters.Where(parameter => !IsMatrix(parameter))],
+                "biases"
+            ),
+        ];
+    }
+
+    /// <summary>The rule that takes what this one does not; null when it takes all.</summary>
+    public static Rule? Companion(Rule rule) => rule.Name == "Muon" ? Rules.find("AdamW") : null;
+
+    /// <summary>Refuses options that its rule does not have or allow.</summary>
+    /// <exception cref="OptionException">An option is unknown or outside of its range.</exception>
+    public void Check() => _ = Rule.Replace(Rule.Defaults, Options.Select(option => KeyValuePair.Create(option.Name, option.Value)));
+
+    /// <summary>The optimizer.</summary>
+    public Optimizer Create() => new RuleOptimizer(Rule, [new ParameterGroup(Parameters)], [.. Options]);
+
+    private static bool IsMatrix(IParameter parameter) => parameter.Data.Shape.Length == 2;
+}

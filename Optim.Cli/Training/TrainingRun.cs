@@ -1,0 +1,60 @@
+using Optim.Cli.Models;
+using Optim.Core;
+
+namespace Optim.Cli.Training;
+
+/// <summary>
+/// A training run while it goes on: the model, the optimizers that share its parameters, and what was seen so far. What surrounds a step
+/// registers here: clipping when the gradients are ready; schedules, averages and checkpoints when a step was taken.
+/// </summary>
+/// <param name="model">What is trained.</param>
+/// <param name="optimizers">Each has some of its parameters. The first takes the closure, and so may call it several times.</param>
+public sealed class TrainingRun(IModel model, IReadOnlyList<Optimizer> optimizers)
+{
+    /// <summary>What is trained.</summary>
+    public IModel Model => model;
+
+    /// <summary>Each has some of the parameters.</summary>
+    public IReadOnlyList<Optimizer> Optimizers => optimizers;
+
+    /// <summary>What was seen so far.</summary>
+    public TrainingHistory History { get; } = new(optimizers.Count);
+
+    /// <summary>Steps taken so far.</summary>
+    public int Steps => History.Losses.Count;
+
+    /// <summary>The gradients of a batch are there, and will be used as they are after this.</summary>
+    public event Action? GradientsReady;
+
+    /// <summary>A step was taken; <see cref="Steps"/> counts it.</summary>
+    public event Action? Stepped;
+
+    /// <summary>Takes a step on the loss of these rows.</summary>
+    /// <returns>The loss before the update.</returns>
+    public double Step(ArraySegment<int> rows)
+    {
+        var rates = optimizers.Select(Rate).ToArray();
+        var first = double.NaN;
+        var evaluations = 0;
+        optimizers[0]
+            .Step(() =>
+            {
+                foreach (var optimizer in optimizers)
+                    optimizer.ZeroGrad(setToNone: false); // the gradients stay where they are
+                var loss = model.Backward(rows);
+                if (evaluations++ == 0)
+                    first = loss;
+                GradientsReady?.Invoke();
+                return loss;
+            });
+        for (var i = 1; i < optimizers.Count; i++)
+            optimizers[i].Step();
+        History.Add(first, rates);
+        Stepped?.Invoke();
+        return first;
+    }
+
+    /// <summary>The learning rate of an optimizer's first group; NaN when its rule has none.</summary>
+    private static double Rate(Optimizer optimizer) =>
+        optimizer.ParamGroups[0].OptionNames.Contains("lr") ? (double)optimizer.ParamGroups[0]["lr"] : double.NaN;
+}
