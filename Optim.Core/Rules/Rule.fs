@@ -5,25 +5,10 @@ open System.Collections.Generic
 open System.Collections.Immutable
 open Optim.Kernels
 
-/// An optimizer's algorithm, without its types: what the shell, the files and the laws know. Options are the rule's record, as obj.
+/// An optimizer that keeps rows of state and steps them by gradients, without its types: what the shell, the files and the laws know.
 [<AbstractClass>]
-type Rule internal (name: string) =
-    /// PyTorch's class name.
-    member _.Name = name
-    /// The options' names as PyTorch spells them, in the order of its state dicts.
-    abstract OptionNames: ImmutableArray<string>
-    /// The default options.
-    abstract Defaults: obj
-    /// Whether there is an option of that name.
-    abstract Has: option: string -> bool
-    /// The value of an option; an OptionException when there is none of that name.
-    abstract Read: options: obj * option: string -> OptionValue
-    /// The options with other values, checked together; an OptionException names what is wrong.
-    abstract Replace: options: obj * values: KeyValuePair<string, OptionValue> seq -> obj
-    /// Whether PyTorch lacks an option of that name.
-    abstract IsBeyondPyTorch: option: string -> bool
-    /// Whether the rule gives the option its value, whatever a loaded state dict says.
-    abstract IsFixed: option: string -> bool
+type Rule internal (name: string, table: OptionTable) =
+    inherit Algorithm(name, table)
     /// Whether PyTorch keeps a step count for the rule.
     abstract KeepsStep: bool
     /// The names of all columns, in PyTorch's order.
@@ -37,10 +22,6 @@ type Rule internal (name: string) =
     /// A state with given counts and rows (absent ones as default), which are copied and converted to the parameters' dtypes.
     abstract Restore: parameters: Parameters * counts: int64 array * columns: KeyValuePair<string, TensorView array> seq -> State
 
-    /// One value replaced.
-    member rule.Replace(options: obj, option: string, value: OptionValue) =
-        rule.Replace(options, [ KeyValuePair(option, value) ])
-
     /// A step in place: parameters and state change, the state that was given is spent, the next one is returned.
     member rule.Step(options: obj, parameters, gradients, state) =
         rule.Prepare(options, parameters, gradients, state).Run()
@@ -52,8 +33,9 @@ type Rule internal (name: string) =
 
 /// A rule with the type of its options.
 [<AbstractClass>]
-type Rule<'o when 'o: not null and 'o: not struct> internal (name) =
-    inherit Rule(name)
+type Rule<'o when 'o: not null and 'o: not struct> internal (name, table: OptionTable<'o>) =
+    inherit Rule(name, table)
+    member internal _.Table = table
 
 /// A step of an element-wise rule, kept between steps.
 [<Sealed>]
@@ -103,14 +85,9 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
 type internal ElementWiseRule<'o, 'f
     when 'o: not null and 'o: not struct and 'f: struct and 'f: (new: unit -> 'f) and 'f :> ValueType and 'f :> IFormula>
     (name: string, defaults: 'o, fields: Field<'o> list, columns: ColumnSpec<'o> list, arithmetic: Arithmetic<'o>) =
-    inherit Rule<'o>(name)
+    inherit Rule<'o>(name, OptionTable<'o>(name, defaults, fields))
 
     let driver = Driver<'f>.Instance
-
-    let table =
-        Dictionary<string, Field<'o>>(fields |> List.map (fun field -> KeyValuePair(field.Name, field)), StringComparer.Ordinal)
-
-    let optionNames = ImmutableArray.CreateRange(fields |> List.map _.Name)
     let columns = List.toArray columns
     let columnNames = ImmutableArray.CreateRange(columns |> Array.map _.Name)
     let keepsStep = arithmetic.Counts defaults
@@ -119,50 +96,6 @@ type internal ElementWiseRule<'o, 'f
         if driver.Columns <> columns.Length then
             invalidArg "columns" $"{name}: {columns.Length} columns are named, and the formula has {driver.Columns}"
 
-    let check (options: 'o) =
-        for field in fields do
-            let problem = field.Wrong options
-
-            if problem <> "" then
-                raise (OptionException($"{name}: {field.Name} is {field.Read options}{problem}", field.Name))
-
-    let field (option: string) =
-        match table.TryGetValue option with
-        | true, field -> field
-        | _ ->
-            let nearest = Names.nearest option optionNames
-            let known = String.Join(", ", optionNames)
-            raise (OptionException($"{name} has no option '{option}'; did you mean '{nearest}'? It has: {known}", option))
-
-    /// A flag; None for a rule that does not have it.
-    let flag (option: string) options =
-        match table.TryGetValue option with
-        | true, field -> field.Read options
-        | _ -> OptionValue.None
-
-    let isTrue option options =
-        flag option options = OptionValue.Bool true
-
-    let isGiven option options = flag option options <> OptionValue.None
-
-    override _.OptionNames = optionNames
-    override _.Defaults = (defaults :> obj)
-    override _.Has option = table.ContainsKey option
-    override _.Read(options, option) = (field option).Read(unbox<'o> options)
-
-    override _.Replace(options: obj, values: KeyValuePair<string, OptionValue> seq) =
-        let mutable replaced = unbox<'o> options
-
-        for KeyValue(option, value) in values do
-            match (field option).Replace replaced value with
-            | Ok options -> replaced <- options
-            | Error kind -> raise (OptionException($"{name}: {option} is {value}; it must be {kind}", option))
-
-        check replaced
-        (replaced :> obj)
-
-    override _.IsBeyondPyTorch option = (field option).Beyond
-    override _.IsFixed option = (field option).Fixed
     override _.KeepsStep = keepsStep
     override _.ColumnNames = columnNames
 
@@ -173,14 +106,14 @@ type internal ElementWiseRule<'o, 'f
         |> ImmutableArray.CreateRange
 
     override rule.Init(options, parameters) =
-        check (unbox<'o> options)
+        rule.Table.Check(unbox<'o> options)
         Checks.parameters name parameters
         Rows.empty name parameters.Count columnNames
 
     override rule.Restore(parameters, counts, rows) =
         Rows.restore name columnNames parameters counts rows
 
-    override _.Prepare(options, parameters, gradients, state) =
+    override rule.Prepare(options, parameters, gradients, state) =
         let options = unbox<'o> options
         let line = state.Line
         state.Live()
@@ -193,15 +126,21 @@ type internal ElementWiseRule<'o, 'f
         line.Prepared <- ValueSome(prepared :> PreparedStep)
 
         if not (obj.ReferenceEquals(prepared.Options, options)) then
-            check options
+            rule.Table.Check options
 
-            if isTrue "capturable" options then
+            let isTrue option =
+                rule.Table.Flag(option, options) = OptionValue.Bool true
+
+            let isGiven option =
+                rule.Table.Flag(option, options) <> OptionValue.None
+
+            if isTrue "capturable" then
                 raise (
                     NotSupportedException
                         $"{name}: capturable is True; it needs parameters on a device that can capture graphs, and these are on the cpu"
                 )
 
-            if isTrue "differentiable" options then
+            if isTrue "differentiable" then
                 raise (
                     NotSupportedException
                         $"{name}: differentiable is True; a differentiable step needs TorchSharp parameters with a graph, and this step writes to memory in place"
@@ -211,8 +150,8 @@ type internal ElementWiseRule<'o, 'f
             prepared.Switches <- arithmetic.Switches options
 
             prepared.IsForLoop <-
-                (isGiven "foreach" options || isGiven "fused" options)
-                && not (isTrue "foreach" options || isTrue "fused" options)
+                (isGiven "foreach" || isGiven "fused")
+                && not (isTrue "foreach" || isTrue "fused")
 
         let start index = columns[index].Start options
         Table.prepare name (driver.Loop prepared.Switches) columns.Length start parameters gradients state

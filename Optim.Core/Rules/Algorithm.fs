@@ -1,0 +1,30 @@
+namespace Optim.Core
+
+open System.Collections.Generic
+open System.Collections.Immutable
+
+/// What every optimizer is, however it steps: a name and a table of options. Options are a record of the optimizer's own, as obj.
+[<AbstractClass>]
+type Algorithm internal (name: string, table: OptionTable) =
+    /// PyTorch's class name.
+    member _.Name = name
+    /// The options' names as PyTorch spells them, in the order of its state dicts.
+    member _.OptionNames: ImmutableArray<string> = table.Names
+    /// The default options.
+    member _.Defaults: obj = table.Defaults
+    /// Whether there is an option of that name.
+    member _.Has(option: string) = table.Has option
+    /// The value of an option; an OptionException when there is none of that name.
+    member _.Read(options: obj, option: string) : OptionValue = table.Read(options, option)
+
+    /// The options with other values, checked together; an OptionException names what is wrong.
+    member _.Replace(options: obj, values: KeyValuePair<string, OptionValue> seq) : obj = table.Replace(options, values)
+
+    /// One value replaced.
+    member _.Replace(options: obj, option: string, value: OptionValue) : obj =
+        table.Replace(options, [ KeyValuePair(option, value) ])
+
+    /// Whether PyTorch lacks an option of that name.
+    member _.IsBeyondPyTorch(option: string) : bool = table.IsBeyondPyTorch option
+    /// Whether the optimizer gives the option its value, whatever a loaded state dict says.
+    member _.IsFixed(option: string) : bool = table.IsFixed option
