@@ -180,24 +180,28 @@ internal static unsafe class Kernel<F, Is, T>
         public void Store<V>(in Row<V> row, nint i)
             where V : struct, IVector<V>
         {
-            V.Store(row.Param, param + i);
-            if (Uses(0))
+            if (F.WritesParam)
+                V.Store(row.Param, param + i);
+            if (Writes(0))
                 V.Store(row.V0, c0 + i);
-            if (Uses(1))
+            if (Writes(1))
                 V.Store(row.V1, c1 + i);
-            if (Uses(2))
+            if (Writes(2))
                 V.Store(row.V2, c2 + i);
-            if (Uses(3))
+            if (Writes(3))
                 V.Store(row.V3, c3 + i);
-            if (Uses(4))
+            if (Writes(4))
                 V.Store(row.V4, c4 + i);
-            if (Uses(5))
+            if (Writes(5))
                 V.Store(row.V5, c5 + i);
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static bool Uses(int column) => column < F.Columns && F.Uses<Is>(column);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool Writes(int column) => Uses(column) && F.WritesColumn(column);
 
     /// <summary>The slice that holds an element, by halving.</summary>
     private static int FirstAt(Pass* pass, nint element)

@@ -23,6 +23,17 @@ public interface IFormula
     static virtual bool Uses<Is>(int column)
         where Is : ISwitches => true;
 
+    /// <summary>Whether the parameter is written; a formula that only reads it leaves its memory alone.</summary>
+    static virtual bool WritesParam
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => true;
+    }
+
+    /// <summary>Whether a state column that is touched is written, too.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static virtual bool WritesColumn(int column) => true;
+
     /// <summary>The update, over all six columns that the driver has room for.</summary>
     static virtual void UpdateAll<V, Is>(
         in Coefficients<V> coefficients,
