@@ -56,7 +56,8 @@ module Statement =
     /// At least one case in so many must tell something.
     let private tellingShare = 10
 
-    let private one (name: string) (cases: int) (seed: uint64) (generator: Gen<'a>) (shrink: 'a -> 'a seq) (holds: 'a -> Verdict) =
+    /// Tries what must hold of all that a generator draws, on so many cases from this seed.
+    let trial (name: string) (cases: int) (seed: uint64) (generator: Gen<'a>) (shrink: 'a -> 'a seq) (holds: 'a -> Verdict) =
         let mutable telling = 0
         let mutable ran = 0
         let mutable broken = ""
@@ -121,7 +122,7 @@ module Statement =
             Says = says
             About = about
             Alone = false
-            Try = fun subject cases seed -> one id cases seed (generator subject.Rule) (shrink subject.Rule) (holds subject)
+            Try = fun subject cases seed -> trial id cases seed (generator subject.Rule) (shrink subject.Rule) (holds subject)
         }
 
     /// A statement about all scenarios of a recipe.
@@ -166,6 +167,16 @@ module Statement =
         | true, seed -> seed
         | _ -> uint64 (Random.Shared.NextInt64())
 
+    /// The cases of a trial that held, and told something; it throws where one did not.
+    let judge (name: string) (trial: Trial) =
+        if trial.Broken <> "" then
+            raise (LawBroken(name + "\n" + trial.Broken))
+
+        if trial.Telling * tellingShare < trial.Cases then
+            raise (LawBroken(sprintf "%s: only %d of %d cases tell anything" name trial.Telling trial.Cases))
+
+        trial.Cases
+
     /// The statement as a law of one subject.
     let on (subject: Subject) (statement: Statement) : Law =
         let name = sprintf "%s: %s (%s)" subject.Rule.Name statement.Says statement.Id
@@ -174,15 +185,5 @@ module Statement =
             Id = statement.Id
             Name = name
             Alone = statement.Alone
-            Check =
-                fun () ->
-                    let trial = statement.Try subject cases seed
-
-                    if trial.Broken <> "" then
-                        raise (LawBroken(name + "\n" + trial.Broken))
-
-                    if trial.Telling * tellingShare < trial.Cases then
-                        raise (LawBroken(sprintf "%s: only %d of %d cases tell anything" name trial.Telling trial.Cases))
-
-                    trial.Cases
+            Check = fun () -> statement.Try subject cases seed |> judge name
         }

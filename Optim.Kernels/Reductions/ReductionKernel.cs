@@ -1,0 +1,192 @@
+using System.Runtime.CompilerServices;
+
+namespace Optim.Kernels;
+
+/// <summary>Runs a reduction over blocks. A share takes the blocks that begin in it, so it does not matter where shares begin.</summary>
+internal static unsafe class ReductionKernel<R>
+    where R : struct, IReducer
+{
+    /// <summary>Running sums in a block; a divisor of its length, and enough to keep the widest registers busy.</summary>
+    private const int Sums = 32;
+
+    /// <summary>The blocks that begin in elements [begin, end) of a pass.</summary>
+    public static void Run(nint begin, nint end, void* context)
+    {
+        var pass = (ReductionPass*)context;
+        switch (pass->Width)
+        {
+            case Width.Bits512:
+                Blocks<Lane512<double>>(pass, begin, end);
+                break;
+            case Width.Bits256:
+                Blocks<Lane256<double>>(pass, begin, end);
+                break;
+            case Width.Bits128:
+                Blocks<Lane128<double>>(pass, begin, end);
+                break;
+            default:
+                Blocks<Lane1<double>>(pass, begin, end);
+                break;
+        }
+    }
+
+    /// <summary>What all blocks of a tensor come to: pairs of neighbours until one is left.</summary>
+    public static double Join(double* blocks, nint length)
+    {
+        for (nint apart = 1; apart < length; apart *= 2)
+        for (nint i = 0; i + apart < length; i += 2 * apart)
+            Join(blocks + i, blocks + i + apart);
+        // One NaN for all: which one comes out of an addition of two is the machine's choice.
+        return length == 0 ? R.Start
+            : double.IsNaN(blocks[0]) ? double.NaN
+            : blocks[0];
+    }
+
+    private static void Join(double* left, double* right) =>
+        Lane1<double>.Store(R.Join(Lane1<double>.Load(left), Lane1<double>.Load(right)), left);
+
+    private static void Blocks<V>(ReductionPass* pass, nint begin, nint end)
+        where V : struct, IVector<V>
+    {
+        for (var entry = pass->Entries + FirstAt(pass, begin); entry < pass->Entries + pass->Count && entry->Start < end; entry++)
+        {
+            var block = Math.Max(0, begin - entry->Start + ReductionTable.Block - 1) / ReductionTable.Block;
+            for (; ; block++)
+            {
+                var first = block * ReductionTable.Block;
+                if (first >= entry->Count || entry->Start + first >= end)
+                    break;
+                pass->Partials[entry->FirstBlock + block] = Block<V>(
+                    entry,
+                    first,
+                    (int)Math.Min(ReductionTable.Block, entry->Count - first),
+                    pass->Power
+                );
+            }
+        }
+    }
+
+    /// <summary>The last tensor that starts at an element or before it, by halving.</summary>
+    private static int FirstAt(ReductionPass* pass, nint element)
+    {
+        var (low, high) = (0, pass->Count - 1);
+        while (low < high)
+        {
+            var middle = (low + high + 1) >>> 1;
+            if (pass->Entries[middle].Start <= element)
+                low = middle;
+            else
+                high = middle - 1;
+        }
+        return low;
+    }
+
+    private static double Block<V>(ReductionEntry* entry, nint first, int count, double power)
+        where V : struct, IVector<V> =>
+        R.Powers ? Converted<V>(entry, first, count, power)
+        : entry->DType == DType.Float32 ? Tree<V, float>((float*)entry->X + first, (float*)entry->Y + first, count)
+        : entry->DType == DType.Float64 ? Tree<V, double>((double*)entry->X + first, (double*)entry->Y + first, count)
+        : Converted<V>(entry, first, count, power);
+
+    /// <summary>A block whose elements are not loaded as they lie.</summary>
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    [SkipLocalsInit]
+    private static double Converted<V>(ReductionEntry* entry, nint first, int count, double power)
+        where V : struct, IVector<V>
+    {
+        var x = stackalloc double[ReductionTable.Block];
+        var y = stackalloc double[R.Two ? ReductionTable.Block : 1];
+        Widened.Copy(entry->X, entry->DType, first, count, x);
+        if (R.Two)
+            Widened.Copy(entry->Y, entry->DType, first, count, y);
+        if (R.Powers)
+            for (var i = 0; i < count; i++)
+                x[i] = power == 0 ? (x[i] == 0 ? 0 : 1) : Math.Pow(Math.Abs(x[i]), power);
+        return Tree<V, double>(x, y, count);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+    private static double Tree<V, S>(S* x, S* y, int count)
+        where V : struct, IVector<V>
+        where S : unmanaged
+    {
+        var sums = stackalloc double[Sums];
+        // The widest registers hold the sums in four; others take eight at a time, and narrow ones go over the block again.
+        for (var at = 0; at < Sums; at += (V.Count == 8 ? 4 : 8) * V.Count)
+            if (V.Count == 8)
+                Four<V, S>(x + at, y + at, count & -Sums, sums + at);
+            else
+                Eight<V, S>(x + at, y + at, count & -Sums, sums + at);
+        for (var i = count & -Sums; i < count; i++)
+        {
+            var sum = sums + i % Sums;
+            var element = R.Two ? Widened.Load<Lane1<double>, S>(y + i) : default;
+            Lane1<double>.Store(R.Take(Lane1<double>.Load(sum), Widened.Load<Lane1<double>, S>(x + i), element), sum);
+        }
+        for (var half = Sums / 2; half > 0; half /= 2)
+        for (var i = 0; i < half; i++)
+            Join(sums + i, sums + i + half);
+        return sums[0];
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Four<V, S>(S* x, S* y, int count, double* sums)
+        where V : struct, IVector<V>
+        where S : unmanaged
+    {
+        V s0 = V.Of(R.Start),
+            s1 = s0,
+            s2 = s0,
+            s3 = s0;
+        for (var i = 0; i < count; i += Sums)
+        {
+            s0 = Take(s0, x + i, y + i);
+            s1 = Take(s1, x + i + V.Count, y + i + V.Count);
+            s2 = Take(s2, x + i + 2 * V.Count, y + i + 2 * V.Count);
+            s3 = Take(s3, x + i + 3 * V.Count, y + i + 3 * V.Count);
+        }
+        V.Store(s0, sums);
+        V.Store(s1, sums + V.Count);
+        V.Store(s2, sums + 2 * V.Count);
+        V.Store(s3, sums + 3 * V.Count);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Eight<V, S>(S* x, S* y, int count, double* sums)
+        where V : struct, IVector<V>
+        where S : unmanaged
+    {
+        V s0 = V.Of(R.Start),
+            s1 = s0,
+            s2 = s0,
+            s3 = s0,
+            s4 = s0,
+            s5 = s0,
+            s6 = s0,
+            s7 = s0;
+        for (var i = 0; i < count; i += Sums)
+        {
+            s0 = Take(s0, x + i, y + i);
+            s1 = Take(s1, x + i + V.Count, y + i + V.Count);
+            s2 = Take(s2, x + i + 2 * V.Count, y + i + 2 * V.Count);
+            s3 = Take(s3, x + i + 3 * V.Count, y + i + 3 * V.Count);
+            s4 = Take(s4, x + i + 4 * V.Count, y + i + 4 * V.Count);
+            s5 = Take(s5, x + i + 5 * V.Count, y + i + 5 * V.Count);
+            s6 = Take(s6, x + i + 6 * V.Count, y + i + 6 * V.Count);
+            s7 = Take(s7, x + i + 7 * V.Count, y + i + 7 * V.Count);
+        }
+        V.Store(s0, sums);
+        V.Store(s1, sums + V.Count);
+        V.Store(s2, sums + 2 * V.Count);
+        V.Store(s3, sums + 3 * V.Count);
+        V.Store(s4, sums + 4 * V.Count);
+        V.Store(s5, sums + 5 * V.Count);
+        V.Store(s6, sums + 6 * V.Count);
+        V.Store(s7, sums + 7 * V.Count);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static V Take<V, S>(V sum, S* x, S* y)
+        where V : struct, IVector<V>
+        where S : unmanaged => R.Take(sum, Widened.Load<V, S>(x), R.Two ? Widened.Load<V, S>(y) : default);
+}
