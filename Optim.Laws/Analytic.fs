@@ -12,16 +12,16 @@ module Analytic =
 
     let private adams = named [ "Adam"; "AdamW" ]
 
-    /// A1: Adam's first step.
+    /// A1: the first step of Adam and its like.
     let adamFirst =
         Statement.about
             "A1"
             "the first step is -lr g / (|g| + eps)"
-            adams
+            (named [ "Adagrad"; "Adam"; "AdamW"; "Adamax" ])
             (fun rule ->
                 { Recipe.one rule with Steps = 1, 1 }
                 |> Recipe.withoutZeros
-                |> Recipe.withOptions noDecay)
+                |> Recipe.withOptions (("initial_accumulator_value", zero) :: noDecay))
             (fun subject s ->
                 let lr, eps = number s "lr", number s "eps"
                 let update (g: float) = -(direction s) * lr * g / (abs g + eps)
@@ -162,6 +162,110 @@ module Analytic =
                     }
 
                 Verdict.both (check false s) (check true aligned))
+
+    /// A5: the bound of Adamax's step.
+    let adamaxBound =
+        Statement.withDraw
+            "A5"
+            "no step is longer than lr (1 - b1) / (1 - b1^t) (1 - (b1 / b2)^t) / (1 - b1 / b2), which gradients that fall by b2 reach"
+            (named [ "Adamax" ])
+            (fun rule ->
+                { Recipe.one rule with Steps = 1, 40 }
+                |> Recipe.withoutZeros
+                |> Recipe.withOptions ([ "eps", zero; "lr", Options.ofNumber 0.125 ] @ noDecay))
+            boundedBetas
+            (fun subject (beta1, beta2) s ->
+                let s = Run.withOptions [ "betas", Options.ofPair (beta1, beta2) ] s
+
+                let bound t =
+                    let ratio = beta1 / beta2
+
+                    0.125 * (1.0 - beta1) / (1.0 - Math.Pow(beta1, float t))
+                    * (1.0 - Math.Pow(ratio, float t))
+                    / (1.0 - ratio)
+
+                let slack t =
+                    (Tolerances.allowed "A5" + float t) * Number.u s.DType
+
+                let check reach (s: Scenario) =
+                    Updates.exact subject s
+                    |> Seq.mapi (fun t update ->
+                        let bound, slack = bound (t + 1), slack (t + 1)
+
+                        update[0]
+                        |> Seq.map (fun x ->
+                            (abs x <= bound * (1.0 + slack) && (not reach || abs x >= bound * (1.0 - slack)))
+                            |> Verdict.require (fun () ->
+                                sprintf "step %d is %s, its bound %s" (t + 1) (Number.describe s.DType x) (string bound)))
+                        |> Verdict.all)
+                    |> Verdict.all
+
+                let falling =
+                    { s with
+                        History =
+                            s.History
+                            |> Array.mapi (fun t _ ->
+                                [|
+                                    s.First
+                                    |> Array.map (fun g -> Number.round s.DType (g * Math.Pow(beta2, float t)))
+                                    |> ValueSome
+                                |])
+                    }
+
+                Verdict.both (check false s) (check true falling))
+
+    /// A7: Adagrad's sums, its bound, and its path under a constant gradient.
+    let adagradSums =
+        Statement.about
+            "A7"
+            "the sums never fall, no step is longer than lr, and a constant gradient makes steps of lr / sqrt(t)"
+            (named [ "Adagrad" ])
+            (fun rule ->
+                { Recipe.one rule with Steps = 1, 50 }
+                |> Recipe.withoutZeros
+                |> Recipe.withOptions ([ "eps", zero; "lr_decay", zero; "initial_accumulator_value", zero ] @ noDecay))
+            (fun subject s ->
+                let lr = number s "lr"
+
+                let grows =
+                    Run.trace subject s
+                    |> Seq.pairwise
+                    |> Seq.collect (fun (before, after) ->
+                        Seq.zip (Snapshot.row "sum" 0 before) (Snapshot.row "sum" 0 after)
+                        |> Seq.map (fun (before, after) ->
+                            before <= after
+                            |> Verdict.require (fun () -> sprintf "a sum fell from %s to %s" (string before) (string after))))
+                    |> Verdict.all
+
+                let bounded =
+                    let bound = lr * (1.0 + Tolerances.allowed "A7" * Number.u s.DType)
+
+                    Updates.exact subject s
+                    |> Seq.collect Seq.concat
+                    |> Seq.map (fun x ->
+                        abs x <= bound
+                        |> Verdict.require (fun () -> sprintf "a step of %s, and lr is %s" (Number.describe s.DType x) (string lr)))
+                    |> Verdict.all
+
+                let steady = constantly s
+
+                let roots =
+                    Array.init steady.History.Length (fun t ->
+                        [|
+                            s.First
+                            |> Array.map (fun g -> -(direction s) * lr * float (sign g) / sqrt (float (t + 1)))
+                        |])
+
+                let comparator t =
+                    Comparator.rel (Tolerances.allowed "A7" + float t / 8.0)
+
+                Verdict.all
+                    [
+                        grows
+                        bounded
+                        Updates.compare comparator s.DType roots (Updates.exact subject steady)
+                    ]
+                |> Verdict.tellingIf (lr > 0.0))
 
     /// A6: the bound of RMSprop's step, and that it is reached.
     let rmspropBound =
@@ -318,6 +422,8 @@ module Analytic =
             adamConstant
             momentumConstant
             adamBound
+            adamaxBound
+            adagradSums
             rmspropBound
             amsgrad
             rpropSigns

@@ -110,7 +110,7 @@ module Decay =
         Statement.about
             "D4"
             "L2 decay is adding weight_decay theta to the gradients"
-            (named [ "Adam"; "RMSprop"; "SGD" ])
+            (named [ "Adadelta"; "Adagrad"; "Adam"; "Adamax"; "RMSprop"; "SGD" ])
             (fun rule -> Recipe.one rule |> Recipe.withOptions [ "decoupled_weight_decay", off ])
             (fun subject s ->
                 let bare = Run.withOptions noDecay s

@@ -42,7 +42,7 @@ module Guards =
         Statement.about
             "G2"
             "after a gradient, momentum goes on under a gradient of zero, and stops without one"
-            (named [ "Adam"; "AdamW"; "SGD"; "RMSprop" ])
+            (named [ "Adam"; "AdamW"; "Adamax"; "SGD"; "RMSprop" ])
             (fun rule ->
                 { Recipe.one rule with
                     Starts = Palette.constant 0.0
@@ -97,6 +97,9 @@ module Guards =
                 pair 0.9 nan
             ]
             "momentum", [ number -0.5; number nan ]
+            "rho", [ number -0.1; number 1.1; number nan ]
+            "lr_decay", [ number -0.1; number nan ]
+            "initial_accumulator_value", [ number -0.1; number nan ]
             "alpha", [ number -0.1; number nan ]
             "etas", [ pair 0.0 1.2; pair 1.0 1.2; pair 0.5 1.0; pair 0.5 0.9; pair nan 1.2 ]
         ]
@@ -214,6 +217,7 @@ module Guards =
                     @ [
                         "betas", Options.ofPair (0.9, 0.999)
                         "alpha", Options.ofNumber 0.9
+                        "rho", Options.ofNumber 0.9
                         "momentum", Options.ofNumber 0.5
                         "nesterov", off
                     ]
@@ -223,7 +227,7 @@ module Guards =
                     Snapshot.finite (Run.final subject s)
                     |> Verdict.require (fun () -> "not finite")
 
-                let normalised = named [ "Adam"; "AdamW"; "RMSprop" ] s.Rule
+                let normalised = named [ "Adadelta"; "Adagrad"; "Adam"; "AdamW"; "RMSprop" ] s.Rule
 
                 let zeroes =
                     if not normalised then

@@ -10,12 +10,12 @@ module Invariance =
     open Terms
 
     let private scale (c: float) = Array.map (fun x -> c * x)
-    let private normalised = named [ "Adam"; "AdamW"; "RMSprop" ]
+    let private normalised = named [ "Adagrad"; "Adam"; "AdamW"; "Adamax"; "RMSprop" ]
 
     let private scaleFree rule =
         Recipe.any rule
         |> Recipe.withoutZeros
-        |> Recipe.withOptions (("eps", zero) :: noDecay)
+        |> Recipe.withOptions ([ "eps", zero; "initial_accumulator_value", zero ] @ noDecay)
 
     /// I1: normalised rules do not see the scale of gradients.
     let gradientScale =
@@ -80,7 +80,7 @@ module Invariance =
         Statement.withDraw
             "I3"
             "without decay, moving the start moves the path and leaves the state as it is"
-            (named [ "Adam"; "AdamW"; "RMSprop"; "Rprop"; "SGD" ])
+            (named [ "Adadelta"; "Adagrad"; "Adam"; "AdamW"; "Adamax"; "RMSprop"; "Rprop"; "SGD" ])
             (fun rule ->
                 { Recipe.any rule with
                     Starts = Palette.dyadic
@@ -153,7 +153,7 @@ module Invariance =
         Statement.withDraw
             "I5"
             "without decay the state does not depend on lr, and updates are proportional to it"
-            normalised
+            (fun rule -> normalised rule || rule.Name = "Adadelta")
             (fun rule -> Recipe.any rule |> Recipe.withOptions noDecay)
             (Gen.choose (-3, 3))
             (fun subject power s ->

@@ -29,7 +29,7 @@ module Laws =
         |> List.filter (fun statement -> statement.About subject.Rule)
         |> List.map (Statement.on subject)
 
-    /// The laws that apply to a rule: those of every element-wise rule, and its own when it is called Adam, AdamW, RMSprop, Rprop or
-    /// SGD. Each is a name and a check, for any test framework:
+    /// The laws that apply to a rule: those of every element-wise rule, and its own when it is one of this library's. Each is a name
+    /// and a check, for any test framework:
     /// <code>testList "my rule" [ for law in Laws.forRule MyRule.rule -> testCase law.Name (fun () -> law.Check() |> ignore) ]</code>
     let forRule (rule: Rule) : Law list = ofSubject (Subject.ofRule rule)

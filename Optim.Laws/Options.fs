@@ -51,6 +51,9 @@ module Options =
             "weight_decay", numbers [ 0.0; 1e-2; 0.5; 1.0 ]
             "momentum", numbers [ 0.0; 0.9; 0.5; 0.99 ]
             "dampening", numbers [ 0.0; 0.1; 0.5; 1.0 ]
+            "rho", numbers [ 0.9; 0.99; 0.0; 0.5; 1.0 ]
+            "lr_decay", numbers [ 0.0; 0.1; 1.0; 1e-3 ]
+            "initial_accumulator_value", numbers [ 0.0; 0.1; 1.0 ]
             "alpha", numbers [ 0.99; 0.9; 0.0; 0.5; 1.0 ]
             "etas", pairs [ 0.5, 1.2; 0.1, 2.0; 0.99, 1.01 ]
             "step_sizes", pairs [ 1e-6, 50.0; 1e-3, 0.1; 0.0, 1.0 ]
@@ -68,9 +71,12 @@ module Options =
 
         function
         | "lr" -> Some(digits 1e-5 1.0)
-        | "weight_decay" -> Some(digits 1e-5 1.0)
+        | "weight_decay"
+        | "lr_decay"
+        | "initial_accumulator_value" -> Some(digits 1e-5 1.0)
         | "momentum"
         | "dampening"
+        | "rho"
         | "alpha" -> Some(digits 0.05 0.999)
         | _ -> None
 

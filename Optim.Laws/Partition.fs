@@ -152,13 +152,18 @@ module Partition =
             |> Verdict.all)
         |> Statement.fewer 10
 
+    /// Options that matter when the state is made, where that is before anybody can edit them.
+    let private early = [ "initial_accumulator_value" ]
+
     /// P3: the options of a group are its own.
     let ownOptions =
         Statement.about "P3" "an option of a group changes that group and no other" everyRule lively (fun subject s ->
             let rule = subject.Rule
 
             [
-                for name, before, after in perturbations rule do
+                for name, before, after in
+                    perturbations rule
+                    |> List.filter (fun (name, _, _) -> not (List.contains name early)) do
                     let two =
                         { s with
                             Start = Array.replicate 2 s.Start[0]

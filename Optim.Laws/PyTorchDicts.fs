@@ -15,6 +15,9 @@ module PyTorchDicts =
             "SGD", [ "momentum_buffer" ]
             "Adam", [ "step"; "exp_avg"; "exp_avg_sq"; "max_exp_avg_sq" ]
             "AdamW", [ "step"; "exp_avg"; "exp_avg_sq"; "max_exp_avg_sq" ]
+            "Adadelta", [ "step"; "square_avg"; "acc_delta" ]
+            "Adagrad", [ "step"; "sum" ]
+            "Adamax", [ "step"; "exp_avg"; "exp_inf" ]
             "RMSprop", [ "step"; "square_avg"; "momentum_buffer"; "grad_avg" ]
             "Rprop", [ "step"; "prev"; "step_size" ]
         ]
@@ -28,6 +31,9 @@ module PyTorchDicts =
             "SGD", "lr momentum dampening weight_decay nesterov maximize foreach differentiable fused"
             "Adam", adam
             "AdamW", adam
+            "Adadelta", "lr rho eps weight_decay maximize capturable foreach differentiable"
+            "Adagrad", "lr lr_decay eps weight_decay initial_accumulator_value foreach maximize differentiable fused"
+            "Adamax", "lr betas eps weight_decay foreach maximize differentiable capturable"
             "RMSprop", "lr momentum alpha eps centered weight_decay capturable foreach maximize differentiable"
             "Rprop", "lr etas step_sizes foreach maximize differentiable capturable"
         ]

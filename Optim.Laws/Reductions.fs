@@ -176,5 +176,37 @@ module Reductions =
                 Snapshot.compareTheta Comparator.bitButZeros expected (Snapshot.read s.DType parameters state)
                 |> Verdict.tellingIf (Run.moves subject plain))
 
+    /// R6: Adagrad's own schedule, and the same from outside.
+    let adagradSchedule =
+        Statement.about
+            "R6"
+            "lr_decay is a schedule: the rate of step t is lr / (1 + (t - 1) lr_decay)"
+            (named [ "Adagrad" ])
+            Recipe.one
+            (fun subject s ->
+                let lr, decay = number s "lr", number s "lr_decay"
+                let struct (parameters, state) = Run.start subject s
+                let mutable state = state
+
+                s.History
+                |> Array.iteri (fun t row ->
+                    let rate = lr / (1.0 + float t * decay)
+
+                    let options =
+                        Options.set [ "lr", Options.ofNumber rate; "lr_decay", zero ] s.Rule s.Options
+
+                    state <- subject.Step options parameters (Run.gradients s.DType row) state)
+
+                Snapshot.compare Comparator.bit (Snapshot.read s.DType parameters state) (Run.final subject s)
+                |> Verdict.tellingIf (decay > 0.0 && s.History.Length > 1 && Run.moves subject s))
+
     /// The laws of this family.
-    let all = [ dampening; nesterov; adamIsRMSprop; adamIsSign; centeredAtZero ]
+    let all =
+        [
+            dampening
+            nesterov
+            adamIsRMSprop
+            adamIsSign
+            centeredAtZero
+            adagradSchedule
+        ]

@@ -23,6 +23,8 @@ module Tolerances =
             "A2", 8.0, 1.9, "T lr; where 1 - beta^t is worked out in the parameters' own precision, its error comes on top"
             "A3", 4.0, 0.9, "T times the way gone; the first step: numbers apart"
             "A4", 32.0, 1.0, "the bound; T comes on top"
+            "A5", 32.0, 1.0, "the bound; T comes on top"
+            "A7", 8.0, 1.3, "the update; T / 8 comes on top"
             "A6", 32.0, 1.9, "the bound"
             "A17", 2.0, 1.3, "T times the parameter"
             "I1", 8.0, 1.6, "T lr times the longest step, for factors that are no power of two"

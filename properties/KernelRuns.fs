@@ -52,6 +52,9 @@ let combinations: (Rule * obj) list =
                 flags "amsgrad"
                 betas
             ]
+        all "Adadelta" [ flags "maximize"; decay ]
+        all "Adagrad" [ flags "maximize"; decay ]
+        all "Adamax" [ flags "maximize"; decay; betas ]
         all "AdamW" [ flags "maximize"; decay; flags "amsgrad" ]
         all "SGD" [ flags "maximize"; decay; momentum; flags "nesterov" ]
         all

@@ -70,6 +70,9 @@ let private largeTests =
                 "SGD", DType.Float32
                 "RMSprop", DType.Float64
                 "Rprop", DType.Float32
+                "Adadelta", DType.Float32
+                "Adagrad", DType.Float32
+                "Adamax", DType.Float64
             ] do
             let rule = Rules.find name
             let s = scenario rule (full rule) dtype 2 length

@@ -32,15 +32,21 @@ let rule name =
 let hasRule name =
     Rules.all |> Seq.exists (fun (rule: Rule) -> rule.Name = name)
 
-/// The five rules, each with options that use all its columns.
+/// The rules, each with options that use all its columns.
 let everyRule =
     [
         "SGD", [ "lr", Number 0.1; "momentum", Number 0.9 ]
+        "Adadelta", [ "lr", Number 0.5 ]
+        "Adagrad", [ "lr", Number 0.1; "lr_decay", Number 0.1 ]
         "Adam", [ "lr", Number 0.01; "amsgrad", Flag true ]
         "AdamW", [ "lr", Number 0.01; "weight_decay", Number 0.1 ]
+        "Adamax", [ "lr", Number 0.01 ]
         "RMSprop", [ "lr", Number 0.01; "momentum", Number 0.9; "centered", Flag true ]
         "Rprop", [ "lr", Number 0.01 ]
     ]
+
+/// Whether a parameter has state before its first step.
+let hasStateAtOnce name = (name = "Adagrad")
 
 let tensor dtype (shape: int64[]) (values: float[]) =
     let shape = ReadOnlySpan shape

@@ -42,7 +42,16 @@ let private shared =
             Expect.contains common id id
 
         let own =
-            [ "Adam", "R3"; "AdamW", "D3"; "RMSprop", "A6"; "Rprop", "A9"; "SGD", "A3" ]
+            [
+                "Adadelta", "D4"
+                "Adagrad", "A7"
+                "Adam", "R3"
+                "AdamW", "D3"
+                "Adamax", "A5"
+                "RMSprop", "A6"
+                "Rprop", "A9"
+                "SGD", "A3"
+            ]
 
         for rule, id in own do
             Expect.contains (ids (Rules.find rule)) id rule

@@ -84,6 +84,8 @@ let table: Mutant list =
         kills Analytic.adamConstant "no bias correction" (uncorrected "AdamW")
         kills Analytic.momentumConstant "the first momentum is counted twice" firstTwice
         kills Analytic.adamBound "no bias correction" (uncorrected "Adam")
+        kills Analytic.adamaxBound "the norm forgets" (columnBecomes "exp_inf" 0.0 (subject "Adamax"))
+        kills Analytic.adagradSums "the sums are averages" (columnBecomes "sum" 1e-3 (subject "Adagrad"))
         kills
             Analytic.rmspropBound
             "alpha is read twice"
@@ -150,6 +152,16 @@ let table: Mutant list =
                      Options.set [ "eps", number 1e-2 ] rule options
                  else
                      options))
+
+        kills
+            Reductions.adagradSchedule
+            "the first step counts as a step before"
+            (subject "Adagrad"
+             |> withOptions (fun rule options ->
+                 let lr, decay =
+                     Options.number rule "lr" options, Options.number rule "lr_decay" options
+
+                 Options.set [ "lr", number (lr / (1.0 + decay)) ] rule options))
 
         kills
             Equivalence.traversals

@@ -124,6 +124,20 @@ let private arithmetic (s: Scenario) : int * (int64 -> Coefficients<Real>) * (st
     let decays () = number "weight_decay" <> 0.0
 
     match s.Rule.Name with
+    | "Adadelta" ->
+        bit 0 (flag "maximize") ||| bit 1 (decays ()),
+        (fun _ -> AdadeltaFormula.Coefficients(lr (), real (number "rho"), real (number "eps"), real (number "weight_decay"))),
+        zero
+    | "Adagrad" ->
+        bit 0 (flag "maximize") ||| bit 1 (decays ()),
+        (fun step -> AdagradFormula.Coefficients(lr (), real (number "lr_decay"), real (number "eps"), real (number "weight_decay"), step)),
+        (fun _ -> number "initial_accumulator_value")
+    | "Adamax" ->
+        let struct (beta1, beta2) = Options.pair s.Rule "betas" s.Options
+
+        bit 0 (flag "maximize") ||| bit 1 (decays ()) ||| bit 2 (beta1 > 0.5),
+        (fun step -> AdamaxFormula.Coefficients(lr (), real beta1, real beta2, real (number "eps"), real (number "weight_decay"), step)),
+        zero
     | "Adam"
     | "AdamW" ->
         let struct (beta1, beta2) = Options.pair s.Rule "betas" s.Options
@@ -169,15 +183,18 @@ let private arithmetic (s: Scenario) : int * (int64 -> Coefficients<Real>) * (st
     | other -> invalidArg "s" ("no plain arithmetic for " + other)
 
 let private stepper (s: Scenario) =
-    match s.Rule.Name, s.DType with
-    | ("Adam" | "AdamW"), DType.Float32 -> one<AdamFormula, Floats>
-    | ("Adam" | "AdamW"), _ -> one<AdamFormula, Doubles>
-    | "SGD", DType.Float32 -> one<SGDFormula, Floats>
-    | "SGD", _ -> one<SGDFormula, Doubles>
-    | "RMSprop", DType.Float32 -> one<RMSpropFormula, Floats>
-    | "RMSprop", _ -> one<RMSpropFormula, Doubles>
-    | _, DType.Float32 -> one<RpropFormula, Floats>
-    | _ -> one<RpropFormula, Doubles>
+    let either floats doubles =
+        if s.DType = DType.Float32 then floats else doubles
+
+    match s.Rule.Name with
+    | "Adadelta" -> either one<AdadeltaFormula, Floats> one<AdadeltaFormula, Doubles>
+    | "Adagrad" -> either one<AdagradFormula, Floats> one<AdagradFormula, Doubles>
+    | "Adam"
+    | "AdamW" -> either one<AdamFormula, Floats> one<AdamFormula, Doubles>
+    | "Adamax" -> either one<AdamaxFormula, Floats> one<AdamaxFormula, Doubles>
+    | "SGD" -> either one<SGDFormula, Floats> one<SGDFormula, Doubles>
+    | "RMSprop" -> either one<RMSpropFormula, Floats> one<RMSpropFormula, Doubles>
+    | _ -> either one<RpropFormula, Floats> one<RpropFormula, Doubles>
 
 /// The end of a scenario of one parameter that always has a gradient, element by element.
 let final (s: Scenario) : Snapshot =

@@ -75,6 +75,13 @@ type Real =
                 else a.Size / root
         }
 
+    /// The larger of two, either of which may have rounded; NaN spreads.
+    static member Max(a: Real, b: Real) =
+        {
+            Value = max a.Value b.Value
+            Size = max a.Size b.Size
+        }
+
 let real value = { Value = value; Size = abs value }
 
 /// One element of a parameter: its value, what the rule remembers of it, and how many steps it has taken.
@@ -232,11 +239,56 @@ let rprop (settings: Settings) (x: Element) gradient =
 
     x |> moved [ "prev", g; "step_size", size ] (real (float (sign g.Value)) * size)
 
+/// Duchi, Hazan and Singer 2011, the diagonal form, with a rate that falls with the steps before.
+let adagrad (settings: Settings) (x: Element) gradient =
+    let g = seen settings (number "weight_decay" settings) x gradient
+
+    let sum = slot "sum" (real (number "initial_accumulator_value" settings)) x + g * g
+
+    let rate = number "lr" settings / (1.0 + float x.Steps * number "lr_decay" settings)
+
+    x
+    |> moved [ "sum", sum ] (real rate * (g / (sqrt sum + real (number "eps" settings))))
+
+/// Zeiler 2012, algorithm 1, with a rate before the step.
+let adadelta (settings: Settings) (x: Element) gradient =
+    let g = seen settings (number "weight_decay" settings) x gradient
+    let rho, eps = number "rho" settings, real (number "eps" settings)
+
+    let average name (x: Element) (value: Real) =
+        real rho * slot name (real 0.0) x + real (1.0 - rho) * value * value
+
+    let square = average "square_avg" x g
+    let delta = sqrt (slot "acc_delta" (real 0.0) x + eps) / sqrt (square + eps) * g
+
+    x
+    |> moved [ "square_avg", square; "acc_delta", average "acc_delta" x delta ] (real (number "lr" settings) * delta)
+
+/// Kingma and Ba 2015, algorithm 2; eps is added to each gradient's magnitude.
+let adamax (settings: Settings) (x: Element) gradient =
+    let g = seen settings (number "weight_decay" settings) x gradient
+    let struct (beta1, beta2) = pair "betas" settings
+    let m = toward beta1 (slot "exp_avg" (real 0.0) x) g
+    let magnitude = { g with Value = abs g.Value } + real (number "eps" settings)
+    let norm = Real.Max(real beta2 * slot "exp_inf" (real 0.0) x, magnitude)
+    let rate = number "lr" settings / (1.0 - Math.Pow(beta1, float (x.Steps + 1)))
+    x |> moved [ "exp_avg", m; "exp_inf", norm ] (real rate * (m / norm))
+
 /// Whether PyTorch's state_dict has a `step` among the rule's state.
 let countsSteps rule = rule <> "SGD"
 
 let rules =
-    Map [ "SGD", sgd; "Adam", adam; "AdamW", adamW; "RMSprop", rmsProp; "Rprop", rprop ]
+    Map
+        [
+            "SGD", sgd
+            "Adadelta", adadelta
+            "Adagrad", adagrad
+            "Adam", adam
+            "AdamW", adamW
+            "Adamax", adamax
+            "RMSprop", rmsProp
+            "Rprop", rprop
+        ]
 
 /// PyTorch's constructors.
 let defaults: Map<string, Settings> =
@@ -270,8 +322,42 @@ let defaults: Map<string, Settings> =
                 ]
                 @ common
             )
+            "Adadelta",
+            Map(
+                [
+                    "lr", Number 1.0
+                    "rho", Number 0.9
+                    "eps", Number 1e-6
+                    "weight_decay", Number 0.0
+                    "capturable", Flag false
+                ]
+                @ common
+            )
+            "Adagrad",
+            Map(
+                [
+                    "lr", Number 1e-2
+                    "lr_decay", Number 0.0
+                    "weight_decay", Number 0.0
+                    "initial_accumulator_value", Number 0.0
+                    "eps", Number 1e-10
+                    "fused", Unset
+                ]
+                @ common
+            )
             "Adam", Map(adam 0.0 false)
             "AdamW", Map(adam 1e-2 true)
+            "Adamax",
+            Map(
+                [
+                    "lr", Number 2e-3
+                    "betas", Pair(0.9, 0.999)
+                    "eps", Number 1e-8
+                    "weight_decay", Number 0.0
+                    "capturable", Flag false
+                ]
+                @ common
+            )
             "RMSprop",
             Map(
                 [

@@ -96,8 +96,26 @@ let private settings =
                 "weight_decay", decay
                 "maximize", flags
             ]
+            "Adadelta",
+            [
+                "lr", lr
+                "rho", numbers [ 0.0; 0.9; 0.99; 1.0 ] (uniform 0.0 1.0)
+                "eps", eps
+                "weight_decay", decay
+                "maximize", flags
+            ]
+            "Adagrad",
+            [
+                "lr", lr
+                "lr_decay", numbers [ 0.0; 0.1; 1.0 ] (uniform 0.0 1.0)
+                "weight_decay", decay
+                "initial_accumulator_value", numbers [ 0.0; 0.1; 1.0 ] (uniform 0.0 1.0)
+                "eps", eps
+                "maximize", flags
+            ]
             "Adam", adam @ [ "decoupled_weight_decay", flags ]
             "AdamW", adam
+            "Adamax", adam |> List.filter (fun (name, _) -> name <> "amsgrad")
             "RMSprop",
             [
                 "lr", lr

@@ -231,14 +231,14 @@ let private flags =
         "flags"
         [
             testCase "fused together with foreach, or with differentiable, is refused" (fun () ->
-                for name in [ "SGD"; "Adam"; "AdamW" ] do
+                for name, _ in everyRule do
                     for other in [ "foreach"; "differentiable" ] do
                         refuses<ArgumentException> name [ "fused"; other ] (fun () ->
                             optimizer name [ "fused", Flag true; other, Flag true ] [ vector "w" [ 1.0 ] ]
                             |> ignore))
 
             testCase "capturable is refused on the CPU, at the latest by the first step, which changes nothing" (fun () ->
-                for name in [ "Adam"; "AdamW"; "RMSprop"; "Rprop" ] do
+                for name in [ "Adadelta"; "Adam"; "AdamW"; "Adamax"; "RMSprop"; "Rprop" ] do
                     let p = vector "w" [ 1.0 ]
                     setGradient p (Some [| 1.0 |])
 

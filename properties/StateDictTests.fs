@@ -19,6 +19,9 @@ let private groupKeys =
             "SGD", "lr momentum dampening weight_decay nesterov maximize foreach differentiable fused"
             "Adam", "lr betas eps weight_decay amsgrad maximize foreach capturable differentiable fused decoupled_weight_decay"
             "AdamW", "lr betas eps weight_decay amsgrad maximize foreach capturable differentiable fused decoupled_weight_decay"
+            "Adadelta", "lr rho eps weight_decay maximize capturable foreach differentiable"
+            "Adagrad", "lr lr_decay eps weight_decay initial_accumulator_value foreach maximize differentiable fused"
+            "Adamax", "lr betas eps weight_decay foreach maximize differentiable capturable"
             "RMSprop", "lr momentum alpha eps centered weight_decay capturable foreach maximize differentiable"
             "Rprop", "lr etas step_sizes foreach maximize differentiable capturable"
         ]
@@ -30,6 +33,9 @@ let private stateKeys =
             "SGD", [ "momentum_buffer" ]
             "Adam", [ "step"; "exp_avg"; "exp_avg_sq"; "max_exp_avg_sq" ]
             "AdamW", [ "step"; "exp_avg"; "exp_avg_sq" ]
+            "Adadelta", [ "step"; "square_avg"; "acc_delta" ]
+            "Adagrad", [ "step"; "sum" ]
+            "Adamax", [ "step"; "exp_avg"; "exp_inf" ]
             "RMSprop", [ "step"; "square_avg"; "momentum_buffer"; "grad_avg" ]
             "Rprop", [ "step"; "prev"; "step_size" ]
         ]
@@ -98,8 +104,22 @@ let private layout =
                 step optimizer 1 list
                 Expect.isEmpty (optimizer.StateDict().State) "state")
 
+            testCase "Adagrad's sums are there before the first step, as PyTorch's" (fun () ->
+                let list = abc ()
+                let given = [ "initial_accumulator_value", Number 0.5 ]
+                let optimizer = optimizer "Adagrad" given list
+
+                for i, p in List.indexed list do
+                    let state = optimizer.StateDict().State[i]
+                    Expect.equal (List.ofSeq state.Keys) [ "step"; "sum" ] "keys"
+                    expectSameBits (state["step"].ToDoubles()) [| 0.0 |] "step"
+                    expectSameBits (state["sum"].ToDoubles()) (values p |> Array.map (fun _ -> 0.5)) "sum"
+
+                step optimizer 1 list
+                Expect.isTrue (column optimizer list[0] "sum" |> Array.forall (fun x -> x > 0.5)) "and grow")
+
             testCase "parameters that never stepped have no entry" (fun () ->
-                for name, given in everyRule do
+                for name, given in everyRule |> List.filter (fst >> hasStateAtOnce >> not) do
                     let list = abc ()
                     let optimizer = optimizer name given list
                     Expect.isEmpty (optimizer.StateDict().State) $"{name}: before the first step"

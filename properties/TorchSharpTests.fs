@@ -51,6 +51,9 @@ let private rules: (string * (IEnumerable<IParameter> -> Optimizer)) list =
         "SGD", (fun p -> SGD(all p, lr = 0.1, momentum = 0.9, weightDecay = 0.01))
         "Adam", (fun p -> Adam(all p, lr = 0.01, amsgrad = true))
         "AdamW", (fun p -> AdamW(all p, lr = 0.01))
+        "Adadelta", (fun p -> Adadelta(all p, lr = 0.5))
+        "Adagrad", (fun p -> Adagrad(all p, lr = 0.01, lrDecay = 0.1))
+        "Adamax", (fun p -> Adamax(all p, lr = 0.01))
         "RMSprop", (fun p -> RMSprop(all p, lr = 0.01, momentum = 0.9, centered = true))
         "Rprop", (fun p -> Rprop(all p, lr = 0.01))
     ]
@@ -706,6 +709,15 @@ let private peers =
             "AdamW with amsgrad",
             (fun p -> AdamW(all p, lr = 0.01, weightDecay = 0.1, amsgrad = true)),
             (fun m -> torch.optim.AdamW(m.parameters (), lr = 0.01, weight_decay = 0.1, amsgrad = true))
+            "Adadelta",
+            (fun p -> Adadelta(all p, lr = 0.5, weightDecay = 0.01)),
+            (fun m -> torch.optim.Adadelta(m.parameters (), lr = 0.5, weight_decay = 0.01))
+            "Adagrad",
+            (fun p -> Adagrad(all p, lr = 0.05, lrDecay = 0.1, weightDecay = 0.01)),
+            (fun m -> torch.optim.Adagrad(m.parameters (), lr = 0.05, lr_decay = 0.1, weight_decay = 0.01))
+            "Adamax",
+            (fun p -> Adamax(all p, lr = 0.01, weightDecay = 0.01)),
+            (fun m -> torch.optim.Adamax(m.parameters (), lr = 0.01, weight_decay = 0.01))
             "RMSprop",
             (fun p -> RMSprop(all p, lr = 0.01, momentum = 0.5, centered = true)),
             (fun m -> torch.optim.RMSProp(m.parameters (), lr = 0.01, momentum = 0.5, centered = true))

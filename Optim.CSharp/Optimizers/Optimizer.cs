@@ -130,7 +130,7 @@ public abstract class Optimizer
             parameter.ZeroGradient(setToNone);
     }
 
-    /// <summary>The state of a parameter: <c>step</c> and the rule's columns by PyTorch's names. Empty before its first step.</summary>
+    /// <summary>The state of a parameter: <c>step</c> and the rule's columns by PyTorch's names. Empty before its first step, but for rules that make it at once (Adagrad).</summary>
     /// <exception cref="ArgumentException">The optimizer does not have that parameter.</exception>
     public ParameterState State(IParameter parameter)
     {

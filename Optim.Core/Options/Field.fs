@@ -37,6 +37,14 @@ module Interval =
             Holds = fun x -> x >= first && x < last
         }
 
+    /// Between two bounds, both included.
+    [<CompiledName("Within")>]
+    let within (first: double) (last: double) =
+        {
+            Words = $"in [{OptionValue.Float first}, {OptionValue.Float last}]"
+            Holds = fun x -> x >= first && x <= last
+        }
+
     /// Between two bounds, both excluded.
     [<CompiledName("Between")>]
     let between (first: double) (last: double) =

@@ -15,6 +15,8 @@ type ColumnSpec<'o> =
         When: 'o -> bool
         /// What its elements are before the first step.
         Start: 'o -> double
+        /// Whether it is there before the first step, as PyTorch has it for rules that make it in the constructor.
+        AtOnce: bool
     }
 
 /// Columns of a rule, in PyTorch's order.
@@ -29,6 +31,7 @@ module ColumnSpec =
             Name = name
             When = ``when``
             Start = fun _ -> 0.0
+            AtOnce = false
         }
 
     /// Starts at a number from the options.
@@ -37,4 +40,8 @@ module ColumnSpec =
             Name = name
             When = ``when``
             Start = start
+            AtOnce = false
         }
+
+    /// There before the first step.
+    let atOnce (column: ColumnSpec<'o>) = { column with AtOnce = true }

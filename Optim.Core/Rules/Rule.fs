@@ -108,7 +108,12 @@ type internal ElementWiseRule<'o, 'f
     override rule.Init(options, parameters) =
         rule.Table.Check(unbox<'o> options)
         Checks.parameters name parameters
-        Rows.empty name parameters.Count columnNames
+        let options = unbox<'o> options
+
+        let atOnce column =
+            columns[column].AtOnce && columns[column].When options
+
+        Rows.initial name parameters columnNames atOnce (fun column -> columns[column].Start options)
 
     override rule.Restore(parameters, counts, rows) =
         Rows.restore name columnNames parameters counts rows

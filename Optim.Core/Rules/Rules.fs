@@ -6,7 +6,17 @@ open System
 [<RequireQualifiedAccess>]
 module Rules =
     /// All of them, by name.
-    let all: Rule list = [ Adam.rule; AdamW.rule; RMSprop.rule; Rprop.rule; SGD.rule ]
+    let all: Rule list =
+        [
+            Adadelta.rule
+            Adagrad.rule
+            Adam.rule
+            AdamW.rule
+            Adamax.rule
+            RMSprop.rule
+            Rprop.rule
+            SGD.rule
+        ]
 
     /// The rule of a name, in any case; an ArgumentException lists the names when there is none.
     let find (name: string) =

@@ -10,20 +10,6 @@ module internal Rows =
     let private absent rows =
         ImmutableArray.CreateRange(Seq.replicate rows (TensorView()))
 
-    /// Before the first step no parameter has state: it is made with the parameter's first gradient.
-    let empty rule rows (names: ImmutableArray<string>) =
-        let rowsOf = absent rows
-
-        State(
-            rule,
-            rows,
-            Counts.Zero,
-            names
-            |> Seq.map (fun name -> Column(name, rowsOf))
-            |> ImmutableArray.CreateRange,
-            Line()
-        )
-
     /// The order in which a parameter's state lies: its own where it has no gaps, row-major otherwise.
     let private orderOf (parameter: TensorView) =
         if parameter.Layout.IsDense then
@@ -54,6 +40,20 @@ module internal Rows =
             rows[missing[index]] <- slab[index]
 
         Column(column.Name, rows.ToImmutable())
+
+    /// Before the first step no parameter has state: it is made with the parameter's first gradient, but for columns that are there at once.
+    let initial rule (parameters: Parameters) (names: ImmutableArray<string>) (atOnce: int -> bool) (start: int -> double) =
+        let all = ResizeArray(seq { 0 .. parameters.Count - 1 })
+
+        let column index name =
+            let column = Column(name, absent parameters.Count)
+
+            if atOnce index then
+                grow column all (Array.init parameters.Count (fun row -> orderOf parameters[row])) (start index)
+            else
+                column
+
+        State(rule, parameters.Count, Counts.Zero, names |> Seq.mapi column |> ImmutableArray.CreateRange, Line())
 
     /// A state from rows that lie elsewhere: each is copied into the order and dtype of its parameter.
     let restore

@@ -44,7 +44,7 @@ public readonly struct AdamFormula : IFormula3<AdamFormula>
             param *= keep;
         // From the nearer end, as PyTorch's lerp: the other way round a mean with beta1 0 would not be the gradient.
         expAvg = Is.On(SlowMean) ? V.Fma(alpha1, grad - expAvg, expAvg) : V.Fma(beta1, expAvg - grad, grad);
-        expAvgSq = V.Fma(alpha2, grad * grad, beta2 * expAvgSq);
+        expAvgSq = V.Fma(alpha2 * grad, grad, beta2 * expAvgSq);
         if (Is.On(Amsgrad))
             maxExpAvgSq = V.Max(maxExpAvgSq, expAvgSq);
         var second = Is.On(Amsgrad) ? maxExpAvgSq : expAvgSq;

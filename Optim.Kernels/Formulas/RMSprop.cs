@@ -32,7 +32,7 @@ public readonly struct RMSpropFormula : IFormula3<RMSpropFormula>
             grad = -grad;
         if (Is.On(L2))
             grad = V.Fma(decay, param, grad);
-        squareAvg = V.Fma(rest, grad * grad, alpha * squareAvg);
+        squareAvg = V.Fma(rest * grad, grad, alpha * squareAvg);
         if (Is.On(Centered))
             gradAvg = Is.On(SlowMean) ? V.Fma(rest, grad - gradAvg, gradAvg) : V.Fma(alpha, gradAvg - grad, grad);
         // The variance can round below zero, of which PyTorch makes NaN.

@@ -1,0 +1,41 @@
+using Optim.Core;
+
+namespace Optim;
+
+/// <summary>Adamax, as torch.optim.Adamax.</summary>
+/// <remarks>m = b1 m + (1 - b1) g, u = max(b2 u, |g| + eps), x = x - lr m / (1 - b1^t) / u. Kingma and Ba, arXiv:1412.6980, section 7.1.</remarks>
+/// <param name="parameters">Parameters, or groups of them with options of their own; float32 or float64, of any shape and strides.</param>
+/// <param name="lr">Learning rate, at least 0.</param>
+/// <param name="betas">Decay of the average of the gradient and of its largest magnitude, each in [0, 1); (0.9, 0.999) when null.</param>
+/// <param name="eps">Added to the magnitude of each gradient, at least 0.</param>
+/// <param name="weightDecay">Added to the gradient, this times the parameter; at least 0.</param>
+/// <param name="maximize">Go up the gradient instead of down.</param>
+/// <param name="foreach">True: one pass over all tensors by several threads; false: one by one on the calling thread; null: the fastest.</param>
+/// <param name="fused">As foreach; both cannot be true.</param>
+/// <param name="capturable">For graphs of a device: refused at the step of parameters on the CPU.</param>
+/// <param name="differentiable">Refused at the step: it needs TorchSharp parameters.</param>
+/// <exception cref="OptionException">An option is outside of its range.</exception>
+public sealed class Adamax(
+    IEnumerable<IParameterOrGroup> parameters,
+    double lr = 2e-3,
+    (double, double)? betas = null,
+    double eps = 1e-8,
+    double weightDecay = 0,
+    bool? @foreach = null,
+    bool maximize = false,
+    bool differentiable = false,
+    bool capturable = false,
+    bool? fused = null
+)
+    : Optimizer(
+        AdamaxModule.rule,
+        new AdamaxOptions(
+            lr,
+            betas ?? AdamaxModule.defaults.Betas,
+            eps,
+            weightDecay,
+            maximize,
+            new(@foreach, fused, capturable, differentiable)
+        ),
+        parameters
+    );

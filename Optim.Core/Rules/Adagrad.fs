@@ -1,0 +1,78 @@
+namespace Optim.Core
+
+open Optim.Kernels
+
+/// The options of Adagrad. InitialAccumulatorValue is where the sums start, and matters only when the state is made.
+type AdagradOptions =
+    {
+        Lr: double
+        LrDecay: double
+        WeightDecay: double
+        InitialAccumulatorValue: double
+        Eps: double
+        Maximize: bool
+        Execution: Execution
+    }
+
+/// Adagrad (Duchi, Hazan and Singer, JMLR 12, 2011): s = s + g^2, x = x - lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps).
+[<CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
+module Adagrad =
+    /// PyTorch's.
+    let defaults =
+        {
+            Lr = 1e-2
+            LrDecay = 0.0
+            WeightDecay = 0.0
+            InitialAccumulatorValue = 0.0
+            Eps = 1e-10
+            Maximize = false
+            Execution = Execution.Default
+        }
+
+    let private execution =
+        ExecutionFields<AdagradOptions>(_.Execution, (fun o v -> { o with Execution = v }))
+
+    let private options =
+        [
+            Field.number "lr" (Interval.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
+            Field.number "lr_decay" (Interval.atLeast 0.0) _.LrDecay (fun o v -> { o with LrDecay = v })
+            Field.number "eps" (Interval.atLeast 0.0) _.Eps (fun o v -> { o with Eps = v })
+            Field.number "weight_decay" (Interval.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v })
+            Field.number "initial_accumulator_value" (Interval.atLeast 0.0) _.InitialAccumulatorValue (fun o v ->
+                { o with InitialAccumulatorValue = v })
+            execution.Foreach
+            Field.flag "maximize" _.Maximize (fun o v -> { o with Maximize = v })
+            execution.Differentiable
+            execution.Fused
+        ]
+
+    let private arithmetic =
+        { new Arithmetic<AdagradOptions>() with
+            member _.Switches o =
+                Switch.bit AdagradFormula.Maximize o.Maximize
+                ||| Switch.bit AdagradFormula.L2 (o.WeightDecay <> 0.0)
+
+            member _.Coefficients(read, o, step) =
+                let lr, lrDecay = read.Of("lr", o.Lr), read.Of("lr_decay", o.LrDecay)
+                AdagradFormula.Coefficients(lr, lrDecay, read.Of("eps", o.Eps), read.Of("weight_decay", o.WeightDecay), step)
+        }
+
+    /// The rule. PyTorch makes the sums in the constructor.
+    let rule =
+        Rule.elementWise<AdagradOptions, AdagradFormula>
+            "Adagrad"
+            defaults
+            options
+            [ startingAt _.InitialAccumulatorValue "sum" always |> atOnce ]
+            arithmetic
+
+    /// The state before the first step.
+    let init options parameters = Rule.init rule options parameters
+
+    /// A step in place; the state that is given is spent.
+    let step options parameters gradients state =
+        Rule.step rule options parameters gradients state
+
+    /// A step that touches nothing that it is given.
+    let pureStep options parameters gradients state =
+        Rule.pureStep rule options parameters gradients state
