@@ -219,11 +219,17 @@ public abstract class Optimizer
         return text.Append(')').ToString();
     }
 
+    /// <summary>Whether a step was made, or left out on purpose: schedulers warn when they come first.</summary>
+    internal bool HasStepped { get; set; }
+
+    internal bool HasWarnedOfOrder { get; set; }
+
     internal static string Label(IParameter parameter) =>
         parameter.Name is null ? $"a parameter without a name, {parameter.Data.Layout}" : $"parameter '{parameter.Name}'";
 
     private void Update()
     {
+        HasStepped = true;
         for (var i = 0; i < prepared.Length; i++)
             prepared[i] = groups[i].Prepare();
         threads = 1;

@@ -1,0 +1,30 @@
+using Optim.Core;
+
+namespace Optim;
+
+/// <summary>The rate times gamma at each milestone, as torch.optim.lr_scheduler.MultiStepLR; a milestone that is repeated counts as often.</summary>
+public sealed class MultiStepLR : ChainableLR
+{
+    internal static readonly SchedulerKind Kind = new(
+        "MultiStepLR",
+        "multistep",
+        "the rate times gamma at each milestone",
+        [
+            SchedulerSetting.WholeNumbers("milestones", "epochs at which the rate is reduced"),
+            SchedulerSetting.Number("gamma", IntervalModule.AtLeast(0), 0.1, "what the rate is multiplied with"),
+            SchedulerSetting.LastEpoch,
+        ],
+        (optimizer, settings) => new MultiStepLR(optimizer, settings)
+    );
+
+    /// <param name="optimizer">Whose rates it writes.</param>
+    /// <param name="milestones">Epochs, at least 0, in any order.</param>
+    /// <param name="gamma">What the rate is multiplied with, at least 0.</param>
+    /// <param name="lastEpoch">The last epoch that is over, to go on with a run; -1: from the start.</param>
+    /// <exception cref="OptionException">An argument is not allowed.</exception>
+    public MultiStepLR(Optimizer optimizer, IEnumerable<int> milestones, double gamma = 0.1, int lastEpoch = -1)
+        : this(optimizer, Kind.With(SchedulerSetting.Many(milestones.Select(epoch => (OptionValue)epoch)), gamma, lastEpoch)) { }
+
+    private MultiStepLR(Optimizer optimizer, SchedulerSettings settings)
+        : base(optimizer, settings, s => ChainableModule.MultiStep(s.Numbers("milestones"), s.Number("gamma"))) { }
+}

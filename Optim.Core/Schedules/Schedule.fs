@@ -1,0 +1,312 @@
+namespace Optim.Core
+
+open System
+
+/// A value of an option as a pure function of the step number and of the option's base value: the one that it has without a schedule.
+/// Step numbers are counted from 0 and may be fractions.
+[<Sealed>]
+type Schedule internal (at: double -> double -> double) =
+    /// The value at a step.
+    member _.At(step: double, baseValue: double) = at baseValue step
+
+    /// A function of the step number and the base value.
+    static member Of(value: Func<double, double, double>) =
+        Schedule(fun baseValue step -> value.Invoke(step, baseValue))
+
+    /// A function of the step number, which the base value is multiplied with.
+    static member OfFactor(factor: Func<double, double>) =
+        Schedule(fun baseValue step -> baseValue * factor.Invoke step)
+
+/// How a curve goes from one value to another.
+type Anneal =
+    /// Along half a cosine.
+    | Cosine = 0
+    /// In a straight line.
+    | Linear = 1
+
+/// Schedules, and what makes one out of others:
+/// <code>Schedule.cosine 90.0 |> Schedule.toward 1e-5 |> Schedule.warmUp 10.0 0.1</code>
+/// Curves are factors of the base value; steps are numbers of steps.
+[<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
+module Schedule =
+    let internal check name (range: Interval) (value: double) =
+        if not (range.Holds value) then
+            raise (OptionException($"{name} is {OptionValue.Float value}; it must be {range.Words}", name))
+
+    let private steps name value =
+        check name (Interval.upTo 0.0 infinity) value
+
+    let private length name value =
+        check name (Interval.between 0.0 infinity) value
+
+    /// The value at a step.
+    [<CompiledName("At")>]
+    let at (step: double) (baseValue: double) (schedule: Schedule) = schedule.At(step, baseValue)
+
+    /// The values at the steps 0, 1, ..., count - 1.
+    [<CompiledName("Values")>]
+    let values (count: int) (baseValue: double) (schedule: Schedule) =
+        Array.init count (fun step -> schedule.At(double step, baseValue))
+
+    /// A function of the step number, which the base value is multiplied with.
+    [<CompiledName("OfFactor")>]
+    let ofFactor (factor: double -> double) =
+        Schedule(fun baseValue step -> baseValue * factor step)
+
+    /// The base value itself.
+    [<CompiledName("Keep")>]
+    let keep = Schedule(fun baseValue _ -> baseValue)
+
+    /// A value, whatever the base value.
+    [<CompiledName("Constant")>]
+    let constant (value: double) = Schedule(fun _ _ -> value)
+
+    /// From start to finish, factors both, in so many steps, and then finish.
+    [<CompiledName("Linear")>]
+    let linear (start: double) (finish: double) (steps': double) =
+        steps "steps" steps'
+        ofFactor (Curve.linear start finish steps')
+
+    /// (1 - step / steps)^power, and then 0.
+    [<CompiledName("Polynomial")>]
+    let polynomial (power: double) (steps': double) =
+        steps "steps" steps'
+        ofFactor (Curve.polynomial steps' power)
+
+    /// gamma^step.
+    [<CompiledName("Exponential")>]
+    let exponential (gamma: double) =
+        check "gamma" (Interval.atLeast 0.0) gamma
+        ofFactor (fun step -> Math.Pow(gamma, step))
+
+    /// gamma more after every so many steps.
+    [<CompiledName("Step")>]
+    let step (size: double) (gamma: double) =
+        length "size" size
+        ofFactor (fun step -> Math.Pow(gamma, Curve.intervals size step))
+
+    /// gamma more at each milestone; one that is repeated counts as often.
+    [<CompiledName("MultiStep")>]
+    let multiStep (milestones: double seq) (gamma: double) =
+        let milestones = Array.ofSeq milestones
+        ofFactor (fun step -> Math.Pow(gamma, Curve.reached milestones step))
+
+    /// Half a cosine from 1 to 0 in so many steps, and up and down again after it (<c>hold</c> keeps it down):
+    /// (1 + cos(pi step / steps)) / 2.
+    [<CompiledName("Cosine")>]
+    let cosine (steps': double) =
+        length "steps" steps'
+        ofFactor (Curve.cosine steps')
+
+    /// A triangle: from 0 up to 1 in so many steps, down to 0 in so many, and again.
+    [<CompiledName("Triangle")>]
+    let triangle (up: double) (down: double) =
+        length "up" up
+        length "down" down
+
+        ofFactor (fun step ->
+            let struct (height, _) = Curve.triangle up down step
+            height)
+
+    /// 1 / sqrt(max(1, step / steps)): 1 for so many steps, and then down with the root of the step number.
+    [<CompiledName("InverseSqrt")>]
+    let inverseSqrt (steps': double) =
+        length "steps" steps'
+        ofFactor (fun step -> 1.0 / Math.Sqrt(max 1.0 (step / steps')))
+
+    /// Through given factors at given steps; before the first and after the last of them those two.
+    [<CompiledName("Through")>]
+    let through (anneal: Anneal) (points: struct (double * double) seq) =
+        let points =
+            points
+            |> Seq.sortBy (fun (struct (step, _)) -> step)
+            |> Array.ofSeq
+
+        if points.Length = 0 then
+            raise (OptionException("points is empty; it must have at least one step and factor", "points"))
+
+        let struct (_, first) = points[0]
+
+        let phases =
+            points
+            |> Array.mapi (fun i (struct (step, value)) ->
+                let struct (_, before) = points[max 0 (i - 1)]
+
+                {
+                    Curve.End = step
+                    Curve.From = before
+                    Curve.To = value
+                })
+
+        let struct (start, _) = points[0]
+
+        ofFactor (fun step ->
+            if step <= start then
+                first
+            else
+                Curve.phases (anneal = Anneal.Cosine) phases step)
+
+    /// Another schedule's value, multiplied.
+    [<CompiledName("Scale")>]
+    let scale (factor: double) (schedule: Schedule) =
+        Schedule(fun baseValue step -> factor * schedule.At(step, baseValue))
+
+    /// Another schedule's value, passed through a function.
+    [<CompiledName("Map")>]
+    let map (change: double -> double) (schedule: Schedule) =
+        Schedule(fun baseValue step -> change (schedule.At(step, baseValue)))
+
+    /// The values of the first schedule as base values of the second: the product where both are factors.
+    [<CompiledName("Product")>]
+    let product (first: Schedule) (second: Schedule) =
+        Schedule(fun baseValue step -> second.At(step, first.At(step, baseValue)))
+
+    /// The distance from a floor in place of the value: floor + schedule(base - floor). A cosine toward eta_min ends there.
+    [<CompiledName("Toward")>]
+    let toward (floor: double) (schedule: Schedule) =
+        Schedule(fun baseValue step -> floor + schedule.At(step, baseValue - floor))
+
+    /// Nothing below a value.
+    [<CompiledName("AtLeast")>]
+    let atLeast (least: double) (schedule: Schedule) = schedule |> map (max least)
+
+    /// Nothing above a value.
+    [<CompiledName("AtMost")>]
+    let atMost (most: double) (schedule: Schedule) = schedule |> map (min most)
+
+    /// Waits so many steps at the value of step 0.
+    [<CompiledName("Delay")>]
+    let delay (steps': double) (schedule: Schedule) =
+        steps "steps" steps'
+        Schedule(fun baseValue step -> schedule.At(max 0.0 (step - steps'), baseValue))
+
+    /// Stays where it is at a step.
+    [<CompiledName("Hold")>]
+    let hold (last: double) (schedule: Schedule) =
+        steps "last" last
+        Schedule(fun baseValue step -> schedule.At(min last step, baseValue))
+
+    /// So many times as slow.
+    [<CompiledName("Stretch")>]
+    let stretch (factor: double) (schedule: Schedule) =
+        length "factor" factor
+        Schedule(fun baseValue step -> schedule.At(step / factor, baseValue))
+
+    /// Stairs: the value of the last multiple of so many steps.
+    [<CompiledName("Every")>]
+    let every (steps': double) (schedule: Schedule) =
+        length "steps" steps'
+        Schedule(fun baseValue step -> schedule.At(steps' * Curve.intervals steps' step, baseValue))
+
+    /// The first schedule up to a step, and from there on the next one, which begins at its own step 0.
+    [<CompiledName("ThenAt")>]
+    let thenAt (milestone: double) (next: Schedule) (first: Schedule) =
+        steps "milestone" milestone
+
+        Schedule(fun baseValue step ->
+            if step < milestone then
+                first.At(step, baseValue)
+            else
+                next.At(step - milestone, baseValue))
+
+    /// The first schedule, and then others, each from its milestone on, where it begins at its own step 0. Milestones are counted
+    /// from the start.
+    [<CompiledName("Sequence")>]
+    let sequence (first: Schedule) (rest: struct (double * Schedule) seq) =
+        let rest = Array.ofSeq rest
+
+        rest
+        |> Array.iteri (fun i (struct (milestone, _)) ->
+            steps "milestone" milestone
+
+            if i > 0 then
+                let struct (before, _) = rest[i - 1]
+                check "milestone" (Interval.atLeast before) milestone)
+
+        Schedule(fun baseValue step ->
+            match
+                rest
+                |> Array.tryFindBack (fun (struct (milestone, _)) -> step >= milestone)
+            with
+            | Some(struct (milestone, schedule)) -> schedule.At(step - milestone, baseValue)
+            | None -> first.At(step, baseValue))
+
+    /// In so many steps from a factor of the schedule's first value up to it, and then the schedule from its step 0.
+    [<CompiledName("WarmUp")>]
+    let warmUp (steps': double) (start: double) (schedule: Schedule) =
+        let rise = linear start 1.0 steps'
+
+        Schedule(fun baseValue step -> rise.At(step, schedule.At(0.0, baseValue)))
+        |> thenAt steps' schedule
+
+    /// The first so many steps again and again.
+    [<CompiledName("Cycle")>]
+    let cycle (period: double) (schedule: Schedule) =
+        length "period" period
+        Schedule(fun baseValue step -> schedule.At(step % period, baseValue))
+
+    /// The first so many steps again and again, each time stretched to a period so many times as long.
+    [<CompiledName("Restart")>]
+    let restart (period: double) (growth: double) (schedule: Schedule) =
+        length "period" period
+        check "growth" (Interval.atLeast 1.0) growth
+
+        Schedule(fun baseValue step ->
+            let struct (position, length) = Curve.restart period growth step
+            schedule.At(position * (period / length), baseValue))
+
+    /// Warm restarts (Loshchilov and Hutter, arXiv 1608.03983): half a cosine in the first period, then in one so many times as
+    /// long, and so on; each begins with the base value.
+    [<CompiledName("WarmRestarts")>]
+    let warmRestarts (period: double) (growth: double) =
+        length "period" period
+        check "growth" (Interval.atLeast 1.0) growth
+
+        ofFactor (fun step ->
+            let struct (position, length) = Curve.restart period growth step
+            Curve.cosine length position)
+
+    /// One cycle (Smith, arXiv 1708.07120) as PyTorch has it: from base / div up to the base value at step pct steps - 1, and down to
+    /// base / (div finalDiv) at step steps - 1, where it stays.
+    [<CompiledName("OneCycle")>]
+    let oneCycle (anneal: Anneal) (pct: double) (div: double) (finalDiv: double) (steps': double) =
+        length "steps" steps'
+        length "div" div
+        length "finalDiv" finalDiv
+        let initial = 1.0 / div
+
+        let phases =
+            [|
+                {
+                    Curve.End = pct * steps' - 1.0
+                    Curve.From = initial
+                    Curve.To = 1.0
+                }
+                {
+                    Curve.End = steps' - 1.0
+                    Curve.From = 1.0
+                    Curve.To = initial / finalDiv
+                }
+            |]
+
+        ofFactor (Curve.phases (anneal = Anneal.Cosine) phases)
+
+    /// Warm-up, stable, decay: up from 0 (or a factor) in so many steps, so many steps at the base value, and along a curve down to a
+    /// factor in so many steps (Hu et al., arXiv 2404.06395).
+    [<CompiledName("WarmupStableDecay")>]
+    let warmupStableDecay (anneal: Anneal) (start: double) (warmup: double) (stable: double) (finish: double) (decay: double) =
+        steps "warmup" warmup
+        steps "stable" stable
+        steps "decay" decay
+
+        ofFactor (fun step ->
+            if step < warmup then
+                Curve.linear start 1.0 warmup step
+            elif step < warmup + stable then
+                1.0
+            elif step >= warmup + stable + decay then
+                finish
+            else
+                finish
+                + (1.0 - finish)
+                  * Curve.anneal (anneal = Anneal.Cosine) ((step - warmup - stable) / decay))
