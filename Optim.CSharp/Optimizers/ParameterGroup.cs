@@ -99,6 +99,9 @@ public sealed class ParameterGroup : IParameterOrGroup
             );
     }
 
+    /// <summary>Its options with several values replaced, checked together; the group stays as it is.</summary>
+    internal object Replaced(IEnumerable<KeyValuePair<string, OptionValue>> values) => Rule!.Replace(Options, values);
+
     internal static bool IsSchedulerKey(string key) => schedulerKeys.Contains(key);
 
     /// <summary>Whether all parameters have names (true), none (false), or some (an exception).</summary>

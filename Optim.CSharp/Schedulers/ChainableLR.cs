@@ -23,12 +23,7 @@ public abstract class ChainableLR : LRScheduler
 
     /// <inheritdoc/>
     protected override IReadOnlyList<double> GetLr() =>
-        [
-            .. BaseLrs.Zip(
-                Rates(),
-                (start, current) => LastEpoch == 0 ? curve.Begin(start, current) : curve.Next(LastEpoch, start, current)
-            ),
-        ];
+        [.. BaseLrs.Zip(Rates(), (start, current) => LastEpoch == 0 ? curve.Begin(start, current) : curve.Next(LastEpoch, start, current))];
 
     /// <inheritdoc/>
     protected override IReadOnlyList<double>? GetClosedFormLr() => [.. BaseLrs.Select(start => curve.At(LastEpoch, start))];

@@ -9,10 +9,7 @@ public sealed class ExponentialLR : ChainableLR
         "ExponentialLR",
         "exponential",
         "the rate times gamma after every epoch",
-        [
-            SchedulerSetting.Number("gamma", IntervalModule.AtLeast(0), null, "what the rate is multiplied with"),
-            SchedulerSetting.LastEpoch,
-        ],
+        [SchedulerSetting.Number("gamma", IntervalModule.AtLeast(0), null, "what the rate is multiplied with"), SchedulerSetting.LastEpoch],
         (optimizer, settings) => new ExponentialLR(optimizer, settings)
     );
 

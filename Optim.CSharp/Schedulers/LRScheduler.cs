@@ -158,7 +158,7 @@ public abstract class LRScheduler
             throw new InvalidOperationException(
                 FormattableString.Invariant($"{GetType().Name} gave {rates.Count} rates for {groups.Count} parameter groups")
             );
-        var options = groups.Select((group, i) => group.Rule!.Replace(group.Options, Changes(i, rates[i]))).ToList();
+        var options = groups.Select((group, i) => group.Replaced(Changes(i, rates[i]))).ToList();
         for (var i = 0; i < groups.Count; i++)
             groups[i].Options = options[i];
         RememberRates();

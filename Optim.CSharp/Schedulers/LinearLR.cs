@@ -27,19 +27,10 @@ public sealed class LinearLR : ChainableLR
     /// <param name="totalIters">In how many epochs, at least 0.</param>
     /// <param name="lastEpoch">The last epoch that is over, to go on with a run; -1: from the start.</param>
     /// <exception cref="OptionException">An argument is not allowed.</exception>
-    public LinearLR(
-        Optimizer optimizer,
-        double startFactor = 1.0 / 3,
-        double endFactor = 1.0,
-        int totalIters = 5,
-        int lastEpoch = -1
-    )
+    public LinearLR(Optimizer optimizer, double startFactor = 1.0 / 3, double endFactor = 1.0, int totalIters = 5, int lastEpoch = -1)
         : this(optimizer, Kind.With(startFactor, endFactor, totalIters, lastEpoch)) { }
 
     private LinearLR(Optimizer optimizer, SchedulerSettings settings)
-        : base(
-            optimizer,
-            settings,
-            s => ChainableModule.Linear(s.Number("start_factor"), s.Number("end_factor"), s.Number("total_iters"))
-        ) { }
+        : base(optimizer, settings, s => ChainableModule.Linear(s.Number("start_factor"), s.Number("end_factor"), s.Number("total_iters")))
+    { }
 }

@@ -44,8 +44,7 @@ type Chainable internal (factor: double -> double, ratio: double -> double, floo
             | _ -> current + (baseValue - floor) * (factor step - factor (step - 1.0))
 
     /// The same with another floor.
-    member _.WithFloor floor =
-        Chainable(factor, ratio, floor, rests)
+    member _.WithFloor floor = Chainable(factor, ratio, floor, rests)
 
 /// The chainable schedules, by their factors.
 [<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]

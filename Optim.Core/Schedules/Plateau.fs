@@ -69,7 +69,11 @@ module Plateau =
     [<CompiledName("Init")>]
     let init (options: PlateauOptions) =
         {
-            Best = (if options.Mode = PlateauMode.Min then infinity else -infinity)
+            Best =
+                (if options.Mode = PlateauMode.Min then
+                     infinity
+                 else
+                     -infinity)
             BadSteps = 0L
             CooldownLeft = 0L
         }
@@ -129,7 +133,4 @@ module Plateau =
     let reduce (options: PlateauOptions) (least: double) (value: double) =
         let reduced = max least (value * options.Factor)
 
-        if value - reduced > options.Eps then
-            reduced
-        else
-            value
+        if value - reduced > options.Eps then reduced else value

@@ -117,10 +117,7 @@ module Schedule =
     /// Through given factors at given steps; before the first and after the last of them those two.
     [<CompiledName("Through")>]
     let through (anneal: Anneal) (points: struct (double * double) seq) =
-        let points =
-            points
-            |> Seq.sortBy (fun (struct (step, _)) -> step)
-            |> Array.ofSeq
+        let points = points |> Seq.sortBy (fun (struct (step, _)) -> step) |> Array.ofSeq
 
         if points.Length = 0 then
             raise (OptionException("points is empty; it must have at least one step and factor", "points"))
@@ -224,10 +221,7 @@ module Schedule =
                 check "milestone" (Interval.atLeast before) milestone)
 
         Schedule(fun baseValue step ->
-            match
-                rest
-                |> Array.tryFindBack (fun (struct (milestone, _)) -> step >= milestone)
-            with
+            match rest |> Array.tryFindBack (fun (struct (milestone, _)) -> step >= milestone) with
             | Some(struct (milestone, schedule)) -> schedule.At(step - milestone, baseValue)
             | None -> first.At(step, baseValue))
 
