@@ -53,14 +53,6 @@ module Interval =
             Holds = fun x -> x > first && x < last
         }
 
-    /// Between two bounds, both included.
-    [<CompiledName("Within")>]
-    let within (first: double) (last: double) =
-        {
-            Words = $"in [{OptionValue.Float first}, {OptionValue.Float last}]"
-            Holds = fun x -> x >= first && x <= last
-        }
-
     /// Between two bounds, of which only the last is included.
     [<CompiledName("AboveUpTo")>]
     let aboveUpTo (first: double) (last: double) =
