@@ -64,10 +64,12 @@ module PyTorchDicts =
 
             for column in columns |> List.find (fun (name, _) -> name = rule.Name) |> snd do
                 state[column] <-
-                    if column = "step" then
-                        TensorView.Of(ReadOnlySpan [| 7f |], ReadOnlySpan<int64>())
-                    else
-                        Tensor.ofFloats s.DType (values |> Array.map (fun x -> abs x + float column.Length))
+                    Tree.Tensor(
+                        if column = "step" then
+                            TensorView.Of(ReadOnlySpan [| 7f |], ReadOnlySpan<int64>())
+                        else
+                            Tensor.ofFloats s.DType (values |> Array.map (fun x -> abs x + float column.Length))
+                    )
 
             dict.State[k] <- state
             group.Params.Add k)

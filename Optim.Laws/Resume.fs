@@ -98,11 +98,11 @@ module Resume =
     let private overwrite (saved: StateDict) =
         for state in saved.State.Values do
             for key in state.Keys do
-                let view = state[key]
-
-                if view.DType = DType.Float32 || view.DType = DType.Float64 then
+                match state[key] with
+                | Tree.Tensor view when view.DType = DType.Float32 || view.DType = DType.Float64 ->
                     for i in 0 .. int view.Count - 1 do
                         Tensor.set view i 1234.0
+                | _ -> ()
 
         for group in saved.ParamGroups do
             for key in Seq.toArray group.Keys do
@@ -182,9 +182,11 @@ module Resume =
                 let state = secondOptimizer.State second[0]
 
                 for key in state.Keys do
-                    if key <> "step" then
-                        for i in 0 .. int state[key].Count - 1 do
-                            Tensor.set state[key] i 77.0
+                    match state[key] with
+                    | Tree.Tensor view when key <> "step" ->
+                        for i in 0 .. int view.Count - 1 do
+                            Tensor.set view i 77.0
+                    | _ -> ()
 
                 let others (snapshot: Snapshot) =
                     { snapshot with

@@ -105,13 +105,21 @@ module Saved =
                 Comparator.arrays Comparator.bit a.DType (a.ToDoubles()) (b.ToDoubles())
             ]
 
+    let private value (a: Tree) (b: Tree) =
+        match a, b with
+        | Tree.Tensor a, Tree.Tensor b -> tensor a b
+        | _ -> same "value" [ string a ] [ string b ]
+
     /// All that a dict holds, copied out as numbers and texts.
     let numbers (dict: StateDict) =
         [
             for state in dict.State do
                 for entry in state.Value do
-                    sprintf "%d %s" state.Key entry.Key,
-                    List.ofArray (entry.Value.ToDoubles() |> Array.map System.BitConverter.DoubleToInt64Bits)
+                    match entry.Value with
+                    | Tree.Tensor view ->
+                        sprintf "%d %s" state.Key entry.Key,
+                        List.ofArray (view.ToDoubles() |> Array.map System.BitConverter.DoubleToInt64Bits)
+                    | value -> sprintf "%d %s %O" state.Key entry.Key value, []
             for group in dict.ParamGroups do
                 for entry in group do
                     sprintf "%s %O" entry.Key entry.Value, []
@@ -126,7 +134,7 @@ module Saved =
                     same "keys" a.Value.Keys b.Value.Keys
                     for key in a.Value.Keys do
                         if b.Value.ContainsKey key then
-                            tensor a.Value[key] b.Value[key] |> Verdict.where (sprintf "%s of %d" key a.Key)
+                            value a.Value[key] b.Value[key] |> Verdict.where (sprintf "%s of %d" key a.Key)
                 ])
 
         let groups =

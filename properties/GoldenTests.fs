@@ -129,7 +129,7 @@ let private compareState case (dict: StateDict) (expected: (int * (string * Gold
             Expect.equal keys (Set.ofList (List.map fst slots)) $"keys of the state of parameter {id}"
 
             for key, (value: Golden.Tensor) in slots do
-                let actual = state[key]
+                let actual = state[key].AsTensor()
                 let what = $"{key} of parameter {id}"
                 Expect.equal (Array.ofSeq actual.Shape) value.Shape $"shape of {what}"
 
@@ -172,7 +172,7 @@ let private recorded state groups =
         let row = ParameterState()
 
         for key, (value: Golden.Tensor) in slots do
-            row[key] <- tensor (DTypes.Parse value.DType) value.Shape value.Values
+            row[key] <- Tree.Tensor(tensor (DTypes.Parse value.DType) value.Shape value.Values)
 
         dict.State[id] <- row
 

@@ -249,7 +249,7 @@ let private dictHooks =
                     (fun _ dict ->
                         trace.Add "pre 0"
                         let other = dict.Clone()
-                        other.State[0]["step"] <- tensor DType.Float32 [||] [| 7.0 |]
+                        other.State[0]["step"] <- Tree.Tensor(tensor DType.Float32 [||] [| 7.0 |])
                         other),
                     prepend = true
                 )

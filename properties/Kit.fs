@@ -134,7 +134,9 @@ let describe (dict: StateDict) =
     [
         for KeyValue(id, state) in dict.State do
             for KeyValue(key, value) in state do
-                $"{id} {key} = {tensor value}"
+                match value with
+                | Tree.Tensor view -> $"{id} {key} = {tensor view}"
+                | value -> $"{id} {key} = {value}"
         for group in dict.ParamGroups do
             for KeyValue(key, value) in group do
                 $"{key} = {value}"

@@ -214,8 +214,8 @@ let private steps =
                 optimizer.Step()
                 let dict = optimizer.StateDict()
                 let state = dict.State[0]
-                Expect.equal state["step"].DType DType.Float32 "dtype of a small step"
-                state["step"] <- tensor DType.Float32 [||] [| 16777215.0 |]
+                Expect.equal (state["step"].AsTensor().DType) DType.Float32 "dtype of a small step"
+                state["step"] <- Tree.Tensor(tensor DType.Float32 [||] [| 16777215.0 |])
                 optimizer.LoadStateDict dict |> ignore
 
                 for expected, dtype in
@@ -226,7 +226,7 @@ let private steps =
                     ] do
                     optimizer.Step()
                     let state = optimizer.StateDict().State[0]
-                    let step = state["step"]
+                    let step = state["step"].AsTensor()
                     expectSameBits (step.ToDoubles()) [| expected |] "step"
                     Expect.isEmpty (Seq.toList step.Shape) "a single number"
 

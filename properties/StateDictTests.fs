@@ -90,6 +90,8 @@ let private layout =
                         Expect.equal (List.ofSeq state.Keys) stateKeys[name] name
 
                         for KeyValue(key, value) in state do
+                            let value = value.AsTensor()
+
                             if key = "step" then
                                 Expect.equal value.DType DType.Float32 "dtype of step"
                                 Expect.isEmpty (Seq.toList value.Shape) "shape of step"
@@ -192,7 +194,7 @@ let private saving =
 
                     for KeyValue(_, state) in dict.State do
                         for KeyValue(_, value) in state do
-                            value.Clear()
+                            value.AsTensor().Clear()
 
                     dict.ParamGroups[0]["lr"] <- option (Number 9.0)
                     step optimizer 3 list
@@ -404,7 +406,7 @@ let private matching =
                             (fun dict ->
                                 let state = dict.State[2]
                                 let key = stateKeys[name] |> List.last
-                                state[key] <- tensor DType.Float64 [| 4L |] (Array.zeroCreate 4))
+                                state[key] <- Tree.Tensor(tensor DType.Float64 [| 4L |] (Array.zeroCreate 4)))
                             "an option out of range", (fun dict -> dict.ParamGroups[0]["lr"] <- option (Number -1.0))
                             "an option of another kind", (fun dict -> dict.ParamGroups[0]["lr"] <- option (Flag true))
                         ]
@@ -468,7 +470,7 @@ let private matching =
 
                     for KeyValue(key, value) in source.StateDict().State[0] do
                         if key <> "step" then
-                            let loaded = target.State(narrow)[key]
+                            let loaded = (target.State narrow)[key].AsTensor()
                             Expect.equal loaded.DType DType.Float32 $"{name} {key}"
 
                             expectSameBits (loaded.ToDoubles()) (value.ToDoubles() |> Array.map (float32 >> float)) $"{name} {key}")

@@ -9,7 +9,7 @@ namespace Optim;
 /// over a <see cref="Core.Rule"/>. Everything is checked before anything is written: a step or a load that throws has changed nothing.
 /// One optimizer is not thread-safe; different ones may step at the same time.
 /// </summary>
-public abstract class Optimizer
+public abstract class Optimizer : IStateful
 {
     private static readonly HookList<Action<StepCall>> everyPre = new();
     private static readonly HookList<Action<Optimizer>> everyPost = new();
@@ -134,12 +134,27 @@ public abstract class Optimizer
     /// <exception cref="ArgumentException">The optimizer does not have that parameter.</exception>
     public ParameterState State(IParameter parameter)
     {
-        ArgumentNullException.ThrowIfNull(parameter);
-        foreach (var group in groups)
-            for (var row = 0; row < group.Parameters.Count; row++)
-                if (group.Parameters[row].Identity.Equals(parameter.Identity))
-                    return ParameterState.Of(Rule, group.State, row);
-        throw new ArgumentException($"the optimizer does not have {Label(parameter)}", nameof(parameter));
+        var (group, row) = Place(parameter);
+        return ParameterState.Of(Rule, group, row);
+    }
+
+    /// <summary>Keeps a value of one's own in a parameter's state; it is saved and loaded with it. None takes it away.</summary>
+    /// <exception cref="ArgumentException">The rule keeps a state of that name itself; the value is a tensor; there is no such parameter.</exception>
+    public void SetState(IParameter parameter, string key, Tree value)
+    {
+        ArgumentNullException.ThrowIfNull(key);
+        ArgumentNullException.ThrowIfNull(value);
+        var (group, row) = Place(parameter);
+        if (Rule.ColumnNames.Contains(key) || (key == "step" && Rule.KeepsStep))
+            throw new ArgumentException($"'{key}' is what {Rule.Name} keeps itself; load it with a state dict", nameof(key));
+        if (value.Kind == TreeKind.Tensor)
+            throw new ArgumentException($"'{key}' is {value}; tensors are the rule's, keep numbers, texts or lists", nameof(value));
+        if (!group.Added.TryGetValue(row, out var added))
+            group.Added[row] = added = [];
+        if (value.Kind == TreeKind.None)
+            added.Remove(key);
+        else
+            added[key] = value.Copy();
     }
 
     /// <summary>
@@ -165,12 +180,21 @@ public abstract class Optimizer
     public LoadReport LoadStateDict(StateDict stateDict, bool strict = true, MatchBy matchBy = MatchBy.Automatic)
     {
         ArgumentNullException.ThrowIfNull(stateDict);
+        return Prepare(stateDict, strict, matchBy).Run();
+    }
+
+    /// <summary>The first half of <see cref="LoadStateDict"/>: checks and works out everything, and changes nothing.</summary>
+    public PreparedLoad Prepare(StateDict stateDict, bool strict = true, MatchBy matchBy = MatchBy.Automatic)
+    {
+        ArgumentNullException.ThrowIfNull(stateDict);
         var dict = loadPre.IsEmpty ? stateDict : stateDict.ShallowCopy();
         loadPre.Run(hook => dict = hook(this, dict) ?? dict);
-        var report = StateDicts.Read(Rule, groups, dict, strict, matchBy);
-        loadPost.Run(hook => hook(this));
-        return report;
+        return StateDicts.Prepare(Rule, groups, dict, strict, matchBy) with { Completed = () => loadPost.Run(hook => hook(this)) };
     }
+
+    Tree IStateful.SaveState() => StateDict().ToTree();
+
+    PreparedLoad IStateful.PrepareLoad(Tree state, bool strict) => Prepare(Optim.StateDict.FromTree(state), strict);
 
     /// <summary>A hook before each step of this optimizer; it may replace the closure. When it throws, nothing has moved.</summary>
     /// <returns>Dispose it to remove the hook.</returns>
@@ -226,6 +250,16 @@ public abstract class Optimizer
 
     internal static string Label(IParameter parameter) =>
         parameter.Name is null ? $"a parameter without a name, {parameter.Data.Layout}" : $"parameter '{parameter.Name}'";
+
+    private (ParameterGroup Group, int Row) Place(IParameter parameter)
+    {
+        ArgumentNullException.ThrowIfNull(parameter);
+        foreach (var group in groups)
+            for (var row = 0; row < group.Parameters.Count; row++)
+                if (group.Parameters[row].Identity.Equals(parameter.Identity))
+                    return (group, row);
+        throw new ArgumentException($"the optimizer does not have {Label(parameter)}", nameof(parameter));
+    }
 
     private void Update()
     {

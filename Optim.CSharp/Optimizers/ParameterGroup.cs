@@ -83,6 +83,9 @@ public sealed class ParameterGroup : IParameterOrGroup
     /// <summary>Entries of schedulers.</summary>
     internal OrderedDictionary<string, OptionValue> Extras { get; set; } = [];
 
+    /// <summary>What users keep beside the rule in the state of parameters, by row.</summary>
+    internal Dictionary<int, ParameterState> Added { get; set; } = [];
+
     /// <summary>The options that the user gave, in the order given.</summary>
     internal IEnumerable<string> OwnOptions => own.Keys;
 

@@ -18,6 +18,14 @@ internal static class StateDicts
             .Select(option => KeyValuePair.Create(option, group[option]))
             .Concat(group.Extras);
 
+    /// <summary>What a group takes over.</summary>
+    private sealed record Loaded(
+        object Options,
+        OrderedDictionary<string, OptionValue> Extras,
+        State State,
+        Dictionary<int, ParameterState> Added
+    );
+
     public static StateDict Write(Rule rule, IReadOnlyList<ParameterGroup> groups)
     {
         var dict = new StateDict();
@@ -34,7 +42,7 @@ internal static class StateDicts
             for (var row = 0; row < group.Parameters.Count; row++, id++)
             {
                 entry.Params.Add(id);
-                var state = ParameterState.Of(rule, group.State, row);
+                var state = ParameterState.Of(rule, group, row);
                 if (state.Count > 0)
                     dict.State[id] = state;
             }
@@ -43,8 +51,8 @@ internal static class StateDicts
         return dict;
     }
 
-    /// <summary>Works everything out first, and then hands it to the groups.</summary>
-    public static LoadReport Read(Rule rule, IReadOnlyList<ParameterGroup> groups, StateDict dict, bool strict, MatchBy matchBy)
+    /// <summary>Works everything out; what is returned hands it to the groups.</summary>
+    public static PreparedLoad Prepare(Rule rule, IReadOnlyList<ParameterGroup> groups, StateDict dict, bool strict, MatchBy matchBy)
     {
         if (dict.ParamGroups.Count != groups.Count)
             throw new ArgumentException(
@@ -52,15 +60,22 @@ internal static class StateDicts
             );
         var findings = new Findings([], [], [], []);
         var source = Match(groups, dict, strict, matchBy, findings);
-        var loaded = new List<(object Options, OrderedDictionary<string, OptionValue> Extras, State State)>();
+        var loaded = new List<Loaded>();
         for (var (i, first) = (0, 0); i < groups.Count; first += groups[i++].Parameters.Count)
         {
             var (options, extras) = Options(rule, dict.ParamGroups[i], strict, findings);
-            loaded.Add((options, extras, Rows(rule, groups[i], new(source, first, groups[i].Parameters.Count), dict, strict, findings)));
+            var added = new Dictionary<int, ParameterState>();
+            var rows = new ArraySegment<int?>(source, first, groups[i].Parameters.Count);
+            loaded.Add(new(options, extras, Rows(rule, groups[i], rows, dict, strict, findings, added), added));
         }
-        for (var i = 0; i < groups.Count; i++)
-            (groups[i].Options, groups[i].Extras, groups[i].State) = loaded[i];
-        return new(findings.Matched, findings.Missing, findings.Unexpected, findings.Converted);
+        return new(
+            new(findings.Matched, findings.Missing, findings.Unexpected, findings.Converted),
+            () =>
+            {
+                for (var i = 0; i < groups.Count; i++)
+                    (groups[i].Options, groups[i].Extras, groups[i].State, groups[i].Added) = loaded[i];
+            }
+        );
     }
 
     /// <summary>For each parameter over all groups the number of its state in the dict; null to keep what it has.</summary>
@@ -129,7 +144,15 @@ internal static class StateDicts
         return (rule.Replace(rule.Defaults, options), extras);
     }
 
-    private static State Rows(Rule rule, ParameterGroup group, ArraySegment<int?> source, StateDict dict, bool strict, Findings findings)
+    private static State Rows(
+        Rule rule,
+        ParameterGroup group,
+        ArraySegment<int?> source,
+        StateDict dict,
+        bool strict,
+        Findings findings,
+        Dictionary<int, ParameterState> added
+    )
     {
         var counts = new long[source.Count];
         var columns = rule.ColumnNames.ToDictionary(name => name, _ => new TensorView[source.Count]);
@@ -141,20 +164,26 @@ internal static class StateDicts
                 counts[row] = group.State.Count(row);
                 foreach (var column in group.State.Columns)
                     columns[column.Name][row] = column[row];
+                if (group.Added.TryGetValue(row, out var kept))
+                    added[row] = kept;
                 continue;
             }
             if (!dict.State.TryGetValue(id, out var state))
                 continue;
-            foreach (var (name, tensor) in state)
-                if (tensor.IsAbsent)
-                    continue;
-                else if (name == "step" && rule.KeepsStep)
-                    counts[row] = Steps(tensor, label);
+            foreach (var (name, value) in state)
+                if (name == "step" && rule.KeepsStep)
+                    counts[row] = value.IsNone ? 0 : Steps(value, label);
                 else if (columns.TryGetValue(name, out var rows))
                 {
-                    rows[row] = tensor;
-                    if (tensor.DType != parameter.Data.DType)
+                    rows[row] = Tensor(value, name, label);
+                    if (!rows[row].IsAbsent && rows[row].DType != parameter.Data.DType)
                         findings.Converted.Add($"{name} of {label}");
+                }
+                // None, where PyTorch keeps the key of what is not there; else what someone keeps beside the rule.
+                else if (value.Kind != TreeKind.Tensor)
+                {
+                    if (!value.IsNone)
+                        (added.TryGetValue(row, out var given) ? given : added[row] = [])[name] = value.Copy();
                 }
                 else if (strict)
                     throw new ArgumentException(
@@ -169,15 +198,26 @@ internal static class StateDicts
         return rule.Restore(group.List, counts, columns);
     }
 
-    private static long Steps(TensorView step, string label)
+    private static TensorView Tensor(Tree value, string name, string label) =>
+        value.Kind switch
+        {
+            TreeKind.Tensor => value.AsTensor(),
+            TreeKind.None => default,
+            _ => throw new ArgumentException($"'{name}' of {label} is {value}; it must be a tensor"),
+        };
+
+    /// <summary>A number, or a tensor of one.</summary>
+    private static long Steps(Tree step, string label)
     {
-        var value = step.Count == 1 ? step.ToDoubles()[0] : double.NaN;
-        return value >= 0 && value < 1L << 53 && Math.Floor(value) == value
-            ? (long)value
+        var number = step switch
+        {
+            Tree.Tensor { Item.Count: 1 } or Tree.Int or Tree.Float => step.ToDoubles()[0],
+            _ => throw new ArgumentException($"the step of {label} is {step}; it must be a single number"),
+        };
+        return number >= 0 && number < 1L << 53 && Math.Floor(number) == number
+            ? (long)number
             : throw new ArgumentException(
-                step.Count == 1
-                    ? $"the step of {label} is {value.ToString(CultureInfo.InvariantCulture)}; it must be a whole number of at least 0"
-                    : $"the step of {label} is {step.Layout}; it must be a single number"
+                $"the step of {label} is {number.ToString(CultureInfo.InvariantCulture)}; it must be a whole number of at least 0"
             );
     }
 

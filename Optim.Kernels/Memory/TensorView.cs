@@ -13,6 +13,8 @@ namespace Optim.Kernels;
 /// <param name="owner">Whatever must stay alive for the memory to stay valid; null when the caller sees to it.</param>
 public readonly unsafe struct TensorView(nint address, Layout layout, object? owner)
 {
+    private const int Chunk = 1 << 20;
+
     /// <summary>The address of the first element.</summary>
     public nint Address { get; } = address;
 
@@ -161,6 +163,27 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
                 ? Of<double>(values, Shape.AsSpan())
                 : Of<float>(Array.ConvertAll(values, v => (float)v), Shape.AsSpan());
         CopyFrom(converted);
+    }
+
+    /// <summary>Whether both have the same dtype, shape and elements, bit for bit, however they lie.</summary>
+    public bool ContentEquals(TensorView other)
+    {
+        if (IsAbsent || other.IsAbsent)
+            return IsAbsent == other.IsAbsent;
+        if (DType != other.DType || !Layout.SameShape(other.Layout))
+            return false;
+        var (a, b) = (Layout.IsContiguous ? this : Copy(), other.Layout.IsContiguous ? other : other.Copy());
+        var equal = true;
+        for (nint at = 0, bytes = Count * DType.Size(); equal && at < bytes; at += Chunk)
+        {
+            var length = (int)Math.Min(Chunk, bytes - at);
+            equal = new ReadOnlySpan<byte>((byte*)a.Address + at, length).SequenceEqual(
+                new ReadOnlySpan<byte>((byte*)b.Address + at, length)
+            );
+        }
+        GC.KeepAlive(a.Owner);
+        GC.KeepAlive(b.Owner);
+        return equal;
     }
 
     /// <summary>Sets every element to zero, in any layout and dtype.</summary>

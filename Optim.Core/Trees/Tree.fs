@@ -1,0 +1,372 @@
+namespace Optim.Core
+
+open System
+open System.Collections.Generic
+open System.Collections.Immutable
+open System.Runtime.InteropServices
+open Optim.Kernels
+
+/// What a node of a tree is.
+type TreeKind =
+    | None = 0
+    | Bool = 1
+    | Int = 2
+    | Float = 3
+    | Text = 4
+    | Tensor = 5
+    | List = 6
+    | Tuple = 7
+    | Map = 8
+
+/// Which of Python's classes a map is.
+type MapKind =
+    | Dict = 0
+    | OrderedDict = 1
+    | Counter = 2
+
+/// The key of an entry: a text or a whole number.
+[<Struct; RequireQualifiedAccess; CustomEquality; NoComparison>]
+type TreeKey =
+    | Text of text: string
+    | Int of number: int64
+
+    /// As Python prints it.
+    override key.ToString() =
+        match key with
+        | Text text -> $"'{text}'"
+        | Int number -> number.ToString Globalization.CultureInfo.InvariantCulture
+
+    override key.Equals other =
+        match other with
+        | :? TreeKey as other -> (key :> IEquatable<TreeKey>).Equals other
+        | _ -> false
+
+    override key.GetHashCode() =
+        match key with
+        | Text text -> text.GetHashCode()
+        | Int number -> number.GetHashCode()
+
+    interface IEquatable<TreeKey> with
+        member key.Equals other =
+            match key, other with
+            | Text a, Text b -> String.Equals(a, b, StringComparison.Ordinal)
+            | Int a, Int b -> a = b
+            | _ -> false
+
+    /// A text.
+    static member op_Implicit(key: string) = Text key
+    /// A whole number.
+    static member op_Implicit(key: int64) = Int key
+    /// A whole number.
+    static member op_Implicit(key: int) = Int(int64 key)
+
+/// What a checkpoint is made of, immutable: None, flags, numbers, texts and tensors, and lists, tuples and maps of them, as
+/// Python's plain values. Compared by content, of the same kind, and numbers and tensors bit for bit (all NaN of a number are one).
+/// In C#, values convert to it, and it is cast back to them. Tensors are windows of memory that someone may go on changing.
+[<RequireQualifiedAccess; CustomEquality; NoComparison>]
+type Tree =
+    /// Nothing.
+    | None
+    /// A flag.
+    | Bool of bool
+    /// A whole number.
+    | Int of int64
+    /// A number.
+    | Float of double
+    /// A text.
+    | Text of string
+    /// A tensor.
+    | Tensor of TensorView
+    /// A list.
+    | List of ImmutableArray<Tree>
+    /// A tuple.
+    | Tuple of ImmutableArray<Tree>
+    /// A dict, with its order.
+    | Map of TreeMap
+
+    /// Which of them it is.
+    member tree.Kind =
+        match tree with
+        | None -> TreeKind.None
+        | Bool _ -> TreeKind.Bool
+        | Int _ -> TreeKind.Int
+        | Float _ -> TreeKind.Float
+        | Text _ -> TreeKind.Text
+        | Tensor _ -> TreeKind.Tensor
+        | List _ -> TreeKind.List
+        | Tuple _ -> TreeKind.Tuple
+        | Map _ -> TreeKind.Map
+
+    /// A list.
+    static member ListOf(items: Tree seq) = List(items.ToImmutableArray())
+    /// A tuple.
+    static member TupleOf(items: Tree seq) = Tuple(items.ToImmutableArray())
+
+    /// A map; an ArgumentException when a key comes twice.
+    static member MapOf(kind: MapKind, entries: KeyValuePair<TreeKey, Tree> seq) = Map(TreeMap(kind, entries))
+
+    /// A dict whose keys are texts.
+    static member Dict([<ParamArray>] entries: struct (string * Tree) array) =
+        Tree.MapOf(MapKind.Dict, entries |> Seq.map (fun (struct (key, value)) -> KeyValuePair(TreeKey.Text key, value)))
+
+    /// In words, for messages: its kind, and a plain value's value.
+    member tree.Described =
+        match tree with
+        | None -> "None"
+        | Bool _ -> $"the flag {tree}"
+        | Int _
+        | Float _ -> $"the number {tree}"
+        | Text text when text.Length > 60 -> $"the text {text.Substring(0, 60)}..."
+        | Text _ -> $"the text {tree}"
+        | Tensor view -> $"the tensor {view.Layout}"
+        | List items -> $"a list of {items.Length}"
+        | Tuple items -> $"a tuple of {items.Length}"
+        | Map map -> $"a {map.Kind} of {map.Count}"
+
+    member private tree.Refuse(kind: string) : 'a =
+        raise (InvalidCastException($"{tree.Described} is not {kind}"))
+
+    /// The entries of a map; an InvalidCastException when it is none.
+    member tree.AsMap() =
+        match tree with
+        | Map map -> map
+        | _ -> tree.Refuse "a map"
+
+    /// The items of a list or a tuple; an InvalidCastException when it is neither.
+    member tree.AsItems() =
+        match tree with
+        | List items
+        | Tuple items -> items
+        | _ -> tree.Refuse "a list or a tuple"
+
+    /// The tensor; an InvalidCastException when it is none.
+    member tree.AsTensor() =
+        match tree with
+        | Tensor view -> view
+        | _ -> tree.Refuse "a tensor"
+
+    /// The elements of a tensor, in row-major order; a number is one element. An InvalidCastException when it is neither.
+    member tree.ToDoubles() =
+        match tree with
+        | Tensor view -> view.ToDoubles()
+        | Int number -> [| double number |]
+        | Float number -> [| number |]
+        | _ -> tree.Refuse "a tensor or a number"
+
+    /// The value of a key of a map; a KeyNotFoundException when there is none.
+    member tree.Item
+        with get (key: string) = tree.AsMap()[TreeKey.Text key]
+
+    /// The item of a list or a tuple, or the value of a whole number in a map.
+    member tree.Item
+        with get (index: int) =
+            match tree with
+            | Map map -> map[TreeKey.Int(int64 index)]
+            | _ -> tree.AsItems()[index]
+
+    /// The same, with tensors in memory of their own, and none of them shared.
+    member tree.Copy() =
+        match tree with
+        | Tensor view -> Tensor(view.Copy())
+        | List items -> Tree.ListOf(items |> Seq.map _.Copy())
+        | Tuple items -> Tree.TupleOf(items |> Seq.map _.Copy())
+        | Map map -> Tree.MapOf(map.Kind, map |> Seq.map (fun entry -> KeyValuePair(entry.Key, entry.Value.Copy())))
+        | _ -> tree
+
+    /// As Python prints it; of a tensor its dtype and shape.
+    override tree.ToString() =
+        match tree with
+        | None -> "None"
+        | Bool flag -> string (OptionValue.Bool flag)
+        | Int number -> string (OptionValue.Int number)
+        | Float number when number = Math.Floor number && abs number < 1e16 ->
+            number.ToString("0.0", Globalization.CultureInfo.InvariantCulture)
+        | Float number -> string (OptionValue.Float number)
+        | Text text -> $"'{text}'"
+        | Tensor view -> string view.Layout
+        | List items -> "[" + String.Join(", ", items) + "]"
+        | Tuple items when items.Length = 1 -> $"({items[0]},)"
+        | Tuple items -> "(" + String.Join(", ", items) + ")"
+        | Map map -> string map
+
+    override tree.Equals other =
+        match other with
+        | :? Tree as other ->
+            match tree, other with
+            | None, None -> true
+            | Bool a, Bool b -> a = b
+            | Int a, Int b -> a = b
+            | Float a, Float b -> BitConverter.DoubleToInt64Bits a = BitConverter.DoubleToInt64Bits b || Double.IsNaN a && Double.IsNaN b
+            | Text a, Text b -> String.Equals(a, b, StringComparison.Ordinal)
+            | Tensor a, Tensor b -> a.ContentEquals b
+            | List a, List b
+            | Tuple a, Tuple b -> a.Length = b.Length && Seq.forall2 (fun (a: Tree) (b: Tree) -> a.Equals b) a b
+            | Map a, Map b -> a.Equals b
+            | _ -> false
+        | _ -> false
+
+    /// Agrees with Equals; of tensors only dtype and size count.
+    override tree.GetHashCode() =
+        match tree with
+        | None -> 0
+        | Bool flag -> hash flag
+        | Int number -> number.GetHashCode()
+        | Float number -> if Double.IsNaN number then 1 else number.GetHashCode()
+        | Text text -> text.GetHashCode()
+        | Tensor view -> HashCode.Combine(view.DType, view.Count)
+        | List items
+        | Tuple items -> items |> Seq.fold (fun code item -> HashCode.Combine(code, item)) items.Length
+        | Map map -> map.GetHashCode()
+
+    /// A number.
+    static member op_Implicit(value: double) = Float value
+    /// A whole number.
+    static member op_Implicit(value: int64) = Int value
+    /// A whole number.
+    static member op_Implicit(value: int) = Int(int64 value)
+    /// A flag.
+    static member op_Implicit(value: bool) = Bool value
+    /// A text; null is None.
+    static member op_Implicit(value: string | null) : Tree =
+        match value with
+        | null -> None
+        | text -> Text text
+
+    /// A tensor; an absent one is None.
+    static member op_Implicit(value: TensorView) =
+        if value.IsAbsent then None else Tensor value
+
+    /// The value of an option; several of them are a tuple.
+    static member op_Implicit(value: OptionValue) =
+        match value with
+        | OptionValue.None -> None
+        | OptionValue.Bool flag -> Bool flag
+        | OptionValue.Int number -> Int number
+        | OptionValue.Float number -> Float number
+        | OptionValue.Text text -> Text text
+        | OptionValue.Tuple values -> Tree.TupleOf(values |> Seq.map (fun value -> Tree.op_Implicit value: Tree))
+
+    /// The number, or that of a tensor of one element; an InvalidCastException when it is neither.
+    static member op_Explicit(tree: Tree) : double =
+        match tree with
+        | Float number -> number
+        | Int number -> double number
+        | Tensor view when view.Count = nativeint 1 && not (view.DType.IsComplex()) -> view.ToDoubles()[0]
+        | _ -> tree.Refuse "a number"
+
+    /// The whole number; an InvalidCastException when it is none.
+    static member op_Explicit(tree: Tree) : int64 =
+        match tree with
+        | Int number -> number
+        | _ ->
+            let number: double = Tree.op_Explicit tree
+
+            if Math.Floor number = number && abs number < 9e15 then
+                int64 number
+            else
+                tree.Refuse "a whole number"
+
+    /// The whole number; an InvalidCastException when it is none, or too large.
+    static member op_Explicit(tree: Tree) : int =
+        let number: int64 = Tree.op_Explicit tree
+
+        if int64 (int number) = number then
+            int number
+        else
+            tree.Refuse "a whole number of 32 bits"
+
+    /// The flag; an InvalidCastException when it is none.
+    static member op_Explicit(tree: Tree) : bool =
+        match tree with
+        | Bool flag -> flag
+        | _ -> tree.Refuse "a flag"
+
+    /// The text, or null for None; an InvalidCastException when it is neither.
+    static member op_Explicit(tree: Tree) : string | null =
+        match tree with
+        | Text text -> text
+        | None -> null
+        | _ -> tree.Refuse "a text"
+
+    /// The tensor; an InvalidCastException when it is none.
+    static member op_Explicit(tree: Tree) : TensorView = tree.AsTensor()
+
+    /// The value of an option; lists count as tuples, and tensors of one element as their number.
+    /// An InvalidCastException when options have no such values.
+    static member op_Explicit(tree: Tree) : OptionValue =
+        match tree with
+        | None -> OptionValue.None
+        | Bool flag -> OptionValue.Bool flag
+        | Int number -> OptionValue.Int number
+        | Float number -> OptionValue.Float number
+        | Text text -> OptionValue.Text text
+        | Tensor view when view.Count = nativeint 1 -> OptionValue.Float(Tree.op_Explicit tree)
+        | List items
+        | Tuple items -> OptionValue.Tuple [ for item in items -> (Tree.op_Explicit item: OptionValue) ]
+        | _ -> tree.Refuse "a value of an option"
+
+/// The entries of a dict in their order. Immutable, compared by content and order.
+and [<Sealed; AllowNullLiteral(false)>] TreeMap(kind: MapKind, entries: KeyValuePair<TreeKey, Tree> seq) =
+    let entries = entries.ToImmutableArray()
+    let places = Dictionary<TreeKey, int>(entries.Length)
+
+    do
+        for place in 0 .. entries.Length - 1 do
+            if not (places.TryAdd(entries[place].Key, place)) then
+                raise (ArgumentException($"the key {entries[place].Key} comes twice", nameof entries))
+
+    /// Python's class.
+    member _.Kind = kind
+    /// The number of entries.
+    member _.Count = entries.Length
+    /// The entries, in order.
+    member _.Entries = entries
+    /// The keys, in order.
+    member _.Keys = entries |> Seq.map _.Key
+
+    /// Whether there is an entry of that key.
+    member _.ContainsKey(key: TreeKey) = places.ContainsKey key
+
+    /// The value of a key; a KeyNotFoundException when there is none.
+    member _.Item
+        with get (key: TreeKey) =
+            match places.TryGetValue key with
+            | true, place -> entries[place].Value
+            | _ ->
+                let known = String.Join(", ", entries |> Seq.truncate 20 |> Seq.map _.Key)
+                raise (KeyNotFoundException $"there is no key {key}; there are: {known}")
+
+    /// The value of a key, if there is one.
+    member _.TryGetValue(key: TreeKey, [<Out>] value: byref<Tree>) =
+        match places.TryGetValue key with
+        | true, place ->
+            value <- entries[place].Value
+            true
+        | _ -> false
+
+    /// As Python prints it.
+    override _.ToString() =
+        "{"
+        + String.Join(", ", entries |> Seq.map (fun entry -> $"{entry.Key}: {entry.Value}"))
+        + "}"
+
+    override _.Equals other =
+        match other with
+        | :? TreeMap as other ->
+            kind = other.Kind
+            && entries.Length = other.Count
+            && Seq.forall2
+                (fun (a: KeyValuePair<TreeKey, Tree>) (b: KeyValuePair<TreeKey, Tree>) -> a.Key.Equals b.Key && a.Value.Equals b.Value)
+                entries
+                other.Entries
+        | _ -> false
+
+    override _.GetHashCode() =
+        entries
+        |> Seq.fold (fun code entry -> HashCode.Combine(code, entry.Key, entry.Value)) (hash kind)
+
+    interface IEnumerable<KeyValuePair<TreeKey, Tree>> with
+        member _.GetEnumerator() : IEnumerator<KeyValuePair<TreeKey, Tree>> = (entries :> seq<_>).GetEnumerator()
+
+        member _.GetEnumerator() : System.Collections.IEnumerator =
+            (entries :> System.Collections.IEnumerable).GetEnumerator()
