@@ -521,7 +521,7 @@ let private loading =
                 let report = other.LoadStateDict dict
                 Expect.isNonEmpty report.Converted "what was converted is reported"
                 let state = other.State wide
-                Expect.equal state["exp_avg"].DType DType.Float64 "dtype of the parameter's state"
+                Expect.equal (state["exp_avg"].AsTensor().DType) DType.Float64 "dtype of the parameter's state"
 
                 expectSameBits (column other wide "exp_avg") (slot dict 0 "exp_avg") "widening changes no value")
         ]

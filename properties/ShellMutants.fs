@@ -84,7 +84,7 @@ let savingWrites: Subject -> Subject =
                     for state in saved.State.Values do
                         for key in state.Keys do
                             if key <> "step" then
-                                Tensor.fill state[key] (state[key].ToDoubles() |> Array.map (fun x -> x / 2.0))
+                                Tensor.fill (state[key].AsTensor()) (state[key].ToDoubles() |> Array.map (fun x -> x / 2.0))
 
                     saved
         })

@@ -470,7 +470,8 @@ let private matching =
 
                     for KeyValue(key, value) in source.StateDict().State[0] do
                         if key <> "step" then
-                            let loaded = (target.State narrow)[key].AsTensor()
+                            let state = target.State narrow
+                            let loaded = state[key].AsTensor()
                             Expect.equal loaded.DType DType.Float32 $"{name} {key}"
 
                             expectSameBits (loaded.ToDoubles()) (value.ToDoubles() |> Array.map (float32 >> float)) $"{name} {key}")

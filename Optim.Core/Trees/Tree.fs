@@ -107,7 +107,11 @@ type Tree =
 
     /// A dict whose keys are texts.
     static member Dict([<ParamArray>] entries: struct (string * Tree) array) =
-        Tree.MapOf(MapKind.Dict, entries |> Seq.map (fun (struct (key, value)) -> KeyValuePair(TreeKey.Text key, value)))
+        Tree.MapOf(
+            MapKind.Dict,
+            entries
+            |> Seq.map (fun (struct (key, value)) -> KeyValuePair(TreeKey.Text key, value))
+        )
 
     /// In words, for messages: its kind, and a plain value's value.
     member tree.Described =
@@ -196,7 +200,9 @@ type Tree =
             | None, None -> true
             | Bool a, Bool b -> a = b
             | Int a, Int b -> a = b
-            | Float a, Float b -> BitConverter.DoubleToInt64Bits a = BitConverter.DoubleToInt64Bits b || Double.IsNaN a && Double.IsNaN b
+            | Float a, Float b ->
+                BitConverter.DoubleToInt64Bits a = BitConverter.DoubleToInt64Bits b
+                || Double.IsNaN a && Double.IsNaN b
             | Text a, Text b -> String.Equals(a, b, StringComparison.Ordinal)
             | Tensor a, Tensor b -> a.ContentEquals b
             | List a, List b
@@ -226,6 +232,7 @@ type Tree =
     static member op_Implicit(value: int) = Int(int64 value)
     /// A flag.
     static member op_Implicit(value: bool) = Bool value
+
     /// A text; null is None.
     static member op_Implicit(value: string | null) : Tree =
         match value with
