@@ -77,8 +77,22 @@ public abstract class LRScheduler
     private protected virtual IEnumerable<KeyValuePair<string, OptionValue>> Changes(int group, double lr) =>
         [KeyValuePair.Create<string, OptionValue>("lr", lr)];
 
+    /// <summary>The value of a new group without a schedule: its rate when the first scheduler came.</summary>
+    private protected virtual double BaseOf(ParameterGroup group)
+    {
+        if (!group.Extras.TryGetValue("initial_lr", out var initial))
+            group.Extras["initial_lr"] = initial = group["lr"];
+        return (double)initial;
+    }
+
     /// <summary>Prepares for a group that is new: at construction, or added to the optimizer later.</summary>
     private protected virtual void TakeIn(int group, bool later) { }
+
+    /// <summary>Counts on, to an epoch; closed when it is not the next one, or need not be.</summary>
+    private protected virtual void MoveTo(double epoch, bool closed) => LastEpoch = epoch;
+
+    /// <summary>What a step counts up to.</summary>
+    private protected virtual long NextStepCount => StepCount + 1;
 
     /// <summary>A step, to an epoch or with a metric where there is one.</summary>
     internal virtual void Advance(double? epoch)
@@ -87,7 +101,7 @@ public abstract class LRScheduler
             CheckEpoch(given);
         TakeInGroups();
         Update(epoch ?? LastEpoch + 1, closed: epoch is not null);
-        StepCount++;
+        StepCount = NextStepCount;
     }
 
     /// <summary>The constructor's step, once more: to the epoch after the last one, from the rates that are there.</summary>
@@ -102,7 +116,8 @@ public abstract class LRScheduler
         {
             IsInitial = false;
         }
-        StepCount = 1;
+        StepCount = 0;
+        StepCount = NextStepCount;
     }
 
     /// <summary>Begins at an epoch inside of a container: as the first to write it goes by its closed form, otherwise on top of the current rates.</summary>
@@ -121,7 +136,10 @@ public abstract class LRScheduler
     /// <summary>Takes back the count of the constructor's step.</summary>
     internal virtual void Unwind() => LastEpoch = Math.Max(LastEpoch - 1, -1);
 
-    /// <summary>Whether the next step is one of a scheduler that needs a metric.</summary>
+    /// <summary>Whether a value that is given to a step is a metric.</summary>
+    internal virtual bool TakesMetric => false;
+
+    /// <summary>Whether the next step cannot do without a metric.</summary>
     internal virtual bool NeedsMetric => false;
 
     /// <summary>Everything that a step changes here, and how to change it back.</summary>
@@ -131,24 +149,51 @@ public abstract class LRScheduler
         return () =>
         {
             (LastEpoch, StepCount, lastLr) = (epoch, count, rates);
-            baseLrs.Clear();
-            baseLrs.AddRange(bases);
+            SetBaseLrs(bases);
         };
     }
 
-    private protected void Initialize(int lastEpoch)
+    private protected void Initialize(int lastEpoch, Action? before = null)
     {
         CheckLastEpoch(lastEpoch);
-        TakeInGroups();
-        LastEpoch = lastEpoch;
-        Start();
+        AllOrNothing(() =>
+        {
+            before?.Invoke();
+            TakeInGroups();
+            LastEpoch = lastEpoch;
+            Start();
+        });
+    }
+
+    /// <summary>Does something with the groups, or changes nothing in them.</summary>
+    private protected void AllOrNothing(Action change)
+    {
+        var before = Optimizer.ParamGroups.Select(group => (group, group.Options, Extras: new OrderedDictionary<string, OptionValue>(group.Extras)));
+        var groups = before.ToList();
+        var restore = Snapshot();
+        try
+        {
+            change();
+        }
+        catch
+        {
+            foreach (var (group, options, extras) in groups)
+                (group.Options, group.Extras) = (options, extras);
+            restore();
+            throw;
+        }
     }
 
     private protected double[] Rates() => [.. Optimizer.ParamGroups.Select(group => (double)group["lr"])];
 
     private protected void RememberRates() => lastLr = Rates();
 
-    private protected void SetBaseLr(int group, double value) => baseLrs[group] = value;
+    private protected void SetBaseLrs(IEnumerable<double> values)
+    {
+        var given = values.ToArray();
+        baseLrs.Clear();
+        baseLrs.AddRange(given);
+    }
 
     /// <summary>Writes rates, and what else belongs to them, into all groups or into none.</summary>
     private protected void Write(IReadOnlyList<double> rates)
@@ -176,28 +221,24 @@ public abstract class LRScheduler
     /// <summary>Groups that are new begin with their current rate as base.</summary>
     private protected void TakeInGroups()
     {
-        var groups = Optimizer.ParamGroups;
-        for (var later = baseLrs.Count > 0; baseLrs.Count < groups.Count; )
+        for (var later = baseLrs.Count > 0; baseLrs.Count < Optimizer.ParamGroups.Count; )
         {
-            var group = groups[baseLrs.Count];
-            if (!group.Extras.TryGetValue("initial_lr", out var initial))
-                group.Extras["initial_lr"] = initial = group["lr"];
-            baseLrs.Add((double)initial);
+            baseLrs.Add(BaseOf(Optimizer.ParamGroups[baseLrs.Count]));
             TakeIn(baseLrs.Count - 1, later);
         }
     }
 
     private void Update(double epoch, bool closed)
     {
-        var before = LastEpoch;
-        LastEpoch = epoch;
+        var restore = Snapshot();
         try
         {
+            MoveTo(epoch, closed);
             Write((closed ? GetClosedFormLr() : null) ?? GetLr());
         }
         catch
         {
-            LastEpoch = before;
+            restore();
             throw;
         }
     }
@@ -221,7 +262,7 @@ public abstract class LRScheduler
         Warning?.Invoke(this, text);
     }
 
-    private void CheckLastEpoch(int lastEpoch)
+    private protected void CheckLastEpoch(int lastEpoch)
     {
         if (lastEpoch < -1)
             throw new OptionException(

@@ -74,6 +74,14 @@ public sealed class SchedulerSetting
     internal OptionValue Check(string scheduler, OptionValue value) =>
         read(value) ?? throw new OptionException($"{scheduler}: {Name} is {value}; it must be {Allowed}", Name);
 
+    internal static OptionValue TextOf(Anneal anneal) =>
+        anneal switch
+        {
+            Anneal.Cosine => "cos",
+            Anneal.Linear => "linear",
+            _ => anneal.ToString(),
+        };
+
     internal static OptionValue Many(IEnumerable<OptionValue> values) =>
         OptionValue.NewTuple(Microsoft.FSharp.Collections.ListModule.OfSeq(values));
 

@@ -92,6 +92,16 @@ module Chainable =
     [<CompiledName("Polynomial")>]
     let polynomial steps power = ofFactor (Curve.polynomial steps power)
 
+    /// Up, along and down.
+    [<CompiledName("WarmupStableDecay")>]
+    let warmupStableDecay (anneal: Anneal) start warmup stable finish decay =
+        ofFactor (Curve.warmupStableDecay (anneal = Anneal.Cosine) start warmup stable finish decay)
+
+    /// Up, and then down with the root of the step number.
+    [<CompiledName("InverseSqrt")>]
+    let inverseSqrt start steps =
+        ofFactor (Curve.inverseSqrt start steps)
+
     /// Half a cosine from the base value to the floor in so many steps, and up and down again after it.
     [<CompiledName("Cosine")>]
     let cosine (floor: double) (steps: double) =

@@ -62,12 +62,10 @@ module internal Curve =
 
             struct (step - start, length)
 
-    /// A triangle from 0 up to 1 and down again, and the number of its period, from 1.
-    let triangle (up: double) (down: double) (step: double) =
-        let period = up + down
+    /// A triangle from 0 up to 1, which it reaches in this part of its period, and down again, and the number of the period, from 1.
+    let triangle (period: double) (ratio: double) (step: double) =
         let cycle = Math.Floor(1.0 + step / period)
         let way = 1.0 + step / period - cycle
-        let ratio = up / period
 
         if way <= ratio then
             struct (way / ratio, cycle)
@@ -106,3 +104,21 @@ module internal Curve =
             phase.To + (phase.From - phase.To) / 2.0 * (Math.Cos(Math.PI * way) + 1.0)
         else
             (phase.To - phase.From) * way + phase.From
+
+    /// Up in a straight line, along 1, down on a curve, and then the last value.
+    let warmupStableDecay cosine (start: double) (warmup: double) (stable: double) (finish: double) (decay: double) (step: double) =
+        if step < warmup then
+            linear start 1.0 warmup step
+        elif step < warmup + stable then
+            1.0
+        elif step >= warmup + stable + decay then
+            finish
+        else
+            finish + (1.0 - finish) * anneal cosine ((step - warmup - stable) / decay)
+
+    /// Up in a straight line, and then down with the root of the step number.
+    let inverseSqrt (start: double) (steps: double) (step: double) =
+        if step < steps then
+            linear start 1.0 steps step
+        else
+            Math.Sqrt(steps / step)

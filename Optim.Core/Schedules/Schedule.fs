@@ -105,14 +105,14 @@ module Schedule =
         length "down" down
 
         ofFactor (fun step ->
-            let struct (height, _) = Curve.triangle up down step
+            let struct (height, _) = Curve.triangle (up + down) (up / (up + down)) step
             height)
 
-    /// 1 / sqrt(max(1, step / steps)): 1 for so many steps, and then down with the root of the step number.
+    /// From a factor up to 1 in so many steps, and then down with the root of the step number: sqrt(steps / step).
     [<CompiledName("InverseSqrt")>]
-    let inverseSqrt (steps': double) =
+    let inverseSqrt (start: double) (steps': double) =
         length "steps" steps'
-        ofFactor (fun step -> 1.0 / Math.Sqrt(max 1.0 (step / steps')))
+        ofFactor (Curve.inverseSqrt start steps')
 
     /// Through given factors at given steps; before the first and after the last of them those two.
     [<CompiledName("Through")>]
@@ -293,14 +293,4 @@ module Schedule =
         steps "stable" stable
         steps "decay" decay
 
-        ofFactor (fun step ->
-            if step < warmup then
-                Curve.linear start 1.0 warmup step
-            elif step < warmup + stable then
-                1.0
-            elif step >= warmup + stable + decay then
-                finish
-            else
-                finish
-                + (1.0 - finish)
-                  * Curve.anneal (anneal = Anneal.Cosine) ((step - warmup - stable) / decay))
+        ofFactor (Curve.warmupStableDecay (anneal = Anneal.Cosine) start warmup stable finish decay)

@@ -1,0 +1,49 @@
+using Optim.Core;
+
+namespace Optim;
+
+/// <summary>
+/// Several schedulers at each step, one after another, as torch.optim.lr_scheduler.ChainedScheduler: chainable ones multiply, and those that do not look at the
+/// current rate overwrite it. Unlike PyTorch's it may hold a ReduceLROnPlateau, which takes its metric from <c>Step(metric)</c>.
+/// </summary>
+public sealed class ChainedScheduler : ContainerLR
+{
+    /// <param name="schedulers">At least one, all of one optimizer.</param>
+    /// <param name="optimizer">Theirs, when it is to be checked.</param>
+    /// <exception cref="OptionException">There are none, or one belongs to another optimizer.</exception>
+    public ChainedScheduler(IEnumerable<LRScheduler> schedulers, Optimizer? optimizer = null)
+        : this(Check(nameof(ChainedScheduler), schedulers, optimizer)) { }
+
+    private ChainedScheduler(LRScheduler[] schedulers)
+        : base(schedulers[0].Optimizer, schedulers)
+    {
+        TakeInGroups();
+        LastEpoch = schedulers[0].LastEpoch;
+        StepCount = 1;
+    }
+
+    internal override bool NeedsMetric => Schedulers.Any(scheduler => scheduler.NeedsMetric);
+
+    private protected override void AdvanceInside(double? metric)
+    {
+        foreach (var scheduler in Schedulers)
+            Advance(scheduler, metric);
+        LastEpoch = Schedulers[0].LastEpoch;
+    }
+
+    internal override void Start()
+    {
+        foreach (var scheduler in Schedulers)
+            scheduler.Start();
+        LastEpoch = Schedulers[0].LastEpoch;
+        RememberRates();
+    }
+
+    internal override void JumpTo(double epoch, bool first)
+    {
+        for (var i = 0; i < Schedulers.Count; i++)
+            Schedulers[i].JumpTo(epoch, first && i == 0);
+        LastEpoch = epoch;
+        RememberRates();
+    }
+}

@@ -1,0 +1,24 @@
+namespace Optim;
+
+/// <summary>
+/// The current rate times a function of the epoch, as torch.optim.lr_scheduler.MultiplicativeLR. The first rate is not multiplied.
+/// Functions are not saved: a scheduler that loads a state goes on with its own.
+/// </summary>
+public sealed class MultiplicativeLR : FunctionLR
+{
+    /// <summary>One function for all groups.</summary>
+    /// <param name="optimizer">Whose rates it writes.</param>
+    /// <param name="lrLambda">The factor at an epoch.</param>
+    /// <param name="lastEpoch">The last epoch that is over, to go on with a run; -1: from the start.</param>
+    public MultiplicativeLR(Optimizer optimizer, Func<int, double> lrLambda, int lastEpoch = -1)
+        : base(optimizer, lrLambda, null, lastEpoch) { }
+
+    /// <summary>A function for each group; a group that is added later keeps its rate.</summary>
+    /// <exception cref="Core.OptionException">There are more or fewer functions than groups.</exception>
+    public MultiplicativeLR(Optimizer optimizer, IEnumerable<Func<int, double>> lrLambda, int lastEpoch = -1)
+        : base(optimizer, null, lrLambda, lastEpoch) { }
+
+    /// <inheritdoc/>
+    protected override IReadOnlyList<double> GetLr() =>
+        [.. Rates().Select((current, group) => IsInitial ? current : current * Factor(group))];
+}

@@ -1,0 +1,182 @@
+using Optim.Core;
+
+namespace Optim;
+
+/// <summary>
+/// The rate times a factor when a metric has stopped to get better, as torch.optim.lr_scheduler.ReduceLROnPlateau: <c>scheduler.Step(loss)</c> after each validation.
+/// NaN counts as a metric that is no better.
+/// </summary>
+public sealed class ReduceLROnPlateau : LRScheduler
+{
+    internal static readonly SchedulerKind Kind = new(
+        "ReduceLROnPlateau",
+        "plateau",
+        "the rate times a factor when a metric has stopped to get better",
+        [
+            SchedulerSetting.Choice("mode", ["min", "max"], "min", "whether less or more is better"),
+            SchedulerSetting.Number("factor", IntervalModule.UpTo(0, 1), 0.1, "what the rate is multiplied with"),
+            SchedulerSetting.Whole("patience", 0, 10, "how many metrics in a row may be no better"),
+            SchedulerSetting.Number("threshold", IntervalModule.AtLeast(0), 1e-4, "what a metric must beat the best one by"),
+            SchedulerSetting.Choice(
+                "threshold_mode",
+                ["rel", "abs", "rel_magnitude"],
+                "rel",
+                "whether the threshold is a part of the best metric, a number, or a part of its absolute value"
+            ),
+            SchedulerSetting.Whole("cooldown", 0, 0, "how many metrics after a reduction do not count as bad"),
+            SchedulerSetting.PerGroup("min_lr", IntervalModule.AtLeast(0), 0.0, "the least rate"),
+            SchedulerSetting.Number("eps", IntervalModule.AtLeast(0), 1e-8, "changes that are not above it are left out"),
+        ],
+        (optimizer, settings) => new ReduceLROnPlateau(optimizer, settings)
+    );
+
+    private PlateauOptions options;
+    private PlateauState state;
+    private double[] least;
+
+    /// <param name="optimizer">Whose rates it writes.</param>
+    /// <param name="mode">Whether less or more is better.</param>
+    /// <param name="factor">What the rate is multiplied with, in [0, 1).</param>
+    /// <param name="patience">How many metrics in a row may be no better, at least 0.</param>
+    /// <param name="threshold">What a metric must beat the best one by, at least 0.</param>
+    /// <param name="thresholdMode">How that is measured. Relative is PyTorch's, wrong where metrics are negative; RelativeToMagnitude is right there.</param>
+    /// <param name="cooldown">How many metrics after a reduction do not count as bad, at least 0.</param>
+    /// <param name="minLr">The least rate, or one for each group; it is 0 for a group that is added later to a list.</param>
+    /// <param name="eps">Changes that are not above it are left out; at least 0.</param>
+    /// <exception cref="OptionException">An argument is not allowed.</exception>
+    public ReduceLROnPlateau(
+        Optimizer optimizer,
+        PlateauMode mode = PlateauMode.Min,
+        double factor = 0.1,
+        int patience = 10,
+        double threshold = 1e-4,
+        ThresholdMode thresholdMode = ThresholdMode.Relative,
+        int cooldown = 0,
+        PerGroup minLr = default,
+        double eps = 1e-8
+    )
+        : this(
+            optimizer,
+            Kind.With(
+                mode switch
+                {
+                    PlateauMode.Min => "min",
+                    PlateauMode.Max => "max",
+                    _ => mode.ToString(),
+                },
+                factor,
+                patience,
+                threshold,
+                thresholdMode switch
+                {
+                    ThresholdMode.Relative => "rel",
+                    ThresholdMode.Absolute => "abs",
+                    ThresholdMode.RelativeToMagnitude => "rel_magnitude",
+                    _ => thresholdMode.ToString(),
+                },
+                cooldown,
+                minLr.Value,
+                eps
+            )
+        ) { }
+
+    private ReduceLROnPlateau(Optimizer optimizer, SchedulerSettings settings)
+        : base(optimizer, settings)
+    {
+        options = Options(settings);
+        state = PlateauModule.Init(options);
+        least = settings.PerGroup("min_lr", optimizer.ParamGroups.Count);
+        TakeInGroups();
+        LastEpoch = 0;
+    }
+
+    /// <summary>The best metric so far.</summary>
+    public double Best => state.Best;
+
+    /// <summary>How many metrics in a row were no better.</summary>
+    public long NumBadEpochs => state.BadSteps;
+
+    /// <summary>How many metrics still do not count as bad.</summary>
+    public long CooldownCounter => state.CooldownLeft;
+
+    internal override bool TakesMetric => true;
+
+    internal override bool NeedsMetric => true;
+
+    /// <summary>The rates as they are: a metric changes them.</summary>
+    protected override IReadOnlyList<double> GetLr() => Rates();
+
+    internal override void Advance(double? metric)
+    {
+        if (metric is not { } given)
+            throw new InvalidOperationException("ReduceLROnPlateau needs a metric: Step(metric)");
+        var (reduce, next) = PlateauModule.Step(options, given, state);
+        AllOrNothing(() =>
+        {
+            TakeInGroups();
+            if (reduce)
+                Write([.. Rates().Select((rate, group) => PlateauModule.Reduce(options, least[group], rate))]);
+            else
+                RememberRates();
+            state = next;
+            LastEpoch++;
+        });
+    }
+
+    internal override void Start() => Begin();
+
+    /// <summary>In a sequence it begins at the rate of the groups without a schedule, as the others do, and with no metric.</summary>
+    internal override void JumpTo(double epoch, bool first)
+    {
+        if (first)
+            Write([.. Optimizer.ParamGroups.Select(InitialRate)]);
+        Begin();
+    }
+
+    internal override void Unwind() { }
+
+    internal override Action Snapshot()
+    {
+        var (restore, before) = (base.Snapshot(), (state, least));
+        return () =>
+        {
+            restore();
+            (state, least) = before;
+        };
+    }
+
+    private protected override double BaseOf(ParameterGroup group) => InitialRate(group);
+
+    private protected override void TakeIn(int group, bool later)
+    {
+        if (later)
+            least = [.. least, Settings!["min_lr"].IsTuple ? 0 : Settings.Number("min_lr")];
+    }
+
+    private void Begin()
+    {
+        TakeInGroups();
+        state = PlateauModule.Init(options);
+        LastEpoch = 0;
+        RememberRates();
+    }
+
+    private static double InitialRate(ParameterGroup group) =>
+        (double)(group.Extras.TryGetValue("initial_lr", out var initial) ? initial : group["lr"]);
+
+    private static PlateauOptions Options(SchedulerSettings settings) =>
+        new(
+            settings.Text("mode") == "min" ? PlateauMode.Min : PlateauMode.Max,
+            settings.Number("factor"),
+            settings.Whole("patience"),
+            settings.Number("threshold"),
+            settings.Text("threshold_mode") switch
+            {
+                "rel" => ThresholdMode.Relative,
+                "abs" => ThresholdMode.Absolute,
+                _ => ThresholdMode.RelativeToMagnitude,
+            },
+            settings.Whole("cooldown"),
+            settings.Number("eps")
+        );
+}
