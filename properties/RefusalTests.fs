@@ -17,6 +17,7 @@ open Kit
 let private sameKind (kind: string) (thrown: exn) =
     match kind, thrown with
     | "ValueError", (:? ArgumentException)
+    | "KeyError", (:? ArgumentException)
     | "RuntimeError", (:? ArgumentException)
     | "RuntimeError", (:? InvalidOperationException)
     | "RuntimeError", (:? NotSupportedException)
@@ -121,6 +122,15 @@ let private cases: Map<string, unit -> unit> =
 
     let value = "ValueError"
 
+    /// A scheduler that is refused over one parameter, and what the message must say.
+    let scheduler kind words (make: Optimizer -> #LRScheduler) =
+        fun () ->
+            let said = refused kind "the case" (fun () -> make (sgd [ one "a" ]) |> ignore)
+
+            for word: string in words do
+                if not (said.Contains(word, StringComparison.Ordinal)) then
+                    failtestf "the message does not say \"%s\": %s" word said
+
     Map
         [
             "empty list", by value (fun () -> sgd [] |> ignore)
@@ -158,6 +168,67 @@ let private cases: Map<string, unit -> unit> =
                 let parameters = Parameters.OfNamed [ struct ("weight", weights) ]
                 let state = Adam.init Adam.defaults parameters
                 Adam.step Adam.defaults parameters (Gradients.Of [ sparse ]) state |> ignore)
+
+            "StepLR with last_epoch 5 before the groups have initial_lr",
+            scheduler "KeyError" [ "last_epoch is 5"; "initial_lr" ] (fun o -> StepLR(o, 3, lastEpoch = 5))
+            "OneCycleLR no length", scheduler value [ "total_steps is None" ] (fun o -> OneCycleLR(o, PerGroup.op_Implicit 1.0))
+            "OneCycleLR past the end",
+            scheduler value [ "total_steps is 3"; "4" ] (fun o ->
+                let cycle = OneCycleLR(o, PerGroup.op_Implicit 1.0, totalSteps = Nullable 3)
+
+                for _ in 1..4 do
+                    cycle.Step()
+
+                cycle)
+            "CyclicLR without momentum",
+            by value (fun () ->
+                let rprop = optimizer "Rprop" [] [ one "a" ]
+
+                CyclicLR(rprop, PerGroup.op_Implicit 0.1, PerGroup.op_Implicit 1.0) |> ignore)
+            "LinearLR start_factor 0", scheduler value [ "start_factor is 0" ] (fun o -> LinearLR(o, startFactor = 0.0))
+            "LinearLR end_factor 2", scheduler value [ "end_factor is 2" ] (fun o -> LinearLR(o, endFactor = 2.0))
+            "ConstantLR factor 2", scheduler value [ "factor is 2" ] (fun o -> ConstantLR(o, factor = 2.0))
+            "SequentialLR wrong milestones",
+            scheduler value [ "milestones is [1, 2]"; "2 schedulers" ] (fun o ->
+                SequentialLR(o, [ ExponentialLR(o, 0.9); ExponentialLR(o, 0.9) ], [ 1; 2 ]))
+            "SequentialLR empty", scheduler value [ "schedulers is empty" ] (fun o -> SequentialLR(o, [], []))
+            "SequentialLR other optimizer",
+            scheduler value [ "schedulers[0]"; "ExponentialLR" ] (fun o -> SequentialLR(o, [ ExponentialLR(sgd [ one "b" ], 0.9) ], []))
+            "Chained other optimizer",
+            scheduler value [ "schedulers[1]"; "ExponentialLR" ] (fun o ->
+                ChainedScheduler [ ExponentialLR(o, 0.9); ExponentialLR(sgd [ one "b" ], 0.9) ])
+            "ReduceLROnPlateau factor 1", scheduler value [ "factor is 1" ] (fun o -> ReduceLROnPlateau(o, factor = 1.0))
+            "ReduceLROnPlateau mode",
+            scheduler value [ "mode is best"; "'min'" ] (fun o ->
+                Schedulers.Create("plateau", o, [ struct ("mode", OptionValue.Text "best") ]))
+            "ReduceLROnPlateau min_lr length",
+            scheduler value [ "min_lr is (0.1, 0.2)" ] (fun o -> ReduceLROnPlateau(o, minLr = PerGroup.op_Implicit [| 0.1; 0.2 |]))
+            "LambdaLR wrong count",
+            scheduler value [ "lr_lambda has 2" ] (fun o ->
+                let half = Func<int, float>(fun _ -> 0.5)
+                LambdaLR(o, [ half; half ]))
+            "SWALR strategy",
+            scheduler value [ "anneal_strategy is step"; "'linear'" ] (fun o ->
+                Schedulers.Create(
+                    "SWALR",
+                    o,
+                    [
+                        struct ("swa_lr", OptionValue.Float 0.1)
+                        struct ("anneal_strategy", OptionValue.Text "step")
+                    ]
+                ))
+            "SWALR anneal_epochs -1",
+            scheduler value [ "anneal_epochs is -1" ] (fun o -> SWALR(o, PerGroup.op_Implicit 0.1, annealEpochs = -1))
+            "scheduler on a non-optimizer",
+            (fun () ->
+                for kind in typeof<LRScheduler>.Assembly.GetExportedTypes() do
+                    if typeof<LRScheduler>.IsAssignableFrom kind then
+                        for constructor in kind.GetConstructors() do
+                            if
+                                constructor.GetParameters()
+                                |> Array.exists (fun p -> p.ParameterType.IsAssignableFrom typeof<int> && p.Name = "optimizer")
+                            then
+                                failtestf "%s takes a number for an optimizer" kind.Name)
         ]
 
 let private ofFile (path: string) =

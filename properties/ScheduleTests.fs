@@ -60,7 +60,8 @@ let tests =
                     let bare (name: string) =
                         name.Replace("_", "").ToLowerInvariant()
 
-                    let parameters = constructor.GetParameters()[1..]
+                    let parameters =
+                        constructor.GetParameters()[1..] |> Array.filter (fun p -> p.Name <> "scaleFn") // no value of a setting
 
                     Expect.sequenceEqual
                         [ for p in parameters -> bare (nonNull p.Name) ]
@@ -68,10 +69,51 @@ let tests =
                         kind.Name
 
                     for p, setting in Seq.zip parameters kind.Settings do
+                        let what = $"{kind.Name} {setting.Name}"
+
                         match p.DefaultValue with
-                        | :? DBNull -> Expect.isNull (box setting.Default) $"{kind.Name} {setting.Name}"
-                        | :? double as number -> Expect.equal setting.Default (OptionValue.Float number) $"{kind.Name} {setting.Name}"
-                        | :? int as number -> Expect.equal setting.Default (OptionValue.Int(int64 number)) $"{kind.Name} {setting.Name}"
-                        | other -> failtestf "%s %s: default %O" kind.Name setting.Name other
+                        | :? DBNull -> Expect.isNull (box setting.Default) what
+                        | :? double as number -> Expect.equal setting.Default (OptionValue.Float number) what
+                        | :? int as number -> Expect.equal setting.Default (OptionValue.Int(int64 number)) what
+                        | :? bool as flag -> Expect.equal setting.Default (OptionValue.Bool flag) what
+                        | null when p.ParameterType = typeof<PerGroup> -> Expect.equal setting.Default (OptionValue.Float 0.0) what
+                        // Null stands for None, or for the default that the catalogue says and the constructor's docs.
+                        | null -> Expect.isNotNull (box setting.Default) what
+                        | choice ->
+                            // The first of an enumeration is the first of the choices, but for annealing, whose texts are its own.
+                            let text =
+                                match choice with
+                                | :? Anneal as anneal -> if anneal = Anneal.Cosine then "cos" else "linear"
+                                | _ -> (string setting.Default)
+
+                            Expect.equal setting.Default (OptionValue.Text text) what
+
+                            if not (choice :? Anneal) then
+                                Expect.equal (Convert.ToInt32 choice) 0 what
+            }
+
+            test "OneCycleLR and CyclicLR begin as their defaults say" {
+                let optimizer = sgd 0.1
+
+                OneCycleLR(optimizer, PerGroup.op_Implicit 1.0, totalSteps = Nullable 10)
+                |> ignore
+
+                let values: float list =
+                    [
+                        for key in [ "base_momentum"; "max_momentum" ] -> OptionValue.op_Explicit optimizer.ParamGroups[0].[key]
+                    ]
+
+                Expect.equal values [ 0.85; 0.95 ] "OneCycleLR"
+                let optimizer = sgd 0.1
+
+                CyclicLR(optimizer, PerGroup.op_Implicit 0.1, PerGroup.op_Implicit 1.0)
+                |> ignore
+
+                let values: float list =
+                    [
+                        for key in [ "base_momentum"; "max_momentum" ] -> OptionValue.op_Explicit optimizer.ParamGroups[0].[key]
+                    ]
+
+                Expect.equal values [ 0.8; 0.9 ] "CyclicLR"
             }
         ]

@@ -25,6 +25,16 @@ public abstract class ChainableLR : LRScheduler
     protected override IReadOnlyList<double> GetLr() =>
         [.. BaseLrs.Zip(Rates(), (start, current) => LastEpoch == 0 ? curve.Begin(start, current) : curve.Next(LastEpoch, start, current))];
 
+    private protected override Action Load(StateReader state)
+    {
+        var load = base.Load(state);
+        return () =>
+        {
+            load();
+            curve = make(Settings!);
+        };
+    }
+
     /// <inheritdoc/>
     protected override IReadOnlyList<double>? GetClosedFormLr() => [.. BaseLrs.Select(start => curve.At(LastEpoch, start))];
 }

@@ -31,6 +31,19 @@ public sealed class ChainedScheduler : ContainerLR
         LastEpoch = Schedulers[0].LastEpoch;
     }
 
+    private protected override IEnumerable<(string, Tree)> Save() => [("_last_lr", Numbers(GetLastLr())), SaveInside()];
+
+    private protected override Action Load(StateReader state)
+    {
+        var (rates, inside) = (LoadRates(state), LoadInside(state));
+        return () =>
+        {
+            inside();
+            rates();
+            LastEpoch = Schedulers[0].LastEpoch;
+        };
+    }
+
     internal override void Start()
     {
         foreach (var scheduler in Schedulers)

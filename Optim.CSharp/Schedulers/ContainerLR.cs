@@ -20,7 +20,10 @@ public abstract class ContainerLR : LRScheduler
     {
         var name = GetType().Name;
         if (metric is not null && !TakesMetric)
-            throw new OptionException($"{name}: a metric is given, and there is no ReduceLROnPlateau to take it; it must be Step()", "metric");
+            throw new OptionException(
+                $"{name}: a metric is given, and there is no ReduceLROnPlateau to take it; it must be Step()",
+                "metric"
+            );
         if (metric is null && NeedsMetric)
             throw new InvalidOperationException($"{name} has come to a ReduceLROnPlateau, which needs a metric: Step(metric)");
         AllOrNothing(() =>
@@ -35,12 +38,30 @@ public abstract class ContainerLR : LRScheduler
     /// <summary>The next step of whatever is next.</summary>
     private protected abstract void AdvanceInside(double? metric);
 
-    private protected static void Advance(LRScheduler scheduler, double? metric) => scheduler.Advance(scheduler.TakesMetric ? metric : null);
+    private protected static void Advance(LRScheduler scheduler, double? metric) =>
+        scheduler.Advance(scheduler.TakesMetric ? metric : null);
 
     internal override void Unwind()
     {
         foreach (var scheduler in Schedulers)
             scheduler.Unwind();
+    }
+
+    /// <summary>The states of the schedulers inside.</summary>
+    private protected (string, Tree) SaveInside() => ("_schedulers", Tree.ListOf(Schedulers.Select(scheduler => scheduler.StateDict())));
+
+    private protected Action LoadInside(StateReader state)
+    {
+        var states = state.Items("_schedulers");
+        if (states.Count != Schedulers.Count)
+            throw state.Wrong("_schedulers", FormattableString.Invariant($"a list of the states of {Schedulers.Count} schedulers"));
+        var loads = Schedulers.Zip(states, (scheduler, inside) => scheduler.Prepare(inside, state.Strict)).ToList();
+        for (var i = 0; i < loads.Count; i++)
+        {
+            state.Missing.AddRange(loads[i].Report.Missing.Select(text => FormattableString.Invariant($"_schedulers[{i}].{text}")));
+            state.Inside.AddRange(loads[i].Report.Unexpected.Select(text => FormattableString.Invariant($"_schedulers[{i}].{text}")));
+        }
+        return () => loads.ForEach(load => load.Commit());
     }
 
     internal override Action Snapshot()
@@ -64,7 +85,10 @@ public abstract class ContainerLR : LRScheduler
         for (var i = 0; i < inside.Length; i++)
         {
             if (inside[i] is null)
-                throw new OptionException(FormattableString.Invariant($"{name}: schedulers[{i}] is null; it must be a scheduler"), "schedulers");
+                throw new OptionException(
+                    FormattableString.Invariant($"{name}: schedulers[{i}] is null; it must be a scheduler"),
+                    "schedulers"
+                );
             if (inside[i].Optimizer != (optimizer ?? inside[0].Optimizer))
                 throw new OptionException(
                     FormattableString.Invariant(

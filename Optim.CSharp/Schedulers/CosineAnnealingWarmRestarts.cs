@@ -36,8 +36,7 @@ public sealed class CosineAnnealingWarmRestarts : LRScheduler
         : this(optimizer, Kind.With(t0, tMult, etaMin, lastEpoch)) { }
 
     private CosineAnnealingWarmRestarts(Optimizer optimizer, SchedulerSettings settings)
-        : base(optimizer, settings)
-        => Initialize(settings.Whole("last_epoch"));
+        : base(optimizer, settings) => Initialize(settings.Whole("last_epoch"));
 
     /// <inheritdoc/>
     protected override IReadOnlyList<double> GetLr()
@@ -59,6 +58,31 @@ public sealed class CosineAnnealingWarmRestarts : LRScheduler
                 (current, period) = (current - period, period * growth);
         }
         LastEpoch = Math.Floor(epoch);
+    }
+
+    private protected override IEnumerable<(string, Tree)> Save() =>
+        [
+            ("T_0", Settings!["T_0"]),
+            ("T_i", WholeOrNot(period)),
+            ("T_mult", Settings["T_mult"]),
+            ("eta_min", Settings["eta_min"]),
+            ("T_cur", WholeOrNot(current)),
+            .. SaveCommon(),
+        ];
+
+    private protected override Action Load(StateReader state)
+    {
+        var (inside, length) = (state.Number("T_cur"), state.Number("T_i"));
+        if (!(length > 0 && double.IsFinite(length)))
+            throw state.Wrong("T_i", "a number above 0");
+        if (!(inside >= 0 && inside < length))
+            throw state.Wrong("T_cur", "at least 0 and below T_i");
+        var load = base.Load(state);
+        return () =>
+        {
+            load();
+            (current, period) = (inside, length);
+        };
     }
 
     internal override Action Snapshot()

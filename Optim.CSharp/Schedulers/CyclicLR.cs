@@ -23,7 +23,12 @@ public sealed class CyclicLR : CyclingLR
                 "triangular",
                 "whether triangles stay as high, are half as high each, or shrink by gamma"
             ),
-            SchedulerSetting.Number("gamma", IntervalModule.AtLeast(0), 1.0, "for exp_range: what the height is multiplied with at each step"),
+            SchedulerSetting.Number(
+                "gamma",
+                IntervalModule.AtLeast(0),
+                1.0,
+                "for exp_range: what the height is multiplied with at each step"
+            ),
             SchedulerSetting.Choice("scale_mode", ["cycle", "iterations"], "cycle", "what a scale function is given"),
             SchedulerSetting.Flag("cycle_momentum", true, "whether momentum, or the first of betas, goes the other way"),
             SchedulerSetting.PerGroup("base_momentum", IntervalModule.AtLeast(0), 0.8, "the least momentum"),
@@ -36,7 +41,6 @@ public sealed class CyclicLR : CyclingLR
     private readonly Func<double, double>? scale;
     private double period;
     private double ratio;
-    private double[] bases;
     private double[] tops;
 
     /// <param name="optimizer">Whose rates it writes.</param>
@@ -97,7 +101,7 @@ public sealed class CyclicLR : CyclingLR
     {
         var groups = optimizer.ParamGroups.Count;
         scale = scaleFn;
-        bases = settings.PerGroup("base_lr", groups);
+        var bases = settings.PerGroup("base_lr", groups);
         tops = settings.PerGroup("max_lr", groups);
         var up = settings.Number("step_size_up");
         period = up + (settings["step_size_down"].IsNone ? up : settings.Number("step_size_down"));
@@ -137,14 +141,61 @@ public sealed class CyclicLR : CyclingLR
         if (!later)
             return;
         var low = (double)Optimizer.ParamGroups[group]["lr"];
-        (bases, tops) = ([.. bases, low], [.. tops, Math.Max(low, tops[^1])]);
+        tops = Put(tops, group, Math.Max(low, tops[group - 1]));
+    }
+
+    private protected override IEnumerable<(string, Tree)> Save() =>
+        [
+            ("max_lrs", Numbers(tops)),
+            ("total_size", period),
+            ("step_ratio", ratio),
+            ("mode", Settings!["mode"]),
+            ("gamma", Settings["gamma"]),
+            ("scale_mode", scale is null && Settings.Text("mode") == "exp_range" ? "iterations" : Settings["scale_mode"]),
+            ("cycle_momentum", Settings["cycle_momentum"]),
+            .. Slot is null
+                ? Array.Empty<(string, Tree)>()
+                :
+                [
+                    ("use_beta1", Slot.Index is not null),
+                    ("base_momentums", Numbers(BaseMomentums)),
+                    ("max_momentums", Numbers(MaxMomentums)),
+                ],
+            .. SaveCommon(),
+            ("_scale_fn_custom", Tree.None),
+        ];
+
+    private protected override Action Load(StateReader state)
+    {
+        CheckMomentum(state);
+        var settings = state.Settings(Settings!, ("mode", "mode"), ("gamma", "gamma"), ("scale_mode", "scale_mode"));
+        var (loadedTops, length, part) = (state.Numbers("max_lrs"), state.Number("total_size"), state.Number("step_ratio"));
+        if (!(length > 0 && double.IsFinite(length)))
+            throw state.Wrong("total_size", "a number above 0");
+        if (!(part is > 0 and <= 1))
+            throw state.Wrong("step_ratio", "in (0, 1]");
+        var count = state.Numbers("base_lrs").Length;
+        var (low, high) = Slot is null ? ([], []) : (state.Numbers("base_momentums"), state.Numbers("max_momentums"));
+        foreach (var (key, values) in new[] { ("max_lrs", loadedTops), ("base_momentums", low), ("max_momentums", high) })
+            if (values.Length != count && (key == "max_lrs" || Slot is not null))
+                throw state.Wrong(key, "a list as long as base_lrs");
+        state.Find("_scale_fn_custom");
+        if (scale is not null)
+            state.Missing.Add("scale_fn: functions are not saved; the scheduler goes on with its own");
+        var load = LoadCommon(state);
+        return () =>
+        {
+            load();
+            Settings = settings;
+            (tops, period, ratio, BaseMomentums, MaxMomentums) = (loadedTops, length, part, low, high);
+        };
     }
 
     private (double Rate, double Scale) Height()
     {
         var (height, cycle) = Core.Curve.triangle(period, ratio, LastEpoch);
-        var factor =
-            scale is not null ? scale(Settings!.Text("scale_mode") == "cycle" ? cycle : LastEpoch)
+        var factor = scale is not null
+            ? scale(Settings!.Text("scale_mode") == "cycle" ? cycle : LastEpoch)
             : Settings!.Text("mode") switch
             {
                 "triangular2" => 1 / Math.Pow(2, cycle - 1),

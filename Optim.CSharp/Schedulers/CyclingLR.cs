@@ -44,15 +44,22 @@ public abstract class CyclingLR : LRScheduler
     {
         if (!later || Slot is not { } slot)
             return;
-        BaseMomentums = [.. BaseMomentums, BaseMomentums[^1]];
-        MaxMomentums = [.. MaxMomentums, MaxMomentums[^1]];
+        BaseMomentums = Put(BaseMomentums, group, BaseMomentums[group - 1]);
+        MaxMomentums = Put(MaxMomentums, group, MaxMomentums[group - 1]);
         Mark(Optimizer.ParamGroups[group], slot, group);
     }
 
+    /// <summary>cycle_momentum and use_beta1 of a state; both must be as here, since they say which options are written.</summary>
+    private protected void CheckMomentum(StateReader state)
+    {
+        if (state.Flag("cycle_momentum") != Slot is not null)
+            throw state.Wrong("cycle_momentum", Slot is null ? "False, as it is here" : "True, as it is here");
+        if (state.Find("use_beta1") is not null && state.Flag("use_beta1") != (Slot?.Index is not null))
+            throw state.Wrong("use_beta1", $"{(Slot?.Index is null ? "False" : "True")} for {Optimizer.Rule.Name}");
+    }
+
     private protected override IEnumerable<KeyValuePair<string, OptionValue>> Changes(int group, double lr) =>
-        Slot is { } slot
-            ? [.. base.Changes(group, lr), slot.With(Optimizer.ParamGroups[group], Momentum(group))]
-            : base.Changes(group, lr);
+        Slot is { } slot ? [.. base.Changes(group, lr), slot.With(Optimizer.ParamGroups[group], Momentum(group))] : base.Changes(group, lr);
 
     private void Mark(ParameterGroup group, OptionSlot slot, int i)
     {

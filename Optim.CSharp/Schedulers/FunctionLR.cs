@@ -8,12 +8,7 @@ public abstract class FunctionLR : LRScheduler
     private readonly Func<int, double>? forAll;
     private readonly Func<int, double>[] forEach;
 
-    private protected FunctionLR(
-        Optimizer optimizer,
-        Func<int, double>? lrLambda,
-        IEnumerable<Func<int, double>>? lrLambdas,
-        int lastEpoch
-    )
+    private protected FunctionLR(Optimizer optimizer, Func<int, double>? lrLambda, IEnumerable<Func<int, double>>? lrLambdas, int lastEpoch)
         : base(optimizer, settings: null)
     {
         if (lrLambda is null)
@@ -29,6 +24,16 @@ public abstract class FunctionLR : LRScheduler
                 "lr_lambda"
             );
         Initialize(lastEpoch);
+    }
+
+    private protected override IEnumerable<(string, Tree)> Save() =>
+        [.. SaveCommon(), ("lr_lambdas", Tree.ListOf(Enumerable.Repeat(Tree.None, BaseLrs.Count)))];
+
+    private protected override Action Load(StateReader state)
+    {
+        state.Find("lr_lambdas");
+        state.Missing.Add("lr_lambdas: functions are not saved; the scheduler goes on with its own");
+        return LoadCommon(state);
     }
 
     /// <summary>The factor of a group at the epoch.</summary>

@@ -27,4 +27,36 @@ public sealed class MultiStepLR : ChainableLR
 
     private MultiStepLR(Optimizer optimizer, SchedulerSettings settings)
         : base(optimizer, settings, s => ChainableModule.MultiStep(s.Numbers("milestones"), s.Number("gamma"))) { }
+
+    /// <summary>Milestones are a Counter in PyTorch: how often each one comes.</summary>
+    private protected override IEnumerable<(string, Tree)> SaveSettings() =>
+        [
+            (
+                "milestones",
+                Tree.MapOf(
+                    MapKind.Counter,
+                    Settings!
+                        .Numbers("milestones")
+                        .GroupBy(milestone => milestone)
+                        .Select(same => KeyValuePair.Create<TreeKey, Tree>((long)same.Key, same.Count()))
+                )
+            ),
+            ("gamma", Settings.Number("gamma")),
+        ];
+
+    private protected override Action Load(StateReader state) => base.Load(state.With("milestones", Milestones(state)));
+
+    private static Tree Milestones(StateReader state)
+    {
+        if (state["milestones"] is not Tree.Map counter)
+            return state["milestones"];
+        var milestones = new List<Tree>();
+        foreach (var (key, times) in counter.Item.Entries)
+        {
+            if (!key.IsInt || times is not Tree.Int { Item: >= 1 and <= 10_000 })
+                throw state.Wrong("milestones", "a Counter of whole numbers");
+            milestones.AddRange(Enumerable.Repeat<Tree>(key.number, (int)(long)times));
+        }
+        return Tree.ListOf(milestones);
+    }
 }

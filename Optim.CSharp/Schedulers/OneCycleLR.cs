@@ -125,11 +125,13 @@ public sealed class OneCycleLR : CyclingLR
             );
         return
         [
-            .. Optimizer.ParamGroups.Select((group, i) =>
-            {
-                var (low, high, least) = (Own(group, "initial_lr", i), Own(group, "max_lr", i), Own(group, "min_lr", i));
-                return At(ends.Length == 3 ? [low, high, low, least] : [low, high, least]);
-            }),
+            .. Optimizer.ParamGroups.Select(
+                (group, i) =>
+                {
+                    var (low, high, least) = (Own(group, "initial_lr", i), Own(group, "max_lr", i), Own(group, "min_lr", i));
+                    return At(ends.Length == 3 ? [low, high, low, least] : [low, high, least]);
+                }
+            ),
         ];
     }
 
@@ -147,8 +149,59 @@ public sealed class OneCycleLR : CyclingLR
         if (!later)
             return;
         var first = (double)Optimizer.ParamGroups[group]["lr"];
-        tops = [.. tops, first * Settings!.Number("div_factor")];
+        tops = Put(tops, group, first * Settings!.Number("div_factor"));
         MarkRates(Optimizer.ParamGroups[group], first, tops[group]);
+    }
+
+    private protected override IEnumerable<(string, Tree)> Save() =>
+        [
+            ("total_steps", TotalSteps),
+            ("_schedule_phases", Tree.ListOf(ends.Select((_, i) => Phase(i)))),
+            ("_anneal_func_type", Settings!["anneal_strategy"]),
+            ("cycle_momentum", Settings["cycle_momentum"]),
+            .. Slot is null ? Array.Empty<(string, Tree)>() : [("use_beta1", Slot.Index is not null)],
+            .. SaveCommon(),
+        ];
+
+    private protected override Action Load(StateReader state)
+    {
+        CheckMomentum(state);
+        var settings = state.Settings(Settings!, ("_anneal_func_type", "anneal_strategy"));
+        var total = state.Whole("total_steps");
+        if (total < 1)
+            throw state.Wrong("total_steps", "a whole number of at least 1");
+        var phases = state.Items("_schedule_phases");
+        if (phases.Count is not (2 or 3))
+            throw state.Wrong("_schedule_phases", "a list of two or three phases");
+        var loadedEnds = new double[phases.Count];
+        for (var i = 0; i < phases.Count; i++)
+        {
+            var phase = new StateReader($"OneCycleLR, phase {i.ToString(System.Globalization.CultureInfo.InvariantCulture)}", phases[i]);
+            loadedEnds[i] = phase.Number("end_step");
+            foreach (var (key, name) in PhaseNames(i, phases.Count))
+                if (phase[key] is not Tree.Text { Item: var found } || found != name)
+                    throw phase.Wrong(key, $"'{name}'");
+        }
+        var load = LoadCommon(state);
+        return () =>
+        {
+            load();
+            (Settings, TotalSteps, ends) = (settings, total, loadedEnds);
+        };
+    }
+
+    private Tree Phase(int i) =>
+        Tree.Dict([
+            ("end_step", i == ends.Length - 1 ? WholeOrNot(ends[i]) : ends[i]),
+            .. PhaseNames(i, ends.Length).Select(entry => (entry.Key, (Tree)entry.Name)),
+        ]);
+
+    /// <summary>What PyTorch writes of a phase: where it looks its ends up.</summary>
+    private static (string Key, string Name)[] PhaseNames(int i, int count)
+    {
+        string[] rates = count == 3 ? ["initial_lr", "max_lr", "initial_lr", "min_lr"] : ["initial_lr", "max_lr", "min_lr"];
+        string[] momentums = ["max_momentum", "base_momentum", "max_momentum", "max_momentum"];
+        return [("start_lr", rates[i]), ("end_lr", rates[i + 1]), ("start_momentum", momentums[i]), ("end_momentum", momentums[i + 1])];
     }
 
     private void MarkRates(ParameterGroup group, double initial, double top)

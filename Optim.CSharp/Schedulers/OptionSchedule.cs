@@ -35,6 +35,16 @@ public sealed class OptionSchedule : LRScheduler
     /// <summary>The values of the option at the step.</summary>
     protected override IReadOnlyList<double> GetLr() => [.. BaseLrs.Select(start => schedule.At(LastEpoch, start))];
 
+    private protected override IEnumerable<(string, Tree)> Save() => [("option", Option), .. SaveCommon()];
+
+    private protected override Action Load(StateReader state)
+    {
+        if (state["option"] is not Tree.Text { Item: var option } || option != Option)
+            throw state.Wrong("option", $"'{Option}', as this schedule is of that option");
+        state.Missing.Add("schedule: functions are not saved; the scheduler goes on with its own");
+        return LoadCommon(state);
+    }
+
     private protected override double BaseOf(ParameterGroup group) => Option == "lr" ? base.BaseOf(group) : slot.Read(group);
 
     private protected override IEnumerable<KeyValuePair<string, OptionValue>> Changes(int group, double value) =>

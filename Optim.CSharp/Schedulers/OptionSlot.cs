@@ -36,8 +36,7 @@ internal sealed record OptionSlot(string Name, int? Index)
             (null, OptionValue.Float or OptionValue.Int) => (double)group[Name],
             ({ } i, OptionValue.Tuple many) when i < many.Item.Length => (double)many.Item[i],
             (_, var value) => throw new OptionException(
-                $"option is {this}, and {Name} is {value}; a schedule needs a number"
-                    + (value.IsTuple ? $", such as {Name}[0]" : ""),
+                $"option is {this}, and {Name} is {value}; a schedule needs a number" + (value.IsTuple ? $", such as {Name}[0]" : ""),
                 "option"
             ),
         };

@@ -150,7 +150,58 @@ public sealed class ReduceLROnPlateau : LRScheduler
     private protected override void TakeIn(int group, bool later)
     {
         if (later)
-            least = [.. least, Settings!["min_lr"].IsTuple ? 0 : Settings.Number("min_lr")];
+            least = Put(least, group, Settings!["min_lr"].IsTuple ? 0 : Settings.Number("min_lr"));
+    }
+
+    private protected override IEnumerable<(string, Tree)> Save() =>
+        [
+            ("factor", Settings!["factor"]),
+            ("default_min_lr", Settings["min_lr"].IsTuple ? Tree.None : Settings["min_lr"]),
+            ("min_lrs", Numbers(least)),
+            ("patience", Settings["patience"]),
+            ("cooldown", Settings["cooldown"]),
+            ("eps", Settings["eps"]),
+            ("last_epoch", WholeOrNot(LastEpoch)),
+            ("_last_lr", Numbers(GetLastLr())),
+            ("mode_worse", PlateauModule.Init(options).Best),
+            ("mode", Settings["mode"]),
+            ("threshold", Settings["threshold"]),
+            ("threshold_mode", Settings["threshold_mode"]),
+            ("best", state.Best),
+            ("cooldown_counter", state.CooldownLeft),
+            ("num_bad_epochs", state.BadSteps),
+        ];
+
+    private protected override Action Load(StateReader saved)
+    {
+        var given = saved.Settings(
+            Settings!,
+            [.. new[] { "factor", "patience", "cooldown", "eps", "mode", "threshold", "threshold_mode" }.Select(name => (name, name))]
+        );
+        var loadedLeast = saved.Numbers("min_lrs");
+        if (loadedLeast.Length > Optimizer.ParamGroups.Count)
+            throw saved.Wrong(
+                "min_lrs",
+                FormattableString.Invariant($"one number for each of the {Optimizer.ParamGroups.Count} parameter groups")
+            );
+        given = given.With(
+            (
+                "min_lr",
+                saved["default_min_lr"].IsNone
+                    ? SchedulerSetting.Many(loadedLeast.Select(rate => (OptionValue)rate))
+                    : saved.Number("default_min_lr")
+            )
+        );
+        var next = new PlateauState(saved.Number("best"), saved.Whole("num_bad_epochs"), saved.Whole("cooldown_counter"));
+        saved.Find("mode_worse");
+        saved.Find("verbose"); // of older versions
+        var position = LoadPosition(saved);
+        return () =>
+        {
+            position();
+            SetBaseLrs(Rates().Take(loadedLeast.Length));
+            (Settings, options, state, least) = (given, Options(given), next, loadedLeast);
+        };
     }
 
     private void Begin()

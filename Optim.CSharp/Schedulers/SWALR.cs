@@ -30,13 +30,7 @@ public sealed class SWALR : LRScheduler
     /// <param name="annealStrategy">The curve.</param>
     /// <param name="lastEpoch">The last epoch that is over, to go on with a run; -1: from the start.</param>
     /// <exception cref="OptionException">An argument is not allowed.</exception>
-    public SWALR(
-        Optimizer optimizer,
-        PerGroup swaLr,
-        int annealEpochs = 10,
-        Anneal annealStrategy = Anneal.Cosine,
-        int lastEpoch = -1
-    )
+    public SWALR(Optimizer optimizer, PerGroup swaLr, int annealEpochs = 10, Anneal annealStrategy = Anneal.Cosine, int lastEpoch = -1)
         : this(optimizer, Kind.With(swaLr.Value, annealEpochs, SchedulerSetting.TextOf(annealStrategy), lastEpoch)) { }
 
     private SWALR(Optimizer optimizer, SchedulerSettings settings)
@@ -80,6 +74,20 @@ public sealed class SWALR : LRScheduler
     {
         base.MoveTo(epoch, closed);
         time = IsInitial ? 0 : StepCount;
+    }
+
+    private protected override IEnumerable<(string, Tree)> SaveSettings() =>
+        [("_anneal_strategy", Settings!["anneal_strategy"]), ("anneal_epochs", Settings["anneal_epochs"])];
+
+    private protected override Action Load(StateReader state)
+    {
+        var settings = state.Settings(Settings!, ("_anneal_strategy", "anneal_strategy"), ("anneal_epochs", "anneal_epochs"));
+        var load = LoadCommon(state);
+        return () =>
+        {
+            load();
+            (Settings, curve) = (settings, Curve(settings));
+        };
     }
 
     internal override void JumpTo(double epoch, bool first)

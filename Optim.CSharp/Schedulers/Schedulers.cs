@@ -7,7 +7,22 @@ public static class Schedulers
 {
     /// <summary>All of them, with the tables of their settings.</summary>
     public static IReadOnlyList<SchedulerKind> All { get; } =
-    [StepLR.Kind, MultiStepLR.Kind, ConstantLR.Kind, LinearLR.Kind, ExponentialLR.Kind, PolynomialLR.Kind, CosineAnnealingLR.Kind];
+    [
+        StepLR.Kind,
+        MultiStepLR.Kind,
+        ConstantLR.Kind,
+        LinearLR.Kind,
+        ExponentialLR.Kind,
+        PolynomialLR.Kind,
+        CosineAnnealingLR.Kind,
+        CosineAnnealingWarmRestarts.Kind,
+        CyclicLR.Kind,
+        OneCycleLR.Kind,
+        ReduceLROnPlateau.Kind,
+        SWALR.Kind,
+        WarmupStableDecayLR.Kind,
+        InverseSqrtLR.Kind,
+    ];
 
     /// <summary>The names of the classes.</summary>
     public static IReadOnlyList<string> Names { get; } = [.. All.Select(kind => kind.Name)];

@@ -55,6 +55,29 @@ public sealed class SequentialLR : ContainerLR
             active.JumpTo(0, first: true);
     }
 
+    private protected override IEnumerable<(string, Tree)> Save() =>
+        [
+            ("_milestones", Tree.ListOf(milestones.Select(milestone => (Tree)milestone))),
+            ("last_epoch", WholeOrNot(LastEpoch)),
+            ("_last_lr", Numbers(GetLastLr())),
+            SaveInside(),
+        ];
+
+    private protected override Action Load(StateReader state)
+    {
+        var numbers = state.Numbers("_milestones");
+        if (numbers.Any(number => Math.Floor(number) != number || Math.Abs(number) > int.MaxValue))
+            throw state.Wrong("_milestones", "a list of whole numbers");
+        var loaded = Check([.. numbers.Select(number => (int)number)]);
+        var (position, inside) = (LoadPosition(state), LoadInside(state));
+        return () =>
+        {
+            inside();
+            position();
+            milestones = loaded;
+        };
+    }
+
     internal override void Start()
     {
         LastEpoch = 0;

@@ -42,7 +42,10 @@ public sealed class WarmupStableDecayLR : ChainableLR
         Anneal annealStrategy = Anneal.Linear,
         int lastEpoch = -1
     )
-        : this(optimizer, Kind.With(warmupIters, stableIters, decayIters, startFactor, endFactor, SchedulerSetting.TextOf(annealStrategy), lastEpoch)) { }
+        : this(
+            optimizer,
+            Kind.With(warmupIters, stableIters, decayIters, startFactor, endFactor, SchedulerSetting.TextOf(annealStrategy), lastEpoch)
+        ) { }
 
     private WarmupStableDecayLR(Optimizer optimizer, SchedulerSettings settings)
         : base(

@@ -94,13 +94,11 @@ module internal Curve =
         // A phase of no length is over at once.
         let way =
             if phase.End > start then
-                (step - start) / (phase.End - start)
+                min 1.0 ((step - start) / (phase.End - start))
             else
                 1.0
 
-        if way >= 1.0 then
-            phase.To
-        elif cosine then
+        if cosine then
             phase.To + (phase.From - phase.To) / 2.0 * (Math.Cos(Math.PI * way) + 1.0)
         else
             (phase.To - phase.From) * way + phase.From
