@@ -38,6 +38,21 @@ public enum DType : sbyte
 
     /// <summary>The upper half of a <see cref="Float32"/>.</summary>
     BFloat16 = 15,
+
+    /// <summary>Eight bits, two of them mantissa: the upper half of a <see cref="Float16"/>.</summary>
+    Float8_E5M2 = 23,
+
+    /// <summary>Eight bits, three of them mantissa, without infinities.</summary>
+    Float8_E4M3FN = 24,
+
+    /// <summary>Unsigned 16-bit integer.</summary>
+    UInt16 = 27,
+
+    /// <summary>Unsigned 32-bit integer.</summary>
+    UInt32 = 28,
+
+    /// <summary>Unsigned 64-bit integer.</summary>
+    UInt64 = 29,
 }
 
 /// <summary>What can be asked of a <see cref="DType"/>.</summary>
@@ -47,10 +62,10 @@ public static class DTypes
     public static int Size(this DType dtype) =>
         dtype switch
         {
-            DType.UInt8 or DType.Int8 or DType.Bool => 1,
-            DType.Int16 or DType.Float16 or DType.BFloat16 => 2,
-            DType.Int32 or DType.Float32 => 4,
-            DType.Int64 or DType.Float64 or DType.Complex64 => 8,
+            DType.UInt8 or DType.Int8 or DType.Bool or DType.Float8_E5M2 or DType.Float8_E4M3FN => 1,
+            DType.Int16 or DType.UInt16 or DType.Float16 or DType.BFloat16 => 2,
+            DType.Int32 or DType.UInt32 or DType.Float32 => 4,
+            DType.Int64 or DType.UInt64 or DType.Float64 or DType.Complex64 => 8,
             DType.Complex128 => 16,
             _ => throw new ArgumentOutOfRangeException(nameof(dtype), dtype, "not a dtype"),
         };
@@ -87,6 +102,9 @@ public static class DTypes
             System.Half => DType.Float16,
             float => DType.Float32,
             double => DType.Float64,
+            ushort => DType.UInt16,
+            uint => DType.UInt32,
+            ulong => DType.UInt64,
             bool => DType.Bool,
             System.Numerics.Complex => DType.Complex128,
             _ => throw new NotSupportedException($"no dtype has elements of type {typeof(T)}"),

@@ -8,6 +8,12 @@ internal static unsafe class StridedCopy
     public static void Run(TensorView source, TensorView target)
     {
         var size = source.DType.Size();
+        if (source.Owner is DeferredMemory deferred)
+        {
+            deferred.CopyTo(source, target);
+            GC.KeepAlive(target.Owner);
+            return;
+        }
         if (source.Layout.IsDense && source.Strides.AsSpan().SequenceEqual(target.Strides.AsSpan()))
             NativeMemory.Copy((void*)source.Address, (void*)target.Address, (nuint)(source.Count * size));
         else if (source.Count > 0)

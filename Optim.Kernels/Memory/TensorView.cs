@@ -100,7 +100,7 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
     {
         if (DTypes.Of<T>() != DType)
             throw new InvalidOperationException($"the elements of {Layout} are not of type {typeof(T).Name}");
-        if (!Layout.IsContiguous || Device != Device.Cpu)
+        if (!Layout.IsContiguous || Device != Device.Cpu || Owner is DeferredMemory)
             throw new InvalidOperationException($"{Layout} is not contiguous memory of the processor");
         return new((void*)Address, checked((int)Count));
     }
@@ -115,6 +115,11 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
             values[i] = DType switch
             {
                 DType.UInt8 or DType.Bool => p[i],
+                DType.UInt16 => ((ushort*)p)[i],
+                DType.UInt32 => ((uint*)p)[i],
+                DType.UInt64 => ((ulong*)p)[i],
+                DType.Float8_E5M2 => (double)BitConverter.UInt16BitsToHalf((ushort)(p[i] << 8)),
+                DType.Float8_E4M3FN => Float8(p[i]),
                 DType.Int8 => ((sbyte*)p)[i],
                 DType.Int16 => ((short*)p)[i],
                 DType.Int32 => ((int*)p)[i],
@@ -126,6 +131,17 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
             };
         GC.KeepAlive(source.Owner);
         return values;
+    }
+
+    /// <summary>A sign, four bits of exponent and three of mantissa, no infinity, one NaN.</summary>
+    private static double Float8(byte bits)
+    {
+        var (exponent, mantissa) = ((bits >> 3) & 15, bits & 7);
+        var size =
+            exponent == 0 ? mantissa / 512.0
+            : (bits & 127) == 127 ? double.NaN
+            : Math.ScaleB(1 + mantissa / 8.0, exponent - 7);
+        return bits < 128 ? size : -size;
     }
 
     /// <summary>The same elements in row-major order, in memory of their own.</summary>
@@ -172,7 +188,7 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
             return IsAbsent == other.IsAbsent;
         if (DType != other.DType || !Layout.SameShape(other.Layout))
             return false;
-        var (a, b) = (Layout.IsContiguous ? this : Copy(), other.Layout.IsContiguous ? other : other.Copy());
+        var (a, b) = (InOrder(), other.InOrder());
         var equal = true;
         for (nint at = 0, bytes = Count * DType.Size(); equal && at < bytes; at += Chunk)
         {
@@ -205,6 +221,8 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
             new Span<double>((void*)Address, checked((int)Count)).Fill(value);
         GC.KeepAlive(Owner);
     }
+
+    private TensorView InOrder() => Layout.IsContiguous && Owner is not DeferredMemory ? this : Copy();
 
     /// <summary>A single number, repeated for every element of a shape.</summary>
     private TensorView Repeated(Layout shape) =>

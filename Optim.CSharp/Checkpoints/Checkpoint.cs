@@ -1,0 +1,139 @@
+using Optim.Checkpoints;
+using Optim.Core;
+using Optim.Kernels;
+
+namespace Optim;
+
+/// <summary>
+/// Checkpoint files that PyTorch reads and writes, too: <c>.pt</c> (torch.save and torch.load, with weights_only), and
+/// <c>.safetensors</c> for named tensors. Reading runs no code. Saving keeps the old file until the new one is whole and on the disk;
+/// loading is all or nothing. All failures are a <see cref="CheckpointException"/>.
+/// </summary>
+public static class Checkpoint
+{
+    /// <summary>Entries that were not asked for are kept up to this size; <see cref="Read"/> reads all.</summary>
+    private const long MostUnasked = 64 << 20;
+
+    /// <summary>Saves parts under their names: optimizers, schedulers, modules, whatever is <see cref="IStateful"/>, and plain values.</summary>
+    /// <example><code>Checkpoint.Save("run.pt", ("model", model), ("optimizer", optimizer), ("scheduler", scheduler), ("epoch", 3));</code></example>
+    /// <exception cref="CheckpointException">It cannot be written; the old file is as it was.</exception>
+    /// <exception cref="ArgumentException">A part cannot be saved, or two have one name.</exception>
+    public static void Save(string path, params (string Name, object? Value)[] parts)
+    {
+        ArgumentNullException.ThrowIfNull(parts);
+        Write(path, Tree.Dict([.. parts.Select(part => (part.Name, Parts.Save(part.Name, part.Value)))]));
+    }
+
+    /// <summary>Loads parts by their names, strictly: what is missing or left over in one is an error.</summary>
+    /// <returns>Reports, and the entries for which no part was given.</returns>
+    /// <exception cref="CheckpointException">The file is refused, lacks a part, or one does not fit; nothing has changed.</exception>
+    public static LoadedCheckpoint Load(string path, params (string Name, object Value)[] parts) => Load(path, true, parts);
+
+    /// <summary>Loads parts by their names.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="strict">False: what is missing or left over inside of a part is reported.</param>
+    /// <param name="parts">What is loaded.</param>
+    public static LoadedCheckpoint Load(string path, bool strict, params (string Name, object Value)[] parts)
+    {
+        ArgumentNullException.ThrowIfNull(parts);
+        var targets = parts
+            .Select(part =>
+                (
+                    part.Name,
+                    Target: Parts.Stateful(part.Value)
+                        ?? throw new ArgumentException(
+                            $"'{part.Name}' is a {part.Value?.GetType().Name ?? "null"}, which cannot be loaded into; plain values are read from what Load returns"
+                        )
+                )
+            )
+            .ToList();
+        using var file = CheckpointFile.Open(path);
+        if (file.Tree is not Tree.Map { Item: var entries })
+            throw new CheckpointException($"{path} holds {file.Tree.Described}, and not parts by name");
+        var loads = targets.Select(part => (part.Name, Load: Prepare(path, entries, part.Name, part.Target, strict))).ToList();
+        var asked = targets.Select(part => part.Name).ToHashSet(StringComparer.Ordinal);
+        var others = new Dictionary<string, Tree>(StringComparer.Ordinal);
+        foreach (var (key, value) in entries.Entries)
+            if (key.IsText && !asked.Contains(key.text) && Bytes(value) <= MostUnasked)
+                others[key.text] = CheckpointFile.InMemory(value);
+        foreach (var (_, load) in loads)
+            load.Commit();
+        foreach (var (_, load) in loads)
+            load.Completed?.Invoke();
+        return new(loads.ToDictionary(load => load.Name, load => load.Load.Report), others);
+    }
+
+    /// <summary>Reads a whole file, with its tensors in memory; tensors that share a storage share it.</summary>
+    /// <exception cref="CheckpointException">The file is refused.</exception>
+    public static Tree Read(string path)
+    {
+        using var file = CheckpointFile.Open(path);
+        return CheckpointFile.InMemory(file.Tree);
+    }
+
+    /// <summary>The metadata of a .safetensors file.</summary>
+    /// <exception cref="CheckpointException">The file is refused.</exception>
+    public static IReadOnlyDictionary<string, string> ReadMetadata(string path)
+    {
+        using var file = CheckpointFile.Open(path);
+        return file.Metadata;
+    }
+
+    /// <summary>Writes a tree as a file of its own, .safetensors by that extension, and as torch.save does otherwise.</summary>
+    /// <param name="path">The file; an old one is replaced when the new one is whole.</param>
+    /// <param name="tree">The tree; for .safetensors dicts of tensors.</param>
+    /// <param name="metadata">Texts beside the tensors, for .safetensors.</param>
+    /// <exception cref="CheckpointException">It cannot be written; the old file is as it was.</exception>
+    /// <exception cref="ArgumentException">The format cannot hold the tree.</exception>
+    public static void Write(string path, Tree tree, IReadOnlyDictionary<string, string>? metadata = null)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        ArgumentNullException.ThrowIfNull(tree);
+        var tensorsOnly = CheckpointFile.IsSafetensors(path);
+        if (metadata is not null && !tensorsOnly)
+            throw new ArgumentException("metadata are a part of .safetensors files; in others, put them into the tree", nameof(metadata));
+        try
+        {
+            AtomicFile.Write(
+                path,
+                file =>
+                {
+                    if (tensorsOnly)
+                        SafetensorsWriter.Write(file, tree, metadata);
+                    else
+                        PtWriter.Write(file, tree);
+                }
+            );
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            throw new CheckpointException($"{path} cannot be written: {error.Message}", error);
+        }
+    }
+
+    /// <summary>Lets parts of a further library be saved and loaded: the adapter gives their state, or null for what it does not know.</summary>
+    public static void Register(Func<object, IStateful?> adapter) => Parts.Register(adapter);
+
+    private static PreparedLoad Prepare(string path, TreeMap entries, string name, IStateful target, bool strict)
+    {
+        if (!entries.TryGetValue(name, out var state))
+            throw new CheckpointException($"{path} has no '{name}'; it has: {string.Join(", ", entries.Keys.Take(20))}");
+        try
+        {
+            return target.PrepareLoad(state, strict);
+        }
+        catch (Exception error) when (error is ArgumentException or InvalidCastException or KeyNotFoundException or NotSupportedException or IOException)
+        {
+            throw new CheckpointException($"'{name}' of {path} cannot be loaded: {error.Message}", error);
+        }
+    }
+
+    private static long Bytes(Tree tree) =>
+        tree switch
+        {
+            Tree.Tensor { Item: var view } => view.Count * view.DType.Size(),
+            Tree.List or Tree.Tuple => tree.AsItems().Sum(Bytes),
+            Tree.Map map => map.Item.Entries.Sum(entry => Bytes(entry.Value)),
+            _ => 0,
+        };
+}

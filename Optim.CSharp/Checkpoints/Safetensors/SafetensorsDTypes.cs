@@ -1,0 +1,34 @@
+using Optim.Kernels;
+
+namespace Optim.Checkpoints;
+
+/// <summary>How .safetensors files call dtypes.</summary>
+internal static class SafetensorsDTypes
+{
+    private static readonly Dictionary<string, DType> byName = new(StringComparer.Ordinal)
+    {
+        ["F64"] = DType.Float64,
+        ["F32"] = DType.Float32,
+        ["F16"] = DType.Float16,
+        ["BF16"] = DType.BFloat16,
+        ["F8_E4M3"] = DType.Float8_E4M3FN,
+        ["F8_E5M2"] = DType.Float8_E5M2,
+        ["I64"] = DType.Int64,
+        ["I32"] = DType.Int32,
+        ["I16"] = DType.Int16,
+        ["I8"] = DType.Int8,
+        ["U64"] = DType.UInt64,
+        ["U32"] = DType.UInt32,
+        ["U16"] = DType.UInt16,
+        ["U8"] = DType.UInt8,
+        ["BOOL"] = DType.Bool,
+        ["C64"] = DType.Complex64,
+    };
+
+    public static bool TryParse(string name, out DType dtype) => byName.TryGetValue(name, out dtype);
+
+    public static IEnumerable<string> Names => byName.Keys;
+
+    /// <summary>The name; null when the format has none.</summary>
+    public static string? Name(DType dtype) => byName.FirstOrDefault(entry => entry.Value == dtype).Key;
+}
