@@ -2,7 +2,7 @@ using Optim.Core;
 
 namespace Optim;
 
-/// <summary>What <see cref="Checkpoint.Load"/> found: reports of what was loaded, and the other entries of the file.</summary>
+/// <summary>What Checkpoint.Load found: reports of what was loaded, and the other entries of the file.</summary>
 public sealed class LoadedCheckpoint
 {
     private readonly Dictionary<string, Tree> others;

@@ -53,6 +53,7 @@ public static class OptimCommand
         var root = new RootCommand("Optimizers for .NET, the ones of torch.optim, to be tried on real data.")
         {
             TrainCommand.Create(screen, cancel),
+            InspectCommand.Create(screen),
         };
         var help = root.Options.OfType<HelpOption>().Single();
         var plain = (HelpAction)help.Action!;

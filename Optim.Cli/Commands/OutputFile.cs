@@ -1,4 +1,4 @@
-using Optim.Cli.Training;
+using Optim.Checkpoints;
 
 namespace Optim.Cli.Commands;
 
