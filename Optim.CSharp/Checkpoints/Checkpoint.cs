@@ -122,7 +122,8 @@ public static class Checkpoint
         {
             return target.PrepareLoad(state, strict);
         }
-        catch (Exception error) when (error is ArgumentException or InvalidCastException or KeyNotFoundException or NotSupportedException or IOException)
+        catch (Exception error)
+            when (error is ArgumentException or InvalidCastException or KeyNotFoundException or NotSupportedException or IOException)
         {
             throw new CheckpointException($"'{name}' of {path} cannot be loaded: {error.Message}", error);
         }

@@ -52,7 +52,10 @@ internal sealed class CheckpointFile : IDisposable
                 Tree.Tensor { Item: { Owner: FileSlice slice } view } => Tree.NewTensor(View(view, slice)),
                 Tree.List list => Tree.ListOf(list.Item.Select(Fill)),
                 Tree.Tuple tuple => Tree.TupleOf(tuple.Item.Select(Fill)),
-                Tree.Map map => Tree.MapOf(map.Item.Kind, map.Item.Entries.Select(entry => KeyValuePair.Create(entry.Key, Fill(entry.Value)))),
+                Tree.Map map => Tree.MapOf(
+                    map.Item.Kind,
+                    map.Item.Entries.Select(entry => KeyValuePair.Create(entry.Key, Fill(entry.Value)))
+                ),
                 _ => tree,
             };
 

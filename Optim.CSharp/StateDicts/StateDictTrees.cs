@@ -9,7 +9,11 @@ internal static class StateDictTrees
         Tree.Dict(
             (
                 "state",
-                Map(dict.State.Select(entry => KeyValuePair.Create((TreeKey)entry.Key, Dict(entry.Value.Select(slot => (slot.Key, slot.Value))))))
+                Map(
+                    dict.State.Select(entry =>
+                        KeyValuePair.Create((TreeKey)entry.Key, Dict(entry.Value.Select(slot => (slot.Key, slot.Value))))
+                    )
+                )
             ),
             ("param_groups", Tree.ListOf(dict.ParamGroups.Select(Write)))
         );
@@ -18,15 +22,15 @@ internal static class StateDictTrees
     private static Tree Write(GroupState group)
     {
         var options = group.Select(option => (option.Key, (Tree)option.Value));
-        var names = group.ParamNames is { } given ? [("param_names", Tree.ListOf(given.Select(name => (Tree)name)))] : Array.Empty<(string, Tree)>();
-        return Dict(
-            [
-                .. options.Take(group.OwnOptions),
-                .. names,
-                .. options.Skip(group.OwnOptions),
-                ("params", Tree.ListOf(group.Params.Select(id => (Tree)id))),
-            ]
-        );
+        var names = group.ParamNames is { } given
+            ? [("param_names", Tree.ListOf(given.Select(name => (Tree)name)))]
+            : Array.Empty<(string, Tree)>();
+        return Dict([
+            .. options.Take(group.OwnOptions),
+            .. names,
+            .. options.Skip(group.OwnOptions),
+            ("params", Tree.ListOf(group.Params.Select(id => (Tree)id))),
+        ]);
     }
 
     public static StateDict Read(Tree tree)
@@ -81,10 +85,14 @@ internal static class StateDictTrees
             );
 
     private static TreeMap MapAt(Tree tree, string where) =>
-        tree is Tree.Map map ? map.Item : throw new ArgumentException($"{where} of the loaded state dict must be a dict; it is {tree.Described}");
+        tree is Tree.Map map
+            ? map.Item
+            : throw new ArgumentException($"{where} of the loaded state dict must be a dict; it is {tree.Described}");
 
     private static IEnumerable<Tree> ItemsAt(Tree tree, string where) =>
-        tree is Tree.List list ? list.Item : throw new ArgumentException($"{where} of the loaded state dict must be a list; it is {tree.Described}");
+        tree is Tree.List list
+            ? list.Item
+            : throw new ArgumentException($"{where} of the loaded state dict must be a list; it is {tree.Described}");
 
     private static string Name(TreeKey key, string where) =>
         key.IsText ? key.text : throw new ArgumentException($"{where} of the loaded state dict has the key {key}; it must be a text");

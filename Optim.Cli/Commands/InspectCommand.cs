@@ -53,9 +53,7 @@ internal static class InspectCommand
             return;
         }
         using var stream = new MemoryStream();
-        using (
-            var writer = new Utf8JsonWriter(stream, new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping })
-        )
+        using (var writer = new Utf8JsonWriter(stream, new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
         {
             writer.WriteStartObject();
             writer.WriteStartObject("metadata");

@@ -33,16 +33,18 @@ internal static class TreeDifference
                 leaves.TryAdd(path.Length == 0 ? "(the whole)" : path, tree);
             else
                 foreach (var (key, value) in children)
-                    Collect(
-                        value,
-                        path.Length == 0 || key.StartsWith('[') ? path + key : $"{path}.{key}"
-                    );
+                    Collect(value, path.Length == 0 || key.StartsWith('[') ? path + key : $"{path}.{key}");
         }
     }
 
     private static string? Difference(Tree a, Tree b)
     {
-        if (a is not Tree.Tensor { Item: var x } || b is not Tree.Tensor { Item: var y } || x.DType != y.DType || !x.Layout.SameShape(y.Layout))
+        if (
+            a is not Tree.Tensor { Item: var x }
+            || b is not Tree.Tensor { Item: var y }
+            || x.DType != y.DType
+            || !x.Layout.SameShape(y.Layout)
+        )
             return a.Equals(b) ? null : $"{TreeText.Leaf(a)} -> {TreeText.Leaf(b)}";
         var (differing, largest) = (0L, 0.0);
         foreach (var (p, q) in TensorStatistics.Chunks(x).Zip(TensorStatistics.Chunks(y)))

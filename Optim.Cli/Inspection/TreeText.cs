@@ -29,8 +29,7 @@ internal static class TreeText
     public static string Leaf(Tree tree)
     {
         if (tree is Tree.Tensor { Item: var view })
-            return view.Count == 1 && !view.DType.IsComplex()
-                    ? $"{view.Layout} = {Number(view.ToDoubles()[0])}"
+            return view.Count == 1 && !view.DType.IsComplex() ? $"{view.Layout} = {Number(view.ToDoubles()[0])}"
                 : view.Count == 0 ? $"{view.Layout}"
                 : $"{view.Layout}  {TensorStatistics.Of(view)}";
         var text = string.Concat(tree.ToString().Select(c => char.IsControl(c) ? '?' : c));
@@ -42,7 +41,8 @@ internal static class TreeText
         tree switch
         {
             Tree.Map map => [.. map.Item.Entries.Select(entry => (Name(entry.Key), entry.Value))],
-            Tree.List or Tree.Tuple when tree.AsItems().Any(item => item.Kind is TreeKind.Tensor or TreeKind.Map || Children(item) is not null) =>
+            Tree.List
+            or Tree.Tuple when tree.AsItems().Any(item => item.Kind is TreeKind.Tensor or TreeKind.Map || Children(item) is not null) =>
             [
                 .. tree.AsItems().Select((item, i) => (string.Create(CultureInfo.InvariantCulture, $"[{i}]"), item)),
             ],
@@ -52,8 +52,7 @@ internal static class TreeText
     private static string Name(TreeKey key) =>
         key.IsText ? string.Concat(key.text.Select(c => char.IsControl(c) ? '?' : c)) : key.ToString();
 
-    private static string Kind(Tree tree) =>
-        tree is Tree.Map map ? map.Item.Kind.ToString() : tree.Kind.ToString();
+    private static string Kind(Tree tree) => tree is Tree.Map map ? map.Item.Kind.ToString() : tree.Kind.ToString();
 
     private static string Size(Tree tree) =>
         tree.Kind == TreeKind.Text

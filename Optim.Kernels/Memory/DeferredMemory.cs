@@ -15,7 +15,10 @@ public abstract class DeferredMemory
     {
         if (source.Count == 0)
             return;
-        if (source.Layout.IsDense && (source.Layout.IsContiguous && target.Layout.IsContiguous || source.Strides.SequenceEqual(target.Strides)))
+        if (
+            source.Layout.IsDense
+            && (source.Layout.IsContiguous && target.Layout.IsContiguous || source.Strides.SequenceEqual(target.Strides))
+        )
         {
             Read(source.Address, target.Address, source.Count * source.DType.Size());
             return;

@@ -43,8 +43,7 @@ internal sealed class PickleCalls(Func<string, FileSlice?> entry)
             throw new PickleException("it refers to an object outside that is no storage");
         var dtype = PickleNames.StorageDType(parts[1]);
         if (!slices.TryGetValue(key, out var slice))
-            slices[key] = slice =
-                entry(key) ?? throw new PickleException($"its storage '{PickleNames.Shown(key)}' is not in the archive");
+            slices[key] = slice = entry(key) ?? throw new PickleException($"its storage '{PickleNames.Shown(key)}' is not in the archive");
         var size = dtype is { } known ? known.Size() : 1;
         if (count < 0 || count > slice.Length / size || count * size != slice.Length)
             throw new PickleException($"storage '{key}' has {slice.Length} bytes, and {count} elements of {size} bytes are asked of it");
@@ -56,9 +55,10 @@ internal sealed class PickleCalls(Func<string, FileSlice?> entry)
         if (given is not [PickleStorage storage, long offset, object?[] size, object?[] stride, bool, PickleDict, ..])
             throw new PickleException("it makes a tensor of the wrong things");
         if (metadata is not (null or PickleDict { Count: 0 }))
-            throw new PickleException("it holds a conjugated or negated view, which is not supported: save a copy of it (resolve_conj, resolve_neg)");
-        var type =
-            dtype ?? storage.DType ?? throw new PickleException("a tensor over bytes has no dtype");
+            throw new PickleException(
+                "it holds a conjugated or negated view, which is not supported: save a copy of it (resolve_conj, resolve_neg)"
+            );
+        var type = dtype ?? storage.DType ?? throw new PickleException("a tensor over bytes has no dtype");
         var length = storage.DType is null ? storage.Bytes.Length / type.Size() : storage.Count;
         var (shape, strides) = (Longs(size), Longs(stride));
         if (shape.Length != strides.Length || shape.Length > MostDimensions)

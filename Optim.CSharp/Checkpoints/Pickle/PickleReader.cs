@@ -169,7 +169,9 @@ internal sealed class PickleReader(byte[] bytes, PickleCalls calls)
                 stack.Add(calls.Storage(Pop()));
                 break;
             default:
-                throw new PickleException($"its instruction 0x{(byte)opcode:x2} at byte {at - 1} is none that plain values and tensors need");
+                throw new PickleException(
+                    $"its instruction 0x{(byte)opcode:x2} at byte {at - 1} is none that plain values and tensors need"
+                );
         }
     }
 
@@ -225,7 +227,9 @@ internal sealed class PickleReader(byte[] bytes, PickleCalls calls)
         memo.TryGetValue(index, out var value) ? value : throw new PickleException($"it takes up entry {index}, which it never kept");
 
     private object? Top() =>
-        stack.Count > 0 && !ReferenceEquals(stack[^1], mark) ? stack[^1] : throw new PickleException("it takes a value where there is none");
+        stack.Count > 0 && !ReferenceEquals(stack[^1], mark)
+            ? stack[^1]
+            : throw new PickleException("it takes a value where there is none");
 
     private object? Pop()
     {

@@ -31,7 +31,9 @@ internal sealed class PickleTrees
             case Tree tensor:
                 return Count(tensor, 1);
             case PickleName or PickleStorage:
-                throw new PickleException(value is PickleName { Name: var name } ? $"'{name}' is a value in it" : "a storage without a tensor is a value in it");
+                throw new PickleException(
+                    value is PickleName { Name: var name } ? $"'{name}' is a value in it" : "a storage without a tensor is a value in it"
+                );
         }
         if (done.TryGetValue(value, out var known))
             return Count(known.Tree, known.Nodes);
@@ -59,5 +61,7 @@ internal sealed class PickleTrees
     private List<Tree> Items(IEnumerable<object?> items, int depth) => [.. items.Select(item => Convert(item, depth + 1))];
 
     private Tree Count(Tree tree, long more) =>
-        (nodes += more) <= MostNodes ? tree : throw new PickleException($"it holds more than {MostNodes} values, shared ones counted each time");
+        (nodes += more) <= MostNodes
+            ? tree
+            : throw new PickleException($"it holds more than {MostNodes} values, shared ones counted each time");
 }

@@ -33,7 +33,8 @@ internal static class PtReader
             ZipReader.Verify(file, entry, buffer);
         CheckOrder(file, entries, root);
         var calls = new PickleCalls(key =>
-            key.Length > 0 && key.All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or '-')
+            key.Length > 0
+            && key.All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or '-')
             && entries.TryGetValue($"{root}data/{key}", out var entry)
                 ? new FileSlice(file, entry.Place, entry.Size)
                 : null

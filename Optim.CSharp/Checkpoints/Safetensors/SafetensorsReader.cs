@@ -19,7 +19,10 @@ internal static class SafetensorsReader
             throw ZipReader.Broken(file, $"it has {file.Length} bytes, and begins with a length of 8");
         var length = BinaryPrimitives.ReadUInt64LittleEndian(file.Read(0, 8));
         if (length > MostHeader || length > (ulong)(file.Length - 8))
-            throw ZipReader.Broken(file, $"its header is said to have {length} bytes; the file has {file.Length}, and headers at most {MostHeader}");
+            throw ZipReader.Broken(
+                file,
+                $"its header is said to have {length} bytes; the file has {file.Length}, and headers at most {MostHeader}"
+            );
         try
         {
             using var header = JsonDocument.Parse(file.Read(8, (int)length), options);

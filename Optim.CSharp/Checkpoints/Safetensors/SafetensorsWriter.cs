@@ -90,7 +90,9 @@ internal static class SafetensorsWriter
                 if (!view.Layout.IsOnCpu)
                     throw new NotSupportedException($"'{name}' lies on {view.Device}; copy it to the cpu to save it");
                 if (SafetensorsDTypes.Name(view.DType) is null || name == "__metadata__" || !tensors.TryAdd(name, view))
-                    throw new ArgumentException($"'{name}', {view.Layout}, cannot be in a .safetensors file: its dtype, or its name, which must be there once");
+                    throw new ArgumentException(
+                        $"'{name}', {view.Layout}, cannot be in a .safetensors file: its dtype, or its name, which must be there once"
+                    );
                 break;
             default:
                 throw new ArgumentException(

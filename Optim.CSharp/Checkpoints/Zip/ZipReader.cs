@@ -69,7 +69,10 @@ internal static class ZipReader
     {
         if (file.Length < EndSize)
             throw Broken(file, $"it has {file.Length} bytes, too few for an archive");
-        var tail = file.Read(file.Length - Math.Min(file.Length, EndSize + ushort.MaxValue), (int)Math.Min(file.Length, EndSize + ushort.MaxValue));
+        var tail = file.Read(
+            file.Length - Math.Min(file.Length, EndSize + ushort.MaxValue),
+            (int)Math.Min(file.Length, EndSize + ushort.MaxValue)
+        );
         var at = tail.Length - EndSize;
         while (at >= 0 && !(U32(tail, at) == EndSignature && at + EndSize + U16(tail, at + 20) == tail.Length))
             at--;
