@@ -13,6 +13,7 @@ public sealed class Param : IParameter, IDisposable
 {
     private readonly TensorView data;
     private TensorView gradient;
+    private TensorView indices; // of a sparse gradient
     private bool disposed;
 
     private Param(string? name, TensorView data) => (Name, this.data) = (name, data);
@@ -33,6 +34,14 @@ public sealed class Param : IParameter, IDisposable
     /// <inheritdoc cref="Param(string?, float[], long[])"/>
     public Param(double[] data, params long[] shape)
         : this(null, data, shape) { }
+
+    /// <inheritdoc cref="Param(string?, float[], long[])"/>
+    public Param(string? name, Half[] data, params long[] shape)
+        : this(name, PinnedArray.View(data, ShapeOf(data, shape))) { }
+
+    /// <inheritdoc cref="Param(string?, float[], long[])"/>
+    public Param(string? name, System.Numerics.Complex[] data, params long[] shape)
+        : this(name, PinnedArray.View(data, ShapeOf(data, shape))) { }
 
     /// <summary>In aligned memory of its own, all zero; without lengths a single number.</summary>
     public static Param Zeros(string? name, DType dtype, params long[] shape) => new(name, TensorView.Zeros(dtype, shape));
@@ -58,8 +67,14 @@ public sealed class Param : IParameter, IDisposable
     /// <summary>Whether there is a gradient.</summary>
     public bool HasGradient => !gradient.IsAbsent;
 
-    /// <summary>The gradient, where it lies; absent when there is none.</summary>
+    /// <summary>Whether the gradient is sparse.</summary>
+    public bool IsGradientSparse => !indices.IsAbsent;
+
+    /// <summary>The gradient, where it lies; absent when there is none. Of a sparse one the values of its rows.</summary>
     public TensorView GradientView => Live().gradient;
+
+    /// <summary>The indices of the rows of a sparse gradient; absent when it is not sparse.</summary>
+    public TensorView GradientRows => Live().indices;
 
     /// <summary>The data as a span.</summary>
     public Span<T> Data<T>()
@@ -70,8 +85,8 @@ public sealed class Param : IParameter, IDisposable
         where T : unmanaged
     {
         Live();
-        if (gradient.IsAbsent)
-            gradient = TensorView.Zeros(data.Layout.ToContiguous());
+        if (gradient.IsAbsent || IsGradientSparse)
+            (gradient, indices) = (TensorView.Zeros(data.Layout.ToContiguous()), default);
         return gradient.AsSpan<T>();
     }
 
@@ -94,6 +109,44 @@ public sealed class Param : IParameter, IDisposable
         values.CopyTo(Gradient<T>());
     }
 
+    /// <summary>Copies a gradient of the parameter's shape; of another floating point dtype it is rounded to the parameter's.</summary>
+    /// <exception cref="ArgumentException">Another shape than the parameter's.</exception>
+    /// <exception cref="NotSupportedException">Whole numbers, or complex ones for a real parameter or the other way round.</exception>
+    public void SetGradient(TensorView values)
+    {
+        Live();
+        var copy = TensorView.Zeros(data.Layout.ToContiguous());
+        copy.ConvertFrom(values);
+        (gradient, indices) = (copy, default);
+    }
+
+    /// <summary>
+    /// Takes a sparse gradient, not copied: the indices of its rows (int64 of shape [n]; a row may come more than once) and their values,
+    /// of shape [n, rest of the parameter's shape]. SparseAdam, Adagrad and SGD take such gradients, and say what is wrong with them in the step.
+    /// </summary>
+    /// <exception cref="ArgumentException">The values have another dtype than the parameter.</exception>
+    public void SetSparseGradient(TensorView indices, TensorView values)
+    {
+        Live();
+        if (values.DType != data.DType || indices.DType != DType.Int64)
+            throw new ArgumentException(
+                $"{Label}: a sparse gradient has indices of int64 and values of {data.DType.Name()}, and these are {indices.Layout} and {values.Layout}"
+            );
+        (this.indices, gradient) = (indices, values);
+    }
+
+    /// <summary>Copies a sparse gradient: the indices of its rows, and their values one row after the other.</summary>
+    /// <exception cref="ArgumentException">Another dtype, or not as many values as the rows have elements.</exception>
+    public void SetSparseGradient<T>(ReadOnlySpan<long> rows, ReadOnlySpan<T> values)
+        where T : unmanaged
+    {
+        var shape = Live().data.Shape.AsSpan();
+        SetSparseGradient(
+            TensorView.Of<long>(rows, [rows.Length]),
+            TensorView.Of<T>(values, [rows.Length, .. shape.IsEmpty ? [] : shape[1..]])
+        );
+    }
+
     /// <summary>Takes an array as the gradient, pinned and not copied: write the next gradients into it.</summary>
     /// <exception cref="ArgumentException">Another length or dtype than the parameter's.</exception>
     public void BindGradient(float[] values) => BindGradient(PinnedArray.View(values, [values.Length]));
@@ -109,11 +162,11 @@ public sealed class Param : IParameter, IDisposable
         if (!(flat || values.Layout.SameShape(data.Layout)) || values.DType != data.DType)
             throw new ArgumentException($"{Label}: the gradient is {values.Layout}, and the parameter {data.Layout}", nameof(values));
         Live();
-        gradient = flat ? new(values.Address, data.Layout.ToContiguous(), values.Owner) : values;
+        (gradient, indices) = (flat ? new(values.Address, data.Layout.ToContiguous(), values.Owner) : values, default);
     }
 
     /// <summary>Leaves the parameter without a gradient: steps pass it over.</summary>
-    public void DropGradient() => gradient = default;
+    public void DropGradient() => (gradient, indices) = (default, default);
 
     /// <inheritdoc/>
     public void ZeroGradient(bool setToNone)
@@ -128,7 +181,9 @@ public sealed class Param : IParameter, IDisposable
     {
         Live();
         var found = RequiresGradient ? this.gradient : default;
-        if (found.Address != gradient.Values.Address || !ReferenceEquals(found.Layout, gradient.Values.Layout))
+        if (IsGradientSparse && !found.IsAbsent)
+            gradient = Core.Gradient.OfSparse(indices, found);
+        else if (gradient.Kind == GradientKind.Sparse || found.Address != gradient.Values.Address || !ReferenceEquals(found.Layout, gradient.Values.Layout))
             gradient = found.IsAbsent ? Core.Gradient.Absent : Core.Gradient.OfDense(found);
     }
 

@@ -28,11 +28,16 @@ public sealed class ParameterState : OrderedDictionary<string, Tree>
             if (!column[row].IsAbsent)
                 found[column.Name] = column[row];
         var steps = group.State.Count(row);
+        if (steps > 0)
+            foreach (var (name, i) in group.State.ScalarNames.Select((name, i) => (name, i)))
+                found.Insert(i, name, TensorView.Of<double>([group.State.Scalar(name, row)], []));
         if (rule.KeepsStep && (steps > 0 || found.Count > 0))
-            found.Insert(0, "step", steps <= MostFloat32Steps ? TensorView.Of<float>([steps]) : TensorView.Of<double>([steps]));
+            found.Insert(0, "step", rule.StepsAreWhole ? Tree.NewInt(steps) : Steps(steps));
         if (group.Added.TryGetValue(row, out var added))
             foreach (var (name, value) in added)
                 found[name] = value;
         return found;
     }
+
+    private static Tree Steps(long steps) => steps <= MostFloat32Steps ? TensorView.Of<float>([steps]) : TensorView.Of<double>([steps]);
 }

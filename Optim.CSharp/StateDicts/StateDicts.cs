@@ -155,6 +155,7 @@ internal static class StateDicts
     )
     {
         var counts = new long[source.Count];
+        var scalars = rule.ScalarNames.ToDictionary(name => name, _ => Enumerable.Repeat(double.NaN, source.Count).ToArray());
         var columns = rule.ColumnNames.ToDictionary(name => name, _ => new TensorView[source.Count]);
         for (var row = 0; row < source.Count; row++)
         {
@@ -162,6 +163,8 @@ internal static class StateDicts
             if (source[row] is not { } id)
             {
                 counts[row] = group.State.Count(row);
+                foreach (var (name, values) in scalars)
+                    values[row] = group.State.Scalar(name, row);
                 foreach (var column in group.State.Columns)
                     columns[column.Name][row] = column[row];
                 if (group.Added.TryGetValue(row, out var kept))
@@ -173,10 +176,12 @@ internal static class StateDicts
             foreach (var (name, value) in state)
                 if (name == "step" && rule.KeepsStep)
                     counts[row] = value.IsNone ? 0 : Steps(value, label);
+                else if (scalars.TryGetValue(name, out var numbers))
+                    numbers[row] = value.IsNone ? double.NaN : Single(value, name, label);
                 else if (columns.TryGetValue(name, out var rows))
                 {
                     rows[row] = Tensor(value, name, label);
-                    if (!rows[row].IsAbsent && rows[row].DType != parameter.Data.DType)
+                    if (!rows[row].IsAbsent && rows[row].DType != parameter.Data.DType.ToStateDType())
                         findings.Converted.Add($"{name} of {label}");
                 }
                 // None, where PyTorch keeps the key of what is not there; else what someone keeps beside the rule.
@@ -195,7 +200,7 @@ internal static class StateDicts
             if (!rule.KeepsStep && columns.Values.Any(rows => !rows[at].IsAbsent))
                 counts[row] = 1;
         }
-        return rule.Restore(group.List, counts, columns);
+        return rule.Restore(group.List, counts, scalars, columns);
     }
 
     private static TensorView Tensor(Tree value, string name, string label) =>
@@ -206,20 +211,23 @@ internal static class StateDicts
             _ => throw new ArgumentException($"'{name}' of {label} is {value}; it must be a tensor"),
         };
 
-    /// <summary>A number, or a tensor of one.</summary>
     private static long Steps(Tree step, string label)
     {
-        var number = step switch
-        {
-            Tree.Tensor { Item.Count: 1 } or Tree.Int or Tree.Float => step.ToDoubles()[0],
-            _ => throw new ArgumentException($"the step of {label} is {step}; it must be a single number"),
-        };
+        var number = Single(step, "step", label);
         return number >= 0 && number < 1L << 53 && Math.Floor(number) == number
             ? (long)number
             : throw new ArgumentException(
                 $"the step of {label} is {number.ToString(CultureInfo.InvariantCulture)}; it must be a whole number of at least 0"
             );
     }
+
+    /// <summary>A number, or a tensor of one.</summary>
+    private static double Single(Tree value, string name, string label) =>
+        value switch
+        {
+            Tree.Tensor { Item.Count: 1 } or Tree.Int or Tree.Float => value.ToDoubles()[0],
+            _ => throw new ArgumentException($"the {name} of {label} is {value}; it must be a single number"),
+        };
 
     private static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
 

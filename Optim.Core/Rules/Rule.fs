@@ -11,6 +11,10 @@ type Rule internal (name: string, table: OptionTable) =
     inherit Algorithm(name, table)
     /// Whether PyTorch keeps a step count for the rule.
     abstract KeepsStep: bool
+    /// Whether state dicts have the step as a whole number, and not as a tensor.
+    abstract StepsAreWhole: bool
+    /// The names of the numbers that are kept for each parameter as a whole, in PyTorch's order.
+    abstract ScalarNames: ImmutableArray<string>
     /// The names of all columns, in PyTorch's order.
     abstract ColumnNames: ImmutableArray<string>
     /// The columns that are kept under these options.
@@ -19,8 +23,14 @@ type Rule internal (name: string, table: OptionTable) =
     abstract Init: options: obj * parameters: Parameters -> State
     /// The first half of a step: checks everything and makes room, and writes to no tensor.
     abstract Prepare: options: obj * parameters: Parameters * gradients: Gradients * state: State -> PreparedStep
-    /// A state with given counts and rows (absent ones as default), which are copied and converted to the parameters' dtypes.
-    abstract Restore: parameters: Parameters * counts: int64 array * columns: KeyValuePair<string, TensorView array> seq -> State
+    /// A state with given counts and rows (absent ones as default), which are copied and converted to the dtypes of their state.
+    /// Numbers kept for each parameter as a whole (ScalarNames) are given by name, NaN where there is none.
+    abstract Restore:
+        parameters: Parameters *
+        counts: int64 array *
+        scalars: KeyValuePair<string, double array> seq *
+        columns: KeyValuePair<string, TensorView array> seq ->
+            State
 
     /// A step in place: parameters and state change, the state that was given is spent, the next one is returned.
     member rule.Step(options: obj, parameters, gradients, state) =
@@ -65,20 +75,45 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
         Table.gather line prepared.Parameters prepared.Gradients
 
         for segment in line.Segments do
-            let step = line.NextCounts.OfClass segment.Class + 1L
+            prepared.RunSegment(line.Table, segment, executor)
 
-            let coefficients =
-                arithmetic.Coefficients<Real>(RealReader.Instance, prepared.Options, step)
+        for segment in line.SparseSegments do
+            if segment.Count > 0 then
+                prepared.RunSegment(line.SparseTable, segment, executor)
 
-            threads <-
-                max
-                    threads
-                    (driver.Run(line.Table, segment.First, segment.Count, segment.DType, prepared.Switches, &coefficients, executor))
+        for sparse in line.Sparse do
+            sparse.Gradient.KeepAlive()
 
         Table.scatter line prepared.Parameters
         GC.KeepAlive prepared.Parameters
         GC.KeepAlive prepared.Gradients
+
+        if not arithmetic.Scalars.IsEmpty then
+            line.NextScalars <- Array.init line.NextCounts.Classes prepared.NextScalars
+
         Table.next state (arithmetic.Counts prepared.Options)
+
+    member private prepared.ScalarsOf(index: int) =
+        let counts = prepared.State.Line.NextCounts
+
+        if arithmetic.Scalars.IsEmpty || counts.OfClass index > 0L then
+            counts.ScalarsOfClass index
+        else
+            arithmetic.Start<Real>(RealReader.Instance, prepared.Options)
+
+    member private prepared.NextScalars(index: int) =
+        let step = prepared.State.Line.NextCounts.OfClass index + 1L
+        arithmetic.Next<Real>(RealReader.Instance, prepared.Options, step, prepared.ScalarsOf index)
+
+    member private prepared.RunSegment(table: SliceTable, segment: Segment, executor: Executor) =
+        let options = prepared.Options
+        let step = prepared.State.Line.NextCounts.OfClass segment.Class + 1L
+
+        let coefficients =
+            arithmetic.Coefficients<Real>(RealReader.Instance, options, step, prepared.ScalarsOf segment.Class)
+
+        let switches = arithmetic.Switches(options, step)
+        threads <- max threads (driver.Run(table, segment.First, segment.Count, segment.DType, switches, &coefficients, executor))
 
 /// A rule that works element by element: the formula, the table of options, the columns, and how options become coefficients.
 [<Sealed>]
@@ -97,6 +132,8 @@ type internal ElementWiseRule<'o, 'f
             invalidArg "columns" $"{name}: {columns.Length} columns are named, and the formula has {driver.Columns}"
 
     override _.KeepsStep = keepsStep
+    override _.StepsAreWhole = arithmetic.StepsAreWhole
+    override _.ScalarNames = arithmetic.Scalars
     override _.ColumnNames = columnNames
 
     override _.ColumnsUnder options =
@@ -107,16 +144,16 @@ type internal ElementWiseRule<'o, 'f
 
     override rule.Init(options, parameters) =
         rule.Table.Check(unbox<'o> options)
-        Checks.parameters name parameters
+        Checks.parameters name arithmetic.Complex parameters
         let options = unbox<'o> options
 
         let atOnce column =
             columns[column].AtOnce && columns[column].When options
 
-        Rows.initial name parameters columnNames atOnce (fun column -> columns[column].Start options)
+        Rows.initial name parameters arithmetic.Scalars columnNames atOnce (fun column -> columns[column].Start options)
 
-    override rule.Restore(parameters, counts, rows) =
-        Rows.restore name columnNames parameters counts rows
+    override rule.Restore(parameters, counts, scalars, rows) =
+        Rows.restore name columnNames arithmetic.Scalars arithmetic.Complex parameters counts scalars rows
 
     override rule.Prepare(options, parameters, gradients, state) =
         let options = unbox<'o> options
@@ -159,7 +196,8 @@ type internal ElementWiseRule<'o, 'f
                 && not (isTrue "foreach" || isTrue "fused")
 
         let start index = columns[index].Start options
-        Table.prepare name (driver.Loop prepared.Switches) columns.Length start parameters gradients state
+        let loop = driver.Loop prepared.Switches
+        Table.prepare name loop columns.Length start (arithmetic.Sparse options) arithmetic.Complex parameters gradients state
         prepared.Parameters <- parameters
         prepared.Gradients <- gradients
         prepared.State <- state

@@ -16,6 +16,7 @@ module Rules =
             RMSprop.rule
             Rprop.rule
             SGD.rule
+            SparseAdam.rule
         ]
 
     /// The rule of a name, in any case; an ArgumentException lists the names when there is none.

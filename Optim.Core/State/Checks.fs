@@ -20,23 +20,21 @@ module internal Checks =
         overlaps && layout.Count > 0n
 
     /// Refuses parameters that no kernel steps.
-    let parameters rule (parameters: Parameters) =
+    let parameters rule complex (parameters: Parameters) =
         for row in 0 .. parameters.Count - 1 do
             let parameter = parameters[row]
 
             let refuse reason : exn =
                 NotSupportedException $"{rule}: {parameters.Label row} {reason}"
 
-            match parameter.DType with
-            | DType.Float32
-            | DType.Float64 -> ()
-            | dtype when dtype.IsFloatingPoint() || dtype.IsComplex() ->
-                raise (refuse $"is of dtype {dtype.Name()}; supported are float32 and float64")
-            | dtype ->
+            if not (parameter.DType.IsFloatingPoint() || parameter.DType.IsComplex()) then
                 raise (
                     ArgumentException
-                        $"{rule}: {parameters.Label row} is of dtype {dtype.Name()}; only floating point tensors can be optimized"
+                        $"{rule}: {parameters.Label row} is of dtype {parameter.DType.Name()}; only floating point and complex tensors can be optimized"
                 )
+
+            if parameter.DType.IsComplex() && not complex then
+                raise (refuse $"is of dtype {parameter.DType.Name()}; {rule} does not support complex parameters")
 
             if parameter.Device <> Device.Cpu then
                 raise (refuse $"lies on {parameter.Device}; supported is cpu")
@@ -44,12 +42,54 @@ module internal Checks =
             if mayOverlap parameter.Layout then
                 raise (refuse "has elements that share memory (an expanded tensor); make it contiguous")
 
-    let gradient rule (parameters: Parameters) row (gradient: Gradient) =
+    let private sparse rule (parameters: Parameters) row (gradient: Gradient) =
+        let parameter, label = parameters[row], parameters.Label row
+        let indices, values = gradient.Rows, gradient.Values
+
+        if
+            indices.DType <> DType.Int64
+            || indices.Shape.Length < 1
+            || indices.Shape.Length > 2
+        then
+            raise (ArgumentException $"{rule}: the sparse gradient of {label} has indices {indices.Layout}; they must be int64[rows]")
+
+        let dimensions = SparseRows.IndexDimensions indices
+        let rows = indices.Shape[indices.Shape.Length - 1]
+
+        if
+            dimensions > parameter.Shape.Length
+            || parameter.Shape.Length = 0
+            || values.Shape.Length <> 1 + parameter.Shape.Length - dimensions
+            || values.Shape[0] <> rows
+            || not ((values.Shape.AsSpan().Slice 1).SequenceEqual(parameter.Shape.AsSpan().Slice dimensions))
+        then
+            raise (
+                ArgumentException
+                    $"{rule}: the sparse gradient of {label} has {rows} rows and values {values.Layout}; these must be rows of the parameter, {parameter.Layout}"
+            )
+
+    /// Refuses gradients that do not fit, or that the rule does not take.
+    let gradient rule (accepts: SparseGradients) (parameters: Parameters) row (gradient: Gradient) =
         let parameter = parameters[row]
         let label = parameters.Label row
 
-        if gradient.Kind = GradientKind.Sparse then
-            raise (NotSupportedException $"{rule} does not support sparse gradients, and {label} has one")
+        match gradient.Kind, accepts with
+        | GradientKind.Sparse, SparseGradients.Refused ->
+            raise (
+                NotSupportedException
+                    $"{rule} does not support sparse gradients, and {label} has one; SparseAdam, Adagrad and SGD take them"
+            )
+        | GradientKind.Sparse, SparseGradients.RefusedByWeightDecay ->
+            raise (
+                NotSupportedException
+                    $"{rule}: the weight_decay option is not compatible with sparse gradients, and {label} has one; set it to 0"
+            )
+        | GradientKind.Dense, SparseGradients.Required ->
+            raise (
+                NotSupportedException
+                    $"{rule} does not support dense gradients, and {label} has one; please consider Adam instead"
+            )
+        | _ -> ()
 
         if gradient.Values.DType <> parameter.DType then
             let found, wanted = gradient.Values.DType.Name(), parameter.DType.Name()
@@ -61,7 +101,9 @@ module internal Checks =
                     $"{rule}: the gradient of {label} lies on {gradient.Values.Device}; it must be on {parameter.Device}, as the parameter is"
             )
 
-        if not (gradient.Values.Layout.SameShape parameter.Layout) then
+        if gradient.Kind = GradientKind.Sparse then
+            sparse rule parameters row gradient
+        elif not (gradient.Values.Layout.SameShape parameter.Layout) then
             raise (
                 ArgumentException
                     $"{rule}: the gradient of {label} is {gradient.Values.Layout}; its shape must be that of the parameter, {parameter.Layout}"

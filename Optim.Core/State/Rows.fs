@@ -10,12 +10,11 @@ module internal Rows =
     let private absent rows =
         ImmutableArray.CreateRange(Seq.replicate rows (TensorView()))
 
-    /// The order in which a parameter's state lies: its own where it has no gaps, row-major otherwise.
+    /// The order in which a parameter's state lies, and its dtype: the parameter's own order where that has no gaps, row-major
+    /// otherwise; float32 for half types.
     let private orderOf (parameter: TensorView) =
-        if parameter.Layout.IsDense then
-            parameter.Layout
-        else
-            parameter.Layout.ToContiguous()
+        let layout = parameter.Layout.WithDType(parameter.DType.ToStateDType())
+        if layout.IsDense then layout else layout.ToContiguous()
 
     /// The order of a row that may have state already.
     let rowOrder (columns: ImmutableArray<Column>) (parameter: TensorView) row =
@@ -42,7 +41,7 @@ module internal Rows =
         Column(column.Name, rows.ToImmutable())
 
     /// Before the first step no parameter has state: it is made with the parameter's first gradient, but for columns that are there at once.
-    let initial rule (parameters: Parameters) (names: ImmutableArray<string>) (atOnce: int -> bool) (start: int -> double) =
+    let initial rule (parameters: Parameters) scalarNames (names: ImmutableArray<string>) (atOnce: int -> bool) (start: int -> double) =
         let all = ResizeArray(seq { 0 .. parameters.Count - 1 })
 
         let column index name =
@@ -53,17 +52,20 @@ module internal Rows =
             else
                 column
 
-        State(rule, parameters.Count, Counts.Zero, names |> Seq.mapi column |> ImmutableArray.CreateRange, Line())
+        State(rule, parameters.Count, scalarNames, Counts.Zero, names |> Seq.mapi column |> ImmutableArray.CreateRange, Line())
 
-    /// A state from rows that lie elsewhere: each is copied into the order and dtype of its parameter.
+    /// A state from rows that lie elsewhere: each is copied into the order of its parameter and the dtype of its state.
     let restore
         rule
         (names: ImmutableArray<string>)
+        (scalarNames: ImmutableArray<string>)
+        complex
         (parameters: Parameters)
         (counts: int64 array)
+        (givenScalars: KeyValuePair<string, double array> seq)
         (given: KeyValuePair<string, TensorView array> seq)
         =
-        Checks.parameters rule parameters
+        Checks.parameters rule complex parameters
         let given = Dictionary<string, TensorView array>(given)
 
         let column name =
@@ -94,5 +96,28 @@ module internal Rows =
 
                 Column(name, filled.ToImmutable())
 
+        let givenScalars = Dictionary<string, double array>(givenScalars)
+
+        let scalar index row =
+            if index >= scalarNames.Length || counts[row] = 0L then
+                0.0
+            else
+                let name = scalarNames[index]
+
+                match givenScalars.TryGetValue name with
+                | true, values when not (Double.IsNaN values[row]) -> values[row]
+                | _ ->
+                    raise (
+                        ArgumentException
+                            $"{rule}: {parameters.Label row} has taken {counts[row]} steps, and there is no {name} of it, which {rule} keeps"
+                    )
+
+        let scalars row =
+            Scalars<Real>(Real(scalar 0 row), Real(scalar 1 row))
+
         let columns = names |> Seq.map column |> ImmutableArray.CreateRange
-        State(rule, parameters.Count, Counts.Of((fun row -> counts[row]), (fun _ -> false), parameters.Count), columns, Line())
+
+        let counts =
+            Counts.Of((fun row -> counts[row]), scalars, (fun _ -> false), parameters.Count)
+
+        State(rule, parameters.Count, scalarNames, counts, columns, Line())

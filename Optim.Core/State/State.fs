@@ -23,7 +23,9 @@ type Column internal (name: string, rows: ImmutableArray<TensorView>) =
 /// The state of a rule that keeps rows: how many steps each parameter has taken, and named columns. The record is immutable,
 /// the rows' elements are not: a step changes them in place, returns the next record and leaves this one spent.
 [<Sealed>]
-type State internal (rule: string, rows: int, counts: Counts, columns: ImmutableArray<Column>, line: Line) =
+type State
+    internal
+    (rule: string, rows: int, scalarNames: ImmutableArray<string>, counts: Counts, columns: ImmutableArray<Column>, line: Line) =
     let stamp = line.Stamp
 
     /// The rule whose state it is.
@@ -34,6 +36,21 @@ type State internal (rule: string, rows: int, counts: Counts, columns: Immutable
     member _.Counts = counts
     /// Steps that the parameter of a row has taken.
     member _.Count(row: int) = counts[row]
+    /// The names of the numbers that the rule keeps for each parameter as a whole.
+    member _.ScalarNames = scalarNames
+
+    /// A number that the rule keeps for the parameter of a row, such as mu_product; NaN before its first step.
+    member state.Scalar(name: string, row: int) =
+        let scalars = counts.Scalars row
+
+        match scalarNames.IndexOf name with
+        | -1 ->
+            let known = String.Join(", ", scalarNames)
+            raise (Collections.Generic.KeyNotFoundException $"{rule} keeps no number '{name}'; it keeps: {known}")
+        | _ when counts[row] = 0L -> nan
+        | 0 -> scalars.First.Value
+        | _ -> scalars.Second.Value
+
     /// All columns, in the rule's order; those that no parameter has yet have absent rows only.
     member _.Columns = columns
     /// The names of the columns.
@@ -73,6 +90,14 @@ and [<Sealed>] internal Line() =
     /// Which classes of Counts step.
     member val Steps: bool array = [||] with get, set
     member val Strided: Strided array = [||] with get, set
+    /// The rows with a sparse gradient, and their slices, which are others in each step.
+    member val Sparse: Sparse array = [||] with get, set
+    member val SparseTable = SliceTable()
+    member val SparseSegments: Segment array = [||] with get, set
+    /// The kinds of gradients that the table was made for.
+    member val Kinds: GradientKind array = [||] with get, set
+    /// The next numbers of each class, worked out by a step.
+    member val NextScalars: Scalars<Real> array = [||] with get, set
     /// The columns, with the rows that the step made.
     member val Columns: ImmutableArray<Column> = ImmutableArray.Empty with get, set
     /// The counts before the step, in the classes of the table.
@@ -108,6 +133,18 @@ and [<Struct>] internal Strided =
         Gradient: TensorView
     }
 
+/// A row with a sparse gradient.
+and [<Struct>] internal Sparse =
+    {
+        At: int
+        Gradient: SparseRows
+        /// The order in which its state lies, and its parameter or the copy of it.
+        Order: Layout
+        Copy: TensorView
+        /// Addresses of its columns; 0 for those that are not used.
+        Columns: nativeint array
+    }
+
 /// What can be done with a state without a rule.
 [<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
 module State =
@@ -135,7 +172,7 @@ module State =
 
                 Column(column.Name, rows.ToImmutableArray()))
 
-        State(state.Rule, state.RowCount, state.Counts, columns.ToImmutableArray(), Line())
+        State(state.Rule, state.RowCount, state.ScalarNames, state.Counts, columns.ToImmutableArray(), Line())
 
     /// Whether two states hold the same: counts, columns, shapes, dtypes and every bit (zeros of either sign and all NaN are their own bits).
     let contentEquals (a: State) (b: State) =
@@ -155,5 +192,9 @@ module State =
 
         a.Rule = b.Rule
         && a.RowCount = b.RowCount
-        && Seq.forall (fun row -> a.Count row = b.Count row) (seq { 0 .. a.RowCount - 1 })
+        && Seq.forall
+            (fun row ->
+                a.Count row = b.Count row
+                && (a.Count row = 0L || a.Counts.Scalars row = b.Counts.Scalars row))
+            (seq { 0 .. a.RowCount - 1 })
         && Seq.forall2 (fun (x: Column) (y: Column) -> x.Name = y.Name && Seq.forall2 sameRow x.Rows y.Rows) a.Columns b.Columns

@@ -17,14 +17,14 @@ module internal Table =
         if copy.IsAbsent then original.Address else copy.Address
 
     /// A state whose gradients, layouts or loop differ from the last step's: check all, make missing rows, lay the table anew.
-    let private rebuild rule (loop: Loop) columnCount start (parameters: Parameters) (gradients: Gradients) (state: State) =
+    let private rebuild rule (loop: Loop) columnCount start accepts complex (parameters: Parameters) (gradients: Gradients) (state: State) =
         let rows = parameters.Count
         let line = state.Line
-        Checks.parameters rule parameters
+        Checks.parameters rule complex parameters
 
         for row in 0 .. rows - 1 do
             if gradients[row].Kind <> GradientKind.Absent then
-                Checks.gradient rule parameters row gradients[row]
+                Checks.gradient rule accepts parameters row gradients[row]
 
                 for column in state.Columns do
                     if
@@ -41,6 +41,7 @@ module internal Table =
 
         let orders =
             Array.init rows (fun row -> Rows.rowOrder state.Columns parameters[row] row)
+
 
         let used =
             [|
@@ -61,32 +62,36 @@ module internal Table =
             if missing.Count > 0 then
                 columns[column] <- Rows.grow columns[column] missing orders (start column)
 
-        let counts = Counts.Of((fun row -> state.Counts[row]), steps, rows)
+        let counts =
+            Counts.Of((fun row -> state.Counts[row]), (fun row -> state.Counts.Scalars row), steps, rows)
+
         let strided = ResizeArray<Strided>()
+        let sparse = ResizeArray<Sparse>()
         let slices = Array.create rows -1
         let segments = ResizeArray<Segment>()
         line.Table.Reset(rows, columnCount)
 
-        let active =
+        let active kind =
             [|
                 for row in 0 .. rows - 1 do
-                    if steps row && parameters[row].Count > 0n then
+                    if gradients[row].Kind = kind && parameters[row].Count > 0n then
                         row
             |]
 
-        for (dtype, index), members in active |> Array.groupBy (fun row -> parameters[row].DType, counts.Class row) do
+        let copyOf (order: Layout) (view: TensorView) =
+            if sameOrder view.Layout order then
+                TensorView()
+            else
+                TensorView.Zeros(order.WithDType view.DType)
+
+        for (dtype, index), members in active GradientKind.Dense |> Array.groupBy (fun row -> parameters[row].DType, counts.Class row) do
             let first = line.Table.Count
 
             for row in members do
                 let parameter, gradient = parameters[row], gradients[row].Values
 
-                let copyOf (view: TensorView) =
-                    if sameOrder view.Layout orders[row] then
-                        TensorView()
-                    else
-                        TensorView.Zeros orders[row]
-
-                let parameterCopy, gradientCopy = copyOf parameter, copyOf gradient
+                let parameterCopy, gradientCopy =
+                    copyOf orders[row] parameter, copyOf orders[row] gradient
 
                 if not (parameterCopy.IsAbsent && gradientCopy.IsAbsent) then
                     strided.Add
@@ -97,7 +102,7 @@ module internal Table =
                         }
 
                 slices[row] <- line.Table.Count
-                line.Table.Add(parameter.Count, addressOf parameterCopy parameter, addressOf gradientCopy gradient)
+                line.Table.Add(parameter.Count * nativeint (dtype.Parts()), addressOf parameterCopy parameter, addressOf gradientCopy gradient)
 
                 for column in used do
                     line.Table.SetColumn(column, columns[column].Rows[row].Address)
@@ -110,6 +115,33 @@ module internal Table =
                     Count = line.Table.Count - first
                 }
 
+        for row in active GradientKind.Sparse do
+            let copy = copyOf orders[row] parameters[row]
+
+            if not copy.IsAbsent then
+                strided.Add
+                    {
+                        Row = row
+                        Parameter = copy
+                        Gradient = TensorView()
+                    }
+
+            sparse.Add
+                {
+                    At = row
+                    Gradient = SparseRows()
+                    Order = orders[row].WithDType parameters[row].DType
+                    Copy = copy
+                    Columns =
+                        [|
+                            for column in 0 .. columnCount - 1 do
+                                if Array.contains column used then
+                                    columns[column].Rows[row].Address
+                                else
+                                    0n
+                        |]
+                }
+
         let classSteps = Array.zeroCreate counts.Classes
 
         for row in 0 .. rows - 1 do
@@ -120,6 +152,9 @@ module internal Table =
         line.Slices <- slices
         line.Segments <- segments.ToArray()
         line.Strided <- strided.ToArray()
+        line.Sparse <- sparse.ToArray()
+        line.SparseSegments <- Array.zeroCreate sparse.Count
+        line.Kinds <- Array.init rows (fun row -> gradients[row].Kind)
         line.Columns <- columns.ToImmutable()
         line.NextCounts <- counts
         line.Loop <- ValueSome loop
@@ -149,10 +184,12 @@ module internal Table =
             let parameter = &parameters.Items[row]
             let gradient = &gradients.Items[row]
 
+            // Sparse gradients have other lengths in each step.
             current <-
-                gradient.Kind <> GradientKind.Sparse
+                gradient.Kind = line.Kinds[row]
                 && sameLayout line.ParameterLayouts row parameter.Layout
-                && sameLayout line.GradientLayouts row gradient.Values.Layout
+                && (gradient.Kind = GradientKind.Sparse
+                    || sameLayout line.GradientLayouts row gradient.Values.Layout)
 
             if current && line.Slices[row] >= 0 then
                 line.Table.Move(line.Slices[row], parameter.Address, gradient.Values.Address)
@@ -161,8 +198,41 @@ module internal Table =
 
         current
 
+    /// Puts the sparse gradients in order and lays their rows out, anew in each step.
+    let private laySparse rule columnCount accepts (parameters: Parameters) (gradients: Gradients) (line: Line) =
+        let table = line.SparseTable
+        table.Reset(line.Sparse.Length, columnCount)
+
+        for index in 0 .. line.Sparse.Length - 1 do
+            let sparse = line.Sparse[index]
+            let parameter, gradient = parameters[sparse.At], gradients[sparse.At]
+            Checks.gradient rule accepts parameters sparse.At gradient
+            let wrong = sparse.Gradient.Sort(parameter.Layout, gradient.Rows, gradient.Values)
+
+            if wrong.HasValue then
+                raise (
+                    ArgumentOutOfRangeException(
+                        "gradients",
+                        $"{rule}: the sparse gradient of {parameters.Label sparse.At} has row {wrong.Value}, and the parameter is {parameter.Layout}"
+                    )
+                )
+
+            if accepts = SparseGradients.RowsSoFar then
+                sparse.Gradient.KeepRowsSoFar(sparse.Order, gradient.Rows, line.Columns[0].Rows[sparse.At])
+
+            let first = table.Count
+            sparse.Gradient.AddSlices(table, addressOf sparse.Copy parameter, sparse.Order, gradient.Rows, ReadOnlySpan sparse.Columns)
+
+            line.SparseSegments[index] <-
+                {
+                    DType = parameter.DType
+                    Class = line.NextCounts.Class sparse.At
+                    First = first
+                    Count = table.Count - first
+                }
+
     /// Brings the table up to date for a step; writes to no tensor.
-    let prepare rule loop columnCount start (parameters: Parameters) (gradients: Gradients) (state: State) =
+    let prepare rule loop columnCount start accepts complex (parameters: Parameters) (gradients: Gradients) (state: State) =
         if state.Rule <> rule then
             raise (ArgumentException $"{rule} was given a state of {state.Rule}")
 
@@ -174,14 +244,18 @@ module internal Table =
 
         if not (isCurrent loop parameters gradients state) then
             state.Line.Loop <- ValueNone
-            rebuild rule loop columnCount start parameters gradients state
+            rebuild rule loop columnCount start accepts complex parameters gradients state
 
         for strided in state.Line.Strided do
             let slice = state.Line.Slices[strided.Row]
 
-            let parameter = addressOf strided.Parameter parameters[strided.Row]
-            let gradient = addressOf strided.Gradient gradients[strided.Row].Values
-            state.Line.Table.Move(slice, parameter, gradient)
+            if slice >= 0 then
+                let parameter = addressOf strided.Parameter parameters[strided.Row]
+                let gradient = addressOf strided.Gradient gradients[strided.Row].Values
+                state.Line.Table.Move(slice, parameter, gradient)
+
+        if state.Line.Sparse.Length > 0 then
+            laySparse rule columnCount accepts parameters gradients state.Line
 
     /// Copies what does not lie in the order of its state.
     let gather (line: Line) (parameters: Parameters) (gradients: Gradients) =
@@ -204,6 +278,6 @@ module internal Table =
         line.Stamp <- line.Stamp + 1L
 
         if counts then
-            line.NextCounts <- line.NextCounts.Advance line.Steps
+            line.NextCounts <- line.NextCounts.Advance(line.Steps, line.NextScalars)
 
-        State(state.Rule, state.RowCount, line.NextCounts, line.Columns, line)
+        State(state.Rule, state.RowCount, state.ScalarNames, line.NextCounts, line.Columns, line)

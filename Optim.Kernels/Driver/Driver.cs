@@ -1,11 +1,10 @@
-using System.Numerics;
-
 namespace Optim.Kernels;
 
 /// <summary>What a formula is compiled to under certain switches: a loop for each dtype, and which columns it touches.</summary>
-internal sealed unsafe class Loop(delegate* <nint, nint, void*, void> floats, delegate* <nint, nint, void*, void> doubles, int columns)
+internal abstract unsafe class Loop(int columns)
 {
-    public delegate* <nint, nint, void*, void> For(DType dtype) => dtype == DType.Float32 ? floats : doubles;
+    /// <summary>The loop for parameters of a dtype; complex numbers are pairs of reals.</summary>
+    public abstract delegate* <nint, nint, void*, void> For(DType dtype);
 
     /// <summary>Whether the loop loads and stores a state column.</summary>
     public bool Uses(int column) => (columns >> column & 1) != 0;
@@ -43,7 +42,7 @@ internal abstract unsafe class Driver
             Entries = entries,
             Stride = table.Stride,
             Slices = slices,
-            Unrolled = length * (table.Stride - 1L) * dtype.Size() > Cache,
+            Unrolled = length * (table.Stride - 1L) * sizeof(float) > Cache,
             Width = Lanes.Width,
             Coefficients = coefficients,
         };
@@ -94,6 +93,20 @@ internal sealed unsafe class Driver<F> : Driver
         var columns = 0;
         for (var column = 0; column < F.Columns; column++)
             columns |= F.Uses<Is>(column) ? 1 << column : 0;
-        return new(&Kernel<F, Is, float>.Run, &Kernel<F, Is, double>.Run, columns);
+        return new Loop<Is>(columns);
+    }
+
+    private sealed class Loop<Is>(int columns) : Loop(columns)
+        where Is : ISwitches
+    {
+        public override delegate* <nint, nint, void*, void> For(DType dtype) =>
+            dtype switch
+            {
+                DType.Float32 or DType.Complex64 => &Kernel<F, Is, float, Wide<float>>.Run,
+                DType.Float64 or DType.Complex128 => &Kernel<F, Is, double, Wide<double>>.Run,
+                DType.BFloat16 => &Kernel<F, Is, float, BFloat16>.Run,
+                DType.Float16 => &Kernel<F, Is, float, Float16>.Run,
+                _ => throw new ArgumentOutOfRangeException(nameof(dtype), dtype, "no kernel"),
+            };
     }
 }

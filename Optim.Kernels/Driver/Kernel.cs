@@ -18,10 +18,15 @@ internal unsafe struct Pass
 /// Runs a formula over slices. Written once for all formulas, widths, dtypes and switches: loads, update, stores, the tail
 /// one by one. An element's result depends on that element alone, so it does not matter where a slice or a share begins.
 /// </summary>
-internal static unsafe class Kernel<F, Is, T>
+/// <typeparam name="F">The formula.</typeparam>
+/// <typeparam name="Is">Its switches.</typeparam>
+/// <typeparam name="T">float or double: the type of the arithmetic, and of the state.</typeparam>
+/// <typeparam name="P">How parameters and gradients are stored.</typeparam>
+internal static unsafe class Kernel<F, Is, T, P>
     where F : struct, IFormula
     where Is : ISwitches
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
+    where P : IStorage
 {
     /// <summary>Elements [begin, end) of a pass, counted from its first slice, at the width that it asks for.</summary>
     public static void Run(nint begin, nint end, void* context)
@@ -139,9 +144,10 @@ internal static unsafe class Kernel<F, Is, T>
     /// <summary>Where the arrays of a slice lie.</summary>
     private readonly struct Slice
     {
-        private readonly T* param,
-            grad,
-            c0,
+        private readonly void* param,
+            grad;
+
+        private readonly T* c0,
             c1,
             c2,
             c3,
@@ -151,8 +157,8 @@ internal static unsafe class Kernel<F, Is, T>
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public Slice(nint* entry)
         {
-            param = (T*)entry[1];
-            grad = (T*)entry[2];
+            param = (void*)entry[1];
+            grad = (void*)entry[2];
             c0 = Uses(0) ? (T*)entry[3] : null;
             c1 = Uses(1) ? (T*)entry[4] : null;
             c2 = Uses(2) ? (T*)entry[5] : null;
@@ -166,8 +172,8 @@ internal static unsafe class Kernel<F, Is, T>
             where V : struct, IVector<V> =>
             new()
             {
-                Param = V.Load(param + i),
-                Grad = V.Load(grad + i),
+                Param = P.Load<V>(param, i),
+                Grad = P.Load<V>(grad, i),
                 V0 = Uses(0) ? V.Load(c0 + i) : default,
                 V1 = Uses(1) ? V.Load(c1 + i) : default,
                 V2 = Uses(2) ? V.Load(c2 + i) : default,
@@ -181,7 +187,7 @@ internal static unsafe class Kernel<F, Is, T>
             where V : struct, IVector<V>
         {
             if (F.WritesParam)
-                V.Store(row.Param, param + i);
+                P.Store(row.Param, param, i);
             if (Writes(0))
                 V.Store(row.V0, c0 + i);
             if (Writes(1))

@@ -9,7 +9,8 @@ namespace Optim.Kernels;
 internal sealed unsafe class SliceTable
 {
     private nint* entries;
-    private int capacity;
+    private int words;
+    private int slices;
 
     /// <summary>Words before the addresses: the start.</summary>
     private const int Head = 1;
@@ -33,20 +34,15 @@ internal sealed unsafe class SliceTable
     {
         Count = 0;
         Stride = Head + 2 + columns;
-        // One word more for the end of the last slice.
-        var words = checked(slices * Stride + 1);
-        if (words > capacity)
-        {
-            NativeMemory.Free(entries);
-            entries = (nint*)NativeMemory.Alloc((nuint)words, (nuint)sizeof(nint));
-            capacity = words;
-        }
+        MakeRoom(slices);
         entries[0] = 0;
     }
 
     /// <summary>Adds a slice; its state columns are written by <see cref="SetColumn"/>.</summary>
     public void Add(nint length, nint parameter, nint gradient)
     {
+        if (Count == slices)
+            MakeRoom(Math.Max(16, 2 * slices));
         var entry = entries + Count * Stride;
         (entry[Head], entry[Head + 1]) = (parameter, gradient);
         entry[Stride] = entry[0] + length;
@@ -61,5 +57,16 @@ internal sealed unsafe class SliceTable
     {
         var entry = entries + slice * Stride + Head;
         (entry[0], entry[1]) = (parameter, gradient);
+    }
+
+    private void MakeRoom(int slices)
+    {
+        this.slices = slices;
+        // One word more for the end of the last slice.
+        var needed = checked(slices * Stride + 1);
+        if (needed <= words)
+            return;
+        entries = (nint*)NativeMemory.Realloc(entries, (nuint)needed * (nuint)sizeof(nint));
+        words = needed;
     }
 }

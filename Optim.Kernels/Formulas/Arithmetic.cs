@@ -1,3 +1,5 @@
+using System.Collections.Immutable;
+
 namespace Optim.Kernels;
 
 /// <summary>
@@ -19,12 +21,86 @@ public abstract class Arithmetic<O>
     /// <summary>The switches of the formula, a bit each.</summary>
     public abstract int Switches(O options);
 
+    /// <summary>The switches in a step, for a rule whose steps differ; they use the same columns in all of them.</summary>
+    public virtual int Switches(O options, long step) => Switches(options);
+
     /// <summary>The coefficients of a step, which is counted from 1 for each parameter by itself.</summary>
     public abstract Coefficients<N> Coefficients<N>(Reader<N> read, O options, long step)
         where N : struct, IScalar<N>;
 
     /// <summary>Whether a step counts. A rule that does not count under its default options has no step in state dicts.</summary>
     public virtual bool Counts(O options) => true;
+
+    /// <summary>Whether state dicts have the step as a whole number, and not as a tensor.</summary>
+    public virtual bool StepsAreWhole => false;
+
+    /// <summary>Whether complex parameters are stepped, as pairs of reals.</summary>
+    public virtual bool Complex => true;
+
+    /// <summary>The names of the numbers that a rule keeps for each parameter as a whole (at most two), as PyTorch calls them; see <see cref="RunningArithmetic{O}"/>.</summary>
+    public virtual ImmutableArray<string> Scalars => [];
+
+    /// <summary>The kept numbers before a parameter's first step.</summary>
+    public virtual Scalars<N> Start<N>(Reader<N> read, O options)
+        where N : struct, IScalar<N> => default;
+
+    /// <summary>The kept numbers after a step, from those before it.</summary>
+    public virtual Scalars<N> Next<N>(Reader<N> read, O options, long step, Scalars<N> scalars)
+        where N : struct, IScalar<N> => scalars;
+
+    /// <summary>The coefficients of a step, from the kept numbers before it.</summary>
+    public virtual Coefficients<N> Coefficients<N>(Reader<N> read, O options, long step, Scalars<N> scalars)
+        where N : struct, IScalar<N> => Coefficients(read, options, step);
+
+    /// <summary>What the rule makes of sparse gradients under these options.</summary>
+    public virtual SparseGradients Sparse(O options) => SparseGradients.Refused;
+}
+
+/// <summary>The arithmetic of a rule that keeps numbers for each parameter as a whole, such as NAdam's mu_product.</summary>
+/// <typeparam name="O">The record of options.</typeparam>
+public abstract class RunningArithmetic<O> : Arithmetic<O>
+{
+    /// <inheritdoc/>
+    public abstract override ImmutableArray<string> Scalars { get; }
+
+    /// <inheritdoc/>
+    public abstract override Scalars<N> Start<N>(Reader<N> read, O options);
+
+    /// <inheritdoc/>
+    public abstract override Scalars<N> Next<N>(Reader<N> read, O options, long step, Scalars<N> scalars);
+
+    /// <inheritdoc/>
+    public abstract override Coefficients<N> Coefficients<N>(Reader<N> read, O options, long step, Scalars<N> scalars);
+
+    /// <inheritdoc/>
+    public sealed override Coefficients<N> Coefficients<N>(Reader<N> read, O options, long step) =>
+        Coefficients(read, options, step, Start(read, options));
+}
+
+/// <summary>Numbers that a rule keeps for a parameter as a whole.</summary>
+/// <typeparam name="N">The number.</typeparam>
+/// <param name="First">The first.</param>
+/// <param name="Second">The second, for a rule that keeps two.</param>
+public readonly record struct Scalars<N>(N First, N Second = default)
+    where N : struct;
+
+/// <summary>What a rule makes of sparse gradients.</summary>
+public enum SparseGradients
+{
+    /// <summary>An error.</summary>
+    Refused = 0,
+
+    /// <summary>The rows that a gradient has are stepped; the others and their state stay as they are.</summary>
+    Rows = 1,
+
+    /// <summary>As <see cref="Rows"/>, and dense gradients are an error.</summary>
+    Required = 2,
+
+    /// <summary>Rows of earlier gradients are stepped, too, as by a gradient of zero: momentum carries them on.</summary>
+    RowsSoFar = 3,
+
+    /// <summary>Refused for the sake of weight decay, which would move every row.</summary>
+    RefusedByWeightDecay = 4,
 }
 
 /// <summary>The numbers as they are.</summary>

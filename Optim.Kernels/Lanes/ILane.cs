@@ -92,4 +92,33 @@ public unsafe interface IVector<V> : ILane<V>, ITakes<V, Real>
 
     /// <summary>Stores <see cref="Count"/> elements at an address of any alignment.</summary>
     static abstract void Store(V value, void* target);
+
+    // What narrow types are widened and rounded with: float lanes as 32-bit words. Meaningless for lanes of doubles.
+
+    /// <summary>The next <see cref="Count"/> 16-bit words, each in 32 bits.</summary>
+    static abstract V LoadWords(void* source);
+
+    /// <summary>Stores the lower 16 bits of each element.</summary>
+    static abstract void StoreWords(V value, void* target);
+
+    /// <summary>The same 32 bits in every element.</summary>
+    static abstract V OfBits(uint bits);
+
+    /// <summary>Bits that are set in both.</summary>
+    static abstract V And(V a, V b);
+
+    /// <summary>Bits that are set in either.</summary>
+    static abstract V Or(V a, V b);
+
+    /// <summary>The sum as whole numbers, modulo 2^32.</summary>
+    static abstract V AddBits(V a, V b);
+
+    /// <summary>The bits moved up.</summary>
+    static abstract V ShiftLeft(V value, int bits);
+
+    /// <summary>The bits moved down, zeros after them.</summary>
+    static abstract V ShiftRight(V value, int bits);
+
+    /// <summary>Where a is larger than b as signed whole numbers: a mask for <see cref="ILane{V}.Select"/>.</summary>
+    static abstract V GreaterBits(V a, V b);
 }

@@ -57,6 +57,35 @@ internal readonly unsafe struct Lane1<T>(T value) : IVector<Lane1<T>>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane1<T> Select(Lane1<T> mask, Lane1<T> yes, Lane1<T> no) => T.IsZero(mask.value) ? no : yes;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> LoadWords(void* source) => OfBits(*(ushort*)source);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreWords(Lane1<T> value, void* target) => *(ushort*)target = (ushort)value.Bits;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> OfBits(uint bits) => new(Unsafe.BitCast<uint, T>(bits));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> And(Lane1<T> a, Lane1<T> b) => OfBits(a.Bits & b.Bits);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> Or(Lane1<T> a, Lane1<T> b) => OfBits(a.Bits | b.Bits);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> AddBits(Lane1<T> a, Lane1<T> b) => OfBits(a.Bits + b.Bits);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> ShiftLeft(Lane1<T> value, int bits) => OfBits(value.Bits << bits);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> ShiftRight(Lane1<T> value, int bits) => OfBits(value.Bits >>> bits);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> GreaterBits(Lane1<T> a, Lane1<T> b) => Mask((int)a.Bits > (int)b.Bits);
+
+    private uint Bits => Unsafe.BitCast<T, uint>(value);
+
     // A mask is 1 or 0 here: only Select reads it.
     private static Lane1<T> Mask(bool holds) => new(holds ? T.One : T.Zero);
 }

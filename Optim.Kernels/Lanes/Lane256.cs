@@ -61,4 +61,39 @@ internal readonly unsafe struct Lane256<T>(Vector256<T> value) : IVector<Lane256
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane256<T> Select(Lane256<T> mask, Lane256<T> yes, Lane256<T> no) =>
         new(Vector256.ConditionalSelect(mask.value, yes.value, no.value));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane256<T> LoadWords(void* source) => new(Vector256.WidenLower(Vector128.Load((ushort*)source).ToVector256Unsafe()).As<uint, T>());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreWords(Lane256<T> value, void* target)
+    {
+        var words = value.value.AsUInt32();
+        Vector128.Narrow(words.GetLower(), words.GetUpper()).Store((ushort*)target);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane256<T> OfBits(uint bits) => Words(Vector256.Create(bits));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane256<T> And(Lane256<T> a, Lane256<T> b) => new(a.value & b.value);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane256<T> Or(Lane256<T> a, Lane256<T> b) => new(a.value | b.value);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane256<T> AddBits(Lane256<T> a, Lane256<T> b) => Words(a.value.AsUInt32() + b.value.AsUInt32());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane256<T> ShiftLeft(Lane256<T> value, int bits) => Words(value.value.AsUInt32() << bits);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane256<T> ShiftRight(Lane256<T> value, int bits) => Words(value.value.AsUInt32() >>> bits);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane256<T> GreaterBits(Lane256<T> a, Lane256<T> b) =>
+        new(Vector256.GreaterThan(a.value.AsInt32(), b.value.AsInt32()).As<int, T>());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Lane256<T> Words(Vector256<uint> words) => new(words.As<uint, T>());
 }

@@ -1,6 +1,7 @@
 using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace Optim.Kernels;
 
@@ -61,4 +62,42 @@ internal readonly unsafe struct Lane512<T>(Vector512<T> value) : IVector<Lane512
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane512<T> Select(Lane512<T> mask, Lane512<T> yes, Lane512<T> no) =>
         new(Vector512.ConditionalSelect(mask.value, yes.value, no.value));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane512<T> LoadWords(void* source) => new(Vector512.WidenLower(Vector256.Load((ushort*)source).ToVector512Unsafe()).As<uint, T>());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreWords(Lane512<T> value, void* target)
+    {
+        var words = value.value.AsUInt32();
+        var narrow = Avx512F.IsSupported
+            ? Avx512F.ConvertToVector256UInt16(words)
+            : Vector256.Narrow(words.GetLower(), words.GetUpper());
+        narrow.Store((ushort*)target);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane512<T> OfBits(uint bits) => Words(Vector512.Create(bits));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane512<T> And(Lane512<T> a, Lane512<T> b) => new(a.value & b.value);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane512<T> Or(Lane512<T> a, Lane512<T> b) => new(a.value | b.value);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane512<T> AddBits(Lane512<T> a, Lane512<T> b) => Words(a.value.AsUInt32() + b.value.AsUInt32());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane512<T> ShiftLeft(Lane512<T> value, int bits) => Words(value.value.AsUInt32() << bits);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane512<T> ShiftRight(Lane512<T> value, int bits) => Words(value.value.AsUInt32() >>> bits);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane512<T> GreaterBits(Lane512<T> a, Lane512<T> b) =>
+        new(Vector512.GreaterThan(a.value.AsInt32(), b.value.AsInt32()).As<int, T>());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Lane512<T> Words(Vector512<uint> words) => new(words.As<uint, T>());
 }

@@ -70,6 +70,12 @@ public static class DTypes
             _ => throw new ArgumentOutOfRangeException(nameof(dtype), dtype, "not a dtype"),
         };
 
+    /// <summary>The dtype of the state of parameters of this one, and of the arithmetic: half types are stepped in float32.</summary>
+    public static DType ToStateDType(this DType dtype) => dtype is DType.Float16 or DType.BFloat16 ? DType.Float32 : dtype;
+
+    /// <summary>Numbers in an element: 2 for complex ones.</summary>
+    public static int Parts(this DType dtype) => dtype.IsComplex() ? 2 : 1;
+
     /// <summary>PyTorch's name, such as <c>float32</c>.</summary>
     public static string Name(this DType dtype) => dtype.ToString().ToLowerInvariant();
 

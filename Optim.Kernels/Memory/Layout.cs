@@ -60,6 +60,9 @@ public sealed class Layout : IEquatable<Layout>
     /// <summary>The same dtype, shape and device in row-major order without gaps.</summary>
     public Layout ToContiguous() => IsContiguous ? this : new(DType, Device, Shape, RowMajor(Shape));
 
+    /// <summary>The same shape, strides and device with elements of another type.</summary>
+    public Layout WithDType(DType dtype) => dtype == DType ? this : new(dtype, Device, Shape, Strides);
+
     /// <summary>Whether both have the same shape.</summary>
     public bool SameShape(Layout other) => Shape.AsSpan().SequenceEqual(other.Shape.AsSpan());
 

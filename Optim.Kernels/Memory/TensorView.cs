@@ -161,9 +161,9 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
         StridedCopy.Run(source, this);
     }
 
-    /// <summary>Copies the elements of <paramref name="source"/>, of the same shape and any dtype, over these of float32 or float64.</summary>
+    /// <summary>Copies the elements of <paramref name="source"/>, of the same shape and any dtype, over these of a floating point or complex dtype; each is rounded once.</summary>
     /// <exception cref="ArgumentException">The shapes differ.</exception>
-    /// <exception cref="NotSupportedException">These are of another dtype, or the source is complex.</exception>
+    /// <exception cref="NotSupportedException">These are whole numbers, or one side is complex and the other is not.</exception>
     public void ConvertFrom(TensorView source)
     {
         if (source.DType == DType)
@@ -171,13 +171,12 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
             CopyFrom(source);
             return;
         }
-        if (source.DType.IsComplex() || DType is not (DType.Float32 or DType.Float64))
+        if (source.DType.IsComplex() != DType.IsComplex() || !(DType.IsComplex() || DType.IsFloatingPoint()))
             throw new NotSupportedException($"{source.Layout} cannot be converted to {DType.Name()}");
-        var values = source.ToDoubles();
-        var converted =
-            DType == DType.Float64
-                ? Of<double>(values, Shape.AsSpan())
-                : Of<float>(Array.ConvertAll(values, v => (float)v), Shape.AsSpan());
+        if (!source.Layout.SameShape(Layout))
+            throw new ArgumentException($"{source.Layout} cannot be copied over {Layout}", nameof(source));
+        var converted = Zeros(Layout.ToContiguous());
+        converted.SetAll(source.ToDoubles());
         CopyFrom(converted);
     }
 
@@ -212,17 +211,74 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
         GC.KeepAlive(Owner);
     }
 
-    /// <summary>Sets every element; for tensors without gaps of dtype float32 or float64.</summary>
+    /// <summary>Sets every element, and both parts of complex ones; for tensors without gaps of a floating point or complex dtype.</summary>
     internal void Fill(double value)
     {
-        if (DType == DType.Float32)
-            new Span<float>((void*)Address, checked((int)Count)).Fill((float)value);
-        else
-            new Span<double>((void*)Address, checked((int)Count)).Fill(value);
+        var length = checked((int)(Count * DType.Parts()));
+        switch (DType)
+        {
+            case DType.Float32 or DType.Complex64:
+                new Span<float>((void*)Address, length).Fill((float)value);
+                break;
+            case DType.Float64 or DType.Complex128:
+                new Span<double>((void*)Address, length).Fill(value);
+                break;
+            default:
+                new Span<ushort>((void*)Address, length).Fill(Word(value));
+                break;
+        }
         GC.KeepAlive(Owner);
     }
 
     private TensorView InOrder() => Layout.IsContiguous && Owner is not DeferredMemory ? this : Copy();
+
+    /// <summary>Sets the elements of a contiguous tensor of a floating point or complex dtype, in row-major order; parts of complex ones one by one.</summary>
+    private void SetAll(ReadOnlySpan<double> values)
+    {
+        for (var i = 0; i < values.Length; i++)
+            switch (DType)
+            {
+                case DType.Float32 or DType.Complex64:
+                    ((float*)Address)[i] = (float)values[i];
+                    break;
+                case DType.Float64 or DType.Complex128:
+                    ((double*)Address)[i] = values[i];
+                    break;
+                default:
+                    ((ushort*)Address)[i] = Word(values[i]);
+                    break;
+            }
+        GC.KeepAlive(Owner);
+    }
+
+    /// <summary>A number as an element of float16 or bfloat16.</summary>
+    private ushort Word(double value)
+    {
+        // To odd first, so that the second rounding sees on which side of a tie the number was.
+        var narrow = (float)value;
+        if (narrow != value && double.IsFinite(value) && float.IsFinite(narrow) && (BitConverter.SingleToUInt32Bits(narrow) & 1) == 0)
+            narrow = Math.Abs(narrow) > Math.Abs(value) == value > 0 ? MathF.BitDecrement(narrow) : MathF.BitIncrement(narrow);
+        ushort word;
+        if (DType == DType.Float16)
+            Float16.Store(Lane1<float>.Of(narrow), &word, 0);
+        else
+            BFloat16.Store(Lane1<float>.Of(narrow), &word, 0);
+        return word;
+    }
+
+    /// <summary>A tensor of a dtype from numbers in row-major order, each rounded once; complex ones take two each.</summary>
+    /// <exception cref="ArgumentException">Not as many numbers as the shape needs.</exception>
+    /// <exception cref="NotSupportedException">Neither a floating point nor a complex dtype.</exception>
+    public static TensorView OfDoubles(DType dtype, ReadOnlySpan<double> values, params ReadOnlySpan<long> shape)
+    {
+        if (!(dtype.IsFloatingPoint() || dtype.IsComplex()))
+            throw new NotSupportedException($"numbers cannot be rounded to {dtype.Name()}");
+        var view = Zeros(dtype, shape);
+        if (view.Count * dtype.Parts() != values.Length)
+            throw new ArgumentException($"{values.Length} numbers for {view.Layout}, which takes {view.Count * dtype.Parts()}", nameof(values));
+        view.SetAll(values);
+        return view;
+    }
 
     /// <summary>A single number, repeated for every element of a shape.</summary>
     private TensorView Repeated(Layout shape) =>
