@@ -9,10 +9,7 @@ open Optim.Kernels
 module Tensor =
     /// A tensor of its own memory with these elements in row-major order.
     let shaped (shape: int64[]) dtype (values: float[]) =
-        if dtype = DType.Float32 then
-            TensorView.Of(ReadOnlySpan(Array.map float32 values), ReadOnlySpan shape)
-        else
-            TensorView.Of(ReadOnlySpan values, ReadOnlySpan shape)
+        TensorView.OfDoubles(dtype, ReadOnlySpan values, ReadOnlySpan shape)
 
     /// A tensor of one dimension.
     let ofFloats dtype (values: float[]) =
@@ -36,7 +33,7 @@ type Snapshot =
         DType: DType
         /// The parameters.
         Theta: float[][]
-        /// The state columns; no array where a parameter has no row.
+        /// The state columns, and the numbers kept for a parameter as a whole; no array where a parameter has no row.
         State: (string * float[] voption[]) list
         /// How many steps each parameter has taken.
         Counts: int64[]
@@ -61,6 +58,10 @@ module Snapshot =
                     for name in state.ColumnNames do
                         let column = state[name]
                         name, Array.init parameters.Count (fun k -> row column[k])
+
+                    for name in state.ScalarNames do
+                        let number k = state.Scalar(name, k)
+                        name, Array.init parameters.Count (fun k -> if state.Count k = 0L then ValueNone else ValueSome [| number k |])
                 ]
             Counts = Array.init parameters.Count (fun k -> state.Count k)
         }

@@ -128,6 +128,8 @@ type Case =
         Rates: float list list option
         State: (int * (string * Tensor) list) list option
         ParamGroups: (string * JsonElement) list list option
+        /// For half types: the parameters with arithmetic and state in double precision, rounded after each step.
+        WideState: float[] list list option
         /// By how much PyTorch's own implementations differ.
         Spread: float
     }
@@ -177,6 +179,7 @@ let case element =
                 |> tryField "state"
                 |> Option.map (pairs (pairs stateValue) >> List.map (fun (id, state) -> int id, state))
             ParamGroups = element |> tryField "param_groups" |> Option.map (list (pairs id))
+            WideState = element |> tryField "wide_state_params" |> Option.map (list (list numbers))
             Spread =
                 match element |> tryField "spread" with
                 | None -> 0.0

@@ -49,12 +49,7 @@ let everyRule =
 let hasStateAtOnce name = (name = "Adagrad")
 
 let tensor dtype (shape: int64[]) (values: float[]) =
-    let shape = ReadOnlySpan shape
-
-    match dtype with
-    | DType.Float64 -> TensorView.Of(ReadOnlySpan values, shape)
-    | DType.Float32 -> TensorView.Of(ReadOnlySpan(Array.map float32 values), shape)
-    | other -> failtestf "no tensors of %O here" other
+    TensorView.OfDoubles(dtype, ReadOnlySpan values, ReadOnlySpan shape)
 
 /// A parameter of its own memory. `name` may be null.
 let param name dtype shape values =
@@ -72,18 +67,15 @@ let groups (list: seq<ParameterGroup>) =
 let values (p: Param) = p.View.ToDoubles()
 
 let setGradient (p: Param) (gradient: float[] option) =
-    match gradient, p.View.DType with
-    | None, _ -> p.DropGradient()
-    | Some gradient, DType.Float64 -> p.SetGradient(ReadOnlySpan gradient)
-    | Some gradient, _ -> p.SetGradient(ReadOnlySpan(Array.map float32 gradient))
+    match gradient with
+    | None -> p.DropGradient()
+    | Some gradient -> p.SetGradient(tensor p.View.DType (Seq.toArray p.View.Shape) gradient)
 
 let gradient (p: Param) =
-    if not p.HasGradient then
-        None
+    if p.HasGradient then
+        Some(p.GradientView.ToDoubles())
     else
-        match p.View.DType with
-        | DType.Float64 -> Some(p.Gradient<float>().ToArray())
-        | _ -> Some(p.Gradient<float32>().ToArray() |> Array.map float)
+        None
 
 let group (list: seq<Param>) (settings: seq<string * Setting>) =
     let group = ParameterGroup(list |> Seq.map (fun p -> p :> IParameter))

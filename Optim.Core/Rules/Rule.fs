@@ -19,6 +19,8 @@ type Rule internal (name: string, table: OptionTable) =
     abstract ColumnNames: ImmutableArray<string>
     /// The columns that are kept under these options.
     abstract ColumnsUnder: options: obj -> ImmutableArray<string>
+    /// What the rule makes of sparse gradients under these options.
+    abstract Sparse: options: obj -> SparseGradients
     /// The state before the first step; checks the options and the parameters' dtypes, devices and layouts.
     abstract Init: options: obj * parameters: Parameters -> State
     /// The first half of a step: checks everything and makes room, and writes to no tensor.
@@ -141,6 +143,8 @@ type internal ElementWiseRule<'o, 'f
         |> Seq.filter (fun column -> column.When(unbox<'o> options))
         |> Seq.map _.Name
         |> ImmutableArray.CreateRange
+
+    override _.Sparse options = arithmetic.Sparse(unbox<'o> options)
 
     override rule.Init(options, parameters) =
         rule.Table.Check(unbox<'o> options)
