@@ -1,6 +1,7 @@
 namespace Optim.Laws
 
 open Optim.Core
+open Optim.Kernels
 
 /// All laws, and those of a rule.
 [<RequireQualifiedAccess>]
@@ -23,10 +24,16 @@ module Laws =
         ]
         |> List.concat
 
-    /// The laws of a subject.
+    /// The laws of a subject. Those of sparse gradients are all that a rule has which takes no others.
     let ofSubject (subject: Subject) : Law list =
-        all
-        |> List.filter (fun statement -> statement.About subject.Rule)
+        let rule = subject.Rule
+        let takesDense = rule.Sparse rule.Defaults <> SparseGradients.Required
+
+        all @ Sparsity.all
+        |> List.filter (fun statement ->
+            statement.About rule
+            && (takesDense
+                || List.exists (fun (s: Statement) -> s.Id = statement.Id) Sparsity.all))
         |> List.map (Statement.on subject)
 
     /// The laws that apply to a rule: those of every element-wise rule, and its own when it is one of this library's. Each is a name

@@ -33,8 +33,10 @@ type Snapshot =
         DType: DType
         /// The parameters.
         Theta: float[][]
-        /// The state columns, and the numbers kept for a parameter as a whole; no array where a parameter has no row.
+        /// The state columns; no array where a parameter has no row.
         State: (string * float[] voption[]) list
+        /// The numbers kept for each parameter as a whole; NaN before its first step.
+        Scalars: (string * float[]) list
         /// How many steps each parameter has taken.
         Counts: int64[]
     }
@@ -58,10 +60,11 @@ module Snapshot =
                     for name in state.ColumnNames do
                         let column = state[name]
                         name, Array.init parameters.Count (fun k -> row column[k])
-
+                ]
+            Scalars =
+                [
                     for name in state.ScalarNames do
-                        let number k = state.Scalar(name, k)
-                        name, Array.init parameters.Count (fun k -> if state.Count k = 0L then ValueNone else ValueSome [| number k |])
+                        name, Array.init parameters.Count (fun k -> state.Scalar(name, k))
                 ]
             Counts = Array.init parameters.Count (fun k -> state.Count k)
         }
@@ -88,6 +91,10 @@ module Snapshot =
         elif expected.Counts <> actual.Counts then
             Verdict.Broken(sprintf "step counts %A instead of %A" actual.Counts expected.Counts)
         else
+            let scalars =
+                Seq.zip expected.Scalars actual.Scalars
+                |> Seq.map (fun ((name, a), (_, b)) -> Comparator.arrays comparator DType.Float64 a b |> Verdict.where name)
+
             List.zip expected.State actual.State
             |> Seq.collect (fun ((name, a), (_, b)) ->
                 Seq.zip a b
@@ -97,6 +104,7 @@ module Snapshot =
                     | ValueSome a, ValueSome b -> Comparator.arrays comparator expected.DType a b
                     | a, _ -> Verdict.Broken(if a.IsNone then "there, and should not be" else "not there")
                     |> Verdict.where (sprintf "%s of parameter %d" name k)))
+            |> Seq.append scalars
             |> Verdict.all
 
     /// Parameters and state.

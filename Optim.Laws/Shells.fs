@@ -60,7 +60,7 @@ module Host =
             states
             |> Seq.collect _.Keys
             |> Seq.distinct
-            |> Seq.filter (fun name -> name <> "step")
+            |> Seq.filter (fun name -> name <> "step" && not (optimizer.Rule.ScalarNames.Contains name))
             |> Seq.sort
             |> Seq.toList
 
@@ -74,6 +74,12 @@ module Host =
             DType = dtype
             Theta = parameters |> Array.map theta
             State = names |> List.map (fun name -> name, states |> Array.map (row name))
+            Scalars =
+                [
+                    for name in optimizer.Rule.ScalarNames do
+                        let number = row name >> ValueOption.map Array.head >> ValueOption.defaultValue nan
+                        name, states |> Array.map number
+                ]
             Counts =
                 states
                 |> Array.map (fun state ->

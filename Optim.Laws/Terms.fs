@@ -42,3 +42,7 @@ let constantly (s: Scenario) =
     { s with
         History = Array.replicate s.History.Length s.History[0]
     }
+
+/// Those that take sparse gradients.
+let sparse (rule: Rule) =
+    rule.Sparse rule.Defaults <> Optim.Kernels.SparseGradients.Refused

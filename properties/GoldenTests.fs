@@ -144,20 +144,25 @@ let private compareHalf case (trajectory: float[] list list) =
             Math.ScaleB(1.0, max smallest (Math.ILogB value - digits))
 
     let largest =
-        [| for g in case.Groups do for p in g.Parameters -> p.Initial |> Array.map abs |]
+        [|
+            for g in case.Groups do
+                for p in g.Parameters -> p.Initial |> Array.map abs
+        |]
 
     [
         for step, (actual, expected) in List.indexed (List.zip trajectory (Option.get case.WideState)) do
             for k, (actual, expected) in List.indexed (List.zip actual expected) do
+                let reached = largest[k]
+
                 for i in 0 .. expected.Length - 1 do
                     if Double.IsFinite expected[i] then
-                        largest[k][i] <- max largest[k][i] (abs expected[i])
+                        reached[i] <- max reached[i] (abs expected[i])
 
                     let difference =
                         if bits actual[i] = bits expected[i] || actual[i] = expected[i] then
                             0.0
                         else
-                            abs (actual[i] - expected[i]) / ulp largest[k][i]
+                            abs (actual[i] - expected[i]) / ulp (reached[i])
 
                     if not (difference <= 1.0) then
                         failtestf "step %d, parameter %d, element %d: %s, expected %s" step k i (text actual[i]) (text expected[i])

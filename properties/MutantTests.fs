@@ -72,6 +72,19 @@ let table: Mutant list =
              |> withGradients (fun _ -> Array.map (fun g -> if Double.IsNaN g then -1.0 else g)))
         kills Equivariance.emptyAndSingle "nothing is stepped after an empty parameter" (stopsAtEmpty (subject "RMSprop"))
 
+        kills
+            Sparsity.untouched
+            "the first row always moves"
+            (subject "SparseAdam" |> after (fun _ parameters _ _ -> nudge parameters[0] 0))
+        kills
+            Sparsity.zerosWrittenOut
+            "the last row is forgotten"
+            (subject "SGD" |> withRows (fun rows -> List.truncate (rows.Length - 1) rows))
+        kills Sparsity.coalesced "of repeated rows the last one counts" (lastRowWins (subject "SGD"))
+        kills Sparsity.coalesced "of repeated rows the last one counts" (lastRowWins (subject "SparseAdam"))
+        kills Sparsity.pureSteps "the pure step moves the parameters that it was given" (impure (subject "SparseAdam"))
+        kills Sparsity.likeAdam "eps is ignored" (epsIsFixed (subject "SparseAdam"))
+
         kills Analytic.adamFirst "no bias correction" (uncorrected "Adam")
         kills
             Analytic.adamFirst

@@ -153,6 +153,38 @@ let stopsAtEmpty =
 
         step parameters (Gradients.Of rest) state)
 
+/// With the rows and values of sparse gradients replaced by others; values come one array a row.
+let withRows (change: (int64 * float[]) list -> (int64 * float[]) list) =
+    around (fun step _ parameters gradients state ->
+        let changed =
+            [
+                for k in 0 .. gradients.Count - 1 do
+                    let gradient = gradients[k]
+
+                    if gradient.Kind <> GradientKind.Sparse then
+                        gradient
+                    else
+                        let rows = gradient.Rows.AsSpan<int64>().ToArray() |> List.ofArray
+                        let columns = int parameters[k].Shape[1]
+
+                        let values =
+                            gradient.Values.ToDoubles() |> Array.chunkBySize columns |> List.ofArray
+
+                        let rows, values = List.zip rows values |> change |> List.unzip
+                        let indices = Array.ofList rows
+
+                        Gradient.OfSparse(
+                            TensorView.Of(ReadOnlySpan indices, ReadOnlySpan [| indices.LongLength |]),
+                            Tensor.shaped [| indices.LongLength; int64 columns |] gradient.Values.DType (Array.concat values)
+                        )
+            ]
+
+        step parameters (Gradients.Of changed) state)
+
+/// Of repeated rows the last one counts.
+let lastRowWins subject =
+    subject |> withRows (List.rev >> List.distinctBy fst >> List.rev)
+
 /// The pure step moves the parameters that it was given.
 let impure (subject: Subject) =
     { subject with

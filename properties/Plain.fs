@@ -233,6 +233,7 @@ let final (s: Scenario) : Snapshot =
 
                     names[c], [| row |]
             ]
+        Scalars = []
         // SGD without momentum has nothing to count for.
         Counts =
             [|

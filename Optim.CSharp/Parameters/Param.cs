@@ -183,7 +183,11 @@ public sealed class Param : IParameter, IDisposable
         var found = RequiresGradient ? this.gradient : default;
         if (IsGradientSparse && !found.IsAbsent)
             gradient = Core.Gradient.OfSparse(indices, found);
-        else if (gradient.Kind == GradientKind.Sparse || found.Address != gradient.Values.Address || !ReferenceEquals(found.Layout, gradient.Values.Layout))
+        else if (
+            gradient.Kind == GradientKind.Sparse
+            || found.Address != gradient.Values.Address
+            || !ReferenceEquals(found.Layout, gradient.Values.Layout)
+        )
             gradient = found.IsAbsent ? Core.Gradient.Absent : Core.Gradient.OfDense(found);
     }
 

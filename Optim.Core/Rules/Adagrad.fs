@@ -52,6 +52,13 @@ module Adagrad =
                 Switch.bit AdagradFormula.Maximize o.Maximize
                 ||| Switch.bit AdagradFormula.L2 (o.WeightDecay <> 0.0)
 
+            // Weight decay would move rows that no gradient has.
+            member _.Sparse o =
+                if o.WeightDecay <> 0.0 then
+                    SparseGradients.RefusedByWeightDecay
+                else
+                    SparseGradients.Rows
+
             member _.Coefficients(read, o, step) =
                 let lr, lrDecay = read.Of("lr", o.Lr), read.Of("lr_decay", o.LrDecay)
                 AdagradFormula.Coefficients(lr, lrDecay, read.Of("eps", o.Eps), read.Of("weight_decay", o.WeightDecay), step)

@@ -25,6 +25,7 @@ type Rule internal (name: string, table: OptionTable) =
     abstract Init: options: obj * parameters: Parameters -> State
     /// The first half of a step: checks everything and makes room, and writes to no tensor.
     abstract Prepare: options: obj * parameters: Parameters * gradients: Gradients * state: State -> PreparedStep
+
     /// A state with given counts and rows (absent ones as default), which are copied and converted to the dtypes of their state.
     /// Numbers kept for each parameter as a whole (ScalarNames) are given by name, NaN where there is none.
     abstract Restore:

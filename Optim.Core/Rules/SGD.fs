@@ -64,9 +64,12 @@ module SGD =
 
             // Momentum carries rows of earlier gradients on; weight decay would move rows that no gradient has.
             member _.Sparse o =
-                if o.WeightDecay <> 0.0 then SparseGradients.RefusedByWeightDecay
-                elif o.Momentum <> 0.0 then SparseGradients.RowsSoFar
-                else SparseGradients.Rows
+                if o.WeightDecay <> 0.0 then
+                    SparseGradients.RefusedByWeightDecay
+                elif o.Momentum <> 0.0 then
+                    SparseGradients.RowsSoFar
+                else
+                    SparseGradients.Rows
 
             // Steps matter only to tell the first momentum; without momentum there is no state.
             member _.Counts o = o.Momentum <> 0.0

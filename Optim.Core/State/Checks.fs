@@ -85,10 +85,7 @@ module internal Checks =
                     $"{rule}: the weight_decay option is not compatible with sparse gradients, and {label} has one; set it to 0"
             )
         | GradientKind.Dense, SparseGradients.Required ->
-            raise (
-                NotSupportedException
-                    $"{rule} does not support dense gradients, and {label} has one; please consider Adam instead"
-            )
+            raise (NotSupportedException $"{rule} does not support dense gradients, and {label} has one; please consider Adam instead")
         | _ -> ()
 
         if gradient.Values.DType <> parameter.DType then

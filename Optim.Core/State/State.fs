@@ -24,8 +24,7 @@ type Column internal (name: string, rows: ImmutableArray<TensorView>) =
 /// the rows' elements are not: a step changes them in place, returns the next record and leaves this one spent.
 [<Sealed>]
 type State
-    internal
-    (rule: string, rows: int, scalarNames: ImmutableArray<string>, counts: Counts, columns: ImmutableArray<Column>, line: Line) =
+    internal (rule: string, rows: int, scalarNames: ImmutableArray<string>, counts: Counts, columns: ImmutableArray<Column>, line: Line) =
     let stamp = line.Stamp
 
     /// The rule whose state it is.

@@ -84,7 +84,9 @@ module internal Table =
             else
                 TensorView.Zeros(order.WithDType view.DType)
 
-        for (dtype, index), members in active GradientKind.Dense |> Array.groupBy (fun row -> parameters[row].DType, counts.Class row) do
+        for (dtype, index), members in
+            active GradientKind.Dense
+            |> Array.groupBy (fun row -> parameters[row].DType, counts.Class row) do
             let first = line.Table.Count
 
             for row in members do
@@ -102,7 +104,12 @@ module internal Table =
                         }
 
                 slices[row] <- line.Table.Count
-                line.Table.Add(parameter.Count * nativeint (dtype.Parts()), addressOf parameterCopy parameter, addressOf gradientCopy gradient)
+
+                line.Table.Add(
+                    parameter.Count * nativeint (dtype.Parts()),
+                    addressOf parameterCopy parameter,
+                    addressOf gradientCopy gradient
+                )
 
                 for column in used do
                     line.Table.SetColumn(column, columns[column].Rows[row].Address)

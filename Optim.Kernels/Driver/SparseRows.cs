@@ -97,9 +97,7 @@ internal sealed unsafe class SparseRows
         var dimensions = IndexDimensions(indices);
         var length = RowLength(order, dimensions);
         var (size, stateSize, parts) = (order.DType.Size(), order.DType.ToStateDType().Size(), order.DType.Parts());
-        var whole = Layout
-            .Strided(order.DType, order.Shape.AsSpan()[dimensions..], order.Strides.AsSpan()[dimensions..])
-            .IsContiguous;
+        var whole = Layout.Strided(order.DType, order.Shape.AsSpan()[dimensions..], order.Strides.AsSpan()[dimensions..]).IsContiguous;
         var step = whole ? length : 1;
         for (var i = 0; i < count; i++)
         {

@@ -28,7 +28,7 @@ public readonly struct SparseAdamFormula : IFormula2<SparseAdamFormula>
         if (Is.On(Maximize))
             grad = -grad;
         expAvg = Is.On(SlowMean) ? V.Fma(alpha1, grad - expAvg, expAvg) : V.Fma(beta1, expAvg - grad, grad);
-        expAvgSq = V.Fma(alpha2, grad * grad, beta2 * expAvgSq);
+        expAvgSq = V.Fma(alpha2 * grad, grad, beta2 * expAvgSq);
         param -= stepSize * expAvg / (V.Sqrt(expAvgSq) + eps);
     }
 }

@@ -63,7 +63,8 @@ internal readonly unsafe struct Lane128<T>(Vector128<T> value) : IVector<Lane128
         new(Vector128.ConditionalSelect(mask.value, yes.value, no.value));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lane128<T> LoadWords(void* source) => new(Vector128.WidenLower(Vector128.CreateScalarUnsafe(*(ulong*)source).AsUInt16()).As<uint, T>());
+    public static Lane128<T> LoadWords(void* source) =>
+        new(Vector128.WidenLower(Vector128.CreateScalarUnsafe(*(ulong*)source).AsUInt16()).As<uint, T>());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void StoreWords(Lane128<T> value, void* target)

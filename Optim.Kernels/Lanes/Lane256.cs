@@ -63,7 +63,8 @@ internal readonly unsafe struct Lane256<T>(Vector256<T> value) : IVector<Lane256
         new(Vector256.ConditionalSelect(mask.value, yes.value, no.value));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lane256<T> LoadWords(void* source) => new(Vector256.WidenLower(Vector128.Load((ushort*)source).ToVector256Unsafe()).As<uint, T>());
+    public static Lane256<T> LoadWords(void* source) =>
+        new(Vector256.WidenLower(Vector128.Load((ushort*)source).ToVector256Unsafe()).As<uint, T>());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void StoreWords(Lane256<T> value, void* target)

@@ -64,15 +64,14 @@ internal readonly unsafe struct Lane512<T>(Vector512<T> value) : IVector<Lane512
         new(Vector512.ConditionalSelect(mask.value, yes.value, no.value));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lane512<T> LoadWords(void* source) => new(Vector512.WidenLower(Vector256.Load((ushort*)source).ToVector512Unsafe()).As<uint, T>());
+    public static Lane512<T> LoadWords(void* source) =>
+        new(Vector512.WidenLower(Vector256.Load((ushort*)source).ToVector512Unsafe()).As<uint, T>());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void StoreWords(Lane512<T> value, void* target)
     {
         var words = value.value.AsUInt32();
-        var narrow = Avx512F.IsSupported
-            ? Avx512F.ConvertToVector256UInt16(words)
-            : Vector256.Narrow(words.GetLower(), words.GetUpper());
+        var narrow = Avx512F.IsSupported ? Avx512F.ConvertToVector256UInt16(words) : Vector256.Narrow(words.GetLower(), words.GetUpper());
         narrow.Store((ushort*)target);
     }
 

@@ -275,7 +275,10 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
             throw new NotSupportedException($"numbers cannot be rounded to {dtype.Name()}");
         var view = Zeros(dtype, shape);
         if (view.Count * dtype.Parts() != values.Length)
-            throw new ArgumentException($"{values.Length} numbers for {view.Layout}, which takes {view.Count * dtype.Parts()}", nameof(values));
+            throw new ArgumentException(
+                $"{values.Length} numbers for {view.Layout}, which takes {view.Count * dtype.Parts()}",
+                nameof(values)
+            );
         view.SetAll(values);
         return view;
     }
