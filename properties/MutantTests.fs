@@ -81,7 +81,6 @@ let table: Mutant list =
             "the last row is forgotten"
             (subject "SGD" |> withRows (fun rows -> List.truncate (rows.Length - 1) rows))
         kills Sparsity.coalesced "of repeated rows the last one counts" (lastRowWins (subject "SGD"))
-        kills Sparsity.coalesced "of repeated rows the last one counts" (lastRowWins (subject "SparseAdam"))
         kills Sparsity.pureSteps "the pure step moves the parameters that it was given" (impure (subject "SparseAdam"))
         kills Sparsity.likeAdam "eps is ignored" (epsIsFixed (subject "SparseAdam"))
 
