@@ -32,6 +32,11 @@ let rule name =
 let hasRule name =
     Rules.all |> Seq.exists (fun (rule: Rule) -> rule.Name = name)
 
+/// The rules that are stepped by dense gradients.
+let denseRules =
+    Rules.all
+    |> List.filter (fun rule -> rule.Sparse rule.Defaults <> SparseGradients.Required)
+
 /// The rules, each with options that use all its columns.
 let everyRule =
     [

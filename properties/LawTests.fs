@@ -3,7 +3,6 @@ module LawTests
 
 open Expecto
 open Optim.Core
-open Optim.Kernels
 open Optim.Laws
 open Plain
 
@@ -16,14 +15,7 @@ let private shared =
         Laws.forRule rule |> List.map _.Id |> List.distinct |> List.sort
 
     test "every rule has the laws of all element-wise rules, and its own" {
-        let takesDense (rule: Rule) =
-            rule.Sparse rule.Defaults <> SparseGradients.Required
-
-        let common =
-            Rules.all
-            |> List.filter takesDense
-            |> List.map (ids >> Set.ofList)
-            |> Set.intersectMany
+        let common = Kit.denseRules |> List.map (ids >> Set.ofList) |> Set.intersectMany
 
         for id in
             [
