@@ -414,6 +414,16 @@ let private refusals =
         [ "train"; "--scheduler"; "cosine"; "--set-scheduler"; "T_mx=3" ], [ "T_mx"; "T_max" ]
         [ "train"; "--scheduler"; "cosine"; "--set-scheduler"; "eta_min=-1" ], [ "eta_min"; "-1" ]
         [ "train"; "--scheduler"; "cosine"; "--set-scheduler"; "T_max" ], [ "--set-scheduler T_max"; "NAME=VALUE" ]
+        [
+            "train"
+            "--scheduler"
+            "onecycle"
+            "--set-scheduler"
+            "max_lr=1"
+            "--set-scheduler"
+            "total_steps=9"
+        ],
+        [ "total_steps is 9" ]
         [ "train"; "--set-scheduler"; "T_max=3" ], [ "--set-scheduler T_max=3"; "--scheduler" ]
         [ "race" ], [ "OPTIMIZER" ]
         [ "race"; "adam"; "adamx" ], [ "'adamx'"; "Adam" ]

@@ -13,6 +13,7 @@ internal sealed class ScheduleCommand
 
     private const int DefaultSteps = 100;
     private const int RowsInATerminal = 25;
+    private const int Column = 16; // characters
 
     private readonly Argument<string[]> schedules = new("SCHEDULE")
     {
@@ -112,17 +113,24 @@ internal sealed class ScheduleCommand
     /// <summary>A line for a step, with a column for each schedule.</summary>
     private static void Print(Screen screen, List<ScheduleCurve> curves, int every)
     {
-        var columns = curves.SelectMany(curve =>
-            curve.MovesMomentum
-                ? new[] { (curve.Name, curve.Rates), ($"{curve.Name} momentum", curve.Momenta) }
-                : [(curve.Name, curve.Rates)]
-        );
-        var wide = columns.Select(column => (column.Item1, column.Item2, Width: Math.Max(13, column.Item1.Length))).ToList();
-        screen.Say("  step" + string.Concat(wide.Select(column => $"  {column.Item1.PadLeft(column.Width)}")));
+        var named = new List<(string Name, IReadOnlyList<double> Values)>();
+        foreach (var curve in curves)
+        {
+            named.Add((curve.Name, curve.Rates));
+            if (curve.MovesMomentum)
+                named.Add(($"{curve.Name}, momentum", curve.Momenta));
+        }
+        var areShort = named.All(column => column.Name.Length < Column - 1);
+        var columns = named
+            .Select((column, i) => (column.Name, Head: areShort ? column.Name : FormattableString.Invariant($"[{i + 1}]"), column.Values))
+            .ToList();
+        foreach (var (name, letter, _) in columns.Where(column => column.Name != column.Head))
+            screen.Say($"{letter}: {name}");
+        screen.Say("  step" + string.Concat(columns.Select(column => column.Head.PadLeft(Column))));
         for (var step = 0; step < curves[0].Rates.Count; step += every)
             screen.Say(
                 step.ToString(CultureInfo.InvariantCulture).PadLeft(6)
-                    + string.Concat(wide.Select(column => $"  {Text.Rate(column.Item2[step]).PadLeft(column.Width)}"))
+                    + string.Concat(columns.Select(column => Text.Rate(column.Values[step]).PadLeft(Column)))
             );
     }
 

@@ -134,10 +134,11 @@ public static class Svg
             LineStyle = styles[identity / colors.Length % styles.Length],
             StrokeThickness = 1.8,
             EdgeRenderingMode = EdgeRenderingMode.PreferGeometricAccuracy, // not moved to whole pixels
-            Decimator = Decimator.Decimate, // thousands of points fall on the same pixels
             YAxisKey = axis,
         };
         line.Points.AddRange(points);
+        if (line.Points.Count > 2 * Width) // several fall on a pixel
+            line.Decimator = Decimator.Decimate;
         if (line.Points.Count(point => point.IsDefined()) == 1)
             (line.MarkerType, line.MarkerSize, line.MarkerFill) = (MarkerType.Circle, 4, line.Color);
         return line;

@@ -37,6 +37,13 @@ public sealed record Scheduling(SchedulerKind Kind, IReadOnlyList<(string Name, 
     {
         using var parameter = Param.Zeros("w", Kernels.DType.Float32, 1, 1);
         foreach (var share in OptimizerShare.Of(rule, options, [parameter]))
-            _ = Create((share with { Parameters = [parameter] }).Create(), steps);
+        {
+            var optimizer = (share with { Parameters = [parameter] }).Create();
+            var scheduler = Create(optimizer, steps);
+            optimizer.Step();
+            if (Kind.Settings.Any(setting => setting.Name == "total_steps")) // refuses to go further
+                for (var step = 0; step < steps; step++)
+                    scheduler.Step();
+        }
     }
 }
