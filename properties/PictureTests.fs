@@ -223,7 +223,7 @@ let private schedules =
 
                 let rows =
                     output.Split('\n')
-                    |> Array.skip 1
+                    |> Array.skip 4 // what the columns are, and their heads
                     |> Array.map _.Split(' ', StringSplitOptions.RemoveEmptyEntries)
                     |> Array.takeWhile (fun cells -> cells.Length = 4)
 
