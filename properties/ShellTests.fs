@@ -450,9 +450,11 @@ let private culture =
                         | true, value -> Expect.equal value (option expected) text
                         | _ -> failtestf "%s was not read" text
 
+                    // A comma separates values, and is never a decimal one.
                     match OptionText.TryParse "0,5,1" with
-                    | true, value -> failtestf "0,5,1 was read as %O" value
-                    | _ -> ()))
+                    | true, value ->
+                        Expect.equal value (OptionValue.Tuple [ OptionValue.Int 0L; OptionValue.Int 5L; OptionValue.Int 1L ]) "0,5,1"
+                    | _ -> failtest "0,5,1 was not read"))
         ]
 
 [<Tests>]

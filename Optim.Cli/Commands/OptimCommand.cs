@@ -53,6 +53,8 @@ public static class OptimCommand
         var root = new RootCommand("Optimizers for .NET, the ones of torch.optim, to be tried on real data.")
         {
             TrainCommand.Create(screen, cancel),
+            RaceCommand.Create(screen, cancel),
+            ScheduleCommand.Create(screen),
             InspectCommand.Create(screen),
         };
         var help = root.Options.OfType<HelpOption>().Single();
@@ -61,8 +63,8 @@ public static class OptimCommand
         help.Action = new Answer(parsed =>
         {
             plain.Invoke(parsed);
-            if (parsed.CommandResult.Command.Name == TrainCommand.Name)
-                parsed.InvocationConfiguration.Output.WriteLine(TrainCommand.Details);
+            if (Details(parsed.CommandResult.Command.Name) is { } details)
+                parsed.InvocationConfiguration.Output.WriteLine(details);
         });
         var version = root.Options.OfType<VersionOption>().Single();
         version.Description = "Show the version";
@@ -70,6 +72,16 @@ public static class OptimCommand
         root.SetAction(parsed => root.Parse("--help").Invoke(parsed.InvocationConfiguration));
         return root;
     }
+
+    /// <summary>What the help of a command adds to the list of its options.</summary>
+    private static string? Details(string command) =>
+        command switch
+        {
+            TrainCommand.Name => TrainCommand.Details,
+            RaceCommand.Name => RaceCommand.Details,
+            ScheduleCommand.Name => ScheduleCommand.Details,
+            _ => null,
+        };
 
     /// <summary>Whether it tells of a mistake in what was asked for, and not of one in the program.</summary>
     private static bool IsForUsers(Exception e) =>

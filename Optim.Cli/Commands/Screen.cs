@@ -1,4 +1,5 @@
 using Optim.Cli.Data;
+using Optim.Cli.Pictures;
 using Optim.Cli.Training;
 using Optim.Kernels;
 using Spectre.Console;
@@ -13,6 +14,23 @@ internal sealed class Screen
 
     private const int WideTable = 120; // columns of a terminal from which options stand beside each other
 
+    private const int ChartHeight = 11; // lines
+
+    private const int WideChart = 110; // columns: wider ones are harder to read
+
+    private const int PlainWidth = 80; // columns, where there is no terminal
+
+    private static readonly Color[] colors =
+    [
+        Color.DeepSkyBlue1,
+        Color.DarkOrange,
+        Color.Green3,
+        Color.Violet,
+        Color.Gold1,
+        Color.Red1,
+        Color.Grey,
+    ];
+
     private readonly IAnsiConsole console;
     private readonly TextWriter error;
     private readonly bool live;
@@ -26,19 +44,33 @@ internal sealed class Screen
             profile.Width = 160;
     }
 
+    /// <summary>Whether someone looks at it while it goes on.</summary>
+    public bool IsLive => live;
+
     public void Say(string text) => console.Profile.Out.Writer.WriteLine(text); // not cut into lines
 
     public void Warn(string text) => error.WriteLine($"optim: {text}");
 
     /// <summary>Trains, and shows how it goes on.</summary>
-    public TrainingResult Track(int epochs, Func<Action<TrainingProgress>, TrainingResult> train)
+    /// <param name="name">Which of several runs it is; null for the only one.</param>
+    /// <param name="epochs">Of the run.</param>
+    /// <param name="train">Trains.</param>
+    public TrainingResult Track(string? name, int epochs, Func<Action<TrainingProgress>, TrainingResult> train)
     {
         var loss = 0.0; // smoothed
         if (!live)
-            return train(PlainReport(epochs));
+        {
+            if (name is null)
+                return train(PlainReport(epochs));
+            Say($"training by {name}");
+            return train(_ => { });
+        }
         TrainingProgress now = default;
         return Bar(
-            () => now.Steps == 0 ? "" : $"epoch {Epoch(now, epochs)}/{epochs}  loss {Text.Loss(loss), -7} {Text.Speed(now)}",
+            () =>
+                now.Steps == 0
+                    ? ""
+                    : $"{(name is null ? "" : $"{name}  ")}epoch {Epoch(now, epochs)}/{epochs}  loss {Text.Loss(loss), -7} {Text.Speed(now)}",
             bar =>
                 train(progress =>
                 {
@@ -82,17 +114,15 @@ internal sealed class Screen
         summary.AddColumns("", "");
         Add("test accuracy", $"[bold]{Text.Percent(result.TestAccuracy)}[/]");
         Add("train accuracy", Text.Percent(result.TrainAccuracy));
-        Add(
-            "loss",
-            steps == 0
-                ? "no step taken"
-                : $"{Text.Loss(result.Losses.TakeLast(perEpoch).Average())} (mean of the last {Math.Min(steps, perEpoch)} steps)"
-        );
+        Add("loss", steps == 0 ? "no step taken" : $"{Text.Loss(LastLoss(result))} (mean of the last {Math.Min(steps, perEpoch)} steps)");
         foreach (var optimizer in result.Optimizers)
         {
             Add("optimizer", optimizer.Which.Length == 0 ? optimizer.Name : $"{optimizer.Name}, for {optimizer.Which}");
             Add("options", Markup.Escape(Text.Options(optimizer.Options)));
         }
+        if (settings.Schedule is { } schedule)
+            Add("schedule", Markup.Escape($"{schedule.Kind.Name}: {Text.Options(schedule.For(settings.Steps))}"));
+        Add("data", Markup.Escape($"{data.Name}, {data.TrainingRows} rows to train on, {data.Count - data.TrainingRows} to test"));
         Add("model", $"{data.Features}-{string.Join('-', settings.Hidden)}-{data.Classes}, {Name(settings)}");
         Add(
             "steps",
@@ -105,10 +135,62 @@ internal sealed class Screen
             )
         );
         console.Write(summary);
+        WarnOfLoss(result, "");
         if (result.Interrupted)
             Warn($"stopped after step {steps} of {perEpoch * settings.Epochs}; these are the results so far.");
 
         void Add(string name, string value) => summary.AddRow($"[grey]{name}[/]", value);
+    }
+
+    /// <summary>Compares runs, the best first.</summary>
+    public void Show(IReadOnlyList<(string Name, TrainingResult Result)> runs)
+    {
+        var table = new Table { Border = TableBorder.Rounded };
+        table.AddColumns("optimizer", "test accuracy", "train accuracy", "loss at the end", "seconds");
+        foreach (var (name, result) in runs.OrderByDescending(run => run.Result.TestAccuracy))
+            table.AddRow(
+                Markup.Escape(name),
+                $"[bold]{Text.Percent(result.TestAccuracy)}[/]",
+                Text.Percent(result.TrainAccuracy),
+                result.Losses.Count == 0 ? "no step taken" : Text.Loss(LastLoss(result)),
+                FormattableString.Invariant($"{result.Seconds:f2}")
+            );
+        console.Write(table);
+        foreach (var (name, result) in runs)
+        {
+            WarnOfLoss(result, $"{name}: ");
+            if (result.Interrupted)
+                Warn($"{name}: stopped after step {result.Losses.Count}; these are the results so far.");
+        }
+    }
+
+    /// <summary>Draws a picture with characters.</summary>
+    public void Show(Picture picture)
+    {
+        var legend = picture.Legend.ToList();
+        var (unicode, colours) = (console.Profile.Capabilities.Unicode, live);
+        var braille = unicode && (colours || legend.Count < 2);
+        var width = live ? Math.Min(console.Profile.Width - 1, WideChart) : PlainWidth;
+        Write([(picture.Title, -1)]);
+        foreach (var line in TerminalChart.Draw(picture, width, ChartHeight, braille))
+            Write(line);
+        if (legend.Count > 1)
+            foreach (var curve in legend)
+                Write([($"{TerminalChart.Symbol(curve.Identity, braille)} ", curve.Identity), (curve.Name, -1)]);
+
+        void Write(IReadOnlyList<(string Text, int Curve)> pieces)
+        {
+            if (!colours)
+            {
+                Say(string.Concat(pieces.Select(piece => piece.Text)).TrimEnd());
+                return;
+            }
+            var line = new Paragraph();
+            foreach (var (text, curve) in pieces)
+                line.Append(text, curve < 0 ? Style.Plain : new Style(colors[curve % colors.Length]));
+            console.Write(line);
+            console.WriteLine();
+        }
     }
 
     public void Show(LikeReport report)
@@ -119,7 +201,7 @@ internal sealed class Screen
         var separator = console.Profile.Width < WideTable ? ",\n" : ", ";
         foreach (var row in report.Rows)
             table.AddRow(
-                row.Run.Optimizer,
+                Markup.Escape(row.Run.Optimizer),
                 Markup.Escape(string.Join(separator, row.Run.OptionTexts)),
                 row.Run.DType,
                 Text.Difference(row.LargestLossDifference),
@@ -142,6 +224,16 @@ internal sealed class Screen
         if (report.Interrupted)
             Warn("stopped before all runs were repeated; these are the results so far.");
     }
+
+    private void WarnOfLoss(TrainingResult result, string run)
+    {
+        if (result.FirstNonFinite > 0)
+            Warn($"{run}the loss was not finite from step {result.FirstNonFinite} on.");
+    }
+
+    /// <summary>The mean over the last epoch.</summary>
+    private static double LastLoss(TrainingResult result) =>
+        result.Losses.TakeLast(Batches.PerEpoch(result.Settings.Data.TrainingRows, result.Settings.BatchSize)).Average();
 
     private static string Name(TrainingSettings settings) => $"{settings.DType.Name()}, {settings.Backend.ToString().ToLowerInvariant()}";
 

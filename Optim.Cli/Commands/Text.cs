@@ -19,6 +19,9 @@ internal static class Text
         : double.IsInfinity(loss) ? (loss > 0 ? "inf" : "-inf")
         : FormattableString.Invariant($"{loss:g4}");
 
+    /// <summary>A learning rate with more digits than one needs.</summary>
+    public static string Rate(double rate) => FormattableString.Invariant($"{rate:g9}");
+
     /// <summary>How fast it goes.</summary>
     public static string Speed(TrainingProgress progress) => FormattableString.Invariant($"{progress.Rows / progress.Seconds:n0} rows/s");
 

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Optim.Cli.Pictures;
 using Optim.Cli.Training;
 using Optim.Core;
 
@@ -11,11 +12,10 @@ internal sealed class TrainCommand
 
     private static readonly TrainingSettings Defaults = TrainingSettings.Defaults;
 
-    private readonly Option<Rule?> optimizer = new("--optimizer")
+    private readonly Option<string?> optimizer = new("--optimizer")
     {
         HelpName = "NAME",
         Description = $"The rule: {RuleNames.Known}, in any case (default: {Defaults.Rule.Name})",
-        CustomParser = result => RuleNames.Find("--optimizer", result.Tokens[^1].Value, result.AddError),
     };
 
     private readonly Option<(string Name, OptionValue Value)[]?> set = TrainingOptions.Assignments(
@@ -24,6 +24,8 @@ internal sealed class TrainCommand
     );
 
     private readonly TrainingOptions training = new();
+
+    private readonly Pictured pictured = new();
 
     private readonly Option<string?> json = new("--json") { HelpName = "FILE", Description = "Write the results there as JSON" };
 
@@ -44,6 +46,7 @@ internal sealed class TrainCommand
             options.set,
         };
         options.training.AddTo(command);
+        options.pictured.AddTo(command);
         command.Add(options.json);
         command.Add(options.like);
         command.SetAction(parsed => options.Run(parsed, screen, cancel));
@@ -57,9 +60,12 @@ internal sealed class TrainCommand
               optim train
               optim train --optimizer sgd --set lr=0.1 --set momentum=0.9 --hidden 64,32
               optim train --optimizer adam --set betas=0.9,0.99 --epochs 20 --json results.json
+              optim train --scheduler cosine --svg curves.svg
 
             Rules, and their options with the defaults:
             {string.Join('\n', Rules.all.Select(Describe))}
+
+            {SchedulerNames.Table}
             """;
 
     private static string Describe(Rule rule) =>
@@ -69,12 +75,13 @@ internal sealed class TrainCommand
     {
         var settings = training.Settings(parsed) with
         {
-            Rule = parsed.GetValue(optimizer) ?? Defaults.Rule,
+            Rule = parsed.GetValue(optimizer) is { } name ? RuleNames.Find(name, "--optimizer: ") : Defaults.Rule,
             Options = [.. parsed.GetValue(set) ?? []],
         };
         var json = OutputFile.Checked("--json", parsed.GetValue(this.json));
+        pictured.Check(parsed);
         if (parsed.GetValue(this.like) is not { } like)
-            return Train(settings, json, screen, cancel);
+            return Train(parsed, settings, json, screen, cancel);
         if (!File.Exists(like))
             throw new CommandException($"--like {like}: there is no such file.");
         if (json is not null && Path.GetFullPath(json) == Path.GetFullPath(like))
@@ -82,17 +89,18 @@ internal sealed class TrainCommand
         foreach (var option in training.OfTheRun.Prepend(set).Prepend(optimizer))
             if (parsed.GetResult(option) is not null)
                 throw new CommandException($"{option.Name} cannot be given with --like: the recorded runs say what it is.");
+        foreach (var option in pictured.Options)
+            if (parsed.GetResult(option) is { Implicit: false })
+                throw new CommandException($"{option.Name} cannot be given with --like, which draws nothing.");
         return Repeat(like, settings, json, screen, cancel);
     }
 
-    private static int Train(TrainingSettings settings, string? json, Screen screen, CancellationToken cancel)
+    private int Train(ParseResult parsed, TrainingSettings settings, string? json, Screen screen, CancellationToken cancel)
     {
-        foreach (var share in OptimizerShare.Of(settings.Rule, settings.Options, []))
-            share.Check();
-        var result = screen.Track(settings.Epochs, report => Trainer.Run(settings, report, cancel));
+        settings.Check();
+        var result = screen.Track(null, settings.Epochs, report => Trainer.Run(settings, report, cancel));
+        pictured.Draw(parsed, RunPictures.Of(settings, [(settings.Rule.Name, result.History)]), screen);
         screen.Show(result);
-        if (result.FirstNonFinite > 0)
-            screen.Warn($"the loss was not finite from step {result.FirstNonFinite} on.");
         OutputFile.Write(json, () => ResultJson.Of(result, OptimCommand.Version), "results", screen);
         return result.Interrupted ? OptimCommand.Interrupted : 0;
     }

@@ -12,9 +12,17 @@ internal sealed class TrainingOptions
 {
     private static readonly TrainingSettings Defaults = TrainingSettings.Defaults;
 
+    private readonly Option<string?> data = new("--data")
+    {
+        HelpName = "NAME|FOLDER",
+        Description =
+            $"What to learn: {Digits.Name} (part of this program), {DataSets.FashionMnist} (Debian's dataset-fashion-mnist), or a folder of IDX files "
+            + $"(default: {Digits.Name})",
+    };
+
     private readonly Option<long?> epochs = Arguments.Whole(
         "--epochs",
-        $"Times that every row is seen (default: {Defaults.Epochs})",
+        $"Times that every row is seen (default: {Defaults.Epochs}; 5 for 10000 rows and more)",
         1,
         100_000
     );
@@ -62,8 +70,19 @@ internal sealed class TrainingOptions
         "torchsharp"
     );
 
+    private readonly Option<string?> scheduler = new("--scheduler")
+    {
+        HelpName = "NAME",
+        Description = $"A schedule of the learning rate over the steps: {SchedulerNames.Known} (see below)",
+    };
+
+    private readonly Option<(string Name, OptionValue Value)[]?> setScheduler = Assignments(
+        "--set-scheduler",
+        "A setting of the schedule by PyTorch's name: T_max=500; can be repeated"
+    );
+
     /// <summary>Those that say what is trained and how: a recorded run says that itself.</summary>
-    public IEnumerable<Option> OfTheRun => [epochs, batchSize, hidden, seed, dtype];
+    public IEnumerable<Option> OfTheRun => [data, epochs, batchSize, hidden, seed, dtype, scheduler, setScheduler];
 
     public void AddTo(Command command)
     {
@@ -78,6 +97,8 @@ internal sealed class TrainingOptions
         CheckThreads();
         var settings = Defaults with
         {
+            Data = parsed.GetValue(data) is { } text ? Load(text) : Defaults.Data,
+            Schedule = Schedule(parsed),
             Epochs = (int)(parsed.GetValue(epochs) ?? 0),
             BatchSize = (int)(parsed.GetValue(batchSize) ?? Defaults.BatchSize),
             Hidden = parsed.GetValue(hidden) is { Length: > 0 } sizes ? [.. sizes] : Defaults.Hidden,
@@ -86,6 +107,12 @@ internal sealed class TrainingOptions
             ThreadCount = (int)(parsed.GetValue(threads) ?? 0),
             Backend = parsed.GetValue(backend) == "torchsharp" ? Backend.TorchSharp : Backend.Host,
         };
+        if ((long)settings.Epochs * settings.StepsPerEpoch > int.MaxValue)
+            throw new CommandException(
+                FormattableString.Invariant(
+                    $"--epochs is '{settings.Epochs}'; with {settings.StepsPerEpoch} steps an epoch that is more than 2147483647 steps."
+                )
+            );
         if (settings.BatchSize > settings.Data.TrainingRows)
             throw new CommandException(
                 FormattableString.Invariant(
@@ -105,6 +132,30 @@ internal sealed class TrainingOptions
             CustomParser = result => Assignments(result, name),
         };
 
+    private Scheduling? Schedule(ParseResult parsed)
+    {
+        var settings = parsed.GetValue(setScheduler) ?? [];
+        if (parsed.GetValue(scheduler) is { } name)
+            return new Scheduling(Schedulers.Find(name), settings);
+        return settings.Length == 0
+            ? null
+            : throw new CommandException(
+                $"--set-scheduler {settings[0].Name}={settings[0].Value}: there is no --scheduler that it could be a setting of."
+            );
+    }
+
+    private static DataSet Load(string text)
+    {
+        try
+        {
+            return DataSets.Load(text);
+        }
+        catch (InvalidDataException e)
+        {
+            throw new CommandException($"--data: {e.Message}");
+        }
+    }
+
     /// <summary>Refuses a wrong OPTIM_THREADS before anything is trained.</summary>
     private static void CheckThreads()
     {
@@ -120,22 +171,18 @@ internal sealed class TrainingOptions
 
     private static (string, OptionValue)[] Assignments(ArgumentResult result, string option)
     {
-        var given = result.Tokens.Select(token => Assignment(option, token.Value, result.AddError)).ToArray();
-        foreach (var twice in given.GroupBy(each => each.Name).Where(group => group.Count() > 1))
-            result.AddError($"{option} {twice.Key} is given {twice.Count()} times.");
-        return given;
-    }
-
-    private static (string Name, OptionValue Value) Assignment(string option, string text, Action<string> wrong)
-    {
-        var name = text.Split('=')[0];
-        if (name.Length == text.Length || name.Trim().Length == 0)
-            wrong($"{option} {text}: it must be NAME=VALUE, such as lr=1e-3.");
-        else if (OptionText.TryParse(text[(name.Length + 1)..], out var value))
-            return (name.Trim(), value);
-        else
-            wrong($"{option} {text}: the value must be {OptionText.Allowed}.");
-        return (name, OptionValue.None);
+        try
+        {
+            var given = result.Tokens.Select(token => NamedSettings.Assignment($"{option} {token.Value}", token.Value)).ToArray();
+            foreach (var twice in given.GroupBy(each => each.Name).Where(group => group.Count() > 1))
+                result.AddError($"{option} {twice.Key} is given {twice.Count()} times.");
+            return given;
+        }
+        catch (CommandException e)
+        {
+            result.AddError(e.Message);
+            return [];
+        }
     }
 
     private static bool TrySizes(string text, out int[]? sizes)

@@ -13,7 +13,6 @@ public static class Digits
     public const string Name = "digits";
 
     private const int Pixels = 64;
-    private const int Classes = 10;
     private const int TrainingRows = 1437; // about 80 %; the recorded runs split at the same number
     private const double Brightest = 16;
 
@@ -41,6 +40,6 @@ public static class Digits
         }
         if (!text.TrimEnd("\r\n"u8).IsEmpty || pixels.Count != labels.Count * Pixels || labels.Count <= TrainingRows)
             throw new InvalidDataException("The embedded digits are damaged: build the program anew.");
-        return new DataSet(Name, [.. pixels], [.. labels], Classes, TrainingRows, isSplit: false, pixel => pixel / Brightest);
+        return new DataSet(Name, [.. pixels], pixel => pixel / Brightest, [.. labels], TrainingRows, isSplit: false);
     }
 }

@@ -13,7 +13,7 @@ public sealed class Mlp<T> : IModel
     private const int RowsAtOnce = 256; // when testing, so that the activations stay in cache
 
     private readonly DataSet data;
-    private readonly T[] values; // of its bytes
+    private readonly RowReader<T> read;
     private readonly Linear<T>[] layers;
     private readonly T[][] activations; // of each layer, and before them the input
     private readonly T[][] gradients; // of the loss with respect to these
@@ -22,7 +22,7 @@ public sealed class Mlp<T> : IModel
     public Mlp(DataSet data, ReadOnlySpan<int> hidden, double[][] weights)
     {
         this.data = data;
-        values = data.Values<T>();
+        read = data.Reader<T>();
         int[] sizes = [data.Features, .. hidden, data.Classes];
         layers = new Linear<T>[sizes.Length - 1];
         for (var i = 0; i < layers.Length; i++)
@@ -76,7 +76,7 @@ public sealed class Mlp<T> : IModel
     {
         var values = Sized(ref activations[0], rows.Length * data.Features);
         for (var row = 0; row < rows.Length; row++)
-            data.Copy(rows[row], this.values, values.Slice(row * data.Features, data.Features));
+            read(rows[row], values.Slice(row * data.Features, data.Features));
         for (var i = 0; i < layers.Length; i++)
         {
             var input = values;

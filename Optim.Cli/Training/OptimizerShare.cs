@@ -45,10 +45,6 @@ public sealed record OptimizerShare(
     /// <summary>The rule that takes what this one does not; null when it takes all.</summary>
     public static Rule? Companion(Rule rule) => rule.Name == "Muon" ? Rules.find("AdamW") : null;
 
-    /// <summary>Refuses options that its rule does not have or allow.</summary>
-    /// <exception cref="OptionException">An option is unknown or outside of its range.</exception>
-    public void Check() => _ = Rule.Replace(Rule.Defaults, Options.Select(option => KeyValuePair.Create(option.Name, option.Value)));
-
     /// <summary>The optimizer.</summary>
     public Optimizer Create() => new RuleOptimizer(Rule, [new ParameterGroup(Parameters)], [.. Options]);
 

@@ -20,6 +20,10 @@ internal static class OptionJson
             ),
         };
 
+    /// <summary>All of an object.</summary>
+    public static IReadOnlyList<(string Name, OptionValue Value)> ReadAll(JsonElement options) =>
+        [.. options.EnumerateObject().Select(option => (option.Name, Read(option.Name, option.Value)))];
+
     public static void Write(Utf8JsonWriter json, OptionValue value)
     {
         switch (value)

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using Optim.Core;
 
 namespace Optim.Cli.Training;
 
@@ -8,7 +9,9 @@ namespace Optim.Cli.Training;
 /// <param name="Optimizer">The name of its rule, as PyTorch spells it.</param>
 /// <param name="Options">Options of the optimizer, a JSON object.</param>
 /// <param name="DType">float32 or float64 (or what this program has not).</param>
-/// <param name="Scheduler">The schedule of its learning rate, or null.</param>
+/// <param name="Scheduler">The class of the schedule of its learning rate, or null.</param>
+/// <param name="SchedulerArguments">The arguments of that, a JSON object.</param>
+/// <param name="Rates">The learning rate of each step; empty when they were not recorded.</param>
 /// <param name="Losses">The loss of each step, taken before the update.</param>
 /// <param name="TestAccuracy">At the end.</param>
 /// <param name="FirstLayerChecksum">Sum of layer1.weight at the end.</param>
@@ -19,14 +22,37 @@ public sealed record RecordedRun(
     JsonElement Options,
     string DType,
     string? Scheduler,
+    JsonElement SchedulerArguments,
+    IReadOnlyList<double> Rates,
     IReadOnlyList<double> Losses,
     double TestAccuracy,
     double FirstLayerChecksum,
     double SecondLayerChecksum
 )
 {
-    /// <summary>The options as one writes them: lr=0.001, betas=[0.9, 0.99].</summary>
-    public IEnumerable<string> OptionTexts => Options.EnumerateObject().Select(option => $"{option.Name}={option.Value.GetRawText()}");
+    /// <summary>The rules that took part: Muon and AdamW in Muon+AdamW.</summary>
+    public IReadOnlyList<string> Rules { get; } = Optimizer.Split('+');
+
+    /// <summary>The options; those of a rule beside the first as in adamw.lr.</summary>
+    internal IReadOnlyList<(string Name, OptionValue Value)> AllOptions =>
+        Rules.Count == 1
+            ? OptionJson.ReadAll(Options)
+            :
+            [
+                .. Rules.SelectMany(
+                    (rule, i) =>
+                        OptionJson
+                            .ReadAll(Options.GetProperty(rule.ToLowerInvariant()))
+                            .Select(option => (i == 0 ? option.Name : $"{rule.ToLowerInvariant()}.{option.Name}", option.Value))
+                ),
+            ];
+
+    /// <summary>The options as one writes them, and the schedule: lr=0.001, betas=[0.9, 0.99], OneCycleLR.</summary>
+    public IEnumerable<string> OptionTexts =>
+        [
+            .. Options.EnumerateObject().Select(option => $"{option.Name}={option.Value.GetRawText()}"),
+            .. Scheduler is null ? Enumerable.Empty<string>() : [Scheduler],
+        ];
 
     /// <summary>Reads a file of the form of golden/training_digits.json: an object whose "runs" are a list of such runs.</summary>
     /// <exception cref="InvalidDataException">It is not of that form; the message says where.</exception>
@@ -55,6 +81,8 @@ public sealed record RecordedRun(
         }
     }
 
+    private static JsonElement NoArguments { get; } = JsonDocument.Parse("{}").RootElement;
+
     private static RecordedRun Read(Field run)
     {
         var losses = run["losses", JsonValueKind.Array].Items.Select(loss => loss.Number).ToArray();
@@ -63,12 +91,24 @@ public sealed record RecordedRun(
             throw new InvalidDataException(
                 string.Create(CultureInfo.InvariantCulture, $"{run.Name} has {losses.Length} losses for {steps} steps")
             );
+        var rates = run.Has("lrs") ? run["lrs", JsonValueKind.Array].Items.Select(rate => rate.Number).ToArray() : [];
+        if (rates.Length > 0 && rates.Length != losses.Length)
+            throw new InvalidDataException(
+                string.Create(CultureInfo.InvariantCulture, $"{run.Name} has {rates.Length} lrs for {losses.Length} steps")
+            );
+        var optimizer = run["optimizer"].Text;
+        var options = run["options", JsonValueKind.Object];
+        if (optimizer.Contains('+', StringComparison.Ordinal))
+            foreach (var rule in optimizer.Split('+'))
+                _ = options[rule.ToLowerInvariant(), JsonValueKind.Object]; // is there
         return new RecordedRun(
             run.Has("start") ? run["start"].UInt32 : 1,
-            run["optimizer"].Text,
-            run["options", JsonValueKind.Object].Value,
+            optimizer,
+            options.Value,
             run["dtype"].Text,
             run.Has("scheduler") ? run["scheduler"].Text : null,
+            run.Has("scheduler_args") ? run["scheduler_args", JsonValueKind.Object].Value : NoArguments,
+            rates,
             losses,
             run["test_accuracy"].Number,
             run["first_layer_checksum"].Number,

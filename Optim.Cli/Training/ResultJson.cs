@@ -8,45 +8,40 @@ namespace Optim.Cli.Training;
 public static class ResultJson
 {
     /// <summary>Of a training run.</summary>
-    public static byte[] Of(TrainingResult result, string version) =>
+    public static byte[] Of(TrainingResult result, string version) => Object(json => Result(json, result, version));
+
+    /// <summary>Of several runs that are compared.</summary>
+    public static byte[] Of(IReadOnlyList<(string Name, TrainingResult Result)> runs, string version) =>
         Object(json =>
         {
-            var settings = result.Settings;
-            Number(json, "test_accuracy", result.TestAccuracy);
-            Number(json, "train_accuracy", result.TrainAccuracy);
-            Numbers(json, "losses", result.Losses);
-            for (var i = 0; i < result.Optimizers.Count; i++)
-                Numbers(json, i == 0 ? "lrs" : FormattableString.Invariant($"lrs_{i + 1}"), result.History.Rates[i]);
-            json.WriteStartArray("accuracies");
-            foreach (var point in result.History.Accuracies)
+            json.WriteStartArray("runs");
+            foreach (var (name, result) in runs)
             {
                 json.WriteStartObject();
-                json.WriteNumber("step", point.Steps);
-                Number(json, "test_accuracy", point.Accuracy);
+                json.WriteString("name", name);
+                Result(json, result, version);
                 json.WriteEndObject();
             }
             json.WriteEndArray();
-            Number(json, "seconds", result.Seconds);
-            json.WriteBoolean("interrupted", result.Interrupted);
-            Optimizer(json, result.Optimizers[0]);
-            if (result.Optimizers.Count > 1)
+        });
+
+    /// <summary>Of schedules.</summary>
+    public static byte[] Of(IReadOnlyList<ScheduleCurve> curves, double lr, string version) =>
+        Object(json =>
+        {
+            Number(json, "lr", lr);
+            json.WriteStartArray("schedules");
+            foreach (var curve in curves)
             {
-                json.WriteStartArray("beside");
-                foreach (var other in result.Optimizers.Skip(1))
-                {
-                    json.WriteStartObject();
-                    Optimizer(json, other);
-                    json.WriteEndObject();
-                }
-                json.WriteEndArray();
+                json.WriteStartObject();
+                json.WriteString("name", curve.Name);
+                Numbers(json, "lrs", curve.Rates);
+                if (curve.MovesMomentum)
+                    Numbers(json, "momenta", curve.Momenta);
+                json.WriteEndObject();
             }
-            json.WriteString("data", settings.Data.Name);
-            json.WriteNumber("epochs", settings.Epochs);
-            json.WriteNumber("batch_size", settings.BatchSize);
-            Numbers(json, "hidden", settings.Hidden.Select(size => (double)size));
-            json.WriteNumber("seed", settings.Seed);
-            json.WriteString("dtype", settings.DType.Name());
-            Where(json, settings, version);
+            json.WriteEndArray();
+            json.WriteString("version", version);
         });
 
     /// <summary>Of repeating recorded runs.</summary>
@@ -73,18 +68,70 @@ public static class ResultJson
             Where(json, settings, version);
         });
 
+    private static void Result(Utf8JsonWriter json, TrainingResult result, string version)
+    {
+        var settings = result.Settings;
+        Number(json, "test_accuracy", result.TestAccuracy);
+        Number(json, "train_accuracy", result.TrainAccuracy);
+        Numbers(json, "losses", result.Losses);
+        for (var i = 0; i < result.Optimizers.Count; i++)
+            Numbers(json, i == 0 ? "lrs" : FormattableString.Invariant($"lrs_{i + 1}"), result.History.Rates[i]);
+        json.WriteStartArray("accuracies");
+        foreach (var point in result.History.Accuracies)
+        {
+            json.WriteStartObject();
+            json.WriteNumber("step", point.Steps);
+            Number(json, "test_accuracy", point.Accuracy);
+            json.WriteEndObject();
+        }
+        json.WriteEndArray();
+        Number(json, "seconds", result.Seconds);
+        json.WriteBoolean("interrupted", result.Interrupted);
+        Optimizer(json, result.Optimizers[0]);
+        if (result.Optimizers.Count > 1)
+        {
+            json.WriteStartArray("beside");
+            foreach (var other in result.Optimizers.Skip(1))
+            {
+                json.WriteStartObject();
+                Optimizer(json, other);
+                json.WriteEndObject();
+            }
+            json.WriteEndArray();
+        }
+        if (settings.Schedule is { } schedule)
+        {
+            json.WriteString("scheduler", schedule.Kind.Name);
+            json.WriteStartObject("scheduler_args");
+            Options(json, schedule.For(settings.Steps));
+            json.WriteEndObject();
+        }
+        json.WriteString("data", settings.Data.Name);
+        json.WriteNumber("epochs", settings.Epochs);
+        json.WriteNumber("batch_size", settings.BatchSize);
+        Numbers(json, "hidden", settings.Hidden.Select(size => (double)size));
+        json.WriteNumber("seed", settings.Seed);
+        json.WriteString("dtype", settings.DType.Name());
+        Where(json, settings, version);
+    }
+
     private static void Optimizer(Utf8JsonWriter json, OptimizerUsed optimizer)
     {
         json.WriteString("optimizer", optimizer.Name);
         if (optimizer.Which.Length > 0)
             json.WriteString("parameters", optimizer.Which);
         json.WriteStartObject("options");
-        foreach (var (name, value) in optimizer.Options)
+        Options(json, optimizer.Options);
+        json.WriteEndObject();
+    }
+
+    private static void Options(Utf8JsonWriter json, IEnumerable<(string Name, OptionValue Value)> options)
+    {
+        foreach (var (name, value) in options)
         {
             json.WritePropertyName(name);
             OptionJson.Write(json, value);
         }
-        json.WriteEndObject();
     }
 
     private static void Row(Utf8JsonWriter json, LikeRow row)
@@ -96,6 +143,11 @@ public static class ResultJson
         json.WriteString("dtype", row.Run.DType);
         json.WriteNumber("steps", row.Losses.Count);
         Number(json, "largest_loss_difference", row.LargestLossDifference);
+        if (row.Run.Scheduler is { } scheduler)
+        {
+            json.WriteString("scheduler", scheduler);
+            Number(json, "largest_rate_difference", row.LargestRateDifference);
+        }
         Number(json, "test_accuracy", row.TestAccuracy);
         Number(json, "recorded_test_accuracy", row.Run.TestAccuracy);
         Number(json, "first_layer_checksum_difference", row.FirstChecksumDifference);

@@ -8,8 +8,11 @@ internal static class RuleNames
     /// <summary>Whether there is a rule of that name, in any case.</summary>
     public static bool Has(string name) => Rules.all.Any(rule => rule.Name.Equals(name, StringComparison.OrdinalIgnoreCase));
 
-    /// <summary>The rule of that name, in any case; when there is none, null, and <paramref name="wrong"/> is told.</summary>
-    public static Rule? Find(string option, string name, Action<string> wrong)
+    /// <summary>The rule of that name, in any case.</summary>
+    /// <param name="name">The name.</param>
+    /// <param name="place">What a complaint begins with.</param>
+    /// <exception cref="OptionException">There is none; the message says which there are.</exception>
+    public static Rule Find(string name, string place = "")
     {
         try
         {
@@ -17,8 +20,7 @@ internal static class RuleNames
         }
         catch (ArgumentException e)
         {
-            wrong($"{option}: {e.Message}.");
-            return null;
+            throw new OptionException($"{place}{e.Message}.", "optimizer");
         }
     }
 

@@ -40,8 +40,11 @@ public static class Trainer
         using var model = Model(settings.Backend, data, hidden, weights, settings.DType);
         var shares = OptimizerShare.Of(settings.Rule, settings.Options, model.Parameters);
         var run = new TrainingRun(model, [.. shares.Select(share => share.Create())]);
+        OptimizerUsed[] used = [.. shares.Zip(run.Optimizers, Used)]; // before a schedule changes rates
+        if (settings.Schedule is { } schedule)
+            run.Follow(schedule, settings.Steps, settings.StepsPerEpoch);
 
-        var steps = settings.Epochs * Batches.PerEpoch(training.Length, settings.BatchSize);
+        var steps = settings.Steps;
         var batches = Batches.Shuffled(training, settings.BatchSize, settings.Epochs, random).Skip(run.Steps);
         var between = StepsBetweenTests(steps, settings.Epochs * (long)training.Length, test.Length);
         run.Stepped += () =>
@@ -55,7 +58,7 @@ public static class Trainer
             run.History.AddAccuracy(Accuracy(test));
         return new TrainingResult(
             settings,
-            [.. shares.Zip(run.Optimizers, Used)],
+            used,
             run.History,
             run.History.Accuracies[^1].Accuracy,
             Accuracy(training),

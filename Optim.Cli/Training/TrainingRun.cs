@@ -17,6 +17,9 @@ public sealed class TrainingRun(IModel model, IReadOnlyList<Optimizer> optimizer
     /// <summary>Each has some of the parameters.</summary>
     public IReadOnlyList<Optimizer> Optimizers => optimizers;
 
+    /// <summary>The schedules of their rates, if there are any.</summary>
+    public IReadOnlyList<LRScheduler> Schedulers { get; private set; } = [];
+
     /// <summary>What was seen so far.</summary>
     public TrainingHistory History { get; } = new(optimizers.Count);
 
@@ -28,6 +31,31 @@ public sealed class TrainingRun(IModel model, IReadOnlyList<Optimizer> optimizer
 
     /// <summary>A step was taken; <see cref="Steps"/> counts it.</summary>
     public event Action? Stepped;
+
+    /// <summary>
+    /// From here on the rates follow a schedule, step by step; one that goes by a metric is given the mean loss of each epoch.
+    /// </summary>
+    /// <exception cref="OptionException">A setting of the schedule is not allowed.</exception>
+    public void Follow(Scheduling schedule, int steps, int stepsPerEpoch)
+    {
+        Follow([.. optimizers.Select(optimizer => schedule.Create(optimizer, steps))], schedule.NeedsMetric ? stepsPerEpoch : 0);
+    }
+
+    /// <summary>From here on these are called after each step; where <paramref name="stepsPerEpoch"/> is above 0, after each epoch, with its mean loss.</summary>
+    public void Follow(IReadOnlyList<LRScheduler> schedulers, int stepsPerEpoch = 0)
+    {
+        Schedulers = schedulers;
+        Stepped += () =>
+        {
+            if (stepsPerEpoch > 0 && Steps % stepsPerEpoch != 0)
+                return;
+            foreach (var scheduler in schedulers)
+                if (stepsPerEpoch > 0)
+                    scheduler.Step(History.Losses.TakeLast(stepsPerEpoch).Average());
+                else
+                    scheduler.Step();
+        };
+    }
 
     /// <summary>Takes a step on the loss of these rows.</summary>
     /// <returns>The loss before the update.</returns>

@@ -34,6 +34,9 @@ public sealed record TrainingSettings
     /// <summary>Options of the rule that are not at its defaults, by PyTorch's names; those of a rule beside it as in adamw.lr.</summary>
     public ImmutableArray<(string Name, OptionValue Value)> Options { get; init; } = [];
 
+    /// <summary>The schedule of the learning rate; null for none. A step of the run is one of the schedule, but for one that goes by a metric: an epoch.</summary>
+    public Scheduling? Schedule { get; init; }
+
     /// <summary>Times that every row is seen; 0 stands for what suits the data.</summary>
     public int Epochs
     {
@@ -62,6 +65,21 @@ public sealed record TrainingSettings
 
     /// <summary>Who works out the gradients.</summary>
     public Backend Backend { get; init; }
+
+    /// <summary>Steps of an epoch.</summary>
+    public int StepsPerEpoch => Batches.PerEpoch(Data.TrainingRows, BatchSize);
+
+    /// <summary>Steps of the whole run.</summary>
+    public int Steps => Epochs * StepsPerEpoch;
+
+    /// <summary>Refuses options and settings of a schedule that are wrong, before anything is trained.</summary>
+    /// <exception cref="OptionException">One is unknown, missing or not allowed.</exception>
+    public void Check()
+    {
+        foreach (var (rule, options, _, _) in OptimizerShare.Of(Rule, Options, []))
+            _ = rule.Replace(rule.Defaults, options.Select(option => KeyValuePair.Create(option.Name, option.Value)));
+        Schedule?.Check(Rule, Options, Steps);
+    }
 
     /// <summary>
     /// All cores, or OPTIM_THREADS. One for TorchSharp: layers of this size gain nothing from libtorch's threads, and on a busy machine these wait
