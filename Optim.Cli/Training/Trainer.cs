@@ -41,6 +41,9 @@ public static class Trainer
         var shares = OptimizerShare.Of(settings.Rule, settings.Options, model.Parameters);
         var run = new TrainingRun(model, [.. shares.Select(share => share.Create())]);
 
+        if (settings is { Resume: true, Checkpoint: { } begun } && File.Exists(begun))
+            TrainingCheckpoint.Load(begun, run, settings);
+        var perEpoch = Batches.PerEpoch(training.Length, settings.BatchSize);
         var steps = settings.Epochs * Batches.PerEpoch(training.Length, settings.BatchSize);
         var batches = Batches.Shuffled(training, settings.BatchSize, settings.Epochs, random).Skip(run.Steps);
         var between = StepsBetweenTests(steps, settings.Epochs * (long)training.Length, test.Length);
@@ -48,9 +51,14 @@ public static class Trainer
         {
             if (run.Steps % between == 0)
                 run.History.AddAccuracy(Accuracy(test));
+            if (run.Steps % perEpoch == 0)
+                SaveCheckpoint();
         };
-        run.History.AddAccuracy(Accuracy(test));
+        if (run.Steps == 0)
+            run.History.AddAccuracy(Accuracy(test));
         var seconds = Fit(run, batches, steps, report, cancel);
+        if (run.Steps % perEpoch != 0)
+            SaveCheckpoint();
         if (run.History.Accuracies[^1].Steps < run.Steps)
             run.History.AddAccuracy(Accuracy(test));
         return new TrainingResult(
@@ -62,6 +70,12 @@ public static class Trainer
             seconds,
             Interrupted: run.Steps < steps
         );
+
+        void SaveCheckpoint()
+        {
+            if (settings.Checkpoint is { } path)
+                TrainingCheckpoint.Save(path, run, settings);
+        }
 
         double Accuracy(int[] rows) => model.CountRight(rows) / (double)rows.Length;
     }

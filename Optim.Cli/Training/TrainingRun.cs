@@ -17,6 +17,9 @@ public sealed class TrainingRun(IModel model, IReadOnlyList<Optimizer> optimizer
     /// <summary>Each has some of the parameters.</summary>
     public IReadOnlyList<Optimizer> Optimizers => optimizers;
 
+    /// <summary>What else takes part and has a state, such as schedules and averages: a checkpoint holds it under these names.</summary>
+    public IList<(string Name, IStateful State)> Parts { get; } = [];
+
     /// <summary>What was seen so far.</summary>
     public TrainingHistory History { get; } = new(optimizers.Count);
 
