@@ -1,6 +1,7 @@
 using Optim.Core;
 using Optim.Kernels;
 using Device = Optim.Kernels.Device;
+using ScalarType = TorchSharp.torch.ScalarType;
 using Tensor = TorchSharp.torch.Tensor;
 
 namespace Optim;
@@ -140,6 +141,22 @@ public sealed class TorchParameter : IParameter
 
     /// <summary>A closure runs with gradients enabled, even inside of no_grad().</summary>
     public IDisposable EnterClosure() => TorchSharp.torch.enable_grad();
+
+    /// <summary>The number of a tensor of one element.</summary>
+    /// <exception cref="NotSupportedException">It is none.</exception>
+    public double ReadLoss(object? loss)
+    {
+        if (loss is not Tensor tensor)
+            throw new NotSupportedException(
+                $"the closure returned {(loss is null ? "null" : $"a {loss.GetType().Name}")}; the loss must be a Tensor or a number"
+            );
+        if (tensor.numel() != 1)
+            throw new NotSupportedException(
+                $"the closure returned a Tensor of {tensor.numel()} elements; the loss must be a single number"
+            );
+        using var number = tensor.detach().to_type(ScalarType.Float64);
+        return number.item<double>();
+    }
 
     /// <summary>Its name.</summary>
     public override string ToString() => Label;

@@ -1,6 +1,8 @@
 namespace Optim.Core
 
 open System
+open System.Collections.Generic
+open System.Collections.Immutable
 open Optim.Kernels
 
 /// The optimizer: options, and steps of an objective.
@@ -40,6 +42,30 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
         table.Check options
         Checks.parameters "LBFGS" parameters
         LBFGSState(LBFGSMemory.Empty, LBFGSLine(Flat parameters))
+
+    /// The names of the entries of its state in PyTorch's state dicts, in order.
+    member _.StateNames = ImmutableArray.CreateRange LBFGSTree.keys
+
+    /// The entries of a state in PyTorch's state dicts, where they stand on the first parameter; none before the first step. The
+    /// tensors are the state's own.
+    member _.Save(state: LBFGSState) =
+        state.Live()
+        LBFGSTree.write state.Memory state.Line.Flat.Layout.DType |> Seq.ofList
+
+    /// A state from such entries, whose tensors are copied and converted. Its vectors may be of the same parameters in another order:
+    /// `order` has the row of each parameter there. An ArgumentException says which entry does not fit.
+    member _.Restore(parameters: Parameters, order: IReadOnlyList<int>, entries: IReadOnlyDictionary<string, Tree>) =
+        Checks.parameters "LBFGS" parameters
+        let flat = Flat parameters
+
+        let memory =
+            if entries.Count = 0 then
+                LBFGSMemory.Empty
+            else
+                LBFGSTree.restore flat (fun saved target -> flat.Place(order, saved, target)) entries
+
+        flat.Settle(Seq.empty, memory.Vectors)
+        LBFGSState(memory, LBFGSLine flat)
 
     /// A step in place: the objective is asked for loss and gradients at the parameters as they are, as often as is needed; the
     /// parameters change, the state that was given is spent, and the first loss and the next state are returned. When the
@@ -136,3 +162,19 @@ module LBFGS =
         let parameters = parameters.Copy()
         let struct (loss, next) = step options parameters evaluate (copy state)
         struct (parameters, next, loss)
+
+    /// The state as PyTorch has it in state dicts, on the entry of the first parameter: an empty dict before the first step. Its tensors are
+    /// the state's own: Tree.Copy keeps them as they are.
+    let toTree (state: LBFGSState) =
+        Tree.Dict [| for entry in algorithm.Save state -> struct (entry.Key, entry.Value) |]
+
+    /// The state of these parameters from such a tree; an ArgumentException says what does not fit.
+    let ofTree (parameters: Parameters) (tree: Tree) =
+        let entries = Dictionary<string, Tree>()
+
+        for entry in tree.AsMap() do
+            match entry.Key with
+            | TreeKey.Text key -> entries[key] <- entry.Value
+            | key -> raise (ArgumentException $"LBFGS: the state has the key {key}; keys must be texts")
+
+        algorithm.Restore(parameters, [| 0 .. parameters.Count - 1 |], entries)

@@ -29,3 +29,9 @@ type LBFGSOptions =
             o.MaxEval.Value
         else
             int (min (int64 o.MaxIter * 5L / 4L) (int64 Int32.MaxValue))
+
+    /// The same with MaxEval as it is now, whatever becomes of MaxIter: as PyTorch's constructor takes it.
+    member o.Settled =
+        { o with
+            MaxEval = Nullable o.MostEvals
+        }

@@ -90,6 +90,11 @@ type internal Flat(first: Parameters) =
 
             run driver kind a
 
+    /// The elements in one dimension.
+    let flatten (view: TensorView) =
+        let view = if view.Layout.IsContiguous then view else view.Copy()
+        TensorView(view.Address, Layout.Contiguous(view.DType, ReadOnlySpan [| int64 view.Count |]), view.Owner)
+
     let isAtHand (gradient: Gradient) row =
         direct[row]
         && gradient.Kind = GradientKind.Dense
@@ -210,6 +215,23 @@ type internal Flat(first: Parameters) =
             for row in 0 .. rows - 1 do
                 if not direct[row] then
                     parameters[row].ConvertFrom(slice work row)
+
+    /// target = the elements of a vector of any dtype that was laid out for the same parameters in another order: `order` has the row
+    /// of each parameter there.
+    member _.Place(order: IReadOnlyList<int>, saved: TensorView, target: TensorView) =
+        if Seq.forall2 (=) order (seq { 0 .. rows - 1 }) then
+            target.ConvertFrom(flatten saved)
+        else
+            let all = TensorView.Zeros layout
+            all.ConvertFrom(flatten saved)
+            let mutable start = 0n
+
+            for row in order do
+                let from =
+                    TensorView(all.Address + start * nativeint (dtype.Size()), layouts[row], all.Owner)
+
+                (slice target row).CopyFrom from
+                start <- start + reals[row]
 
     /// target = a x.
     member _.Scale(target: TensorView, a: float, x: TensorView) =

@@ -118,6 +118,10 @@ type LBFGSState internal (memory: LBFGSMemory, line: LBFGSLine) =
     member _.PrevFlatGrad = memory.PrevFlatGrad
     /// The loss there, likewise.
     member _.PrevLoss = memory.PrevLoss
+    /// Who ran the step that it came from.
+    member _.Executor = line.Flat.Executor
+    /// How many threads took part in it.
+    member _.Threads = line.Flat.Threads
     /// Whether a step has consumed it.
     member _.IsSpent = stamp <> line.Stamp
     member internal _.Memory = memory
