@@ -9,13 +9,13 @@ open Optim.Laws
 open Plain
 
 let private withOptions change =
-    { Curvature.lbfgs with
-        Step = fun options parameters ask state -> Curvature.lbfgs.Step (change options) parameters ask state
+    { Minimizer.lbfgs with
+        Step = fun options parameters ask state -> Minimizer.lbfgs.Step (change options) parameters ask state
     }
 
 let private steps change =
-    { Curvature.lbfgs with
-        Step = change Curvature.lbfgs.Step
+    { Minimizer.lbfgs with
+        Step = change Minimizer.lbfgs.Step
     }
 
 let private nudge (parameters: Parameters) =
@@ -27,7 +27,12 @@ let private nudge (parameters: Parameters) =
 
 let private mutants =
     [
-        Curvature.exact, "half of lr is taken", withOptions (fun o -> { o with Lr = o.Lr / 2.0 })
+        Curvature.exact,
+        "the first element moves a little farther",
+        steps (fun real options parameters ask state ->
+            let next = real options parameters ask state
+            nudge parameters
+            next)
         Curvature.wolfe,
         "the line search is left out",
         withOptions (fun o ->
@@ -36,7 +41,7 @@ let private mutants =
             })
         Curvature.dense, "only the last pair is remembered", withOptions (fun o -> { o with HistorySize = 1 })
         Curvature.first, "lr is applied twice", withOptions (fun o -> { o with Lr = o.Lr * o.Lr })
-        Curvature.calls,
+        Minimizing.calls,
         "the last loss is returned",
         steps (fun real options parameters ask state ->
             let mutable last = nan
@@ -48,13 +53,8 @@ let private mutants =
 
             let struct (_, next) = real options parameters ask state
             struct (last, next))
-        Curvature.calls,
-        "max_eval is not looked at",
-        withOptions (fun o ->
-            { o with
-                MaxEval = Nullable 1_000
-            })
-        Curvature.maximize,
+        Minimizing.calls, "max_eval is not looked at", withOptions (fun o -> { o with MaxEval = Nullable 1_000 })
+        Minimizing.maximize,
         "maximize turns the gradient round, and not the loss",
         steps (fun real options parameters ask state ->
             if options.Maximize then
@@ -65,22 +65,21 @@ let private mutants =
                 real options parameters ask state
             else
                 real options parameters ask state)
-        Curvature.resume,
+        Minimizing.resume,
         "the pairs are lost on load",
-        { Curvature.lbfgs with
+        { Minimizer.lbfgs with
             Load =
                 fun parameters tree ->
                     let kept =
                         tree.AsMap()
                         |> Seq.map (fun entry ->
                             match entry.Key with
-                            | TreeKey.Text("old_dirs" | "old_stps" | "ro") ->
-                                Collections.Generic.KeyValuePair(entry.Key, Tree.ListOf [])
+                            | TreeKey.Text("old_dirs" | "old_stps" | "ro") -> Collections.Generic.KeyValuePair(entry.Key, Tree.ListOf [])
                             | _ -> entry)
 
-                    Curvature.lbfgs.Load parameters (Tree.MapOf(MapKind.Dict, kept))
+                    Minimizer.lbfgs.Load parameters (Tree.MapOf(MapKind.Dict, kept))
         }
-        Curvature.throws,
+        Minimizing.throws,
         "parameters stay where the throwing call found them",
         steps (fun real options parameters ask state ->
             let mutable at = [||]
@@ -94,7 +93,7 @@ let private mutants =
             with _ ->
                 at |> Array.iteri (fun k values -> Tensor.fill parameters[k] values)
                 reraise ())
-        Curvature.traversals,
+        Minimizing.traversals,
         "256 bits are rounded in another way",
         steps (fun real options parameters ask state ->
             let next = real options parameters ask state
@@ -103,15 +102,15 @@ let private mutants =
                 nudge parameters
 
             next)
-        Curvature.splitting,
+        Minimizing.splitting,
         "nothing is stepped after the first parameter",
         steps (fun real options parameters ask state ->
             let before = [| for k in 1 .. parameters.Count - 1 -> parameters[k].ToDoubles() |]
             let next = real options parameters ask state
             before |> Array.iteri (fun k values -> Tensor.fill parameters[k + 1] values)
             next)
-        Curvature.bounded, "history_size is not looked at", withOptions (fun o -> { o with HistorySize = 100 })
-        Curvature.finite,
+        Minimizing.bounded, "history_size is not looked at", withOptions (fun o -> { o with HistorySize = 100 })
+        Minimizing.finite,
         "a loss that is not finite is taken for zero",
         steps (fun real options parameters ask state ->
             let ask parameters =
@@ -127,8 +126,7 @@ let private held (law: CurvatureLaw) =
     let run =
         testCase name (fun () ->
             let cases =
-                law.Try Curvature.lbfgs Statement.cases Statement.seed
-                |> Statement.judge name
+                law.Try Minimizer.lbfgs Statement.cases Statement.seed |> Statement.judge name
 
             Cases.add "laws" cases)
 
@@ -147,14 +145,18 @@ let private killed (law: CurvatureLaw, defect, mutant) =
 
 let private complete =
     test "every law of LBFGS has a mutant" {
-        for law in Curvature.all do
+        for law in Minimizing.all do
             let has =
-                mutants
-                |> List.exists (fun (known, _, _) -> obj.ReferenceEquals(known, law))
+                mutants |> List.exists (fun (known, _, _) -> obj.ReferenceEquals(known, law))
 
             Expect.isTrue has law.Says
     }
 
 [<Tests>]
 let tests =
-    testList "LBFGS laws" [ testList "hold" (List.map held Curvature.all); testList "mutants" (complete :: List.map killed mutants) ]
+    testList
+        "LBFGS laws"
+        [
+            testList "hold" (List.map held Minimizing.all)
+            testList "mutants" (complete :: List.map killed mutants)
+        ]

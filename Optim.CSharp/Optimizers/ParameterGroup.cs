@@ -112,7 +112,7 @@ public sealed class ParameterGroup : IParameterOrGroup
     }
 
     /// <summary>Its options with several values replaced, checked together; the group stays as it is.</summary>
-    internal object Replaced(IEnumerable<KeyValuePair<string, OptionValue>> values) => Rule!.Replace(Options, values);
+    internal object Replaced(IEnumerable<KeyValuePair<string, OptionValue>> values) => Algorithm!.Replace(Options, values);
 
     internal static bool IsSchedulerKey(string key) => schedulerKeys.Contains(key);
 

@@ -34,6 +34,17 @@ type internal LBFGSStep(o: LBFGSOptions, flat: Flat, evaluate: TensorView -> flo
         else
             flat.Move(t, memory.D, x)
 
+    /// Drops the oldest pairs.
+    let forget count =
+        for pair in Seq.take count memory.Pairs do
+            flat.Release pair.S
+            flat.Release pair.Y
+
+        memory <-
+            { memory with
+                Pairs = memory.Pairs.RemoveRange(0, count)
+            }
+
     /// The curvature along the last move, if there is enough of it.
     let remember () =
         let y, s = flat.Take(), flat.Take()
@@ -41,13 +52,11 @@ type internal LBFGSStep(o: LBFGSOptions, flat: Flat, evaluate: TensorView -> flo
         flat.Scale(s, memory.T, memory.D)
         let curvature = flat.Rounded(flat.Dot(y, s))
 
-        if curvature > least then
-            let full = max 0 (memory.Pairs.Length + 1 - o.HistorySize)
+        let isKept = curvature > least
+        let tooMany = memory.Pairs.Length + (if isKept then 1 else 0) - o.HistorySize
+        forget (max 0 tooMany)
 
-            for pair in Seq.take full memory.Pairs do
-                flat.Release pair.S
-                flat.Release pair.Y
-
+        if isKept then
             let pair =
                 {
                     S = s
@@ -57,7 +66,7 @@ type internal LBFGSStep(o: LBFGSOptions, flat: Flat, evaluate: TensorView -> flo
 
             memory <-
                 { memory with
-                    Pairs = memory.Pairs.RemoveRange(0, full).Add pair
+                    Pairs = memory.Pairs.Add pair
                     HDiag = flat.Rounded(curvature / flat.Dot(y, y))
                 }
         else
