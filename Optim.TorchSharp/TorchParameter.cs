@@ -2,6 +2,7 @@ using Optim.Core;
 using Optim.Kernels;
 using TorchSharp.Modules;
 using Device = Optim.Kernels.Device;
+using ScalarType = TorchSharp.torch.ScalarType;
 using Tensor = TorchSharp.torch.Tensor;
 
 namespace Optim;
@@ -183,6 +184,22 @@ public sealed class TorchParameter : IParameter
         var wrapper = new Parameter(twin, RequiresGradient);
         wrapper.DetachFromDisposeScope();
         return wrapper;
+    }
+
+    /// <summary>The number of a tensor of one element.</summary>
+    /// <exception cref="NotSupportedException">It is none.</exception>
+    public double ReadLoss(object? loss)
+    {
+        if (loss is not Tensor tensor)
+            throw new NotSupportedException(
+                $"the closure returned {(loss is null ? "null" : $"a {loss.GetType().Name}")}; the loss must be a Tensor or a number"
+            );
+        if (tensor.numel() != 1)
+            throw new NotSupportedException(
+                $"the closure returned a Tensor of {tensor.numel()} elements; the loss must be a single number"
+            );
+        using var number = tensor.detach().to_type(ScalarType.Float64);
+        return number.item<double>();
     }
 
     /// <summary>Its name.</summary>

@@ -19,13 +19,17 @@ open Kit
 let seen =
     ConcurrentDictionary<struct (string * string), struct (int * float * float)>()
 
-let private record case difference share =
+/// Takes a difference into the table of `seen`.
+let note optimizer dtype difference share =
     seen.AddOrUpdate(
-        struct (case.Optimizer, case.DType),
+        struct (optimizer, dtype),
         struct (1, difference, share),
         fun _ struct (count, d, s) -> struct (count + 1, max d difference, max s share)
     )
     |> ignore
+
+let private record case difference share =
+    note case.Optimizer case.DType difference share
 
 /// The table of `seen`, empty when no such test ran.
 let differences () =

@@ -6,7 +6,7 @@ namespace Optim;
 
 /// <summary>
 /// The base of all optimizers, as torch.optim.Optimizer: groups of parameters with options, steps, hooks and state dicts
-/// over a <see cref="Core.Rule"/>. Everything is checked before anything is written: a step or a load that throws has changed nothing.
+/// over an <see cref="Core.Algorithm"/>. Everything is checked before anything is written: a step or a load that throws has changed nothing.
 /// One optimizer is not thread-safe; different ones may step at the same time.
 /// </summary>
 public abstract class Optimizer : IStateful
@@ -27,17 +27,17 @@ public abstract class Optimizer : IStateful
     private Executor executor = Executor.Caller;
     private int threads = 1;
 
-    /// <summary>An optimizer of a rule with default options, for parameters or for groups of them.</summary>
+    /// <summary>An optimizer with default options, for parameters or for groups of them.</summary>
     /// <exception cref="ArgumentException">
     /// No parameters; a parameter or a name twice; some with and some without names; a parameter of no floating point dtype.
     /// </exception>
     /// <exception cref="OptionException">An option is wrong.</exception>
     /// <exception cref="NotSupportedException">A dtype, device or layout without support.</exception>
-    protected Optimizer(Rule rule, object options, IEnumerable<IParameterOrGroup> parameters)
+    protected Optimizer(Algorithm algorithm, object options, IEnumerable<IParameterOrGroup> parameters)
     {
         ArgumentNullException.ThrowIfNull(parameters);
         ParameterGroup.RefuseSet(parameters);
-        (Rule, defaults) = (rule, rule.Replace(options, []));
+        (Algorithm, defaults) = (algorithm, algorithm.Replace(options, []));
         IParameterOrGroup[] given = [.. parameters];
         if (given.Length == 0)
             throw new ArgumentException("optimizer got an empty parameter list", nameof(parameters));
@@ -55,14 +55,14 @@ public abstract class Optimizer : IStateful
     }
 
     /// <summary>The algorithm.</summary>
-    public Rule Rule { get; }
+    public Algorithm Algorithm { get; }
 
     /// <summary>The groups; add one by <see cref="AddParamGroup"/>.</summary>
     public IReadOnlyList<ParameterGroup> ParamGroups => groups;
 
     /// <summary>The options of groups that have none of their own, by PyTorch's names.</summary>
     public IReadOnlyDictionary<string, OptionValue> Defaults =>
-        Rule.OptionNames.ToDictionary(name => name, name => Rule.Read(defaults, name));
+        Algorithm.OptionNames.ToDictionary(name => name, name => Algorithm.Read(defaults, name));
 
     /// <summary>Who ran the last step, and how many threads took part, such as <c>team, 2 threads</c>.</summary>
     public string LastExecutor =>
@@ -76,6 +76,8 @@ public abstract class Optimizer : IStateful
     public void AddParamGroup(ParameterGroup group)
     {
         ArgumentNullException.ThrowIfNull(group);
+        if (groups.Count > 0 && !TakesGroups)
+            throw new ArgumentException($"{Algorithm.Name} doesn't support per-parameter options (parameter groups): it takes one group");
         var named = group.IsNamed();
         if (groups.Count > 0 && group.Parameters.Count > 0 && identities.Count > 0 && named != names.Count > 0)
             throw new ArgumentException(
@@ -92,7 +94,7 @@ public abstract class Optimizer : IStateful
             if (parameter.Name is { } name && (names.Contains(name) || !newNames.Add(name)))
                 throw new ArgumentException($"two parameters are called '{name}'; names must differ, since state is matched by name");
         }
-        groups.Add(new(group, Rule, defaults));
+        groups.Add(new(group, Algorithm, defaults));
         identities.UnionWith(newIdentities);
         names.UnionWith(newNames);
         prepared = new PreparedStep[groups.Count];
@@ -103,9 +105,7 @@ public abstract class Optimizer : IStateful
     /// <exception cref="ArgumentException">A gradient has another shape than its parameter.</exception>
     public void Step()
     {
-        if (!(everyPre.IsEmpty && pre.IsEmpty))
-            Replaced<double>(PreHooks(null))?.Invoke();
-        Update();
+        Advance(everyPre.IsEmpty && pre.IsEmpty ? null : Replaced<double>(PreHooks(null)));
         PostHooks();
     }
 
@@ -116,12 +116,9 @@ public abstract class Optimizer : IStateful
         ArgumentNullException.ThrowIfNull(closure);
         if (!(everyPre.IsEmpty && pre.IsEmpty))
             closure = Replaced<T>(PreHooks(closure)) ?? throw new InvalidOperationException("a step pre hook took the closure away");
-        T loss;
-        using (groups.SelectMany(group => group.Parameters).FirstOrDefault()?.EnterClosure())
-            loss = closure();
-        Update();
+        var loss = Advance(closure);
         PostHooks();
-        return loss;
+        return loss!;
     }
 
     /// <summary>Drops the gradients of all parameters, or fills them with zeros.</summary>
@@ -138,7 +135,7 @@ public abstract class Optimizer : IStateful
     public ParameterState State(IParameter parameter)
     {
         var (group, row) = Place(parameter);
-        return ParameterState.Of(Rule, group, row);
+        return ParameterState.Of(group, row);
     }
 
     /// <summary>Keeps a value of one's own in a parameter's state; it is saved and loaded with it. None takes it away.</summary>
@@ -148,8 +145,8 @@ public abstract class Optimizer : IStateful
         ArgumentNullException.ThrowIfNull(key);
         ArgumentNullException.ThrowIfNull(value);
         var (group, row) = Place(parameter);
-        if (Rule.ColumnNames.Contains(key) || (key == "step" && Rule.KeepsStep))
-            throw new ArgumentException($"'{key}' is what {Rule.Name} keeps itself; load it with a state dict", nameof(key));
+        if (group.Memory.Keeps(key))
+            throw new ArgumentException($"'{key}' is what {Algorithm.Name} keeps itself; load it with a state dict", nameof(key));
         if (value.Kind == TreeKind.Tensor)
             throw new ArgumentException($"'{key}' is {value}; tensors are the rule's, keep numbers, texts or lists", nameof(value));
         if (!group.Added.TryGetValue(row, out var added))
@@ -167,7 +164,7 @@ public abstract class Optimizer : IStateful
     public StateDict StateDict()
     {
         statePre.Run(hook => hook(this));
-        var dict = StateDicts.Write(Rule, groups);
+        var dict = StateDicts.Write(Algorithm, groups);
         statePost.Run(hook => dict = hook(this, dict) ?? dict);
         return dict;
     }
@@ -192,7 +189,7 @@ public abstract class Optimizer : IStateful
         ArgumentNullException.ThrowIfNull(stateDict);
         var dict = loadPre.IsEmpty ? stateDict : stateDict.ShallowCopy();
         loadPre.Run(hook => dict = hook(this, dict) ?? dict);
-        return StateDicts.Prepare(Rule, groups, dict, strict, matchBy) with { Completed = () => loadPost.Run(hook => hook(this)) };
+        return StateDicts.Prepare(Algorithm, groups, dict, strict, matchBy) with { Completed = () => loadPost.Run(hook => hook(this)) };
     }
 
     Tree IStateful.SaveState() => StateDict().ToTree();
@@ -236,11 +233,11 @@ public abstract class Optimizer : IStateful
     /// <summary>The options of each group, as PyTorch prints them.</summary>
     public override string ToString()
     {
-        var text = new StringBuilder(Rule.Name).Append(" (");
+        var text = new StringBuilder(Algorithm.Name).Append(" (");
         for (var i = 0; i < groups.Count; i++)
         {
             text.Append('\n').Append(FormattableString.Invariant($"Parameter Group {i}\n"));
-            foreach (var (key, value) in StateDicts.Entries(Rule, groups[i]).OrderBy(entry => entry.Key, StringComparer.Ordinal))
+            foreach (var (key, value) in StateDicts.Entries(Algorithm, groups[i]).OrderBy(entry => entry.Key, StringComparer.Ordinal))
                 text.Append(FormattableString.Invariant($"    {key}: {value}\n"));
         }
         return text.Append(')').ToString();
@@ -263,6 +260,26 @@ public abstract class Optimizer : IStateful
                     return (group, row);
         throw new ArgumentException($"the optimizer does not have {Label(parameter)}", nameof(parameter));
     }
+
+    /// <summary>Whether there may be several groups.</summary>
+    private protected virtual bool TakesGroups => true;
+
+    /// <summary>What a step does between the hooks: it calls the closure, if there is one, and moves.</summary>
+    private protected virtual T? Advance<T>(Func<T>? closure)
+    {
+        var loss = closure is null ? default : Evaluate(closure);
+        Update();
+        return loss;
+    }
+
+    private protected T Evaluate<T>(Func<T> closure)
+    {
+        using (groups.SelectMany(group => group.Parameters).FirstOrDefault()?.EnterClosure())
+            return closure();
+    }
+
+    /// <summary>Remembers who ran the last step.</summary>
+    private protected void Ran(Executor by, int count) => (executor, threads) = (by, count);
 
     private void Update()
     {

@@ -40,45 +40,52 @@ public sealed class ParameterGroup : IParameterOrGroup
     }
 
     /// <summary>The optimizer's own group, from one that was given to it.</summary>
-    internal ParameterGroup(ParameterGroup given, Rule rule, object defaults)
+    internal ParameterGroup(ParameterGroup given, Algorithm algorithm, object defaults)
         : this(given.parameters)
     {
-        (Rule, own) = (rule, new(given.own));
-        Options = rule.Replace(defaults, own);
-        State = rule.Init(Options, list);
+        (Algorithm, own) = (algorithm, new(given.own));
+        Options = algorithm.Replace(defaults, own);
+        Memory = GroupMemory.Of(algorithm, Options, list);
     }
 
     /// <summary>The parameters, in order.</summary>
     public IReadOnlyList<IParameter> Parameters => parameters;
 
     /// <summary>The names of the options: those given, or inside of an optimizer all of them.</summary>
-    public IEnumerable<string> OptionNames => Rule is null ? own.Keys : Rule.OptionNames;
+    public IEnumerable<string> OptionNames => Algorithm is null ? own.Keys : Algorithm.OptionNames;
 
     /// <summary>An option, by PyTorch's name.</summary>
     /// <exception cref="OptionException">There is none of that name, or the value is not allowed; nothing has changed then.</exception>
     public OptionValue this[string option]
     {
         get =>
-            Rule is null ? own[option]
-            : Rule.Has(option) || !Extras.TryGetValue(option, out var extra) ? Rule.Read(Options, option)
+            Algorithm is null ? own[option]
+            : Algorithm.Has(option) || !Extras.TryGetValue(option, out var extra) ? Algorithm.Read(Options, option)
             : extra;
         set
         {
             ArgumentNullException.ThrowIfNull(value);
-            if (Rule is null)
+            if (Algorithm is null)
                 own[option] = value;
             else
-                Options = Rule.Replace(Options, option, value);
+                Options = Algorithm.Replace(Options, option, value);
         }
     }
 
-    internal Rule? Rule { get; }
+    internal Algorithm? Algorithm { get; }
 
     /// <summary>The rule's record; only in an optimizer's own group.</summary>
     internal object Options { get; set; } = null!;
 
-    /// <summary>The state of its parameters; only in an optimizer's own group.</summary>
-    internal State State { get; set; } = null!;
+    /// <summary>What the optimizer keeps for its parameters; only in an optimizer's own group.</summary>
+    internal GroupMemory Memory { get; set; } = null!;
+
+    /// <summary>The state of its parameters, where the optimizer has a rule that keeps rows.</summary>
+    internal State State
+    {
+        get => ((RowMemory)Memory).State;
+        set => ((RowMemory)Memory).State = value;
+    }
 
     /// <summary>Entries of schedulers.</summary>
     internal OrderedDictionary<string, OptionValue> Extras { get; set; } = [];
@@ -90,6 +97,8 @@ public sealed class ParameterGroup : IParameterOrGroup
     internal IEnumerable<string> OwnOptions => own.Keys;
 
     internal Parameters List => list;
+
+    internal Gradients Gradients => given;
 
     /// <summary>Refuses collections without an order.</summary>
     internal static void RefuseSet(object parameters)
@@ -105,7 +114,7 @@ public sealed class ParameterGroup : IParameterOrGroup
     internal ConstructorWrites ConstructorWrites { get; } = new();
 
     /// <summary>Its options with several values replaced, checked together; the group stays as it is.</summary>
-    internal object Replaced(IEnumerable<KeyValuePair<string, OptionValue>> values) => Rule!.Replace(Options, values);
+    internal object Replaced(IEnumerable<KeyValuePair<string, OptionValue>> values) => Algorithm!.Replace(Options, values);
 
     internal static bool IsSchedulerKey(string key) => schedulerKeys.Contains(key);
 
@@ -123,9 +132,15 @@ public sealed class ParameterGroup : IParameterOrGroup
     /// <summary>The first half of a step: reads addresses, checks everything, writes to no tensor.</summary>
     internal PreparedStep Prepare()
     {
+        Refresh();
+        return ((Rule)Algorithm!).Prepare(Options, list, given, State);
+    }
+
+    /// <summary>Reads where data and gradients lie now.</summary>
+    internal void Refresh()
+    {
         for (var i = 0; i < parameters.Length; i++)
             parameters[i].Refresh(ref data[i], ref gradients[i]);
-        return Rule!.Prepare(Options, list, given, State);
     }
 
     // One that steps whole tensors is asked for by name, and wherever it stands; the others are a matter of speed alone.
@@ -134,12 +149,13 @@ public sealed class ParameterGroup : IParameterOrGroup
         ?? parameters.FirstOrDefault()?.Executor;
 
     /// <summary>Tells the parameters that moved.</summary>
-    internal void AfterStep()
+    /// <param name="all">Those without a gradient, too.</param>
+    internal void AfterStep(bool all = false)
     {
         if (!tellsParameters)
             return;
         for (var i = 0; i < parameters.Length; i++)
-            if (gradients[i].Kind != GradientKind.Absent)
+            if (all || gradients[i].Kind != GradientKind.Absent)
                 parameters[i].AfterStep();
     }
 }

@@ -40,6 +40,13 @@ public interface IParameter : IParameterOrGroup
     /// <summary>Called before a closure runs; what it returns is disposed afterwards. A library with a graph turns gradients on here.</summary>
     IDisposable? EnterClosure() => null;
 
+    /// <summary>A loss that a closure returned, as a number: for optimizers that look at it. Numbers are known; a library knows its own tensors.</summary>
+    /// <exception cref="NotSupportedException">It is of a type that is not known.</exception>
+    double ReadLoss(object? loss) =>
+        throw new NotSupportedException(
+            $"the closure returned {(loss is null ? "null" : $"a {loss.GetType().Name}")}, and the loss is needed as a number; return a double"
+        );
+
     /// <summary>Called after a step that moved the parameter.</summary>
     void AfterStep();
 }

@@ -14,7 +14,7 @@ public abstract class CyclingLR : LRScheduler
         Slot =
             OptionSlot.Momentum(optimizer)
             ?? throw new OptionException(
-                $"{settings.Kind.Name}: cycle_momentum is True, and {optimizer.Rule.Name} has neither momentum nor betas to cycle; it must be False",
+                $"{settings.Kind.Name}: cycle_momentum is True, and {optimizer.Algorithm.Name} has neither momentum nor betas to cycle; it must be False",
                 "cycle_momentum"
             );
         BaseMomentums = settings.PerGroup("base_momentum", optimizer.ParamGroups.Count);
@@ -55,7 +55,7 @@ public abstract class CyclingLR : LRScheduler
         if (state.Flag("cycle_momentum") != Slot is not null)
             throw state.Wrong("cycle_momentum", Slot is null ? "False, as it is here" : "True, as it is here");
         if (state.Find("use_beta1") is not null && state.Flag("use_beta1") != (Slot?.Index is not null))
-            throw state.Wrong("use_beta1", $"{(Slot?.Index is null ? "False" : "True")} for {Optimizer.Rule.Name}");
+            throw state.Wrong("use_beta1", $"{(Slot?.Index is null ? "False" : "True")} for {Optimizer.Algorithm.Name}");
     }
 
     private protected override IEnumerable<KeyValuePair<string, OptionValue>> Changes(int group, double lr) =>

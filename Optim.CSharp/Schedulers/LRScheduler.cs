@@ -408,7 +408,7 @@ public abstract class LRScheduler : IStateful
             return;
         Optimizer.HasWarnedOfOrder = true;
         var text =
-            $"{GetType().Name}.Step() was called before {Optimizer.Rule.Name}.Step(), so that the first rate of the schedule was never used; call the optimizer's Step() first";
+            $"{GetType().Name}.Step() was called before {Optimizer.Algorithm.Name}.Step(), so that the first rate of the schedule was never used; call the optimizer's Step() first";
         Trace.TraceWarning(text);
         Warning?.Invoke(this, text);
     }

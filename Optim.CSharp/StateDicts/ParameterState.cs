@@ -30,21 +30,29 @@ public sealed class ParameterState : OrderedDictionary<string, Tree>
         return this;
     }
 
-    internal static ParameterState Of(Rule rule, ParameterGroup group, int row)
+    /// <summary>What an optimizer keeps of a parameter, and what its user keeps beside.</summary>
+    internal static ParameterState Of(ParameterGroup group, int row)
     {
-        var found = new ParameterState();
-        foreach (var column in group.State.Columns)
-            if (!column[row].IsAbsent)
-                found[column.Name] = column[row];
-        var steps = group.State.Count(row);
-        if (steps > 0)
-            foreach (var (name, i) in group.State.ScalarNames.Select((name, i) => (name, i)))
-                found.Insert(i, name, TensorView.Of<double>([group.State.Scalar(name, row)], []));
-        if (rule.KeepsStep && (steps > 0 || found.Count > 0))
-            found.Insert(0, "step", rule.StepsAreWhole ? Tree.NewInt(steps) : Steps(steps));
+        var found = group.Memory.Entries(row);
         if (group.Added.TryGetValue(row, out var added))
             foreach (var (name, value) in added)
                 found[name] = value;
+        return found;
+    }
+
+    /// <summary>A row of a rule's state.</summary>
+    internal static ParameterState Of(Rule rule, State state, int row)
+    {
+        var found = new ParameterState();
+        foreach (var column in state.Columns)
+            if (!column[row].IsAbsent)
+                found[column.Name] = column[row];
+        var steps = state.Count(row);
+        if (steps > 0)
+            foreach (var (name, i) in state.ScalarNames.Select((name, i) => (name, i)))
+                found.Insert(i, name, TensorView.Of<double>([state.Scalar(name, row)], []));
+        if (rule.KeepsStep && (steps > 0 || found.Count > 0))
+            found.Insert(0, "step", rule.StepsAreWhole ? Tree.NewInt(steps) : Steps(steps));
         return found;
     }
 

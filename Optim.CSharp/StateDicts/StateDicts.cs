@@ -7,14 +7,11 @@ namespace Optim;
 /// <summary>Between an optimizer's groups and state dicts.</summary>
 internal static class StateDicts
 {
-    /// <summary>What a <see cref="LoadReport"/> will tell.</summary>
-    private sealed record Findings(List<string> Matched, List<string> Missing, List<string> Unexpected, List<string> Converted);
-
     /// <summary>The entries of a group in the order of PyTorch's keys: its own options, the rest, what schedulers wrote.</summary>
-    public static IEnumerable<KeyValuePair<string, OptionValue>> Entries(Rule rule, ParameterGroup group) =>
+    public static IEnumerable<KeyValuePair<string, OptionValue>> Entries(Algorithm algorithm, ParameterGroup group) =>
         group
-            .OwnOptions.Concat(rule.OptionNames.Except(group.OwnOptions))
-            .Where(option => !rule.IsBeyondPyTorch(option) || !group[option].Equals(rule.Read(rule.Defaults, option)))
+            .OwnOptions.Concat(algorithm.OptionNames.Except(group.OwnOptions))
+            .Where(option => !algorithm.IsBeyondPyTorch(option) || !group[option].Equals(algorithm.Read(algorithm.Defaults, option)))
             .Select(option => KeyValuePair.Create(option, group[option]))
             .Concat(group.Extras);
 
@@ -22,11 +19,11 @@ internal static class StateDicts
     private sealed record Loaded(
         object Options,
         OrderedDictionary<string, OptionValue> Extras,
-        State State,
+        GroupMemory Memory,
         Dictionary<int, ParameterState> Added
     );
 
-    public static StateDict Write(Rule rule, IReadOnlyList<ParameterGroup> groups)
+    public static StateDict Write(Algorithm algorithm, IReadOnlyList<ParameterGroup> groups)
     {
         var dict = new StateDict();
         var id = 0;
@@ -37,12 +34,12 @@ internal static class StateDicts
                 OwnOptions = group.OwnOptions.Count(),
                 ParamNames = group.Parameters is [{ Name: not null }, ..] ? [.. group.List.Names] : null,
             };
-            foreach (var (option, value) in Entries(rule, group))
+            foreach (var (option, value) in Entries(algorithm, group))
                 entry[option] = value;
             for (var row = 0; row < group.Parameters.Count; row++, id++)
             {
                 entry.Params.Add(id);
-                var state = ParameterState.Of(rule, group, row).ToHost();
+                var state = ParameterState.Of(group, row).ToHost();
                 if (state.Count > 0)
                     dict.State[id] = state;
             }
@@ -52,7 +49,13 @@ internal static class StateDicts
     }
 
     /// <summary>Works everything out; what is returned hands it to the groups.</summary>
-    public static PreparedLoad Prepare(Rule rule, IReadOnlyList<ParameterGroup> groups, StateDict dict, bool strict, MatchBy matchBy)
+    public static PreparedLoad Prepare(
+        Algorithm algorithm,
+        IReadOnlyList<ParameterGroup> groups,
+        StateDict dict,
+        bool strict,
+        MatchBy matchBy
+    )
     {
         if (dict.ParamGroups.Count != groups.Count)
             throw new ArgumentException(
@@ -63,10 +66,10 @@ internal static class StateDicts
         var loaded = new List<Loaded>();
         for (var (i, first) = (0, 0); i < groups.Count; first += groups[i++].Parameters.Count)
         {
-            var (options, extras) = Options(rule, dict.ParamGroups[i], strict, findings);
-            var added = new Dictionary<int, ParameterState>();
+            var (options, extras) = Options(algorithm, dict.ParamGroups[i], strict, findings);
             var rows = new ArraySegment<int?>(source, first, groups[i].Parameters.Count);
-            loaded.Add(new(options, extras, Rows(rule, groups[i], rows, dict, strict, findings, added), added));
+            var group = new LoadedGroup(groups[i], rows, dict, dict.ParamGroups[i], strict, findings);
+            loaded.Add(new(options, extras, groups[i].Memory.Loaded(group), group.Added));
         }
         return new(
             new(findings.Matched, findings.Missing, findings.Unexpected, findings.Converted),
@@ -74,7 +77,7 @@ internal static class StateDicts
             {
                 for (var i = 0; i < groups.Count; i++)
                 {
-                    (groups[i].Options, groups[i].Extras, groups[i].State, groups[i].Added) = loaded[i];
+                    (groups[i].Options, groups[i].Extras, groups[i].Memory, groups[i].Added) = loaded[i];
                     groups[i].ConstructorWrites.Loaded(groups[i].Options);
                 }
             }
@@ -131,32 +134,31 @@ internal static class StateDicts
     }
 
     /// <summary>The options of a group of the dict; what it lacks, as older ones do, is at its default.</summary>
-    private static (object, OrderedDictionary<string, OptionValue>) Options(Rule rule, GroupState group, bool strict, Findings findings)
+    private static (object, OrderedDictionary<string, OptionValue>) Options(
+        Algorithm algorithm,
+        GroupState group,
+        bool strict,
+        Findings findings
+    )
     {
         var extras = new OrderedDictionary<string, OptionValue>();
         var options = new List<KeyValuePair<string, OptionValue>>();
         foreach (var (key, value) in group)
-            if (rule.Has(key))
-                options.AddRange(rule.IsFixed(key) ? [] : [KeyValuePair.Create(key, value)]);
+            if (algorithm.Has(key))
+                options.AddRange(algorithm.IsFixed(key) ? [] : [KeyValuePair.Create(key, value)]);
             else if (ParameterGroup.IsSchedulerKey(key))
                 extras[key] = value;
             else if (strict)
-                rule.Read(rule.Defaults, key);
+                algorithm.Read(algorithm.Defaults, key);
             else
                 findings.Unexpected.Add(key);
-        return (rule.Replace(rule.Defaults, options), extras);
+        return (algorithm.Replace(algorithm.Defaults, options), extras);
     }
 
-    private static State Rows(
-        Rule rule,
-        ParameterGroup group,
-        ArraySegment<int?> source,
-        StateDict dict,
-        bool strict,
-        Findings findings,
-        Dictionary<int, ParameterState> added
-    )
+    /// <summary>The rows of a rule.</summary>
+    public static State Rows(Rule rule, LoadedGroup group)
     {
+        var source = group.Source;
         var counts = new long[source.Count];
         var scalars = rule.ScalarNames.ToDictionary(name => name, _ => Enumerable.Repeat(double.NaN, source.Count).ToArray());
         var columns = rule.ColumnNames.ToDictionary(name => name, _ => new TensorView[source.Count]);
@@ -165,16 +167,15 @@ internal static class StateDicts
             var (parameter, label) = (group.Parameters[row], Optimizer.Label(group.Parameters[row]));
             if (source[row] is not { } id)
             {
-                counts[row] = group.State.Count(row);
+                counts[row] = group.Before.State.Count(row);
                 foreach (var (name, values) in scalars)
-                    values[row] = group.State.Scalar(name, row);
-                foreach (var column in group.State.Columns)
+                    values[row] = group.Before.State.Scalar(name, row);
+                foreach (var column in group.Before.State.Columns)
                     columns[column.Name][row] = column[row];
-                if (group.Added.TryGetValue(row, out var kept))
-                    added[row] = kept;
+                group.KeepAdded(row);
                 continue;
             }
-            if (!dict.State.TryGetValue(id, out var state))
+            if (!group.Dict.State.TryGetValue(id, out var state))
                 continue;
             foreach (var (name, value) in state)
                 if (name == "step" && rule.KeepsStep)
@@ -185,20 +186,10 @@ internal static class StateDicts
                 {
                     rows[row] = Tensor(value, name, label);
                     if (!rows[row].IsAbsent && rows[row].DType != parameter.Data.DType.ToStateDType())
-                        findings.Converted.Add($"{name} of {label}");
+                        group.Converted(name, row);
                 }
-                // None, where PyTorch keeps the key of what is not there; else what someone keeps beside the rule.
-                else if (value.Kind != TreeKind.Tensor)
-                {
-                    if (!value.IsNone)
-                        (added.TryGetValue(row, out var given) ? given : added[row] = [])[name] = value.Copy();
-                }
-                else if (strict)
-                    throw new ArgumentException(
-                        $"the state of {label} has '{name}', which {rule.Name} does not keep; it keeps: {List(rule.ColumnNames)}. strict: false leaves it out"
-                    );
                 else
-                    findings.Unexpected.Add($"{name} of {label}");
+                    group.TakeForeign(row, name, value, rule.Name, rule.ColumnNames);
             var at = row;
             if (!rule.KeepsStep && columns.Values.Any(rows => !rows[at].IsAbsent))
                 counts[row] = 1;
@@ -234,5 +225,5 @@ internal static class StateDicts
 
     private static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);
 
-    private static string List(IEnumerable<string> names) => names.Any() ? string.Join(", ", names) : "none";
+    internal static string List(IEnumerable<string> names) => names.Any() ? string.Join(", ", names) : "none";
 }

@@ -130,6 +130,36 @@ module Field =
                 | ValueNone -> Error "a number")
             (read >> wrong range name)
 
+    let private toWhole value =
+        match value with
+        | OptionValue.Int number when int64 (int number) = number -> ValueSome(int number)
+        | OptionValue.Float number when floor number = number && abs number <= double Int32.MaxValue -> ValueSome(int number)
+        | _ -> ValueNone
+
+    /// A whole number in a range.
+    let whole name range (read: 'o -> int) (write: 'o -> int -> 'o) =
+        field
+            name
+            (read >> int64 >> OptionValue.Int)
+            (fun options value ->
+                match toWhole value with
+                | ValueSome number -> Ok(write options number)
+                | ValueNone -> Error "a whole number")
+            (read >> double >> wrong range name)
+
+    /// A whole number in a range, or None for what the other options make of it; `effective` says which number holds.
+    let wholeOrNone name range (effective: 'o -> int) (write: 'o -> Nullable<int> -> 'o) =
+        let given =
+            whole name range effective (fun options number -> write options (Nullable number))
+
+        { given with
+            Replace =
+                fun options value ->
+                    match value with
+                    | OptionValue.None -> Ok(write options (Nullable()))
+                    | value -> given.Replace options value |> Result.mapError (fun kind -> kind + " or None")
+        }
+
     /// Two numbers, each in a range of its own.
     let pair
         name
@@ -167,6 +197,29 @@ module Field =
                 | OptionValue.Bool flag -> Ok(write options flag)
                 | _ -> Error "True or False")
             (fun _ -> "")
+
+    /// One of several values, each with how it is written in messages and what it is in the record.
+    let oneOf name (cases: (string * OptionValue * 'c) list) (read: 'o -> 'c) (write: 'o -> 'c -> 'o) =
+        let words = String.Join(" or ", cases |> List.map (fun (words, _, _) -> words))
+
+        let named options =
+            cases |> List.tryFind (fun (_, _, case) -> case = read options)
+
+        field
+            name
+            (fun options ->
+                match named options with
+                | Some(_, value, _) -> value
+                | None -> OptionValue.Text(string (box (read options))))
+            (fun options value ->
+                match cases |> List.tryFind (fun (_, known, _) -> known = value) with
+                | Some(_, _, case) -> Ok(write options case)
+                | None -> Error words)
+            (fun options ->
+                if (named options).IsSome then
+                    ""
+                else
+                    $"; it must be {words}")
 
     /// True, False or None.
     let choice name (read: 'o -> Nullable<bool>) (write: 'o -> Nullable<bool> -> 'o) =

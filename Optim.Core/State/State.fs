@@ -8,6 +8,12 @@ open Optim.Kernels
 type SpentStateException(message: string) =
     inherit InvalidOperationException(message)
 
+/// What is said of a state that a step has consumed.
+module internal Spent =
+    let error rule copy : exn =
+        SpentStateException
+            $"this state of {rule} was consumed by a later step, which changed its memory in place; use the state which that step returned, or fork one with {copy} before the step"
+
 /// One named part of an optimizer's state, such as exp_avg: a row for each parameter, absent until the parameter's first gradient.
 [<Sealed>]
 type Column internal (name: string, rows: ImmutableArray<TensorView>) =
@@ -69,10 +75,7 @@ type State
 
     member internal state.Live() =
         if state.IsSpent then
-            raise (
-                SpentStateException
-                    $"this state of {rule} was consumed by a later step, which changed its memory in place; use the state which that step returned, or fork one with State.copy before the step"
-            )
+            raise (Spent.error rule "State.copy")
 
 /// What a line of states shares from step to step: the stamp that tells the live one, and what is kept between steps so
 /// that a step need not make it again.

@@ -1,0 +1,77 @@
+using Optim.Core;
+using Optim.Kernels;
+
+namespace Optim;
+
+/// <summary>What an optimizer keeps for the parameters of a group from step to step.</summary>
+internal abstract class GroupMemory
+{
+    public static GroupMemory Of(Algorithm algorithm, object options, Parameters parameters) =>
+        algorithm switch
+        {
+            Rule rule => new RowMemory(rule, rule.Init(options, parameters)),
+            LBFGSAlgorithm lbfgs => new CurvatureMemory(lbfgs, lbfgs.Init((LBFGSOptions)options, parameters)),
+            _ => throw new NotSupportedException($"{algorithm.Name} has no state that an optimizer knows"),
+        };
+
+    /// <summary>Whether an entry of a parameter's state is the optimizer's own, and not its user's.</summary>
+    public abstract bool Keeps(string key);
+
+    /// <summary>The entries of a parameter in state dicts.</summary>
+    public abstract ParameterState Entries(int row);
+
+    /// <summary>What a state dict tells of a group, copied; this one is left as it is.</summary>
+    public abstract GroupMemory Loaded(LoadedGroup group);
+}
+
+/// <summary>Rows of state, of a rule.</summary>
+internal sealed class RowMemory(Rule rule, State state) : GroupMemory
+{
+    public State State { get; set; } = state;
+
+    public override bool Keeps(string key) => rule.ColumnNames.Contains(key) || (key == "step" && rule.KeepsStep);
+
+    public override ParameterState Entries(int row) => ParameterState.Of(rule, State, row);
+
+    public override GroupMemory Loaded(LoadedGroup group) => new RowMemory(rule, StateDicts.Rows(rule, group));
+}
+
+/// <summary>The curvature that LBFGS remembers, over all parameters together: it stands on the first one's entry.</summary>
+internal sealed class CurvatureMemory(LBFGSAlgorithm algorithm, LBFGSState state) : GroupMemory
+{
+    public LBFGSState State { get; set; } = state;
+
+    public override bool Keeps(string key) => algorithm.StateNames.Contains(key);
+
+    public override ParameterState Entries(int row)
+    {
+        var found = new ParameterState();
+        if (row == 0)
+            foreach (var (key, value) in algorithm.Save(State))
+                found[key] = value;
+        return found;
+    }
+
+    public override GroupMemory Loaded(LoadedGroup group)
+    {
+        var entries = new ParameterState();
+        var saved = group.Saved.Params;
+        if (saved.Count != group.Source.Count || group.Source.Any(id => id is null))
+            throw new ArgumentException(
+                "the state of LBFGS is over all parameters together: the loaded state dict must have just the optimizer's parameters"
+            );
+        for (var row = 0; row < group.Source.Count; row++)
+            if (group.Dict.State.TryGetValue(group.Source[row]!.Value, out var state))
+                foreach (var (key, value) in state)
+                    if (!Keeps(key))
+                        group.TakeForeign(row, key, value, algorithm.Name, algorithm.StateNames);
+                    else if (group.Source[row] == saved[0])
+                        entries[key] = value;
+        var rows = group.Source.ToList();
+        var restored = algorithm.Restore(group.List, saved.ConvertAll(id => rows.IndexOf(id)), entries);
+        foreach (var (key, value) in entries)
+            if (value is Tree.Tensor { Item: var tensor } && tensor.DType != restored.D.DType)
+                group.Converted(key, rows.IndexOf(saved[0]));
+        return new CurvatureMemory(algorithm, restored);
+    }
+}

@@ -1,0 +1,264 @@
+namespace Optim.Core
+
+open System
+open System.Collections.Generic
+open Optim.Kernels
+
+/// All parameters as one vector, in order and row-major, as PyTorch lays them out: of float64 where a parameter is float64 or
+/// complex128, of float32 otherwise; complex numbers are pairs of reals, a missing gradient is zero. The parameters stay where they
+/// are, and are stepped there. Vectors are blocks that are taken and given back, so that steps after the first allocate none.
+[<Sealed>]
+type internal Flat(first: Parameters) =
+    let rows = first.Count
+    let given = Array.init rows (fun row -> first[row].Layout)
+
+    let isWide dtype =
+        dtype = DType.Float64 || dtype = DType.Complex128
+
+    let dtype =
+        if given |> Array.exists (fun layout -> isWide layout.DType) then
+            DType.Float64
+        else
+            DType.Float32
+
+    /// How a parameter's elements lie within a vector.
+    let layouts =
+        given
+        |> Array.map (fun layout ->
+            let inVector =
+                if not (layout.DType.IsComplex()) then dtype
+                elif dtype = DType.Float64 then DType.Complex128
+                else DType.Complex64
+
+            Layout.Contiguous(inVector, layout.Shape.AsSpan()))
+
+    let reals =
+        given
+        |> Array.map (fun layout ->
+            if layout.DType.IsComplex() then
+                2n * layout.Count
+            else
+                layout.Count)
+
+    let starts = Array.scan (fun start length -> Checked.(+) start length) 0n reals
+    let layout = Layout.Contiguous(dtype, ReadOnlySpan [| int64 starts[rows] |])
+    let kinds = given |> Array.map _.DType |> Array.distinct
+
+    /// Parameters that a kernel steps where they are: their elements lie in the vector's order, and are computed with in its dtype.
+    let direct =
+        given
+        |> Array.map (fun layout -> layout.IsContiguous && isWide layout.DType = (dtype = DType.Float64))
+
+    let free = Stack<TensorView>()
+    let taken = List<TensorView>()
+    let table = SliceTable()
+    let work = lazy TensorView.Zeros layout
+    let mutable parameters = first
+    let mutable threads = 1
+
+    let executor () =
+        match parameters.Executor with
+        | null -> Executor.Team
+        | executor -> executor
+
+    let address (vector: TensorView) row =
+        vector.Address + starts[row] * nativeint (dtype.Size())
+
+    let slice (vector: TensorView) row =
+        TensorView(address vector row, layouts[row], vector.Owner)
+
+    /// What complex numbers are computed in.
+    let real =
+        function
+        | DType.Complex64 -> DType.Float32
+        | DType.Complex128 -> DType.Float64
+        | dtype -> dtype
+
+    let run (driver: Driver) dtype a =
+        if table.Count > 0 then
+            let coefficients = Coefficients<Real>(Real a)
+            threads <- max threads (driver.Run(table, 0, table.Count, real dtype, 0, &coefficients, executor ()))
+
+    /// One pass of a formula over the rows that are asked for, those of each dtype by themselves; `add` puts a row into the table.
+    let pass driver columns a (includes: int -> bool) (add: int -> unit) =
+        for kind in kinds do
+            table.Reset(rows, columns)
+
+            for row in 0 .. rows - 1 do
+                if given[row].DType = kind && reals[row] > 0n && includes row then
+                    add row
+
+            run driver kind a
+
+    /// The elements in one dimension.
+    let flatten (view: TensorView) =
+        let view = if view.Layout.IsContiguous then view else view.Copy()
+        TensorView(view.Address, Layout.Contiguous(view.DType, ReadOnlySpan [| int64 view.Count |]), view.Owner)
+
+    let isAtHand (gradient: Gradient) row =
+        direct[row]
+        && gradient.Kind = GradientKind.Dense
+        && gradient.Values.Layout.IsContiguous
+
+    /// How vectors lie.
+    member _.Layout = layout
+
+    /// How many threads took part in a pass, since this was last set.
+    member _.Threads
+        with get () = threads
+        and set value = threads <- value
+
+    member _.Executor = executor ()
+
+    /// The same for another line of states.
+    member _.Fork() = Flat parameters
+
+    /// Whether the parameters lie as those that this was made for; if so, they are the ones that it works on from now on.
+    member _.Takes(others: Parameters) =
+        let same =
+            others.Count = rows
+            && Seq.forall (fun row -> given[row].Equals others[row].Layout) (seq { 0 .. rows - 1 })
+
+        if same then
+            parameters <- others
+
+        same
+
+    /// A vector to write to; what is in it means nothing.
+    member _.Take() =
+        let vector =
+            match free.TryPop() with
+            | true, vector -> vector
+            | _ -> TensorView.Zeros layout
+
+        taken.Add vector
+        vector
+
+    /// Gives back a vector that this step took; one that the state before it has is left alone.
+    member _.Release(vector: TensorView) =
+        match taken.FindIndex(fun other -> other.Address = vector.Address) with
+        | -1 -> ()
+        | index ->
+            taken.RemoveAt index
+            free.Push vector
+
+    /// The end of a step: vectors that it took, and those of the state before it, are free again unless they are kept.
+    member _.Settle(before: TensorView seq, kept: TensorView seq) =
+        let kept = kept |> Seq.map _.Address |> HashSet
+
+        for vector in Seq.append before taken do
+            if kept.Add vector.Address then
+                free.Push vector
+
+        taken.Clear()
+
+    /// target = sign * gradients.
+    member _.Gather(gradients: Gradients, sign: float, target: TensorView) =
+        let add row =
+            table.Add(reals[row], parameters[row].Address, gradients[row].Values.Address)
+            table.SetColumn(0, address target row)
+
+        pass Driver<ScaledFormula>.Instance 1 sign (fun row -> isAtHand gradients[row] row) add
+        let mutable others = false
+
+        for row in 0 .. rows - 1 do
+            if not (isAtHand gradients[row] row) then
+                others <- true
+
+                if gradients[row].Kind = GradientKind.Absent then
+                    (slice target row).Clear()
+                else
+                    (slice target row).ConvertFrom gradients[row].Values
+
+        if others && sign <> 1.0 then
+            table.Reset(rows, 1)
+
+            for row in 0 .. rows - 1 do
+                if reals[row] > 0n && not (isAtHand gradients[row] row) then
+                    table.Add(reals[row], address target row, address target row)
+                    table.SetColumn(0, address target row)
+
+            run Driver<ScaledFormula>.Instance dtype sign
+
+        GC.KeepAlive gradients
+
+    /// target = the parameters.
+    member _.Read(target: TensorView) =
+        let add row =
+            table.Add(reals[row], parameters[row].Address, parameters[row].Address)
+            table.SetColumn(0, address target row)
+
+        pass Driver<ScaledFormula>.Instance 1 1.0 (fun row -> direct[row]) add
+
+        for row in 0 .. rows - 1 do
+            if not direct[row] then
+                (slice target row).ConvertFrom parameters[row]
+
+    /// The parameters become what was read from them.
+    member _.Restore(x: TensorView) =
+        for row in 0 .. rows - 1 do
+            parameters[row].ConvertFrom(slice x row)
+
+    /// The parameters become x + t d.
+    member _.Move(t: float, d: TensorView, x: TensorView) =
+        let add row =
+            table.Add(reals[row], parameters[row].Address, parameters[row].Address)
+            table.SetColumn(0, address d row)
+            table.SetColumn(1, address x row)
+
+        pass Driver<CombinedFormula>.Instance 2 t (fun row -> direct[row]) add
+
+        if not (Array.forall id direct) then
+            let work = work.Value
+            threads <- max threads (Vectors.Combine(work, t, d, x, executor ()))
+
+            for row in 0 .. rows - 1 do
+                if not direct[row] then
+                    parameters[row].ConvertFrom(slice work row)
+
+    /// target = the elements of a vector of any dtype that was laid out for the same parameters in another order: `order` has the row
+    /// of each parameter there.
+    member _.Place(order: IReadOnlyList<int>, saved: TensorView, target: TensorView) =
+        if Seq.forall2 (=) order (seq { 0 .. rows - 1 }) then
+            target.ConvertFrom(flatten saved)
+        else
+            let all = TensorView.Zeros layout
+            all.ConvertFrom(flatten saved)
+            let mutable start = 0n
+
+            for row in order do
+                let from =
+                    TensorView(all.Address + start * nativeint (dtype.Size()), layouts[row], all.Owner)
+
+                (slice target row).CopyFrom from
+                start <- start + reals[row]
+
+    /// target = a x.
+    member _.Scale(target: TensorView, a: float, x: TensorView) =
+        threads <- max threads (Vectors.Scale(target, a, x, executor ()))
+
+    /// target = target + a x.
+    member _.Add(target: TensorView, a: float, x: TensorView) =
+        threads <- max threads (Vectors.Add(target, a, x, executor ()))
+
+    /// target = x - y.
+    member _.Subtract(target: TensorView, x: TensorView, y: TensorView) =
+        threads <- max threads (Vectors.Combine(target, -1.0, y, x, executor ()))
+
+    /// sum x y.
+    member _.Dot(x: TensorView, y: TensorView) = Reduction.Dot.Of(x, y, executor ())
+
+    /// max |x|.
+    member _.Largest(x: TensorView) =
+        Reduction.LargestMagnitude.Of(x, executor ())
+
+    /// sum |x|.
+    member _.SumOfMagnitudes(x: TensorView) =
+        Reduction.SumOfMagnitudes.Of(x, executor ())
+
+    /// A number as vectors hold it.
+    member _.Rounded(number: float) =
+        if dtype = DType.Float32 then
+            float (float32 number)
+        else
+            number

@@ -1,0 +1,132 @@
+namespace Optim.Core
+
+open System.Collections.Generic
+open System.Collections.Immutable
+open Optim.Kernels
+
+/// A move that was made, s, and how the gradient changed with it, y; Rho is 1 / (y s).
+[<Struct; NoEquality; NoComparison>]
+type internal CurvaturePair =
+    {
+        S: TensorView
+        Y: TensorView
+        Rho: float
+    }
+
+/// What LBFGS remembers. Numbers that PyTorch keeps in tensors are rounded to the dtype of the vectors.
+[<NoEquality; NoComparison>]
+type internal LBFGSMemory =
+    {
+        FuncEvals: int64
+        NIter: int64
+        /// The last direction; absent before the first iteration, and everything below is then meaningless.
+        D: TensorView
+        T: float
+        Pairs: ImmutableArray<CurvaturePair>
+        HDiag: float
+        /// The weights of the pairs in the last direction, NaN for pairs that there were not yet; default before the second iteration.
+        Al: ImmutableArray<float>
+        PrevFlatGrad: TensorView
+        PrevLoss: float
+    }
+
+    static member Empty =
+        {
+            FuncEvals = 0L
+            NIter = 0L
+            D = TensorView()
+            T = 0.0
+            Pairs = ImmutableArray.Empty
+            HDiag = 1.0
+            Al = ImmutableArray()
+            PrevFlatGrad = TensorView()
+            PrevLoss = 0.0
+        }
+
+    member memory.HasIterated = not memory.D.IsAbsent
+
+    /// All vectors.
+    member memory.Vectors =
+        seq {
+            if memory.HasIterated then
+                memory.D
+                memory.PrevFlatGrad
+
+            for pair in memory.Pairs do
+                pair.S
+                pair.Y
+        }
+
+    /// The same with every vector replaced.
+    member memory.MapVectors(change: TensorView -> TensorView) =
+        let change vector =
+            if (vector: TensorView).IsAbsent then
+                vector
+            else
+                change vector
+
+        { memory with
+            D = change memory.D
+            PrevFlatGrad = change memory.PrevFlatGrad
+            Pairs =
+                memory.Pairs
+                |> Seq.map (fun pair ->
+                    { pair with
+                        S = change pair.S
+                        Y = change pair.Y
+                    })
+                |> ImmutableArray.CreateRange
+        }
+
+/// What a line of LBFGS states shares: the stamp that tells the live one, and its vectors.
+[<Sealed>]
+type internal LBFGSLine(flat: Flat) =
+    member val Stamp = 0L with get, set
+    member val Flat = flat with get, set
+    /// Whether a step is under way, so that its objective cannot begin another one.
+    member val IsStepping = false with get, set
+
+/// The state of LBFGS: counters, the last direction, and at most history_size pairs of moves and changes of the gradient, all over the
+/// flat vector of the parameters. The record is immutable; a step spends it, and uses the memory of vectors that are no longer kept again.
+/// Names are PyTorch's.
+[<Sealed>]
+type LBFGSState internal (memory: LBFGSMemory, line: LBFGSLine) =
+    let stamp = line.Stamp
+
+    /// Evaluations of the objective so far.
+    member _.FuncEvals = memory.FuncEvals
+    /// Iterations so far.
+    member _.NIter = memory.NIter
+    /// The direction of the last iteration; absent before the first.
+    member _.D = memory.D
+    /// How far the last iteration went along it.
+    member _.T = memory.T
+
+    /// Changes of the gradient, oldest first.
+    member _.OldDirs: IReadOnlyList<TensorView> =
+        memory.Pairs |> Seq.map _.Y |> Seq.toArray :> _
+
+    /// Moves, oldest first.
+    member _.OldStps: IReadOnlyList<TensorView> =
+        memory.Pairs |> Seq.map _.S |> Seq.toArray :> _
+
+    /// 1 / (y s) of each pair.
+    member _.Ro: IReadOnlyList<float> = memory.Pairs |> Seq.map _.Rho |> Seq.toArray :> _
+    /// The scale of the inverse Hessian before the pairs: (y s) / (y y) of the last one.
+    member _.HDiag = memory.HDiag
+    /// The gradient where the last iteration began, with the other sign under maximize; absent before the first.
+    member _.PrevFlatGrad = memory.PrevFlatGrad
+    /// The loss there, likewise.
+    member _.PrevLoss = memory.PrevLoss
+    /// Who ran the step that it came from.
+    member _.Executor = line.Flat.Executor
+    /// How many threads took part in it.
+    member _.Threads = line.Flat.Threads
+    /// Whether a step has consumed it.
+    member _.IsSpent = stamp <> line.Stamp
+    member internal _.Memory = memory
+    member internal _.Line = line
+
+    member internal state.Live() =
+        if state.IsSpent then
+            raise (Spent.error "LBFGS" "LBFGS.copy")

@@ -1,0 +1,281 @@
+namespace Optim.Laws
+
+open System
+open Optim.Core
+open Optim.Kernels
+open Descents
+
+/// The laws of other families, for LBFGS: calls, maximize, saving, exceptions, traversals, memory, numbers that are not finite.
+[<RequireQualifiedAccess>]
+module Minimizing =
+    /// W5: how often the objective is asked, and what is returned.
+    let calls =
+        law
+            "W5"
+            "the objective is asked as often as func_evals says, max_eval times at most and once more in a line search, and its first loss is returned"
+            false
+            (descents true both (1, 8) usual)
+            (fun m d ->
+                let parameters = parameters d
+                let mutable state = m.Init d.Options parameters
+                let mutable verdict = Verdict.Trivial
+
+                for _ in 1 .. d.Steps do
+                    let looks = ResizeArray<Look>()
+                    let x = where parameters
+                    let before = state.FuncEvals
+                    let iterations = state.NIter
+                    let struct (loss, next) = m.Step d.Options parameters (asked d 1.0 looks.Add) state
+                    state <- next
+
+                    let most =
+                        d.Options.MostEvals
+                        + (if d.Options.LineSearchFn = LineSearch.None then 0 else 1)
+
+                    verdict <-
+                        Verdict.all
+                            [
+                                verdict
+                                int64 looks.Count = state.FuncEvals - before
+                                |> Verdict.require (fun () ->
+                                    sprintf "%d calls, func_evals grew by %d" looks.Count (state.FuncEvals - before))
+                                looks.Count <= most
+                                |> Verdict.require (fun () -> sprintf "%d calls, max_eval is %d" looks.Count d.Options.MostEvals)
+                                state.NIter - iterations <= int64 d.Options.MaxIter
+                                |> Verdict.require (fun () -> "more iterations than max_iter")
+                                bits x looks[0].X |> Verdict.where "where it was asked first"
+                                bits [| looks[0].Loss |] [| loss |] |> Verdict.where "loss"
+                            ]
+
+                verdict)
+
+    /// E5: maximizing is minimizing the negative.
+    let maximize =
+        law "E5" "maximizing -f is minimizing f, bit for bit" false (descents true both (1, 8) usual) (fun m d ->
+            let down, up = parameters d, parameters d
+            let upwards = { d.Options with Maximize = true }
+            let a = run m d 1.0 d.Options down (m.Init d.Options down) d.Steps ignore
+            let b = run m d -1.0 upwards up (m.Init upwards up) d.Steps ignore
+            Verdict.both (bits (where down) (where up)) (sameTree (m.Save a) (m.Save b)))
+
+    /// S2: going on from what was saved, at every step.
+    let resume =
+        law
+            "S2"
+            "going on from the saved state at any step is the run without a break, bit for bit"
+            false
+            (descents true both (1, 8) usual)
+            (fun m d ->
+                let straight = parameters d
+                let ends = run m d 1.0 d.Options straight (m.Init d.Options straight) d.Steps ignore
+
+                seq { 0 .. d.Steps - 1 }
+                |> Seq.map (fun broken ->
+                    let parameters = parameters d
+
+                    let saved =
+                        run m d 1.0 d.Options parameters (m.Init d.Options parameters) broken ignore
+
+                    let saved = (m.Save saved).Copy()
+                    let fresh = parameters.Copy()
+
+                    let state =
+                        run m d 1.0 d.Options fresh (m.Load fresh saved) (d.Steps - broken) ignore
+
+                    Verdict.both (bits (where straight) (where fresh)) (sameTree (m.Save ends) (m.Save state))
+                    |> Verdict.where (sprintf "broken after step %d" broken))
+                |> Verdict.all)
+
+    exception private Stumbled
+
+    /// G: an objective that throws, whenever it does.
+    let throws =
+        law
+            "E6"
+            "when the objective throws, whichever call of a step it is, parameters and state are as before the step, and it can be taken again"
+            false
+            (descents true both (1, 8) usual)
+            (fun m d ->
+                let straight = parameters d
+                let looks = ResizeArray<Look>()
+
+                let before =
+                    run m d 1.0 d.Options straight (m.Init d.Options straight) (d.Steps - 1) ignore
+
+                let at, saved = straight.Copy(), (m.Save before).Copy()
+                let struct (_, after) = m.Step d.Options straight (asked d 1.0 looks.Add) before
+
+                seq { 1 .. looks.Count }
+                |> Seq.map (fun call ->
+                    let parameters = at.Copy()
+                    let state = m.Load parameters saved
+                    let mutable calls = 0
+
+                    let stumbles parameters =
+                        calls <- calls + 1
+
+                        if calls = call then
+                            raise Stumbled
+
+                        asked d 1.0 ignore parameters
+
+                    let stumbled =
+                        try
+                            m.Step d.Options parameters stumbles state |> ignore
+                            false
+                        with Stumbled ->
+                            true
+
+                    let untouched =
+                        if state.IsSpent then
+                            Verdict.Broken "the state is spent"
+                        else
+                            Verdict.all
+                                [
+                                    Verdict.require (fun () -> "the exception was swallowed") stumbled
+                                    bits (where at) (where parameters)
+                                    sameTree saved (m.Save state)
+                                ]
+
+                    match untouched with
+                    | Verdict.Broken _ -> untouched
+                    | held ->
+                        let struct (_, again) = m.Step d.Options parameters (asked d 1.0 ignore) state
+
+                        Verdict.all
+                            [
+                                held
+                                bits (where straight) (where parameters)
+                                sameTree (m.Save after) (m.Save again)
+                            ]
+                    |> Verdict.where (sprintf "call %d throws" call))
+                |> Verdict.all)
+
+    /// F6: width and threads.
+    let traversals =
+        law "F6" "neither width nor threads change a bit" true (descents true both (2, 8) usual) (fun m d ->
+            let long = 20_000
+
+            let ask (parameters: Parameters) =
+                let x = parameters[0].ToDoubles()
+
+                struct (x |> Array.sumBy (fun x -> log (cosh x)),
+                        Gradients.OfDense
+                            [
+                                Tensor.ofFloats d.DType (x |> Array.mapi (fun i x -> tanh x * (1.0 + float (i % 7))))
+                            ])
+
+            let once width threads =
+                Setting.withWidth width (fun () ->
+                    Setting.withThreads threads (fun () ->
+                        let parameters =
+                            Parameters.Of
+                                [
+                                    Tensor.ofFloats d.DType (Array.init long (fun i -> d.Start[i % d.Start.Length] + 1e-4 * float i))
+                                ]
+
+                        let mutable state = m.Init d.Options parameters
+
+                        for _ in 1..3 do
+                            let struct (_, next) = m.Step d.Options parameters ask state
+                            state <- next
+
+                        where parameters, (m.Save state).Copy()))
+
+            let expected, state = once Width.Single 1
+
+            [ Width.Bits128, 2; Width.Bits256, 3; Width.Bits512, 1; Width.Bits256, 8 ]
+            |> Seq.map (fun (width, threads) ->
+                let actual, other = once width threads
+
+                Verdict.both (bits expected actual) (sameTree state other)
+                |> Verdict.where (sprintf "%O, %d threads" width threads))
+            |> Verdict.all)
+
+    /// E2: how the vector is cut into parameters.
+    let splitting =
+        law "E2" "cutting the parameters in another way changes no bit" false (descents true both (2, 9) usual) (fun m d ->
+            let cut = parameters d
+            let whole = Parameters.Of [ Tensor.ofFloats d.DType d.Start ]
+
+            let ask (parameters: Parameters) =
+                let struct (loss, gradient) = d.At(where parameters)
+                struct (loss, Gradients.OfDense [ Tensor.ofFloats d.DType gradient ])
+
+            run m d 1.0 d.Options cut (m.Init d.Options cut) d.Steps ignore |> ignore
+            let mutable state = m.Init d.Options whole
+
+            for _ in 1 .. d.Steps do
+                let struct (_, next) = m.Step d.Options whole ask state
+                state <- next
+
+            bits (where cut) (where whole))
+
+    /// P: what is remembered is bounded.
+    let bounded =
+        law
+            "P8"
+            "no more than history_size pairs are remembered, also when that becomes less"
+            false
+            (descents true both (3, 8) usual)
+            (fun m d ->
+                let parameters = parameters d
+
+                let state =
+                    run m d 1.0 d.Options parameters (m.Init d.Options parameters) d.Steps ignore
+
+                let fewer = { d.Options with HistorySize = 2 }
+                let most = state.OldDirs.Count
+                let later = run m d 1.0 fewer parameters state 3 ignore
+
+                Verdict.both
+                    (most <= d.Options.HistorySize
+                     |> Verdict.require (fun () -> sprintf "%d pairs, history_size is %d" most d.Options.HistorySize))
+                    (later.OldDirs.Count <= max 2 (if later.NIter = state.NIter then most else 2)
+                     |> Verdict.require (fun () -> sprintf "%d pairs, history_size is now 2" later.OldDirs.Count))
+                |> Verdict.tellingIf (most > 2))
+
+    /// G4: a point that is not finite.
+    let finite =
+        law
+            "G4"
+            "where the loss is not finite beyond a wall, the parameters stay inside, and a line search goes on"
+            false
+            (descents true [ DType.Float64 ] (1, 6) [ yield! usual; { searching with Lr = 1e6 }; { LBFGS.defaults with Lr = 1e6 } ])
+            (fun m d ->
+                let wall = 1.0 + 2.0 * norm d.Start
+                let inside x = norm x <= wall
+                let mutable beyond = false
+
+                let ask (parameters: Parameters) =
+                    let x = where parameters
+
+                    if inside x then
+                        asked d 1.0 ignore parameters
+                    else
+                        beyond <- true
+                        let struct (_, gradients) = asked d 1.0 ignore parameters
+                        struct (nan, gradients)
+
+                let parameters = parameters d
+                let mutable state = m.Init d.Options parameters
+
+                for _ in 1 .. d.Steps do
+                    let struct (_, next) = m.Step d.Options parameters ask state
+                    state <- next
+
+                let x = where parameters
+                let struct (before, _) = d.At d.Start
+                let struct (after, _) = d.At x
+
+                Verdict.both
+                    (inside x
+                     |> Verdict.require (fun () -> sprintf "the parameters are %A, beyond the wall at %g" x wall))
+                    ((d.Options.LineSearchFn = LineSearch.None || after <= before)
+                     |> Verdict.require (fun () -> sprintf "the loss went up from %g to %g" before after))
+                |> Verdict.tellingIf (beyond || d.Options.Lr <= 1.0))
+
+    /// All of them, and those of the curvature.
+    let all =
+        Curvature.all
+        @ [ calls; maximize; resume; throws; traversals; splitting; bounded; finite ]
