@@ -432,7 +432,11 @@ let training =
                 let options = String.Join(" ", run.OptionTexts)
                 let name = $"#{i} {run.Optimizer} {run.DType} {options} {run.Scheduler}"
 
-                if isNull run.Scheduler && hasRule run.Optimizer && dtypes.ContainsKey run.DType then
+                if
+                    isNull run.Scheduler
+                    && hasRule (run.Optimizer.Split '+').[0]
+                    && dtypes.ContainsKey run.DType
+                then
                     testCase name (check run)
                 else
                     ptestCase name ignore
