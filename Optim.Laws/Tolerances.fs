@@ -31,6 +31,7 @@ module Tolerances =
             "A12", 4.0, 1.4, "T times the product; twice it and T for the update, counted against its two parts"
             "A13", 8.0, 2.8, "the update; in float64 the conditioning of the length comes on top"
             "O3", 4.0, 1.4, "T times the sum of the terms' sizes"
+            "A15", 64.0, 8.0, "the largest parameter"
             "A17", 2.0, 1.3, "T times the parameter"
             "I1", 8.0, 1.6, "T lr times the longest step, for factors that are no power of two"
             "I3", 1.0, 1.0, "T times the parameter, half a unit for each run"

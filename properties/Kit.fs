@@ -14,11 +14,13 @@ open Reference
 let text (number: float) =
     number.ToString("R", CultureInfo.InvariantCulture)
 
-let option setting : OptionValue =
+let rec option setting : OptionValue =
     match setting with
     | Number number -> OptionValue.op_Implicit number
     | Flag flag -> OptionValue.op_Implicit flag
     | Pair(first, second) -> OptionValue.op_Implicit (struct (first, second))
+    | Several settings -> OptionValue.Tuple(List.map option settings)
+    | Text text -> OptionValue.Text text
     | Unset -> OptionValue.None
 
 let options (settings: seq<string * Setting>) =
@@ -32,10 +34,12 @@ let rule name =
 let hasRule name =
     Rules.all |> Seq.exists (fun (rule: Rule) -> rule.Name = name)
 
-/// The rules that are stepped by dense gradients.
+/// The element-wise rules that take dense gradients.
 let denseRules =
     Rules.all
-    |> List.filter (fun rule -> rule.Sparse rule.Defaults <> SparseGradients.Required)
+    |> List.filter (fun rule ->
+        rule.Sparse rule.Defaults <> SparseGradients.Required
+        && rule.Scope = RuleScope.Elements)
 
 /// The rules, each with options that use all its columns.
 let everyRule =

@@ -1,3 +1,4 @@
+using Optim.Core;
 using Optim.Cli.Data;
 using Optim.Cli.Models;
 using Optim.Kernels;
@@ -21,7 +22,7 @@ internal sealed class Repetition(Backend backend, CancellationToken cancel)
         var setup = SetupOf(run);
         var data = Data(setup);
         using var model = Model(run, setup);
-        var shares = OptimizerShare.Of(RuleNames.Find(run.Rules[0]), run.AllOptions, model.Parameters);
+        var shares = OptimizerShare.Of(RuleNames.Find(run.Rules[0]), [.. AsPyTorch(run), .. run.AllOptions], model.Parameters);
         var training = new TrainingRun(model, [.. shares.Select(share => share.Create())]);
         if (run.Scheduler is { } scheduler)
             training.Follow([
@@ -103,6 +104,10 @@ internal sealed class Repetition(Backend backend, CancellationToken cancel)
 
     /// <summary>What was trained how: data by name, the size of the hidden layer, and rows of a batch.</summary>
     private sealed record Setup(string Data, int Hidden, int BatchSize);
+
+    /// <summary>Options that make a rule do what PyTorch does, where it does something better by itself: PyTorch's Muon iterates in bfloat16.</summary>
+    private static IEnumerable<(string, OptionValue)> AsPyTorch(RecordedRun run) =>
+        run.Rules[0] == "Muon" ? [("precision", "bfloat16")] : [];
 
     /// <summary>How far losses may be from the recorded ones, and how many of them count; checksums relative to 1 + their value; the accuracy.</summary>
     private readonly record struct Tolerance(double Loss, double Checksum, double Accuracy = 0, int Losses = int.MaxValue)

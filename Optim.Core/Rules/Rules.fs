@@ -9,11 +9,13 @@ module Rules =
     let all: Rule list =
         [
             Adadelta.rule
+            Adafactor.rule
             Adagrad.rule
             Adam.rule
             AdamW.rule
             Adamax.rule
             ASGD.rule
+            Muon.rule
             NAdam.rule
             RAdam.rule
             RMSprop.rule
