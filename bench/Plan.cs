@@ -7,9 +7,11 @@ internal sealed record Measurement(RuleCase Rule, ParameterList List, DType DTyp
 {
     public const string Fused = "libtorch fused",
         Ops = "libtorch ops",
-        TorchSharp = "torchsharp";
+        TorchSharp = "torchsharp",
+        Passes = "libtorch passes",
+        Copy = "libtorch copy";
 
-    public static readonly string[] Peers = [Fused, Ops, TorchSharp];
+    public static readonly string[] Peers = [Fused, Ops, TorchSharp, Passes, Copy];
 
     public bool IsTraining => List == Training.Step;
 
@@ -30,6 +32,7 @@ internal static class Plan
         from count in threads
         let measurement = new Measurement(rule, list, dtype, count, parameters, peer)
         where peer != Measurement.Fused || rule.HasFused
+        where (peer == Measurement.Passes) == (rule == RuleCase.Tail) && (peer == Measurement.Copy) == (rule == RuleCase.Average)
         where Belongs(measurement)
         select measurement;
 
@@ -43,6 +46,9 @@ internal static class Plan
                         ? m.List.Name == "resnet50"
                         : m.Rule == RuleCase.Muon && m.List.Name.EndsWith("matrices", StringComparison.Ordinal)
                 )
+        : m.Rule == RuleCase.Tail
+            ? m.List.Name is "resnet50" or "gpt2_124m" or "1000 x 1K" && m.Parameters == Row.Host && m.DType == DType.Float32
+        : m.Rule == RuleCase.Average ? m.List.Name is "64K" or "16M" && m.Parameters == Row.Host && m.DType == DType.Float32
         : m.IsTraining ? m.Parameters == Row.TorchSharp && m.Peer == Measurement.TorchSharp && m.DType == DType.Float32
         : m.DType == DType.Float64
             ? m.Parameters == Row.Host && (m.Rule == RuleCase.Adam || m.Rule == RuleCase.SGDMomentum) && m.List.Name is "64K" or "1M"

@@ -41,9 +41,38 @@ internal sealed record RuleCase(
     public static readonly RuleCase Adafactor = new("adafactor", Rate(), false, parameters => new Adafactor(parameters, lr: Lr)),
         Muon = new("muon", Rate(("weight_decay", MuonDecay)), false, parameters => new Muon(parameters, lr: Lr, weightDecay: MuonDecay));
 
-    public static readonly IReadOnlyList<RuleCase> All = [SGD, SGDMomentum, Adam, AdamW, RMSprop, Rprop, Adafactor, Muon];
-
     public bool IsOfWholeTensors => this == Adafactor || this == Muon;
+
+    /// <summary>What the training tail scales, clips and averages by.</summary>
+    public const double Scale = 1024,
+        MaxNorm = 1,
+        Decay = 0.999;
+
+    /// <summary>Unscale, clip by norm, AdamW, average, zero: attached to the optimizer, so in two visits of memory.</summary>
+    public static readonly RuleCase Tail = new(
+        "adamw tail",
+        Rate(("weight_decay", WeightDecay), ("scale", Scale), ("max_norm", MaxNorm), ("ema", Decay)),
+        false,
+        parameters =>
+        {
+            IParameter[] list = [.. parameters];
+            var optimizer = new AdamW(list, lr: Lr, weightDecay: WeightDecay);
+            var average = new AveragedParameters(list, multiAvgFn: AveragedParameters.GetEmaMultiAvgFn(Decay));
+            average.UpdateParameters();
+            optimizer.Attach(new ClipGradNorm(MaxNorm), new GradScaler(Scale, growthInterval: long.MaxValue), average, zeroGrad: true);
+            return optimizer;
+        }
+    );
+
+    /// <summary>An exponential average alone, without an optimizer.</summary>
+    public static readonly RuleCase Average = new(
+        "average",
+        new Dictionary<string, double> { ["ema"] = Decay },
+        false,
+        _ => throw new NotSupportedException()
+    );
+
+    public static readonly IReadOnlyList<RuleCase> All = [SGD, SGDMomentum, Adam, AdamW, RMSprop, Rprop, Adafactor, Muon, Tail, Average];
 
     /// <summary>Is this the rule of that name, or one of its variants? "sgd" names "sgd momentum", too.</summary>
     public bool Is(string name) => (Name + " ").StartsWith(name + " ", StringComparison.OrdinalIgnoreCase);

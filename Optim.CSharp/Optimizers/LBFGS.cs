@@ -48,9 +48,10 @@ public sealed class LBFGS(
 {
     private protected override bool TakesGroups => false;
 
-    private protected override T? Advance<T>(Func<T>? closure)
+    private protected override T? Advance<T>(Func<T>? closure, GradScaler? scaler, out bool stepped)
         where T : default
     {
+        stepped = true;
         if (closure is null)
             throw new InvalidOperationException(
                 "LBFGS needs a closure that clears the gradients, works out the loss and the gradients and returns the loss: Step(closure)"
