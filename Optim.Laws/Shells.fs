@@ -60,7 +60,7 @@ module Host =
             states
             |> Seq.collect _.Keys
             |> Seq.distinct
-            |> Seq.filter (fun name -> name <> "step" && not (optimizer.Rule.ScalarNames.Contains name))
+            |> Seq.filter (fun name -> name <> "step" && not ((optimizer.Algorithm :?> Rule).ScalarNames.Contains name))
             |> Seq.sort
             |> Seq.toList
 
@@ -76,7 +76,7 @@ module Host =
             State = names |> List.map (fun name -> name, states |> Array.map (row name))
             Scalars =
                 [
-                    for name in optimizer.Rule.ScalarNames do
+                    for name in (optimizer.Algorithm :?> Rule).ScalarNames do
                         let number = row name >> ValueOption.map Array.head >> ValueOption.defaultValue nan
                         name, states |> Array.map number
                 ]
