@@ -268,19 +268,6 @@ module Field =
                 |> List.tryFind (fun problem -> problem <> "")
                 |> Option.defaultValue "")
 
-    /// A whole number from a bound up to another one, which is excluded.
-    let whole name (first: int) (last: int) (read: 'o -> int) (write: 'o -> int -> 'o) =
-        let range = Interval.upTo (double first) (double last)
-
-        field
-            name
-            (fun options -> OptionValue.Int(int64 (read options)))
-            (fun options value ->
-                match toNumber value with
-                | ValueSome number when Math.Floor number = number && abs number < 2e9 -> Ok(write options (int number))
-                | _ -> Error "a whole number")
-            (fun options -> wrong range name (double (read options)))
-
     /// One of some names; None is one of them where there is a value of no name ("").
     let oneOf name (choices: (string * 'v) list) (read: 'o -> 'v) (write: 'o -> 'v -> 'o) =
         let toText value =
@@ -324,29 +311,6 @@ module Field =
                 | OptionValue.Bool flag -> Ok(write options flag)
                 | _ -> Error "True or False")
             (fun _ -> "")
-
-    /// One of several values, each with how it is written in messages and what it is in the record.
-    let oneOf name (cases: (string * OptionValue * 'c) list) (read: 'o -> 'c) (write: 'o -> 'c -> 'o) =
-        let words = String.Join(" or ", cases |> List.map (fun (words, _, _) -> words))
-
-        let named options =
-            cases |> List.tryFind (fun (_, _, case) -> case = read options)
-
-        field
-            name
-            (fun options ->
-                match named options with
-                | Some(_, value, _) -> value
-                | None -> OptionValue.Text(string (box (read options))))
-            (fun options value ->
-                match cases |> List.tryFind (fun (_, known, _) -> known = value) with
-                | Some(_, _, case) -> Ok(write options case)
-                | None -> Error words)
-            (fun options ->
-                if (named options).IsSome then
-                    ""
-                else
-                    $"; it must be {words}")
 
     /// True, False or None.
     let choice name (read: 'o -> Nullable<bool>) (write: 'o -> Nullable<bool> -> 'o) =

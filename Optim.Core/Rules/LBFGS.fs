@@ -130,10 +130,7 @@ module LBFGS =
             Field.whole "history_size" (Interval.atLeast 1.0) _.HistorySize (fun o v -> { o with HistorySize = v })
             Field.oneOf
                 "line_search_fn"
-                [
-                    "None", OptionValue.None, LineSearch.None
-                    "'strong_wolfe'", OptionValue.Text "strong_wolfe", LineSearch.StrongWolfe
-                ]
+                [ "", LineSearch.None; "strong_wolfe", LineSearch.StrongWolfe ]
                 _.LineSearchFn
                 (fun o v -> { o with LineSearchFn = v })
             Field.flag "maximize" _.Maximize (fun o v -> { o with Maximize = v })
