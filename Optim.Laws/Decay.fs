@@ -10,6 +10,9 @@ module Decay =
 
     let private adams = named [ "Adam"; "AdamW" ]
 
+    /// Those whose decay can be decoupled.
+    let private decouples = named [ "Adam"; "AdamW"; "NAdam"; "RAdam" ]
+
     let private decoupled = [ "decoupled_weight_decay", Options.ofFlag true ]
 
     /// The factor by which decoupled decay shrinks a parameter in one step.
@@ -49,7 +52,7 @@ module Decay =
         Statement.about
             "D2"
             "decoupled decay is shrinking by 1 - lr weight_decay before each step"
-            adams
+            decouples
             (fun rule -> Recipe.one rule |> Recipe.withOptions decoupled)
             (fun subject s ->
                 let bare = Run.withOptions noDecay s
@@ -68,7 +71,7 @@ module Decay =
         Statement.about
             "D3"
             "under zero gradients decoupled decay multiplies by 1 - lr weight_decay, and L2 decay does not"
-            adams
+            decouples
             (fun rule ->
                 { Recipe.one rule with
                     Starts = Palette.logUniform -4 4
@@ -100,7 +103,8 @@ module Decay =
                     |> Snapshot.compareTheta Comparator.bitButZeros expected
                     |> fun same -> same.IsBroken |> Verdict.require (fun () -> "L2 decay does the same")
 
-                if s.Rule.Name = "Adam" then
+                // AdamW has no L2 decay, and the first steps of RAdam do not divide: L2 decay is decoupled decay there.
+                if named [ "Adam"; "NAdam" ] s.Rule then
                     Verdict.both multiplies (coupled ())
                 else
                     multiplies)
@@ -110,10 +114,21 @@ module Decay =
         Statement.about
             "D4"
             "L2 decay is adding weight_decay theta to the gradients"
-            (named [ "Adadelta"; "Adagrad"; "Adam"; "Adamax"; "RMSprop"; "SGD" ])
+            (named
+                [
+                    "Adadelta"
+                    "Adagrad"
+                    "Adam"
+                    "Adamax"
+                    "ASGD"
+                    "NAdam"
+                    "RAdam"
+                    "RMSprop"
+                    "SGD"
+                ])
             (fun rule -> Recipe.one rule |> Recipe.withOptions [ "decoupled_weight_decay", off ])
             (fun subject s ->
-                let bare = Run.withOptions noDecay s
+                let bare = Run.withOptions [ "weight_decay", zero ] s
                 let struct (parameters, state) = Run.start subject bare
                 let decay = Number.round s.DType (number s "weight_decay")
                 let sign = direction s
@@ -141,7 +156,7 @@ module Decay =
         Statement.about
             "D5"
             "decoupled decay does not enter the state"
-            adams
+            decouples
             (fun rule -> Recipe.any rule |> Recipe.withOptions decoupled)
             (fun subject s ->
                 let with' = Run.withOptions [ "weight_decay", Options.ofNumber 0.3 ] s

@@ -91,6 +91,9 @@ module Equivariance =
                                 |> Array.collect (function
                                     | ValueNone -> [| ValueNone; ValueNone |]
                                     | ValueSome values -> Array.map ValueSome (pieces values)))
+                        Scalars =
+                            whole.Scalars
+                            |> List.map (fun (name, numbers) -> name, Array.collect (Array.replicate 2) numbers)
                         Counts = whole.Counts |> Array.collect (Array.replicate 2)
                     }
 
@@ -162,21 +165,11 @@ module Equivariance =
             (fun subject s ->
                 let trace = Run.trace subject s
 
-                let only k (snapshot: Snapshot) =
-                    { snapshot with
-                        Theta = [| snapshot.Theta[k] |]
-                        State =
-                            snapshot.State
-                            |> List.filter (fun (_, rows) -> rows[k].IsSome)
-                            |> List.map (fun (name, rows) -> name, [| rows[k] |])
-                        Counts = [| snapshot.Counts[k] |]
-                    }
-
                 seq {
                     for t in 0 .. s.History.Length - 1 do
                         for k in 0 .. s.Start.Length - 1 do
                             if ValueOption.isNone (Array.item k s.History[t]) then
-                                Snapshot.compare Comparator.bit (only k trace[t]) (only k trace[t + 1])
+                                Snapshot.compare Comparator.bit (Snapshot.only k trace[t]) (Snapshot.only k trace[t + 1])
                                 |> Verdict.where (sprintf "parameter %d, step %d" k (t + 1))
                 }
                 |> Verdict.all)
@@ -275,6 +268,9 @@ module Equivariance =
                     { actual with
                         Theta = Array.removeAt place actual.Theta
                         State = actual.State |> List.map (fun (name, rows) -> name, Array.removeAt place rows)
+                        Scalars =
+                            actual.Scalars
+                            |> List.map (fun (name, numbers) -> name, Array.removeAt place numbers)
                         Counts = Array.removeAt place actual.Counts
                     }
 

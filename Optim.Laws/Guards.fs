@@ -42,7 +42,7 @@ module Guards =
         Statement.about
             "G2"
             "after a gradient, momentum goes on under a gradient of zero, and stops without one"
-            (named [ "Adam"; "AdamW"; "Adamax"; "SGD"; "RMSprop" ])
+            (named [ "Adam"; "AdamW"; "Adamax"; "NAdam"; "RAdam"; "SGD"; "RMSprop" ])
             (fun rule ->
                 { Recipe.one rule with
                     Starts = Palette.constant 0.0
@@ -100,6 +100,9 @@ module Guards =
             "rho", [ number -0.1; number 1.1; number nan ]
             "lr_decay", [ number -0.1; number nan ]
             "initial_accumulator_value", [ number -0.1; number nan ]
+            "momentum_decay", [ number -0.1; number nan ]
+            "lambd", [ number -0.1; number nan ]
+            "t0", [ number nan ]
             "alpha", [ number -0.1; number nan ]
             "etas", [ pair 0.0 1.2; pair 1.0 1.2; pair 0.5 1.0; pair 0.5 0.9; pair nan 1.2 ]
         ]
@@ -227,7 +230,8 @@ module Guards =
                     Snapshot.finite (Run.final subject s)
                     |> Verdict.require (fun () -> "not finite")
 
-                let normalised = named [ "Adadelta"; "Adagrad"; "Adam"; "AdamW"; "RMSprop" ] s.Rule
+                let normalised =
+                    named [ "Adadelta"; "Adagrad"; "Adam"; "AdamW"; "NAdam"; "RMSprop" ] s.Rule
 
                 let zeroes =
                     if not normalised then

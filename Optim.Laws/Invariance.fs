@@ -10,7 +10,9 @@ module Invariance =
     open Terms
 
     let private scale (c: float) = Array.map (fun x -> c * x)
-    let private normalised = named [ "Adagrad"; "Adam"; "AdamW"; "Adamax"; "RMSprop" ]
+
+    let private normalised =
+        named [ "Adagrad"; "Adam"; "AdamW"; "Adamax"; "NAdam"; "RMSprop" ]
 
     let private scaleFree rule =
         Recipe.any rule
@@ -80,7 +82,19 @@ module Invariance =
         Statement.withDraw
             "I3"
             "without decay, moving the start moves the path and leaves the state as it is"
-            (named [ "Adadelta"; "Adagrad"; "Adam"; "AdamW"; "Adamax"; "RMSprop"; "Rprop"; "SGD" ])
+            (named
+                [
+                    "Adadelta"
+                    "Adagrad"
+                    "Adam"
+                    "AdamW"
+                    "Adamax"
+                    "NAdam"
+                    "RAdam"
+                    "RMSprop"
+                    "Rprop"
+                    "SGD"
+                ])
             (fun rule ->
                 { Recipe.any rule with
                     Starts = Palette.dyadic
@@ -153,7 +167,7 @@ module Invariance =
         Statement.withDraw
             "I5"
             "without decay the state does not depend on lr, and updates are proportional to it"
-            (fun rule -> normalised rule || rule.Name = "Adadelta")
+            (fun rule -> normalised rule || named [ "Adadelta"; "RAdam" ] rule)
             (fun rule -> Recipe.any rule |> Recipe.withOptions noDecay)
             (Gen.choose (-3, 3))
             (fun subject power s ->

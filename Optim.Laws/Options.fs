@@ -54,6 +54,9 @@ module Options =
             "rho", numbers [ 0.9; 0.99; 0.0; 0.5; 1.0 ]
             "lr_decay", numbers [ 0.0; 0.1; 1.0; 1e-3 ]
             "initial_accumulator_value", numbers [ 0.0; 0.1; 1.0 ]
+            "momentum_decay", numbers [ 4e-3; 0.0; 0.1; 1.0 ]
+            "lambd", numbers [ 1e-4; 0.0; 0.1; 1.0 ]
+            "t0", numbers [ 1e6; 0.0; 2.0; 5.0; -3.0 ]
             "alpha", numbers [ 0.99; 0.9; 0.0; 0.5; 1.0 ]
             "etas", pairs [ 0.5, 1.2; 0.1, 2.0; 0.99, 1.01 ]
             "step_sizes", pairs [ 1e-6, 50.0; 1e-3, 0.1; 0.0, 1.0 ]
@@ -73,6 +76,8 @@ module Options =
         | "lr" -> Some(digits 1e-5 1.0)
         | "weight_decay"
         | "lr_decay"
+        | "momentum_decay"
+        | "lambd"
         | "initial_accumulator_value" -> Some(digits 1e-5 1.0)
         | "momentum"
         | "dampening"

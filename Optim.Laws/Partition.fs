@@ -13,16 +13,7 @@ module Partition =
 
     let private everyRule (_: Rule) = true
 
-    /// One parameter and the state that it has.
-    let private only (k: int) (snapshot: Snapshot) =
-        { snapshot with
-            Theta = [| snapshot.Theta[k] |]
-            State =
-                snapshot.State
-                |> List.filter (fun (_, rows) -> rows[k].IsSome)
-                |> List.map (fun (name, rows) -> name, [| rows[k] |])
-            Counts = [| snapshot.Counts[k] |]
-        }
+    let private only = Snapshot.only
 
     let private several rule =
         { Recipe.any rule with
@@ -88,6 +79,7 @@ module Partition =
         [
             "lr", Options.ofNumber 0.01
             "weight_decay", Options.ofNumber 0.1
+            "lambd", Options.ofNumber 0.1
             "momentum", Options.ofNumber 0.9
             "dampening", zero
         ]
@@ -103,6 +95,7 @@ module Partition =
             | "etas", _ -> [ Options.ofPair (0.3, 1.2); Options.ofPair (0.5, 1.5) ]
             | "step_sizes", _ -> [ Options.ofPair (0.02, 50.0); Options.ofPair (1e-6, 0.004) ]
             | "dampening", _ -> [ Options.ofNumber 0.4 ]
+            | "t0", _ -> [ Options.ofNumber 1.0 ]
             | _, OptionValue.Bool flag -> [ Options.ofFlag (not flag) ]
             | _, OptionValue.Float number -> [ Options.ofNumber (0.5 * number + 0.25) ]
             | _ -> []

@@ -18,6 +18,9 @@ module PyTorchDicts =
             "Adadelta", [ "step"; "square_avg"; "acc_delta" ]
             "Adagrad", [ "step"; "sum" ]
             "Adamax", [ "step"; "exp_avg"; "exp_inf" ]
+            "ASGD", [ "step"; "eta"; "mu"; "ax" ]
+            "NAdam", [ "step"; "mu_product"; "exp_avg"; "exp_avg_sq" ]
+            "RAdam", [ "step"; "exp_avg"; "exp_avg_sq" ]
             "RMSprop", [ "step"; "square_avg"; "momentum_buffer"; "grad_avg" ]
             "Rprop", [ "step"; "prev"; "step_size" ]
         ]
@@ -34,6 +37,9 @@ module PyTorchDicts =
             "Adadelta", "lr rho eps weight_decay maximize capturable foreach differentiable"
             "Adagrad", "lr lr_decay eps weight_decay initial_accumulator_value foreach maximize differentiable fused"
             "Adamax", "lr betas eps weight_decay foreach maximize differentiable capturable"
+            "ASGD", "lr lambd alpha t0 weight_decay foreach maximize differentiable capturable"
+            "NAdam", "lr betas eps weight_decay momentum_decay decoupled_weight_decay maximize foreach capturable differentiable"
+            "RAdam", "lr betas eps weight_decay maximize foreach capturable decoupled_weight_decay differentiable"
             "RMSprop", "lr momentum alpha eps centered weight_decay capturable foreach maximize differentiable"
             "Rprop", "lr etas step_sizes foreach maximize differentiable capturable"
         ]
@@ -67,6 +73,9 @@ module PyTorchDicts =
                     Tree.Tensor(
                         if column = "step" then
                             TensorView.Of(ReadOnlySpan [| 7f |], ReadOnlySpan<int64>())
+                        elif rule.ScalarNames.Contains column then
+                            // PyTorch has these in float32; here they are kept, and written, in float64.
+                            TensorView.Of(ReadOnlySpan [| 0.5 |], ReadOnlySpan<int64>())
                         else
                             Tensor.ofFloats s.DType (values |> Array.map (fun x -> abs x + float column.Length))
                     )

@@ -191,6 +191,7 @@ module Resume =
                 let others (snapshot: Snapshot) =
                     { snapshot with
                         State = snapshot.State |> List.map (fun (name, rows) -> name, Array.skip 1 rows)
+                        Scalars = snapshot.Scalars |> List.map (fun (name, numbers) -> name, Array.skip 1 numbers)
                         Counts = Array.skip 1 snapshot.Counts
                     }
 

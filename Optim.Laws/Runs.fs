@@ -76,6 +76,22 @@ module Snapshot =
         |> Option.map (fun (_, rows) -> ValueOption.defaultValue [||] rows[parameter])
         |> Option.defaultValue [||]
 
+    /// One parameter and the state that it has.
+    let only (k: int) (snapshot: Snapshot) =
+        { snapshot with
+            Theta = [| snapshot.Theta[k] |]
+            State =
+                snapshot.State
+                |> List.filter (fun (_, rows) -> rows[k].IsSome)
+                |> List.map (fun (name, rows) -> name, [| rows[k] |])
+            Scalars = snapshot.Scalars |> List.map (fun (name, numbers) -> name, [| numbers[k] |])
+            Counts = [| snapshot.Counts[k] |]
+        }
+
+    /// A number that is kept for each parameter as a whole.
+    let scalar (name: string) (snapshot: Snapshot) =
+        snapshot.Scalars |> List.find (fun (known, _) -> known = name) |> snd
+
     /// The parameters, one after the other.
     let compareTheta (comparator: Comparator) (expected: Snapshot) (actual: Snapshot) =
         Seq.zip expected.Theta actual.Theta

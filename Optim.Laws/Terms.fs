@@ -23,8 +23,8 @@ let direction (s: Scenario) =
 let off = Options.ofFlag false
 /// The number 0.
 let zero = Options.ofNumber 0.0
-/// Without weight decay.
-let noDecay = [ "weight_decay", zero ]
+/// Without weight decay, and without ASGD's shrinking.
+let noDecay = [ "weight_decay", zero; "lambd", zero ]
 
 /// The longest that an update of Adam can be in step t, in units of lr, for beta1^2 below beta2.
 let longest (struct (beta1, beta2)) (t: int) =

@@ -55,6 +55,11 @@ let combinations: (Rule * obj) list =
         all "Adadelta" [ flags "maximize"; decay ]
         all "Adagrad" [ flags "maximize"; decay ]
         all "Adamax" [ flags "maximize"; decay; betas ]
+        all "ASGD" [ flags "maximize"; decay ]
+        all "ASGD" [ [ [ "t0", Options.ofNumber -1.0 ] ]; flags "maximize" ]
+
+        for name in [ "NAdam"; "RAdam" ] do
+            all name [ flags "maximize"; decay; flags "decoupled_weight_decay"; betas ]
         all "AdamW" [ flags "maximize"; decay; flags "amsgrad" ]
         all "SGD" [ flags "maximize"; decay; momentum; flags "nesterov" ]
         all

@@ -73,6 +73,9 @@ let private largeTests =
                 "Adadelta", DType.Float32
                 "Adagrad", DType.Float32
                 "Adamax", DType.Float64
+                "ASGD", DType.Float32
+                "NAdam", DType.Float32
+                "RAdam", DType.Float32
             ] do
             let rule = Rules.find name
             let s = scenario rule (full rule) dtype 2 length

@@ -107,6 +107,14 @@ let table: Mutant list =
                  Options.set [ "alpha", number (alpha * alpha) ] rule options))
         kills Analytic.amsgrad "the maximum is not written back" (columnBecomes "max_exp_avg_sq" 0.0 (subject "Adam"))
         kills Analytic.rpropSigns "step sizes have no limits" (subject "Rprop" |> withOption "step_sizes" (Options.ofPair (0.0, 1e9)))
+        kills Analytic.asgdAverage "the average begins at once" (subject "ASGD" |> withOption "t0" (number -1.0))
+        kills Analytic.nadamProduct "mu_product begins at 0" (nadam 0.0 id)
+        kills Analytic.nadamProduct "the product that is ahead has a factor too many" (nadam 1.0 (fun product -> 0.99 * product))
+        kills Analytic.radamRectifies "rectification comes a step late" (radam (fun step -> max 1L (step - 1L)))
+        kills
+            Analytic.firstMoment
+            "the two coefficients are swapped"
+            (adam "Adam" (fun (lr, b1, b2, eps, decay, step) -> lr, 1.0 - b1, b2, eps, decay, step))
         kills
             Analytic.quadratic
             "lr is applied twice"

@@ -293,3 +293,39 @@ let firstTwice: Subject =
             [ zeros "momentum_buffer" (fun o -> o.Momentum <> 0.0) ]
             arithmetic
     )
+
+/// NAdam by an arithmetic that begins with another mu_product, or hands another one to the formula.
+let nadam (start: float) (change: float -> float) : Subject =
+    let original = NAdam.arithmetic
+
+    let arithmetic =
+        { new Arithmetic<NAdamOptions>() with
+            member _.Switches o = original.Switches o
+
+            member arithmetic.Coefficients(read, o, step) =
+                arithmetic.Coefficients(read, o, step, arithmetic.Start(read, o))
+
+            member _.Scalars = original.Scalars
+            member _.Start(read, _) = Scalars(read.Of("", start))
+            member _.Next(read, o, step, before) = original.Next(read, o, step, before)
+
+            member _.Coefficients(read, o, step, before) =
+                original.Coefficients(read, o, step, Scalars(Formula.(*) before.First (read.Of("", change 1.0))))
+        }
+
+    Subject.ofRule (Rule.elementWise<NAdamOptions, NAdamFormula> "NAdam" NAdam.defaults NAdam.options NAdam.columns arithmetic)
+
+/// RAdam that rectifies by the length of another step.
+let radam (counted: int64 -> int64) : Subject =
+    let arithmetic =
+        { new Arithmetic<RAdamOptions>() with
+            member _.Switches o = RAdam.arithmetic.Switches o
+
+            member _.Switches(o, step) =
+                RAdam.arithmetic.Switches(o, counted step)
+
+            member _.Coefficients(read, o, step) =
+                RAdam.arithmetic.Coefficients(read, o, step)
+        }
+
+    Subject.ofRule (Rule.elementWise<RAdamOptions, RAdamFormula> "RAdam" RAdam.defaults RAdam.options RAdam.columns arithmetic)

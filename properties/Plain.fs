@@ -114,72 +114,112 @@ let private one<'f, 'p when 'f :> IFormula and 'p :> IPrecision>
 
 let private real (x: float) = Real x
 
-/// Switches, coefficients at a step, and where each column starts, from options by their names.
-let private arithmetic (s: Scenario) : int * (int64 -> Coefficients<Real>) * (string -> float) =
+/// What a rule does, from options by their names.
+type private Arithmetic =
+    {
+        /// At a step.
+        Switches: int64 -> int
+        /// At a step, from the numbers kept for the parameter.
+        Coefficients: int64 -> Scalars<Real> -> Coefficients<Real>
+        /// Where a column starts.
+        Column: string -> float
+        /// The kept numbers before the first step, and after a step.
+        Scalars: Scalars<Real>
+        Next: int64 -> Scalars<Real> -> Scalars<Real>
+    }
+
+let private arithmetic (s: Scenario) : Arithmetic =
     let number name = Options.number s.Rule name s.Options
+    let real' name = real (number name)
     let flag name = Options.flag s.Rule name s.Options
     let bit index on = if on then 1 <<< index else 0
-    let zero (_: string) = 0.0
     let lr () = real (number "lr")
     let decays () = number "weight_decay" <> 0.0
+    let decoupled () = flag "decoupled_weight_decay"
+
+    let kinds () =
+        bit 0 (flag "maximize")
+        ||| bit 1 (decays () && not (decoupled ()))
+        ||| bit 2 (decays () && decoupled ())
+
+    let simple switches coefficients =
+        {
+            Switches = fun _ -> switches
+            Coefficients = fun step _ -> coefficients step
+            Column = fun _ -> 0.0
+            Scalars = Scalars<Real>()
+            Next = fun _ before -> before
+        }
 
     match s.Rule.Name with
     | "Adadelta" ->
-        bit 0 (flag "maximize") ||| bit 1 (decays ()),
-        (fun _ -> AdadeltaFormula.Coefficients(lr (), real (number "rho"), real (number "eps"), real (number "weight_decay"))),
-        zero
+        simple (bit 0 (flag "maximize") ||| bit 1 (decays ())) (fun _ ->
+            AdadeltaFormula.Coefficients(lr (), real' "rho", real' "eps", real' "weight_decay"))
     | "Adagrad" ->
-        bit 0 (flag "maximize") ||| bit 1 (decays ()),
-        (fun step -> AdagradFormula.Coefficients(lr (), real (number "lr_decay"), real (number "eps"), real (number "weight_decay"), step)),
-        (fun _ -> number "initial_accumulator_value")
+        { simple (bit 0 (flag "maximize") ||| bit 1 (decays ())) (fun step ->
+              AdagradFormula.Coefficients(lr (), real' "lr_decay", real' "eps", real' "weight_decay", step)) with
+            Column = fun _ -> number "initial_accumulator_value"
+        }
     | "Adamax" ->
         let struct (beta1, beta2) = Options.pair s.Rule "betas" s.Options
 
-        bit 0 (flag "maximize") ||| bit 1 (decays ()) ||| bit 2 (beta1 > 0.5),
-        (fun step -> AdamaxFormula.Coefficients(lr (), real beta1, real beta2, real (number "eps"), real (number "weight_decay"), step)),
-        zero
+        simple (bit 0 (flag "maximize") ||| bit 1 (decays ()) ||| bit 2 (beta1 > 0.5)) (fun step ->
+            AdamaxFormula.Coefficients(lr (), real beta1, real beta2, real' "eps", real' "weight_decay", step))
     | "Adam"
     | "AdamW" ->
         let struct (beta1, beta2) = Options.pair s.Rule "betas" s.Options
-        let decoupled = flag "decoupled_weight_decay"
 
-        bit 0 (flag "maximize")
-        ||| bit 1 (decays () && not decoupled)
-        ||| bit 2 (decays () && decoupled)
-        ||| bit 3 (flag "amsgrad")
-        ||| bit 4 (beta1 > 0.5),
-        (fun step -> AdamFormula.Coefficients(lr (), real beta1, real beta2, real (number "eps"), real (number "weight_decay"), step)),
-        zero
+        simple (kinds () ||| bit 3 (flag "amsgrad") ||| bit 4 (beta1 > 0.5)) (fun step ->
+            AdamFormula.Coefficients(lr (), real beta1, real beta2, real' "eps", real' "weight_decay", step))
+    | "ASGD" ->
+        { simple (bit 0 (flag "maximize") ||| bit 1 (decays ())) (fun _ -> Unchecked.defaultof<_>) with
+            Coefficients = fun _ kept -> ASGDFormula.Coefficients(kept.First, kept.Second, real' "lambd", real' "weight_decay")
+            Scalars = ASGDFormula.Start(lr ())
+            Next = fun step _ -> ASGDFormula.Next(lr (), real' "lambd", real' "alpha", real' "t0", float step - number "t0" > 1.0, step)
+        }
+    | "NAdam" ->
+        let struct (beta1, beta2) = Options.pair s.Rule "betas" s.Options
+
+        let beta1, beta2, eps, decay =
+            real beta1, real beta2, real' "eps", real' "weight_decay"
+
+        let growth = real' "momentum_decay"
+
+        { simple (kinds () ||| bit 3 (beta1.Value > 0.5)) (fun _ -> Unchecked.defaultof<_>) with
+            Coefficients = fun step kept -> NAdamFormula.Coefficients(lr (), beta1, beta2, eps, decay, growth, kept.First, step)
+            Scalars = NAdamFormula.Start()
+            Next = fun step kept -> NAdamFormula.Next(kept.First, beta1, growth, step)
+        }
+    | "RAdam" ->
+        let struct (beta1, beta2) = Options.pair s.Rule "betas" s.Options
+        let rectified step = RAdamFormula.Rectifies(beta2, step)
+
+        { simple 0 (fun step ->
+              RAdamFormula.Coefficients(lr (), real beta1, real beta2, real' "eps", real' "weight_decay", rectified step, step)) with
+            Switches = fun step -> kinds () ||| bit 3 (rectified step) ||| bit 4 (beta1 > 0.5)
+        }
     | "SGD" ->
-        bit 0 (flag "maximize")
-        ||| bit 1 (decays ())
-        ||| bit 2 (number "momentum" <> 0.0)
-        ||| bit 3 (flag "nesterov"),
-        (fun step ->
-            SGDFormula.Coefficients(lr (), real (number "momentum"), real (number "dampening"), real (number "weight_decay"), step)),
-        zero
+        simple
+            (bit 0 (flag "maximize")
+             ||| bit 1 (decays ())
+             ||| bit 2 (number "momentum" <> 0.0)
+             ||| bit 3 (flag "nesterov"))
+            (fun step -> SGDFormula.Coefficients(lr (), real' "momentum", real' "dampening", real' "weight_decay", step))
     | "RMSprop" ->
-        bit 0 (flag "maximize")
-        ||| bit 1 (decays ())
-        ||| bit 2 (number "momentum" > 0.0)
-        ||| bit 3 (flag "centered")
-        ||| bit 4 (flag "centered" && number "alpha" > 0.5),
-        (fun _ ->
-            RMSpropFormula.Coefficients(
-                lr (),
-                real (number "alpha"),
-                real (number "eps"),
-                real (number "weight_decay"),
-                real (number "momentum")
-            )),
-        zero
+        simple
+            (bit 0 (flag "maximize")
+             ||| bit 1 (decays ())
+             ||| bit 2 (number "momentum" > 0.0)
+             ||| bit 3 (flag "centered")
+             ||| bit 4 (flag "centered" && number "alpha" > 0.5))
+            (fun _ -> RMSpropFormula.Coefficients(lr (), real' "alpha", real' "eps", real' "weight_decay", real' "momentum"))
     | "Rprop" ->
         let struct (minus, plus) = Options.pair s.Rule "etas" s.Options
         let struct (smallest, largest) = Options.pair s.Rule "step_sizes" s.Options
 
-        bit 0 (flag "maximize"),
-        (fun _ -> RpropFormula.Coefficients(real minus, real plus, real smallest, real largest)),
-        (fun name -> if name = "step_size" then number "lr" else 0.0)
+        { simple (bit 0 (flag "maximize")) (fun _ -> RpropFormula.Coefficients(real minus, real plus, real smallest, real largest)) with
+            Column = fun name -> if name = "step_size" then number "lr" else 0.0
+        }
     | other -> invalidArg "s" ("no plain arithmetic for " + other)
 
 let private stepper (s: Scenario) =
@@ -192,32 +232,35 @@ let private stepper (s: Scenario) =
     | "Adam"
     | "AdamW" -> either one<AdamFormula, Floats> one<AdamFormula, Doubles>
     | "Adamax" -> either one<AdamaxFormula, Floats> one<AdamaxFormula, Doubles>
+    | "ASGD" -> either one<ASGDFormula, Floats> one<ASGDFormula, Doubles>
+    | "NAdam" -> either one<NAdamFormula, Floats> one<NAdamFormula, Doubles>
+    | "RAdam" -> either one<RAdamFormula, Floats> one<RAdamFormula, Doubles>
     | "SGD" -> either one<SGDFormula, Floats> one<SGDFormula, Doubles>
     | "RMSprop" -> either one<RMSpropFormula, Floats> one<RMSpropFormula, Doubles>
     | _ -> either one<RpropFormula, Floats> one<RpropFormula, Doubles>
 
 /// The end of a scenario of one parameter that always has a gradient, element by element.
 let final (s: Scenario) : Snapshot =
-    let switches, coefficients, start = arithmetic s
+    let arithmetic = arithmetic s
+    let mutable scalars = arithmetic.Scalars
     let step = stepper s
     let names = s.Rule.ColumnNames |> Seq.toArray
     let kept = s.Rule.ColumnsUnder s.Options
     let theta = Array.copy s.Start[0]
 
     let columns =
-        Array.init theta.Length (fun _ -> names |> Array.map (start >> Number.round s.DType))
+        Array.init theta.Length (fun _ -> names |> Array.map (arithmetic.Column >> Number.round s.DType))
 
-    Switched.Set switches
+    for t in 1 .. s.History.Length do
+        Switched.Set(arithmetic.Switches(int64 t))
+        let coefficients = arithmetic.Coefficients (int64 t) scalars
+        scalars <- arithmetic.Next (int64 t) scalars
 
-    s.History
-    |> Array.iteri (fun t row ->
-        let coefficients = coefficients (int64 t + 1L)
-
-        Row.only row
+        Row.only s.History[t - 1]
         |> Array.iteri (fun i grad ->
             let struct (moved, next) = step coefficients theta[i] grad columns[i]
             theta[i] <- moved
-            columns[i] <- next))
+            columns[i] <- next)
 
     {
         DType = s.DType
@@ -233,7 +276,11 @@ let final (s: Scenario) : Snapshot =
 
                     names[c], [| row |]
             ]
-        Scalars = []
+        Scalars =
+            [
+                for name, value in Seq.zip s.Rule.ScalarNames [ scalars.First; scalars.Second ] do
+                    name, [| (if s.History.Length = 0 then nan else value.Value) |]
+            ]
         // SGD without momentum has nothing to count for.
         Counts =
             [|

@@ -274,6 +274,95 @@ let adamax (settings: Settings) (x: Element) gradient =
     let rate = number "lr" settings / (1.0 - Math.Pow(beta1, float (x.Steps + 1)))
     x |> moved [ "exp_avg", m; "exp_inf", norm ] (real rate * (m / norm))
 
+/// Adam's means, which later rules share.
+let private means (settings: Settings) (x: Element) g =
+    let struct (beta1, beta2) = pair "betas" settings
+    let m = toward beta1 (slot "exp_avg" (real 0.0) x) g
+    struct (m, real beta2 * slot "exp_avg_sq" (real 0.0) x + real (1.0 - beta2) * g * g)
+
+/// What decoupled decay takes off, and how much of the decay is in the gradient.
+let private decays (settings: Settings) (x: Element) =
+    let decay = number "weight_decay" settings
+
+    if flag "decoupled_weight_decay" settings then
+        struct (real (number "lr" settings * decay) * x.Theta, 0.0)
+    else
+        struct (real 0.0, decay)
+
+/// Dozat 2016, with the momentum schedule of Sutskever et al. 2013 as PyTorch has it.
+let nAdam (settings: Settings) (x: Element) gradient =
+    let struct (shrinks, decay) = decays settings x
+    let g = seen settings decay x gradient
+    let struct (beta1, beta2) = pair "betas" settings
+    let struct (m, v) = means settings x g
+    let t = float (x.Steps + 1)
+
+    let mu t =
+        real (beta1 * (1.0 - 0.5 * Math.Pow(0.96, t * number "momentum_decay" settings)))
+
+    let one, lr = real 1.0, real (number "lr" settings)
+    let product = slot "mu_product" one x * mu t
+
+    let denominator =
+        sqrt (v / real (1.0 - Math.Pow(beta2, t))) + real (number "eps" settings)
+
+    let ofGradient = lr * (one - mu t) / (one - product) * g / denominator
+    let ofMean = lr * mu (t + 1.0) / (one - product * mu (t + 1.0)) * m / denominator
+
+    x
+    |> moved [ "mu_product", product; "exp_avg", m; "exp_avg_sq", v ] (shrinks + ofGradient + ofMean)
+
+/// Liu et al. 2019, algorithm 2; eps as PyTorch has it.
+let rAdam (settings: Settings) (x: Element) gradient =
+    let struct (shrinks, decay) = decays settings x
+    let g = seen settings decay x gradient
+    let struct (beta1, beta2) = pair "betas" settings
+    let struct (m, v) = means settings x g
+    let t = float (x.Steps + 1)
+    let power = Math.Pow(beta2, t)
+    let longest = 2.0 / (1.0 - beta2) - 1.0
+    let length = longest - 2.0 * t * power / (1.0 - power)
+    let first = m / real (1.0 - Math.Pow(beta1, t))
+
+    let adaptive =
+        if length > 5.0 then
+            let r =
+                sqrt (
+                    (length - 4.0) * (length - 2.0) * longest
+                    / ((longest - 4.0) * (longest - 2.0) * length)
+                )
+
+            real (r * sqrt (1.0 - power)) / (sqrt v + real (number "eps" settings))
+        else
+            real 1.0
+
+    x
+    |> moved [ "exp_avg", m; "exp_avg_sq", v ] (shrinks + real (number "lr" settings) * first * adaptive)
+
+/// Polyak and Juditsky 1992, with the rates of Bottou's SGD as PyTorch has them: those of a step are from the end of the one before.
+let asgd (settings: Settings) (x: Element) gradient =
+    let g = seen settings (number "weight_decay" settings) x gradient
+    let lr, lambd = number "lr" settings, number "lambd" settings
+    let eta, mu = slot "eta" (real lr) x, slot "mu" (real 1.0) x
+    let t = float (x.Steps + 1)
+    let next = x |> moved [] (real lambd * eta * x.Theta + eta * g)
+
+    let ax =
+        if mu.Value = 1.0 then
+            next.Theta
+        else
+            let before = slot "ax" (real 0.0) x
+            before + mu * (next.Theta - before)
+
+    let slots =
+        [
+            "eta", real (lr / Math.Pow(1.0 + lambd * lr * t, number "alpha" settings))
+            "mu", real (1.0 / max 1.0 (t - number "t0" settings))
+            "ax", ax
+        ]
+
+    { next with Slots = Map.ofList slots }
+
 /// Whether PyTorch's state_dict has a `step` among the rule's state.
 let countsSteps rule = rule <> "SGD"
 
@@ -286,6 +375,9 @@ let rules =
             "Adam", adam
             "AdamW", adamW
             "Adamax", adamax
+            "ASGD", asgd
+            "NAdam", nAdam
+            "RAdam", rAdam
             "RMSprop", rmsProp
             "Rprop", rprop
         ]
@@ -354,6 +446,43 @@ let defaults: Map<string, Settings> =
                     "betas", Pair(0.9, 0.999)
                     "eps", Number 1e-8
                     "weight_decay", Number 0.0
+                    "capturable", Flag false
+                ]
+                @ common
+            )
+            "ASGD",
+            Map(
+                [
+                    "lr", Number 1e-2
+                    "lambd", Number 1e-4
+                    "alpha", Number 0.75
+                    "t0", Number 1e6
+                    "weight_decay", Number 0.0
+                    "capturable", Flag false
+                ]
+                @ common
+            )
+            "NAdam",
+            Map(
+                [
+                    "lr", Number 2e-3
+                    "betas", Pair(0.9, 0.999)
+                    "eps", Number 1e-8
+                    "weight_decay", Number 0.0
+                    "momentum_decay", Number 4e-3
+                    "decoupled_weight_decay", Flag false
+                    "capturable", Flag false
+                ]
+                @ common
+            )
+            "RAdam",
+            Map(
+                [
+                    "lr", Number 1e-3
+                    "betas", Pair(0.9, 0.999)
+                    "eps", Number 1e-8
+                    "weight_decay", Number 0.0
+                    "decoupled_weight_decay", Flag false
                     "capturable", Flag false
                 ]
                 @ common

@@ -84,6 +84,8 @@ let private adam =
         "maximize", flags
     ]
 
+let private plain = adam |> List.filter (fun (name, _) -> name <> "amsgrad")
+
 let private settings =
     Map
         [
@@ -115,7 +117,33 @@ let private settings =
             ]
             "Adam", adam @ [ "decoupled_weight_decay", flags ]
             "AdamW", adam
-            "Adamax", adam |> List.filter (fun (name, _) -> name <> "amsgrad")
+            "Adamax", plain
+            "ASGD",
+            [
+                "lr", lr
+                "lambd", numbers [ 0.0; 1e-4; 0.1; 1.0 ] (uniform 0.0 1.0)
+                "alpha", numbers [ 0.0; 0.75; 1.0 ] (uniform 0.0 1.0)
+                "t0", numbers [ 0.0; 1.0; 3.0; 1e6 ] (uniform 0.0 9.0)
+                "weight_decay", decay
+                "maximize", flags
+            ]
+            "NAdam",
+            plain
+            @ [
+                "momentum_decay", numbers [ 0.0; 4e-3; 1.0 ] (uniform 0.0 1.0)
+                "decoupled_weight_decay", flags
+            ]
+            "RAdam",
+            [
+                for name, generator in plain do
+                    // Only a rectified step has eps: it must be large to be noticed in the few of them.
+                    name,
+                    (if name = "eps" then
+                         numbers [ 0.0; 1e-8; 0.1; 1.0 ] (logUniform 1e-10 1.0)
+                     else
+                         generator)
+                "decoupled_weight_decay", flags
+            ]
             "RMSprop",
             [
                 "lr", lr
@@ -261,7 +289,9 @@ let private disagreement (run: Run) (referenceSettings: Settings) =
                 for KeyValue(name, slot) in x.Slots do
                     if state.ContainsKey name then
                         let actual = state[name].ToDoubles()
-                        yield tooFar $"step {step}, {name} of p{i}[{k}]" actual[k] slot.Value (64.0 * u * slot.Size)
+                        // A number for the parameter as a whole, or one for each element.
+                        let own = min k (actual.Length - 1)
+                        yield tooFar $"step {step}, {name} of p{i}[{k}]" actual[own] slot.Value (64.0 * u * slot.Size)
                     else
                         yield Some $"step {step}: p{i} has no {name}"
         }
@@ -311,7 +341,7 @@ let private agrees rule dtype =
 /// The judge must be able to convict: with any option of the reference a little off, some run disagrees.
 let private notices rule dtype =
     testCase $"{rule} {DTypes.Name dtype}: a reference with any option off by a thousandth disagrees" (fun () ->
-        let runs = Gen.sampleWithSeed (Rnd 3UL) 50 40 (run rule dtype)
+        let runs = Gen.sampleWithSeed (Rnd 3UL) 50 400 (run rule dtype)
 
         for name, _ in settings[rule] do
             let off =
@@ -381,12 +411,7 @@ let tests =
 
                                 for (_, _, elements), expected in List.zip parameters case.Expected[step] do
                                     for x, expected in Array.zip elements expected do
-                                        if
-                                            not (
-                                                abs (x.Theta.Value - expected)
-                                                <= Golden.tolerance case.DType case.Spread expected
-                                            )
-                                        then
+                                        if not (abs (x.Theta.Value - expected) <= Golden.allowed case expected) then
                                             failtestf
                                                 "%s %A, step %d: %s, PyTorch %s"
                                                 name

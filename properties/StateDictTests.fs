@@ -22,6 +22,9 @@ let private groupKeys =
             "Adadelta", "lr rho eps weight_decay maximize capturable foreach differentiable"
             "Adagrad", "lr lr_decay eps weight_decay initial_accumulator_value foreach maximize differentiable fused"
             "Adamax", "lr betas eps weight_decay foreach maximize differentiable capturable"
+            "ASGD", "lr lambd alpha t0 weight_decay foreach maximize differentiable capturable"
+            "NAdam", "lr betas eps weight_decay momentum_decay decoupled_weight_decay maximize foreach capturable differentiable"
+            "RAdam", "lr betas eps weight_decay maximize foreach capturable decoupled_weight_decay differentiable"
             "RMSprop", "lr momentum alpha eps centered weight_decay capturable foreach maximize differentiable"
             "Rprop", "lr etas step_sizes foreach maximize differentiable capturable"
         ]
@@ -36,6 +39,9 @@ let private stateKeys =
             "Adadelta", [ "step"; "square_avg"; "acc_delta" ]
             "Adagrad", [ "step"; "sum" ]
             "Adamax", [ "step"; "exp_avg"; "exp_inf" ]
+            "ASGD", [ "step"; "eta"; "mu"; "ax" ]
+            "NAdam", [ "step"; "mu_product"; "exp_avg"; "exp_avg_sq" ]
+            "RAdam", [ "step"; "exp_avg"; "exp_avg_sq" ]
             "RMSprop", [ "step"; "square_avg"; "momentum_buffer"; "grad_avg" ]
             "Rprop", [ "step"; "prev"; "step_size" ]
         ]
@@ -96,6 +102,9 @@ let private layout =
                                 Expect.equal value.DType DType.Float32 "dtype of step"
                                 Expect.isEmpty (Seq.toList value.Shape) "shape of step"
                                 expectSameBits (value.ToDoubles()) [| 1.0 |] "step"
+                            elif (rule name).ScalarNames.Contains key then
+                                Expect.equal value.DType DType.Float64 $"{name} {key} is wider than PyTorch's"
+                                Expect.isEmpty (Seq.toList value.Shape) $"{name} {key}: shape"
                             else
                                 Expect.equal value.DType dtype $"{name} {key}: dtype"
                                 Expect.equal (Seq.toList value.Shape) [ 2L; 3L ] $"{name} {key}: shape")
@@ -469,9 +478,12 @@ let private matching =
                     Expect.isNonEmpty report.Converted $"{name}: converted"
 
                     for KeyValue(key, value) in source.StateDict().State[0] do
-                        if key <> "step" then
-                            let state = target.State narrow
-                            let loaded = state[key].AsTensor()
+                        let state = target.State narrow
+                        let loaded = state[key].AsTensor()
+
+                        if (rule name).ScalarNames.Contains key then
+                            expectSameBits (loaded.ToDoubles()) (value.ToDoubles()) $"{name} {key} stays wide"
+                        elif key <> "step" then
                             Expect.equal loaded.DType DType.Float32 $"{name} {key}"
 
                             expectSameBits (loaded.ToDoubles()) (value.ToDoubles() |> Array.map (float32 >> float)) $"{name} {key}")

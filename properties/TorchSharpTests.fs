@@ -54,6 +54,9 @@ let private rules: (string * (IEnumerable<IParameter> -> Optimizer)) list =
         "Adadelta", (fun p -> Adadelta(all p, lr = 0.5))
         "Adagrad", (fun p -> Adagrad(all p, lr = 0.01, lrDecay = 0.1))
         "Adamax", (fun p -> Adamax(all p, lr = 0.01))
+        "ASGD", (fun p -> ASGD(all p, lr = 0.1, t0 = 1.0))
+        "NAdam", (fun p -> NAdam(all p, lr = 0.01))
+        "RAdam", (fun p -> RAdam(all p, lr = 0.01))
         "RMSprop", (fun p -> RMSprop(all p, lr = 0.01, momentum = 0.9, centered = true))
         "Rprop", (fun p -> Rprop(all p, lr = 0.01))
     ]

@@ -13,6 +13,9 @@ module Rules =
             Adam.rule
             AdamW.rule
             Adamax.rule
+            ASGD.rule
+            NAdam.rule
+            RAdam.rule
             RMSprop.rule
             Rprop.rule
             SGD.rule

@@ -37,7 +37,7 @@ public abstract class Arithmetic<O>
     /// <summary>Whether complex parameters are stepped, as pairs of reals.</summary>
     public virtual bool Complex => true;
 
-    /// <summary>The names of the numbers that a rule keeps for each parameter as a whole (at most two), as PyTorch calls them; see <see cref="RunningArithmetic{O}"/>.</summary>
+    /// <summary>The names of the numbers that a rule keeps for each parameter as a whole (at most two), as PyTorch calls them.</summary>
     public virtual ImmutableArray<string> Scalars => [];
 
     /// <summary>The kept numbers before a parameter's first step.</summary>
@@ -54,27 +54,6 @@ public abstract class Arithmetic<O>
 
     /// <summary>What the rule makes of sparse gradients under these options.</summary>
     public virtual SparseGradients Sparse(O options) => SparseGradients.Refused;
-}
-
-/// <summary>The arithmetic of a rule that keeps numbers for each parameter as a whole, such as NAdam's mu_product.</summary>
-/// <typeparam name="O">The record of options.</typeparam>
-public abstract class RunningArithmetic<O> : Arithmetic<O>
-{
-    /// <inheritdoc/>
-    public abstract override ImmutableArray<string> Scalars { get; }
-
-    /// <inheritdoc/>
-    public abstract override Scalars<N> Start<N>(Reader<N> read, O options);
-
-    /// <inheritdoc/>
-    public abstract override Scalars<N> Next<N>(Reader<N> read, O options, long step, Scalars<N> scalars);
-
-    /// <inheritdoc/>
-    public abstract override Coefficients<N> Coefficients<N>(Reader<N> read, O options, long step, Scalars<N> scalars);
-
-    /// <inheritdoc/>
-    public sealed override Coefficients<N> Coefficients<N>(Reader<N> read, O options, long step) =>
-        Coefficients(read, options, step, Start(read, options));
 }
 
 /// <summary>Numbers that a rule keeps for a parameter as a whole.</summary>

@@ -36,6 +36,9 @@ public interface IScalar<N> : IArithmetic<N>
 {
     /// <summary>A whole power.</summary>
     static abstract N Pow(N value, long exponent);
+
+    /// <summary>Any power of a positive number.</summary>
+    static abstract N Pow(N value, N exponent);
 }
 
 /// <summary>

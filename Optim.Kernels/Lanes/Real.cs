@@ -27,4 +27,7 @@ public readonly record struct Real(double Value) : IScalar<Real>
 
     /// <inheritdoc/>
     public static Real Pow(Real value, long exponent) => new(Math.Pow(value.Value, exponent));
+
+    /// <inheritdoc/>
+    public static Real Pow(Real value, Real exponent) => new(Math.Pow(value.Value, exponent.Value));
 }

@@ -1,0 +1,50 @@
+using Optim.Core;
+
+namespace Optim;
+
+/// <summary>NAdam, as torch.optim.NAdam.</summary>
+/// <remarks>
+/// Adam with Nesterov's momentum: mu = b1 (1 - 0.96^(t momentum_decay) / 2), P the product of all mu so far,
+/// x = x - lr ((1 - mu_t) / (1 - P_t) g + mu_(t+1) / (1 - P_(t+1)) m) / (sqrt(v / (1 - b2^t)) + eps). Dozat, 2016.
+/// </remarks>
+/// <param name="parameters">Parameters, or groups of them with options of their own; float32 or float64, of any shape and strides.</param>
+/// <param name="lr">Learning rate, at least 0.</param>
+/// <param name="betas">Decay of the averages of gradient and squared gradient, each in [0, 1); (0.9, 0.999) when null.</param>
+/// <param name="eps">Added to the denominator, at least 0.</param>
+/// <param name="weightDecay">Added to the gradient, this times the parameter, unless decoupled; at least 0.</param>
+/// <param name="decoupledWeightDecay">Shrink the parameter instead, as AdamW does.</param>
+/// <param name="momentumDecay">How fast the momentum grows to beta1, at least 0.</param>
+/// <param name="maximize">Go up the gradient instead of down.</param>
+/// <param name="foreach">True: one pass over all tensors by several threads; false: one by one on the calling thread; null: the fastest.</param>
+/// <param name="fused">As foreach; both cannot be true.</param>
+/// <param name="capturable">For graphs of a device: refused at the step of parameters on the CPU.</param>
+/// <param name="differentiable">Refused at the step: it needs TorchSharp parameters.</param>
+/// <exception cref="OptionException">An option is outside of its range.</exception>
+public sealed class NAdam(
+    IEnumerable<IParameterOrGroup> parameters,
+    double lr = 2e-3,
+    (double, double)? betas = null,
+    double eps = 1e-8,
+    double weightDecay = 0,
+    double momentumDecay = 4e-3,
+    bool decoupledWeightDecay = false,
+    bool? @foreach = null,
+    bool maximize = false,
+    bool capturable = false,
+    bool differentiable = false,
+    bool? fused = null
+)
+    : Optimizer(
+        NAdamModule.rule,
+        new NAdamOptions(
+            lr,
+            betas ?? NAdamModule.defaults.Betas,
+            eps,
+            weightDecay,
+            momentumDecay,
+            maximize,
+            decoupledWeightDecay,
+            new(@foreach, fused, capturable, differentiable)
+        ),
+        parameters
+    );

@@ -1,0 +1,47 @@
+using Optim.Core;
+
+namespace Optim;
+
+/// <summary>RAdam, as torch.optim.RAdam.</summary>
+/// <remarks>
+/// Adam whose rate is rectified for the variance that it has in the first steps; while that is not tractable (five steps, by default),
+/// x = x - lr m / (1 - b1^t). Liu et al., arXiv:1908.03265.
+/// </remarks>
+/// <param name="parameters">Parameters, or groups of them with options of their own; float32 or float64, of any shape and strides.</param>
+/// <param name="lr">Learning rate, at least 0.</param>
+/// <param name="betas">Decay of the averages of gradient and squared gradient, each in [0, 1); (0.9, 0.999) when null.</param>
+/// <param name="eps">Added to the denominator, at least 0.</param>
+/// <param name="weightDecay">Added to the gradient, this times the parameter, unless decoupled; at least 0.</param>
+/// <param name="decoupledWeightDecay">Shrink the parameter instead, as AdamW does.</param>
+/// <param name="maximize">Go up the gradient instead of down.</param>
+/// <param name="foreach">True: one pass over all tensors by several threads; false: one by one on the calling thread; null: the fastest.</param>
+/// <param name="fused">As foreach; both cannot be true.</param>
+/// <param name="capturable">For graphs of a device: refused at the step of parameters on the CPU.</param>
+/// <param name="differentiable">Refused at the step: it needs TorchSharp parameters.</param>
+/// <exception cref="OptionException">An option is outside of its range.</exception>
+public sealed class RAdam(
+    IEnumerable<IParameterOrGroup> parameters,
+    double lr = 1e-3,
+    (double, double)? betas = null,
+    double eps = 1e-8,
+    double weightDecay = 0,
+    bool decoupledWeightDecay = false,
+    bool? @foreach = null,
+    bool maximize = false,
+    bool capturable = false,
+    bool differentiable = false,
+    bool? fused = null
+)
+    : Optimizer(
+        RAdamModule.rule,
+        new RAdamOptions(
+            lr,
+            betas ?? RAdamModule.defaults.Betas,
+            eps,
+            weightDecay,
+            maximize,
+            decoupledWeightDecay,
+            new(@foreach, fused, capturable, differentiable)
+        ),
+        parameters
+    );
