@@ -269,7 +269,7 @@ let private compareReloaded case =
 
         for KeyValue(_, slots) in dict.State do
             for name in (rule case.Optimizer).ScalarNames do
-                slots[name] <- tensor DType.Float64 [||] (slots[name].ToDoubles())
+                slots[name] <- Tree.Tensor(tensor DType.Float64 [||] (slots[name].ToDoubles()))
 
         let lines (dict: StateDict) = describe dict |> List.sort
 
