@@ -15,6 +15,9 @@ internal static unsafe class LibTorch
     /// <summary>The <see cref="Layout"/> of ordinary tensors.</summary>
     public const int Strided = 0;
 
+    /// <summary>The <see cref="Layout"/> of sparse tensors with an index for each value (COO).</summary>
+    public const int Sparse = 1;
+
     /// <summary>The <see cref="DeviceType"/> of the processor.</summary>
     public const int Cpu = 0;
 
@@ -31,6 +34,15 @@ internal static unsafe class LibTorch
         "jagged",
     ];
 
+    private static readonly Dictionary<string, int> devices = new(StringComparer.Ordinal)
+    {
+        ["cpu"] = Cpu,
+        ["cuda"] = 1,
+        ["xpu"] = 12,
+        ["mps"] = 13,
+        ["meta"] = 14,
+    };
+
     // C++ symbols, not part of libtorch's stable interface: each is done without where it is missing.
     private static readonly nint BumpExport = Export(Torch, "_ZN5torch8autograd4impl12bump_versionERKN2at6TensorE");
     private static readonly nint IsInferenceExport = Export(Torch, "_ZN2at6native12is_inferenceERKNS_6TensorE");
@@ -39,6 +51,60 @@ internal static unsafe class LibTorch
 
     /// <summary>The tensor's implementation: what makes two wrappers the same tensor.</summary>
     public static nint Implementation(nint tensor) => *(nint*)tensor;
+
+    /// <summary>A further handle of the same tensor; whoever takes it disposes it.</summary>
+    public static nint NewHandle(nint tensor)
+    {
+        nint copy;
+        Check(aoti_torch_new_tensor_handle(tensor, &copy));
+        return copy;
+    }
+
+    /// <summary>A tensor over memory that somebody else owns.</summary>
+    public static nint FromMemory(nint address, Layout layout)
+    {
+        nint tensor;
+        fixed (
+            long* shape = layout.Shape.AsSpan(),
+                strides = layout.Strides.AsSpan()
+        )
+            Check(
+                aoti_torch_create_tensor_from_blob(
+                    address,
+                    layout.Shape.Length,
+                    shape,
+                    strides,
+                    0,
+                    (int)layout.DType,
+                    devices[layout.Device.Kind],
+                    layout.Device.Index,
+                    &tensor
+                )
+            );
+        return tensor;
+    }
+
+    /// <summary>A tensor of uninitialized memory of its own.</summary>
+    public static nint Empty(Layout layout)
+    {
+        nint tensor;
+        fixed (
+            long* shape = layout.Shape.AsSpan(),
+                strides = layout.Strides.AsSpan()
+        )
+            Check(
+                aoti_torch_empty_strided(
+                    layout.Shape.Length,
+                    shape,
+                    strides,
+                    (int)layout.DType,
+                    devices[layout.Device.Kind],
+                    layout.Device.Index,
+                    &tensor
+                )
+            );
+        return tensor;
+    }
 
     /// <summary>How its elements are stored: strided, or some kind of sparse. First of all, as the others do not suit each layout.</summary>
     public static int Layout(nint tensor)
@@ -74,19 +140,15 @@ internal static unsafe class LibTorch
     /// <summary>Where it lies, as PyTorch calls it.</summary>
     public static Device Device(nint tensor)
     {
-        var kind = DeviceType(tensor) switch
-        {
-            Cpu => "cpu",
-            1 => "cuda",
-            12 => "xpu",
-            13 => "mps",
-            14 => "meta",
-            var other => FormattableString.Invariant($"device{other}"),
-        };
+        var type = DeviceType(tensor);
+        var kind = devices.FirstOrDefault(device => device.Value == type).Key ?? FormattableString.Invariant($"device{type}");
         int index;
         Check(aoti_torch_get_device_index(tensor, &index));
         return new(kind, Math.Max(index, 0));
     }
+
+    /// <summary>A further name of a kind of device; for tests, which have no other device than the processor.</summary>
+    public static void Name(string kind, int type) => devices[kind] = type;
 
     /// <summary>The lengths of the dimensions, in memory of the tensor.</summary>
     public static ReadOnlySpan<long> Shape(nint tensor)
@@ -126,6 +188,22 @@ internal static unsafe class LibTorch
         var gradient = ((delegate* unmanaged[SuppressGCTransition]<nint, nint>)GradientExport)(Implementation(tensor));
         return Implementation(gradient) == Undefined ? 0 : gradient;
     }
+
+    /// <summary>
+    /// The indices and the values of a sparse (COO) tensor, coalesced or not: they share memory with it. To be given back with
+    /// <see cref="Dispose"/>.
+    /// </summary>
+    public static (nint Indices, nint Values) Parts(nint sparse)
+    {
+        var indices = THSTensor_indices(sparse);
+        TorchSharp.torch.CheckForErrors();
+        var values = THSTensor_values(sparse);
+        TorchSharp.torch.CheckForErrors();
+        return (indices, values);
+    }
+
+    /// <summary>Gives back a handle.</summary>
+    public static void Dispose(nint tensor) => THSTensor_dispose(tensor);
 
     /// <summary>Gives back a gradient.</summary>
     public static void Return(nint gradient)
@@ -198,6 +276,33 @@ internal static unsafe class LibTorch
     private static extern int aoti_torch_get_data_ptr(nint tensor, nint* data);
 
     [DllImport(Torch)]
+    private static extern int aoti_torch_new_tensor_handle(nint tensor, nint* copy);
+
+    [DllImport(Torch)]
+    private static extern int aoti_torch_create_tensor_from_blob(
+        nint data,
+        long dimensions,
+        long* shape,
+        long* strides,
+        long offset,
+        int dtype,
+        int deviceType,
+        int deviceIndex,
+        nint* tensor
+    );
+
+    [DllImport(Torch)]
+    private static extern int aoti_torch_empty_strided(
+        long dimensions,
+        long* shape,
+        long* strides,
+        int dtype,
+        int deviceType,
+        int deviceIndex,
+        nint* tensor
+    );
+
+    [DllImport(Torch)]
     private static extern int torch_get_num_threads(uint* threads);
 
     [DllImport(Torch)]
@@ -217,6 +322,12 @@ internal static unsafe class LibTorch
 
     [DllImport(Sharp)]
     private static extern nint THSTensor_grad(nint tensor);
+
+    [DllImport(Sharp)]
+    private static extern nint THSTensor_indices(nint tensor);
+
+    [DllImport(Sharp)]
+    private static extern nint THSTensor_values(nint tensor);
 
     [DllImport(Sharp)]
     private static extern void THSTensor_dispose(nint tensor);

@@ -10,6 +10,12 @@ namespace Optim;
 /// </summary>
 public static class Torch
 {
+    /// <summary>
+    /// libtorch's operators, one after the other on whole tensors, as who steps parameters: to be given where parameters are made. Tensors
+    /// on devices that have no kernel of ours are stepped so by themselves. Slower than the kernels on the CPU, with the same formulas.
+    /// </summary>
+    public static Executor Operators => TorchOperators.Instance;
+
     /// <summary>How many parameters ahead a step asks for memory.</summary>
     private const int Lead = 6;
 
@@ -18,15 +24,16 @@ public static class Torch
     /// </summary>
     /// <param name="module">The module, in its final dtype: <c>to()</c> replaces parameters.</param>
     /// <param name="recurse">Whether its children's come, too.</param>
+    /// <param name="executor">Who steps them: <see cref="Operators"/>, or null for our kernels where they reach.</param>
     /// <exception cref="NotSupportedException">A parameter has a dtype, device or layout without support.</exception>
-    public static IReadOnlyList<IParameter> NamedParameters(this nn.Module module, bool recurse = true) =>
-        OfModule(module, recurse, named: true);
+    public static IReadOnlyList<IParameter> NamedParameters(this nn.Module module, bool recurse = true, Executor? executor = null) =>
+        OfModule(module, recurse, executor, named: true);
 
     /// <summary>A module's parameters without names, as <see cref="NamedParameters"/> otherwise.</summary>
     /// <inheritdoc cref="NamedParameters" path="/param"/>
     /// <inheritdoc cref="NamedParameters" path="/exception"/>
-    public static IReadOnlyList<IParameter> Parameters(this nn.Module module, bool recurse = true) =>
-        OfModule(module, recurse, named: false);
+    public static IReadOnlyList<IParameter> Parameters(this nn.Module module, bool recurse = true, Executor? executor = null) =>
+        OfModule(module, recurse, executor, named: false);
 
     /// <summary>Tensors under names: <c>Torch.Parameters(("weight", w), ("bias", b))</c>.</summary>
     /// <inheritdoc cref="TorchParameter(string, Tensor)" path="/exception"/>
@@ -34,6 +41,15 @@ public static class Torch
     {
         ArgumentNullException.ThrowIfNull(tensors);
         return List(tensors.Select(t => new TorchParameter(t.Name, t.Tensor)));
+    }
+
+    /// <summary>Tensors under names, stepped by an executor such as <see cref="Operators"/>.</summary>
+    /// <inheritdoc cref="TorchParameter(string, Tensor)" path="/exception"/>
+    public static IReadOnlyList<IParameter> Parameters(Executor executor, params (string Name, Tensor Tensor)[] tensors)
+    {
+        ArgumentNullException.ThrowIfNull(executor);
+        ArgumentNullException.ThrowIfNull(tensors);
+        return List(tensors.Select(t => Of(t.Name, t.Tensor, executor)));
     }
 
     /// <summary>Tensors without names.</summary>
@@ -45,13 +61,16 @@ public static class Torch
     }
 
     // named_parameters drops a second wrapper only if it is the same object; native modules make new ones for a tensor.
-    private static IReadOnlyList<IParameter> OfModule(nn.Module module, bool recurse, bool named)
+    private static IReadOnlyList<IParameter> OfModule(nn.Module module, bool recurse, Executor? executor, bool named)
     {
         ArgumentNullException.ThrowIfNull(module);
         return List(
-            module.named_parameters(recurse).Select(p => new TorchParameter(named ? p.name : null, p.parameter)).DistinctBy(p => p.Identity)
+            module.named_parameters(recurse).Select(p => Of(named ? p.name : null, p.parameter, executor)).DistinctBy(p => p.Identity)
         );
     }
+
+    private static TorchParameter Of(string? name, Tensor tensor, Executor? executor) =>
+        executor is null ? new(name, tensor) : new(name, tensor) { Executor = executor };
 
     private static IReadOnlyList<IParameter> List(IEnumerable<TorchParameter> parameters)
     {

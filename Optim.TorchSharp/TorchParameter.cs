@@ -1,5 +1,6 @@
 using Optim.Core;
 using Optim.Kernels;
+using TorchSharp.Modules;
 using Device = Optim.Kernels.Device;
 using Tensor = TorchSharp.torch.Tensor;
 
@@ -20,6 +21,9 @@ public sealed class TorchParameter : IParameter
     private Layout layout;
     private Layout gradientLayout;
     private Trail trail;
+    private Parameter? parameter;
+
+    static TorchParameter() => TorchOperators.Register();
 
     /// <summary>The tensor under a name, or without one.</summary>
     /// <exception cref="ArgumentException">The tensor is not a leaf of the graph, or was made in inference mode.</exception>
@@ -53,8 +57,10 @@ public sealed class TorchParameter : IParameter
     /// <summary>Equal for all wrappers of one tensor, while they live.</summary>
     public object Identity => identity;
 
-    /// <summary>libtorch's own threads.</summary>
-    public Executor Executor => TorchThreads.Instance;
+    /// <summary>
+    /// libtorch's own threads, unless another one is given: <see cref="Torch.Operators"/> steps the whole group by libtorch's operators.
+    /// </summary>
+    public Executor Executor { get; init; } = TorchThreads.Instance;
 
     private string Label => Name is null ? "a parameter without a name" : $"parameter '{Name}'";
 
@@ -95,6 +101,11 @@ public sealed class TorchParameter : IParameter
                 gradient = Gradient.Absent;
                 return;
             }
+            if (LibTorch.Layout(found) == LibTorch.Sparse)
+            {
+                gradient = SparseGradient(found);
+                return;
+            }
             if (LibTorch.IsNegated(found))
                 throw new NotSupportedException(
                     $"the gradient of {Label} is a negated view, which is not supported: use its resolve_neg()"
@@ -102,13 +113,34 @@ public sealed class TorchParameter : IParameter
             gradientLayout = Match(found, gradientLayout, of: "the gradient of ");
             address = LibTorch.Data(found);
             // Its owner is the parameter, which keeps its gradient alive until the step is over.
-            if (address != gradient.Values.Address || !ReferenceEquals(gradientLayout, gradient.Values.Layout))
+            if (
+                gradient.Kind != GradientKind.Dense
+                || address != gradient.Values.Address
+                || !ReferenceEquals(gradientLayout, gradient.Values.Layout)
+            )
                 gradient = Gradient.OfDense(new(address, gradientLayout, Tensor));
         }
         finally
         {
             if (found != 0)
                 LibTorch.Return(found);
+        }
+    }
+
+    // Coalesced or not, as it is: what the rule makes of rows that come twice, it does without a tensor of the parameter's size.
+    private Gradient SparseGradient(nint sparse)
+    {
+        var (indices, values) = LibTorch.Parts(sparse);
+        try
+        {
+            TensorView View(nint part) => new(LibTorch.Data(part), Describe(part, $"a part of the sparse gradient of {Label}"), Tensor);
+            return Gradient.OfSparse(View(indices), View(values));
+        }
+        finally
+        {
+            // The memory is the gradient's, which the parameter keeps.
+            LibTorch.Dispose(indices);
+            LibTorch.Dispose(values);
         }
     }
 
@@ -140,6 +172,18 @@ public sealed class TorchParameter : IParameter
 
     /// <summary>A closure runs with gradients enabled, even inside of no_grad().</summary>
     public IDisposable EnterClosure() => TorchSharp.torch.enable_grad();
+
+    /// <summary>The tensor as TorchSharp's own kind of parameter: what was given when it is one, and a wrapper of its own otherwise.</summary>
+    internal Parameter AsParameter() => parameter ??= Tensor as Parameter ?? Wrap();
+
+    // A Parameter takes the handle of the tensor that it is made from: one made for it alone.
+    private Parameter Wrap()
+    {
+        using var twin = Tensor.UnsafeCreateTensor(LibTorch.NewHandle(Handle));
+        var wrapper = new Parameter(twin, RequiresGradient);
+        wrapper.DetachFromDisposeScope();
+        return wrapper;
+    }
 
     /// <summary>Its name.</summary>
     public override string ToString() => Label;

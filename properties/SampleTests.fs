@@ -71,6 +71,15 @@ let tests =
 
                 Expect.isLessThan (TorchSharpTraining.Train()) 0.1f "loss"
             }
+            test "the learning rate is learnt" {
+                if Result.isError TorchSharpTests.loads.Value then
+                    skiptest "libtorch does not load"
+
+                let struct (first, last, rate) = LearnedRate.Learn()
+                Expect.isGreaterThan first 2.5 "with a rate of 0.001 nothing has moved"
+                Expect.isLessThan last 0.1 "with the last one"
+                Expect.isLessThan (abs (rate - 0.5)) 0.3 "the rate"
+            }
             test "a rule of one's own computes its paper's formula, in F# and in C# with the same bits" {
                 let fsharp, (csharp, dict) = inFSharp (), inCSharp ()
                 Expect.equal csharp fsharp "both languages"

@@ -10,6 +10,7 @@ open TorchSharp
 open Optim
 open Optim.Core
 open Optim.Kernels
+open Reference
 open Kit
 
 type private Tensor = torch.Tensor
@@ -473,10 +474,6 @@ let private refusesGradient<'e when 'e :> exn> name (words: string list) (make: 
 
 let private refusals =
     [
-        refusesTensor<NotSupportedException> "float16" [ "float16" ] (fun () -> zeros torch.float16 [ 3L ])
-        refusesTensor<NotSupportedException> "bfloat16" [ "bfloat16" ] (fun () -> zeros torch.bfloat16 [ 3L ])
-        refusesTensor<NotSupportedException> "complex64" [ "complex64" ] (fun () -> zeros torch.complex64 [ 3L ])
-        refusesTensor<NotSupportedException> "complex128" [ "complex128" ] (fun () -> zeros torch.complex128 [ 3L ])
         refusesTensor<ArgumentException> "int64" [ "int64" ] (fun () -> zeros torch.int64 [ 3L ])
         refusesTensor<ArgumentException> "bool" [ "bool" ] (fun () -> zeros torch.bool [ 3L ])
         refusesTensor<NotSupportedException> "another device" [ "meta" ] (fun () -> torch.zeros ([| 3L |], device = torch.device "meta"))
@@ -485,18 +482,10 @@ let private refusals =
         refusesGradient<ArgumentException> "of another shape" [ "[3, 2]"; "[2, 3]" ] (fun () -> torch.zeros [| 3L; 2L |])
         refusesGradient<ArgumentException> "of fewer rows" [ "[1, 3]"; "[2, 3]" ] (fun () -> torch.zeros [| 1L; 3L |])
         refusesGradient<NotSupportedException> "of another dtype" [ "float64"; "float32" ] (fun () -> zeros torch.float64 [ 2L; 3L ])
-        refusesGradient<NotSupportedException> "that is sparse" [ "sparse" ] (fun () -> torch.ones([| 2L; 3L |]).to_sparse())
         refusesGradient<NotSupportedException> "on another device" [ "meta" ] (fun () ->
             torch.zeros ([| 2L; 3L |], device = torch.device "meta"))
         refusesGradient<NotSupportedException> "that is a negated view" [ "resolve_neg" ] (fun () ->
             torch.imag ((zeros torch.complex64 [ 2L; 3L ]).conj()))
-
-        test "refused: the sparse gradients of an embedding" {
-            let embedding = torch.nn.Embedding(4L, 3L, sparse = true)
-            let optimizer = SGD(all (embedding.NamedParameters()), lr = 0.1)
-            embedding.call(torch.tensor [| 1L |]).sum().backward()
-            refuses<NotSupportedException> "sparse" [ "'weight'"; "sparse" ] optimizer.Step
-        }
 
         test "refused: a non-leaf, as PyTorch says it" {
             let computed = leaf [ 2L ] [| 1f; 2f |] * torch.tensor 2f
@@ -700,43 +689,91 @@ let private costs =
 // TorchSharp's own optimizers, where they are right
 
 let private peers =
-    let peers: (string * (IEnumerable<IParameter> -> Optimizer) * (Net -> torch.optim.Optimizer)) list =
+    let weights (m: Net) = m.parameters ()
+    let lr = Number 0.01
+    let decay = Number 0.01
+
+    // Rule, options, TorchSharp's, and how many steps of it are right. With maximize its SGD adds decay before the sign.
+    let peers: (string * (string * Setting) list * (Net -> torch.optim.Optimizer) * int) list =
         [
-            "SGD", (fun p -> SGD(all p, lr = 0.05)), (fun m -> torch.optim.SGD(m.parameters (), 0.05))
-            "SGD with momentum",
-            (fun p -> SGD(all p, lr = 0.05, momentum = 0.9, weightDecay = 0.01)),
-            (fun m -> torch.optim.SGD(m.parameters (), 0.05, momentum = 0.9, weight_decay = 0.01))
+            "SGD", [ "lr", lr ], (fun m -> torch.optim.SGD(weights m, 0.01)), 20
+            "SGD",
+            [
+                "lr", lr
+                "momentum", Number 0.9
+                "dampening", Number 0.1
+                "weight_decay", decay
+            ],
+            (fun m -> torch.optim.SGD(weights m, 0.01, momentum = 0.9, dampening = 0.1, weight_decay = 0.01)),
+            20
+            "SGD",
+            [
+                "lr", lr
+                "momentum", Number 0.9
+                "nesterov", Flag true
+                "maximize", Flag true
+            ],
+            (fun m -> torch.optim.SGD(weights m, 0.01, momentum = 0.9, nesterov = true, maximize = true)),
+            20
             "Adam",
-            (fun p -> Adam(all p, lr = 0.01, weightDecay = 0.01)),
-            (fun m -> torch.optim.Adam(m.parameters (), lr = 0.01, weight_decay = 0.01))
-            "AdamW with amsgrad",
-            (fun p -> AdamW(all p, lr = 0.01, weightDecay = 0.1, amsgrad = true)),
-            (fun m -> torch.optim.AdamW(m.parameters (), lr = 0.01, weight_decay = 0.1, amsgrad = true))
-            "Adadelta",
-            (fun p -> Adadelta(all p, lr = 0.5, weightDecay = 0.01)),
-            (fun m -> torch.optim.Adadelta(m.parameters (), lr = 0.5, weight_decay = 0.01))
-            "Adagrad",
-            (fun p -> Adagrad(all p, lr = 0.05, lrDecay = 0.1, weightDecay = 0.01)),
-            (fun m -> torch.optim.Adagrad(m.parameters (), lr = 0.05, lr_decay = 0.1, weight_decay = 0.01))
-            "Adamax",
-            (fun p -> Adamax(all p, lr = 0.01, weightDecay = 0.01)),
-            (fun m -> torch.optim.Adamax(m.parameters (), lr = 0.01, weight_decay = 0.01))
+            [ "lr", lr; "weight_decay", decay; "betas", Pair(0.8, 0.9) ],
+            (fun m -> torch.optim.Adam(weights m, lr = 0.01, beta1 = 0.8, beta2 = 0.9, weight_decay = 0.01)),
+            20
+            "Adam", [ "lr", lr; "amsgrad", Flag true ], (fun m -> torch.optim.Adam(weights m, lr = 0.01, amsgrad = true)), 20
+            "AdamW",
+            [ "lr", lr; "weight_decay", Number 0.1; "amsgrad", Flag true ],
+            (fun m -> torch.optim.AdamW(weights m, lr = 0.01, weight_decay = 0.1, amsgrad = true)),
+            20
             "RMSprop",
-            (fun p -> RMSprop(all p, lr = 0.01, momentum = 0.5, centered = true)),
-            (fun m -> torch.optim.RMSProp(m.parameters (), lr = 0.01, momentum = 0.5, centered = true))
-            "Rprop", (fun p -> Rprop(all p, lr = 0.01)), (fun m -> torch.optim.Rprop(m.parameters (), lr = 0.01))
+            [ "lr", lr; "momentum", Number 0.5; "centered", Flag true ],
+            (fun m -> torch.optim.RMSProp(weights m, lr = 0.01, momentum = 0.5, centered = true)),
+            20
+            "RMSprop", [ "lr", lr; "weight_decay", decay ], (fun m -> torch.optim.RMSProp(weights m, lr = 0.01, weight_decay = 0.01)), 20
+            "Rprop", [ "lr", lr ], (fun m -> torch.optim.Rprop(weights m, lr = 0.01)), 20
+            "Adagrad",
+            [
+                "lr", lr
+                "lr_decay", Number 0.1
+                "weight_decay", decay
+                "initial_accumulator_value", Number 0.1
+            ],
+            (fun m -> torch.optim.Adagrad(weights m, lr = 0.01, lr_decay = 0.1, weight_decay = 0.01, initial_accumulator_value = 0.1)),
+            20
+            "Adadelta",
+            [ "lr", Number 0.5; "rho", Number 0.8; "weight_decay", decay ],
+            (fun m -> torch.optim.Adadelta(weights m, lr = 0.5, rho = 0.8, weight_decay = 0.01)),
+            20
+            "Adamax", [ "lr", lr; "weight_decay", decay ], (fun m -> torch.optim.Adamax(weights m, lr = 0.01, weight_decay = 0.01)), 20
+            "NAdam",
+            [ "lr", lr; "weight_decay", decay; "momentum_decay", Number 0.01 ],
+            (fun m -> torch.optim.NAdam(weights m, lr = 0.01, weight_decay = 0.01, momentum_decay = 0.01)),
+            20
+            // From the sixth step on it takes lr twice.
+            "RAdam", [ "lr", lr; "weight_decay", decay ], (fun m -> torch.optim.RAdam(weights m, lr = 0.01, weight_decay = 0.01)), 5
+            "ASGD",
+            [ "lr", lr; "lambd", Number 0.01; "t0", Number 3.0; "weight_decay", decay ],
+            (fun m -> torch.optim.ASGD(weights m, lr = 0.01, lambd = 0.01, t0 = 3.0, weight_decay = 0.01)),
+            20
         ]
 
     [
-        for name, ours, theirs in peers do
-            test $"{name}: 20 training steps as with TorchSharp's" {
+        for name, settings, theirs, steps in peers do
+            let label = settings |> List.map fst |> String.concat ", "
+
+            test $"{name} ({label}): {steps} training steps as with TorchSharp's" {
+                if not (hasRule name) then
+                    skiptest $"there is no rule {name}"
+
                 let a, b = network (), network ()
                 let start = values (Seq.head (a.parameters ()))
                 let data = batch ()
-                let optimizer = ours (a.NamedParameters())
+
+                let optimizer =
+                    RuleOptimizer(rule name, all (a.NamedParameters()), options settings)
+
                 use peer = theirs b
 
-                for _ in 1..20 do
+                for _ in 1..steps do
                     optimizer.ZeroGrad()
                     (loss a data).backward()
                     optimizer.Step()
@@ -750,6 +787,21 @@ let private peers =
                     for x, y in Seq.zip (values p) (values q) do
                         Expect.isLessThan (abs (x - y)) 2e-5f $"{name}: {x} against {y}"
             }
+
+        test "every rule that TorchSharp has is compared with it" {
+            let theirs =
+                typeof<Modules.OptimizerHelper>.Assembly.GetTypes()
+                |> Seq.filter (fun t -> t.IsSubclassOf typeof<torch.optim.Optimizer>)
+                |> Seq.map _.Name
+                |> List.ofSeq
+
+            for rule in Rules.all do
+                if
+                    theirs
+                    |> List.exists (fun name -> name.Equals(rule.Name, StringComparison.OrdinalIgnoreCase))
+                then
+                    Expect.contains [ for name, _, _, _ in peers -> name ] rule.Name "in the list above"
+        }
     ]
 
 // The list
@@ -782,6 +834,9 @@ let tests =
                 testList "lifetimes" lifetimes
                 testList "costs" costs
                 testList "peers" peers
+                testList "differentiable" DifferentiableTests.tests
+                testList "AsTorchSharp" AdapterTests.tests
+                testList "elsewhere" DeviceTests.tests
             ]
     | Error why ->
         testList

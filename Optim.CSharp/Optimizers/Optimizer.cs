@@ -65,7 +65,10 @@ public abstract class Optimizer : IStateful
         Rule.OptionNames.ToDictionary(name => name, name => Rule.Read(defaults, name));
 
     /// <summary>Who ran the last step, and how many threads took part, such as <c>team, 2 threads</c>.</summary>
-    public string LastExecutor => threads == 1 ? Executor.Caller.Name : FormattableString.Invariant($"{executor.Name}, {threads} threads");
+    public string LastExecutor =>
+        executor is TensorExecutor ? executor.Name
+        : threads == 1 ? Executor.Caller.Name
+        : FormattableString.Invariant($"{executor.Name}, {threads} threads");
 
     /// <summary>Adds a group; its options are checked like the constructor's. The object that is given is not changed.</summary>
     /// <exception cref="ArgumentException">A parameter or a name is already there, or some have names and others have none.</exception>
@@ -266,11 +269,11 @@ public abstract class Optimizer : IStateful
         HasStepped = true;
         for (var i = 0; i < prepared.Length; i++)
             prepared[i] = groups[i].Prepare();
-        threads = 1;
+        (executor, threads) = (Executor.Caller, 1);
         for (var i = 0; i < prepared.Length; i++)
         {
             groups[i].State = prepared[i].Run();
-            if (prepared[i].Threads > threads)
+            if (prepared[i].Threads > threads || prepared[i].Executor is TensorExecutor)
                 (executor, threads) = (prepared[i].Executor, prepared[i].Threads);
             groups[i].AfterStep();
         }

@@ -35,7 +35,7 @@ public sealed class ParameterGroup : IParameterOrGroup
         var names = this.parameters.All(parameter => parameter.Name is null)
             ? []
             : this.parameters.Select(parameter => parameter.Name ?? "");
-        list = Core.Parameters.Over(data, [.. names], this.parameters.FirstOrDefault()?.Executor);
+        list = Core.Parameters.Over(data, [.. names], ExecutorOf(this.parameters));
         given = Gradients.Over(gradients);
     }
 
@@ -125,6 +125,11 @@ public sealed class ParameterGroup : IParameterOrGroup
             parameters[i].Refresh(ref data[i], ref gradients[i]);
         return Rule!.Prepare(Options, list, given, State);
     }
+
+    // One that steps whole tensors is asked for by name, and wherever it stands; the others are a matter of speed alone.
+    private static Executor? ExecutorOf(IParameter[] parameters) =>
+        parameters.Select(parameter => parameter.Executor).FirstOrDefault(executor => executor is TensorExecutor)
+        ?? parameters.FirstOrDefault()?.Executor;
 
     /// <summary>Tells the parameters that moved.</summary>
     internal void AfterStep()

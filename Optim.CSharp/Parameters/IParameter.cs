@@ -24,7 +24,10 @@ public interface IParameter : IParameterOrGroup
     /// <summary>Equal for two objects that stand for the same parameter.</summary>
     object Identity { get; }
 
-    /// <summary>Who steps lists that begin with this parameter; null for our own team of threads.</summary>
+    /// <summary>
+    /// Who steps lists that begin with this parameter; null for our own team of threads. A <see cref="TensorExecutor"/> steps each
+    /// group that it is found in.
+    /// </summary>
     Executor? Executor { get; }
 
     /// <summary>Writes where data and gradient lie now, before each step. The Layout object stays the same while the layout does.</summary>

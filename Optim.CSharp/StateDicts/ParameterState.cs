@@ -21,6 +21,15 @@ public sealed class ParameterState : OrderedDictionary<string, Tree>
         return clone;
     }
 
+    /// <summary>What lies on other devices, as copies in the memory of the processor.</summary>
+    internal ParameterState ToHost()
+    {
+        foreach (var (name, value) in this.Where(entry => entry.Value.IsTensor).ToArray())
+            if (value.AsTensor() is var tensor && !tensor.Layout.IsOnCpu)
+                this[name] = tensor.ToHost();
+        return this;
+    }
+
     internal static ParameterState Of(Rule rule, ParameterGroup group, int row)
     {
         var found = new ParameterState();

@@ -42,7 +42,7 @@ internal static class StateDicts
             for (var row = 0; row < group.Parameters.Count; row++, id++)
             {
                 entry.Params.Add(id);
-                var state = ParameterState.Of(rule, group, row);
+                var state = ParameterState.Of(rule, group, row).ToHost();
                 if (state.Count > 0)
                     dict.State[id] = state;
             }

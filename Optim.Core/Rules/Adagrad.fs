@@ -70,7 +70,10 @@ module Adagrad =
             "Adagrad"
             defaults
             options
-            [ startingAt _.InitialAccumulatorValue "sum" always |> atOnce ]
+            [
+                startingFrom "initial_accumulator_value" _.InitialAccumulatorValue "sum" always
+                |> atOnce
+            ]
             arithmetic
 
     /// The state before the first step.

@@ -17,6 +17,8 @@ type ColumnSpec<'o> =
         Start: 'o -> double
         /// Whether it is there before the first step, as PyTorch has it for rules that make it in the constructor.
         AtOnce: bool
+        /// The option that they start at, by the name under which coefficients would read it; empty when it is none.
+        StartOption: string
     }
 
 /// Columns of a rule, in PyTorch's order.
@@ -32,6 +34,7 @@ module ColumnSpec =
             When = ``when``
             Start = fun _ -> 0.0
             AtOnce = false
+            StartOption = ""
         }
 
     /// Starts at a number from the options.
@@ -41,6 +44,13 @@ module ColumnSpec =
             When = ``when``
             Start = start
             AtOnce = false
+            StartOption = ""
+        }
+
+    /// Starts at the value of an option.
+    let startingFrom (option: string) (read: 'o -> double) name (``when``: 'o -> bool) =
+        { startingAt read name ``when`` with
+            StartOption = option
         }
 
     /// There before the first step.

@@ -62,7 +62,7 @@ module Rprop =
             "Rprop"
             defaults
             options
-            [ zeros "prev" always; startingAt _.Lr "step_size" always ]
+            [ zeros "prev" always; startingFrom "lr" _.Lr "step_size" always ]
             arithmetic
 
     /// The state before the first step.

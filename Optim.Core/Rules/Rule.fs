@@ -35,6 +35,47 @@ type Rule internal (name: string, table: OptionTable) =
         columns: KeyValuePair<string, TensorView array> seq ->
             State
 
+    /// Whether it has steps with a graph: PyTorch has none for LBFGS, Muon, Adafactor and SparseAdam.
+    abstract IsDifferentiable: bool
+
+    default _.IsDifferentiable = false
+
+    /// The numbers among the options that a step reads.
+    abstract Numbers: options: obj -> ImmutableArray<OptionNumber>
+
+    default _.Numbers _ = ImmutableArray.Empty
+
+    /// What the elements of a column are before the first step, as a number of any kind.
+    abstract Start<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>> :
+        options: obj * column: int * read: Reader<'n> -> 'n
+
+    default rule.Start(_, _, _) = raise (rule.NotElementWise())
+
+    /// The numbers that are kept for a parameter as a whole, before its first step.
+    abstract StartScalars<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>> :
+        options: obj * read: Reader<'n> -> Scalars<'n>
+
+    default rule.StartScalars(_, _) = raise (rule.NotElementWise())
+
+    /// A step on lanes that the caller holds, such as whole tensors: parameter, gradient and room for six state columns, which
+    /// become those after the step. Switches follow `options`; the numbers are what `read` makes of them. The numbers kept for
+    /// the parameter as a whole are given as they are before the step, and returned as they are after it.
+    abstract Update<'v, 'n
+        when 'v: struct
+        and 'v: (new: unit -> 'v)
+        and 'v :> ValueType
+        and 'v :> ILane<'v>
+        and 'v :> ITakes<'v, 'n>
+        and 'n: struct
+        and 'n: (new: unit -> 'n)
+        and 'n :> ValueType
+        and 'n :> IScalar<'n>> : options: obj * read: Reader<'n> * step: int64 * scalars: Scalars<'n> * row: 'v array -> Scalars<'n>
+
+    default rule.Update(_, _, _, _, _) = raise (rule.NotElementWise())
+
+    member internal _.NotElementWise() : exn =
+        NotSupportedException $"{name} does not work element by element: its formula does not run on lanes"
+
     /// A step in place: parameters and state change, the state that was given is spent, the next one is returned.
     member rule.Step(options: obj, parameters, gradients, state) =
         rule.Prepare(options, parameters, gradients, state).Run()
@@ -50,6 +91,33 @@ type Rule<'o when 'o: not null and 'o: not struct> internal (name, table: Option
     inherit Rule(name, table)
     member internal _.Table = table
 
+/// A step of one parameter of an element-wise rule as a whole tensor.
+[<Sealed>]
+type internal ElementsUpdate<'o when 'o: not null and 'o: not struct>
+    (
+        driver: Driver,
+        arithmetic: Arithmetic<'o>,
+        options: 'o,
+        step: int64,
+        scalars: Scalars<Real>,
+        parameter: TensorView,
+        gradient: Gradient,
+        columns: TensorView array
+    ) =
+    inherit TensorUpdate()
+    override _.Parameter = parameter
+    override _.Gradient = gradient
+    override _.Sparse = arithmetic.Sparse options
+    override _.Columns = columns
+
+    override _.Run<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> ILane<'v> and 'v :> ITakes<'v, Real>>
+        (row: 'v array)
+        =
+        let coefficients =
+            arithmetic.Coefficients<Real>(RealReader.Instance, options, step, scalars).To<'v>()
+
+        driver.Update(arithmetic.Switches(options, step), &coefficients, Span row)
+
 /// A step of an element-wise rule, kept between steps.
 [<Sealed>]
 type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: Driver, arithmetic: Arithmetic<'o>) =
@@ -64,6 +132,15 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
     override _.Threads = threads
 
     override prepared.Executor =
+        let line = prepared.State.Line
+
+        if line.Whole.Length > 0 then
+            line.Whole[0].By :> Executor
+        else
+            prepared.KernelExecutor
+
+    /// Who runs the kernels.
+    member private prepared.KernelExecutor =
         match prepared.Parameters.Executor with
         | _ when prepared.IsForLoop -> Executor.Caller
         | null -> Executor.Team
@@ -73,8 +150,13 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
         let state = prepared.State
         state.Live()
         let line = state.Line
-        let executor = prepared.Executor
         threads <- 1
+
+        // First of all: whoever steps them may run out of memory, and then nothing should have moved.
+        for whole in line.Whole do
+            prepared.RunWhole whole
+
+        let executor = prepared.KernelExecutor
         Table.gather line prepared.Parameters prepared.Gradients
 
         for segment in line.Segments do
@@ -107,6 +189,16 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
     member private prepared.NextScalars(index: int) =
         let step = prepared.State.Line.NextCounts.OfClass index + 1L
         arithmetic.Next<Real>(RealReader.Instance, prepared.Options, step, prepared.ScalarsOf index)
+
+    member private prepared.RunWhole(whole: Whole) =
+        let index = prepared.State.Line.NextCounts.Class whole.Place
+        let step = prepared.State.Line.NextCounts.OfClass index + 1L
+
+        let parameter, gradient =
+            prepared.Parameters[whole.Place], prepared.Gradients[whole.Place]
+
+        ElementsUpdate<'o>(driver, arithmetic, prepared.Options, step, prepared.ScalarsOf index, parameter, gradient, whole.State)
+        |> whole.By.Step
 
     member private prepared.RunSegment(table: SliceTable, segment: Segment, executor: Executor) =
         let options = prepared.Options
@@ -147,9 +239,64 @@ type internal ElementWiseRule<'o, 'f
 
     override _.Sparse options = arithmetic.Sparse(unbox<'o> options)
 
+    override _.IsDifferentiable = arithmetic.Sparse defaults <> SparseGradients.Required
+
+    override _.Numbers options =
+        let read (reader: Reader<Real>) options =
+            let scalars = arithmetic.Start<Real>(reader, options)
+
+            // Rates may begin or stop to matter at some step.
+            for step in [ 1L; 2L; 1000L ] do
+                arithmetic.Coefficients<Real>(reader, options, step, scalars) |> ignore
+                arithmetic.Next<Real>(reader, options, step, scalars) |> ignore
+
+            for column in columns do
+                if column.StartOption <> "" then
+                    reader.Of(column.StartOption, column.Start options) |> ignore
+
+        Reads.numbers fields (unbox<'o> options) read
+        |> Seq.distinct
+        |> ImmutableArray.CreateRange
+
+    override _.Start<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>>
+        (options: obj, column, read: Reader<'n>)
+        : 'n =
+        let spec = columns[column]
+        let start = spec.Start(unbox<'o> options)
+
+        if spec.StartOption = "" then
+            'n.Of start
+        else
+            read.Of(spec.StartOption, start)
+
+    override _.StartScalars<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>>
+        (options: obj, read: Reader<'n>)
+        =
+        arithmetic.Start<'n>(read, unbox<'o> options)
+
+    override _.Update<'v, 'n
+        when 'v: struct
+        and 'v: (new: unit -> 'v)
+        and 'v :> ValueType
+        and 'v :> ILane<'v>
+        and 'v :> ITakes<'v, 'n>
+        and 'n: struct
+        and 'n: (new: unit -> 'n)
+        and 'n :> ValueType
+        and 'n :> IScalar<'n>>
+        (options: obj, read: Reader<'n>, step, scalars, row: 'v array)
+        =
+        let options = unbox<'o> options
+
+        let coefficients =
+            arithmetic.Coefficients<'n>(read, options, step, scalars).To<'v>()
+
+        driver.Update(arithmetic.Switches(options, step), &coefficients, Span row)
+        arithmetic.Next<'n>(read, options, step, scalars)
+
     override rule.Init(options, parameters) =
         rule.Table.Check(unbox<'o> options)
-        Checks.parameters name arithmetic.Complex parameters
+        Checks.parametersAnywhere name arithmetic.Complex parameters
         let options = unbox<'o> options
 
         let atOnce column =
@@ -184,13 +331,13 @@ type internal ElementWiseRule<'o, 'f
             if isTrue "capturable" then
                 raise (
                     NotSupportedException
-                        $"{name}: capturable is True; it needs parameters on a device that can capture graphs, and these are on the cpu"
+                        $"{name}: capturable is True; steps are not captured in graphs of a device, as their coefficients are worked out by the processor"
                 )
 
             if isTrue "differentiable" then
                 raise (
                     NotSupportedException
-                        $"{name}: differentiable is True; a differentiable step needs TorchSharp parameters with a graph, and this step writes to memory in place"
+                        $"{name}: differentiable is True, and this step writes to memory in place; steps with a graph are functions over TorchSharp tensors: Differentiable.Step in Optim.TorchSharp"
                 )
 
             prepared.Options <- options

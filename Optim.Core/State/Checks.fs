@@ -19,8 +19,7 @@ module internal Checks =
 
         overlaps && layout.Count > 0n
 
-    /// Refuses parameters that no kernel steps.
-    let parameters rule complex (parameters: Parameters) =
+    let private refuseParameters rule complex (reaches: Device -> bool) (devices: unit -> string) (parameters: Parameters) =
         for row in 0 .. parameters.Count - 1 do
             let parameter = parameters[row]
 
@@ -36,11 +35,24 @@ module internal Checks =
             if parameter.DType.IsComplex() && not complex then
                 raise (refuse $"is of dtype {parameter.DType.Name()}; {rule} does not support complex parameters")
 
-            if parameter.Device <> Device.Cpu then
-                raise (refuse $"lies on {parameter.Device}; supported is cpu")
+            if not (reaches parameter.Device) then
+                raise (refuse $"lies on {parameter.Device}; supported is {devices ()}")
 
             if mayOverlap parameter.Layout then
                 raise (refuse "has elements that share memory (an expanded tensor); make it contiguous")
+
+    /// Refuses parameters that no kernel steps.
+    let parameters rule complex parameters =
+        refuseParameters rule complex (fun device -> device = Device.Cpu) (fun () -> "cpu") parameters
+
+    /// Refuses parameters that neither a kernel steps nor whoever is registered for their device.
+    let parametersAnywhere rule complex parameters =
+        refuseParameters
+            rule
+            complex
+            (fun device -> device = Device.Cpu || (TensorExecutor.Find device).IsSome)
+            (fun () -> TensorExecutor.Known)
+            parameters
 
     let private sparse rule (parameters: Parameters) row (gradient: Gradient) =
         let parameter, label = parameters[row], parameters.Label row

@@ -65,7 +65,7 @@ module internal Rows =
         (givenScalars: KeyValuePair<string, double array> seq)
         (given: KeyValuePair<string, TensorView array> seq)
         =
-        Checks.parameters rule complex parameters
+        Checks.parametersAnywhere rule complex parameters
         let given = Dictionary<string, TensorView array>(given)
 
         let column name =

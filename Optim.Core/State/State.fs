@@ -93,6 +93,10 @@ and [<Sealed>] internal Line() =
     member val Sparse: Sparse array = [||] with get, set
     member val SparseTable = SliceTable()
     member val SparseSegments: Segment array = [||] with get, set
+    /// The rows that are stepped as whole tensors, by somebody else than our kernels.
+    member val Whole: Whole array = [||] with get, set
+    /// Who had been asked for when the table was made.
+    member val Executor: (Executor | null) = null with get, set
     /// The kinds of gradients that the table was made for.
     member val Kinds: GradientKind array = [||] with get, set
     /// The next numbers of each class, worked out by a step.
@@ -105,6 +109,44 @@ and [<Sealed>] internal Line() =
     member val Loop: Loop voption = ValueNone with get, set
     /// The step that is made anew each time in the same place.
     member val Prepared: PreparedStep voption = ValueNone with get, set
+
+/// Steps whole tensors that no kernel of ours reaches, by the formula of their rule: registered for a kind of device, or asked for
+/// as the executor of some parameters.
+and [<AbstractClass>] TensorExecutor() =
+    inherit Executor()
+
+    static let kinds =
+        System.Collections.Concurrent.ConcurrentDictionary<string, TensorExecutor>(StringComparer.Ordinal)
+
+    /// Whoever is registered last for a kind of device, such as cuda, steps what lies there.
+    static member Register(kind: string, executor: TensorExecutor) = kinds[kind] <- executor
+
+    /// Who steps what lies on a device; none when nobody does.
+    static member internal Find(device: Device) =
+        match kinds.TryGetValue device.Kind with
+        | true, executor -> ValueSome executor
+        | _ -> ValueNone
+
+    /// What a device without kernels is refused with.
+    static member internal Known = String.Join(", ", Seq.append [ "cpu" ] kinds.Keys)
+
+    /// Steps one parameter in place.
+    abstract Step: update: TensorUpdate -> unit
+
+/// One step of one parameter as a whole tensor: what it is made of, and the formula to run on lanes.
+and [<AbstractClass>] TensorUpdate internal () =
+    /// The parameter, which is changed in place.
+    abstract Parameter: TensorView
+    /// Its gradient, dense or sparse.
+    abstract Gradient: Gradient
+    /// What the rule makes of sparse gradients.
+    abstract Sparse: SparseGradients
+    /// Its state, which is changed in place; absent rows are not used.
+    abstract Columns: TensorView array
+
+    /// Runs the formula: parameter, gradient and room for six state columns, which become those after the step.
+    abstract Run<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> ILane<'v> and 'v :> ITakes<'v, Real>> :
+        row: 'v array -> unit
 
 /// A step of which everything is checked: Run writes, and cannot fail. It is valid until its state takes another step.
 and [<AbstractClass>] PreparedStep internal () =
@@ -122,6 +164,15 @@ and [<Struct>] internal Segment =
         Class: int
         First: int
         Count: int
+    }
+
+/// A row that is stepped as a whole tensor.
+and [<Struct>] internal Whole =
+    {
+        Place: int
+        By: TensorExecutor
+        /// Rows of state; absent for those that are not used.
+        State: TensorView array
     }
 
 /// A row whose parameter or gradient does not lie in the order of its state: it is stepped on a copy.

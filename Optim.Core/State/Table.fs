@@ -20,7 +20,7 @@ module internal Table =
     let private rebuild rule (loop: Loop) columnCount start accepts complex (parameters: Parameters) (gradients: Gradients) (state: State) =
         let rows = parameters.Count
         let line = state.Line
-        Checks.parameters rule complex parameters
+        Checks.parametersAnywhere rule complex parameters
 
         for row in 0 .. rows - 1 do
             if gradients[row].Kind <> GradientKind.Absent then
@@ -71,11 +71,36 @@ module internal Table =
         let segments = ResizeArray<Segment>()
         line.Table.Reset(rows, columnCount)
 
+        let byOthers =
+            Array.init rows (fun row ->
+                match parameters.Executor with
+                | :? TensorExecutor as executor -> ValueSome executor
+                | _ when parameters[row].Layout.IsOnCpu -> ValueNone
+                | _ -> TensorExecutor.Find parameters[row].Device)
+
         let active kind =
             [|
                 for row in 0 .. rows - 1 do
-                    if gradients[row].Kind = kind && parameters[row].Count > 0n then
+                    if gradients[row].Kind = kind && parameters[row].Count > 0n && byOthers[row].IsNone then
                         row
+            |]
+
+        line.Whole <-
+            [|
+                for row in 0 .. rows - 1 do
+                    match byOthers[row] with
+                    | ValueSome executor when steps row && parameters[row].Count > 0n ->
+                        {
+                            Place = row
+                            By = executor
+                            State =
+                                Array.init columnCount (fun column ->
+                                    if loop.Uses column then
+                                        columns[column].Rows[row]
+                                    else
+                                        TensorView())
+                        }
+                    | _ -> ()
             |]
 
         let copyOf (order: Layout) (view: TensorView) =
@@ -165,6 +190,7 @@ module internal Table =
         line.Columns <- columns.ToImmutable()
         line.NextCounts <- counts
         line.Loop <- ValueSome loop
+        line.Executor <- parameters.Executor
         line.ParameterLayouts <- Array.init rows (fun row -> parameters[row].Layout)
         line.GradientLayouts <- Array.init rows (fun row -> gradients[row].Values.Layout)
 
@@ -183,6 +209,7 @@ module internal Table =
             line.Loop.IsSome
             && obj.ReferenceEquals(line.Loop.Value, loop)
             && line.ParameterLayouts.Length = parameters.Count
+            && obj.ReferenceEquals(line.Executor, parameters.Executor)
             && obj.ReferenceEquals(line.NextCounts, state.Counts)
 
         let mutable row = 0
@@ -260,6 +287,11 @@ module internal Table =
                 let parameter = addressOf strided.Parameter parameters[strided.Row]
                 let gradient = addressOf strided.Gradient gradients[strided.Row].Values
                 state.Line.Table.Move(slice, parameter, gradient)
+
+        // A sparse gradient's shape is another in each step, too.
+        for whole in state.Line.Whole do
+            if gradients[whole.Place].Kind = GradientKind.Sparse then
+                Checks.gradient rule accepts parameters whole.Place gradients[whole.Place]
 
         if state.Line.Sparse.Length > 0 then
             laySparse rule columnCount accepts parameters gradients state.Line

@@ -49,6 +49,13 @@ internal abstract unsafe class Driver
         return executor.Run(length, Loop(switches).For(dtype), &pass);
     }
 
+    /// <summary>
+    /// One update of lanes that the caller holds, such as whole tensors: parameter, gradient and room for six state columns.
+    /// Those after the step take their places.
+    /// </summary>
+    public abstract void Update<V>(int switches, in Coefficients<V> coefficients, Span<V> row)
+        where V : struct, ILane<V>;
+
     private protected abstract Loop Compile(int switches);
 }
 
@@ -59,6 +66,22 @@ internal sealed unsafe class Driver<F> : Driver
     public static Driver<F> Instance { get; } = new();
 
     public override int Columns => F.Columns;
+
+    public override void Update<V>(int switches, in Coefficients<V> coefficients, Span<V> row)
+    {
+        LateSwitches.Bits = switches;
+        F.UpdateAll<V, LateSwitches>(
+            in coefficients,
+            ref row[0],
+            row[1],
+            ref row[2],
+            ref row[3],
+            ref row[4],
+            ref row[5],
+            ref row[6],
+            ref row[7]
+        );
+    }
 
     private protected override Loop Compile(int switches) => (switches & 1) != 0 ? Bind<One>(switches) : Bind<Zero>(switches);
 

@@ -48,3 +48,13 @@ internal readonly struct Switches<B0, B1, B2, B3, B4, B5> : ISwitches
             _ => false,
         };
 }
+
+/// <summary>Six bits as they are on this thread: for lanes of which an operation takes so long that a question more does not matter.</summary>
+internal readonly struct LateSwitches : ISwitches
+{
+    /// <summary>The bits of the update that runs on this thread.</summary>
+    [ThreadStatic]
+    public static int Bits;
+
+    public static bool On(int index) => (Bits >> index & 1) != 0;
+}

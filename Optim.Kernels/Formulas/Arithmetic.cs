@@ -83,9 +83,13 @@ public enum SparseGradients
 }
 
 /// <summary>The numbers as they are.</summary>
-internal sealed class RealReader : Reader<Real>
+public sealed class RealReader : Reader<Real>
 {
+    private RealReader() { }
+
+    /// <summary>The only one.</summary>
     public static RealReader Instance { get; } = new();
 
+    /// <inheritdoc/>
     public override Real Of(string name, double value) => new(value);
 }

@@ -7,6 +7,11 @@ internal static unsafe class StridedCopy
 {
     public static void Run(TensorView source, TensorView target)
     {
+        if (!source.Layout.IsOnCpu || !target.Layout.IsOnCpu)
+        {
+            DeviceMemory.Of(source.Layout.IsOnCpu ? target.Device : source.Device).Copy(source, target);
+            return;
+        }
         var size = source.DType.Size();
         if (source.Owner is DeferredMemory deferred)
         {

@@ -51,21 +51,29 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
     /// <summary>Fresh aligned memory, all zero, for a layout without gaps.</summary>
     public static TensorView Zeros(Layout layout)
     {
+        if (!layout.IsOnCpu)
+            return DeviceMemory.Of(layout.Device).Zeros(layout);
         var block = new NativeBlock(checked(layout.Count * layout.DType.Size()));
         return new(block.Address, layout, block);
     }
 
-    /// <summary>One block of zeroed memory for several tensors without gaps, each starting on a cache line of its own.</summary>
+    /// <summary>One block of zeroed memory for several tensors without gaps, each starting on a cache line of its own; on other devices a block each.</summary>
     public static TensorView[] Slab(ReadOnlySpan<Layout> layouts)
     {
         nint length = 0;
         foreach (var layout in layouts)
-            length = checked(length + NativeBlock.Aligned(layout.Count * layout.DType.Size()));
+            if (layout.IsOnCpu)
+                length = checked(length + NativeBlock.Aligned(layout.Count * layout.DType.Size()));
         var block = new NativeBlock(length);
         var views = new TensorView[layouts.Length];
         var address = block.Address;
         for (var i = 0; i < views.Length; i++)
         {
+            if (!layouts[i].IsOnCpu)
+            {
+                views[i] = Zeros(layouts[i]);
+                continue;
+            }
             views[i] = new(address, layouts[i], block);
             address += NativeBlock.Aligned(layouts[i].Count * layouts[i].DType.Size());
         }
@@ -108,7 +116,7 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
     /// <summary>The elements in row-major order, widened to double; complex numbers give two each.</summary>
     public double[] ToDoubles()
     {
-        var source = Copy();
+        var source = Layout.IsOnCpu ? Copy() : ToHost();
         var values = new double[checked((int)(Count * (DType.IsComplex() ? 2 : 1)))];
         var p = (byte*)source.Address;
         for (var i = 0; i < values.Length; i++)
@@ -144,7 +152,17 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
         return bits < 128 ? size : -size;
     }
 
-    /// <summary>The same elements in row-major order, in memory of their own.</summary>
+    /// <summary>The elements in the memory of the processor: itself where they lie there, a copy in row-major order otherwise.</summary>
+    public TensorView ToHost()
+    {
+        if (Layout.IsOnCpu)
+            return this;
+        var copy = Zeros(DType, Shape.AsSpan());
+        StridedCopy.Run(this, copy);
+        return copy;
+    }
+
+    /// <summary>The same elements in row-major order, in memory of their own, on the same device.</summary>
     public TensorView Copy()
     {
         var copy = Zeros(Layout.ToContiguous());
@@ -175,7 +193,7 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
             throw new NotSupportedException($"{source.Layout} cannot be converted to {DType.Name()}");
         if (!source.Layout.SameShape(Layout))
             throw new ArgumentException($"{source.Layout} cannot be copied over {Layout}", nameof(source));
-        var converted = Zeros(Layout.ToContiguous());
+        var converted = Zeros(DType, Shape.AsSpan());
         converted.SetAll(source.ToDoubles());
         CopyFrom(converted);
     }
@@ -204,7 +222,9 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
     /// <summary>Sets every element to zero, in any layout and dtype.</summary>
     public void Clear()
     {
-        if (Layout.IsDense)
+        if (!Layout.IsOnCpu)
+            DeviceMemory.Of(Device).Fill(this, 0);
+        else if (Layout.IsDense)
             NativeMemory.Clear((void*)Address, (nuint)(Count * DType.Size()));
         else
             StridedCopy.Run(Zeros(DType).Repeated(Layout), this);
@@ -214,6 +234,11 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
     /// <summary>Sets every element, and both parts of complex ones; for tensors without gaps of a floating point or complex dtype.</summary>
     internal void Fill(double value)
     {
+        if (!Layout.IsOnCpu)
+        {
+            DeviceMemory.Of(Device).Fill(this, value);
+            return;
+        }
         var length = checked((int)(Count * DType.Parts()));
         switch (DType)
         {

@@ -1,0 +1,22 @@
+using System.Collections.Immutable;
+using Optim.Core;
+using static TorchSharp.torch;
+
+namespace Optim;
+
+/// <summary>
+/// The state of a rule as tensors with their graph. A step makes a new one and leaves this as it is, so that several runs can go
+/// on from it.
+/// </summary>
+/// <param name="Rule">Whose state it is.</param>
+/// <param name="Rows">One for each parameter, in their order.</param>
+public sealed record DifferentiableState(Rule Rule, ImmutableArray<DifferentiableRow> Rows);
+
+/// <summary>The state of one parameter.</summary>
+/// <param name="Step">The steps that it has taken.</param>
+/// <param name="Columns">Tensors of the parameter's shape by PyTorch's names, such as exp_avg, and numbers such as mu_product in float64; empty before its first step.</param>
+public sealed record DifferentiableRow(long Step, ImmutableDictionary<string, Tensor> Columns)
+{
+    /// <summary>Before the first step.</summary>
+    public static DifferentiableRow Empty { get; } = new(0, ImmutableDictionary.Create<string, Tensor>(StringComparer.Ordinal));
+}

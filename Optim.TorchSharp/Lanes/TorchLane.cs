@@ -1,0 +1,141 @@
+using System.Runtime.CompilerServices;
+using Optim.Kernels;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Optim;
+
+/// <summary>
+/// A whole TorchSharp tensor as a lane, and as a number of coefficients: what formulas compute on where there is a graph, or no
+/// kernel. What does not depend on any tensor is a constant, and stays a double until it meets one.
+/// </summary>
+/// <remarks>
+/// Numbers are tensors without dimensions in float64 on the CPU. Combined with a tensor that has dimensions they take on its dtype
+/// and work on its device; lanes therefore have one dimension at least. Every result belongs to the dispose scope in force.
+/// </remarks>
+internal readonly struct TorchLane : ILane<TorchLane>, IScalar<TorchLane>, ITakes<TorchLane, TorchLane>, ITakes<TorchLane, Real>
+{
+    private readonly Tensor? tensor;
+    private readonly double constant;
+
+    // Of a mask: what it was made from, as both sides of a selection can be numbers.
+    private readonly Tensor? compared;
+
+    /// <summary>A tensor with a dimension at least, or a number as described.</summary>
+    public TorchLane(Tensor tensor) => this.tensor = tensor;
+
+    private TorchLane(double constant) => this.constant = constant;
+
+    private TorchLane(Tensor mask, Tensor compared) => (tensor, this.compared) = (mask, compared);
+
+    /// <summary>The tensor; of a constant, one of the dtype, shape and device of another.</summary>
+    public Tensor ToTensor(Tensor like) => tensor ?? full_like(like, Number(constant));
+
+    /// <summary>A number as a tensor.</summary>
+    public Tensor ToNumber() => tensor ?? torch.tensor(constant);
+
+    public static TorchLane Of(double value) => new(value);
+
+    public static TorchLane From(TorchLane number) => number;
+
+    public static TorchLane From(Real number) => new(number.Value);
+
+    public static TorchLane operator +(TorchLane left, TorchLane right) =>
+        (left.tensor, right.tensor) switch
+        {
+            (null, null) => new(left.constant + right.constant),
+            (null, { } b) => left.constant == 0 ? right : new(b.add(Number(left.constant))),
+            ({ } a, null) => right.constant == 0 ? left : new(a.add(Number(right.constant))),
+            ({ } a, { } b) => new(a.add(b)),
+        };
+
+    public static TorchLane operator -(TorchLane left, TorchLane right) =>
+        (left.tensor, right.tensor) switch
+        {
+            (null, null) => new(left.constant - right.constant),
+            (null, { } b) => new(b.neg().add(Number(left.constant))),
+            ({ } a, null) => new(a.sub(Number(right.constant))),
+            ({ } a, { } b) => new(a.sub(b)),
+        };
+
+    public static TorchLane operator *(TorchLane left, TorchLane right) =>
+        (left.tensor, right.tensor) switch
+        {
+            (null, null) => new(left.constant * right.constant),
+            (null, { } b) => left.constant == 1 ? right : new(b.mul(Number(left.constant))),
+            ({ } a, null) => right.constant == 1 ? left : new(a.mul(Number(right.constant))),
+            ({ } a, { } b) => new(a.mul(b)),
+        };
+
+    // By a tensor in each case: libtorch divides by a number as it multiplies with its reciprocal, which rounds twice.
+    public static TorchLane operator /(TorchLane left, TorchLane right) =>
+        left.tensor is null && right.tensor is null
+            ? new(left.constant / right.constant)
+            : new((left.tensor ?? torch.tensor(left.constant)).div(right.tensor ?? torch.tensor(right.constant)));
+
+    public static TorchLane operator -(TorchLane value) => value.tensor is null ? new(-value.constant) : new(value.tensor.neg());
+
+    public static TorchLane Fma(TorchLane a, TorchLane b, TorchLane c) =>
+        (a.tensor, b.tensor, c.tensor) switch
+        {
+            (null, { } y, { } z) when z.dim() > 0 => new(z.add(y, Number(a.constant))),
+            ({ } x, null, { } z) when z.dim() > 0 => new(z.add(x, Number(b.constant))),
+            ({ } x, { } y, { } z) when x.dim() > 0 && y.dim() > 0 && z.dim() > 0 => new(z.addcmul(x, y, Number(1))),
+            _ => a * b + c,
+        };
+
+    /// <summary>
+    /// The root. At 0 its derivative is infinite; what stands before it in formulas is a square of which the derivative is 0 there,
+    /// and the product of both would be NaN. With 0 it is the derivative of the whole: in Adam, of g / (|g| + eps).
+    /// </summary>
+    public static TorchLane Sqrt(TorchLane value)
+    {
+        if (value.tensor is not { } x)
+            return new(Math.Sqrt(value.constant));
+        if (!x.requires_grad)
+            return new(x.sqrt());
+        var zero = x.eq(Number(0));
+        return new(x.masked_fill(zero, Number(1)).sqrt().masked_fill(zero, Number(0)));
+    }
+
+    public static TorchLane Pow(TorchLane value, long exponent) =>
+        value.tensor is null ? new(Math.Pow(value.constant, exponent)) : new(value.tensor.pow(Number(exponent)));
+
+    public static TorchLane Pow(TorchLane value, TorchLane exponent) =>
+        value.tensor is null && exponent.tensor is null
+            ? new(Math.Pow(value.constant, exponent.constant))
+            : new(value.ToNumber().pow(exponent.ToNumber()));
+
+    public static TorchLane Abs(TorchLane value) => value.tensor is null ? new(Math.Abs(value.constant)) : new(value.tensor.abs());
+
+    public static TorchLane Greater(TorchLane a, TorchLane b) =>
+        (a.tensor, b.tensor) switch
+        {
+            (null, null) => Mask(a.constant > b.constant),
+            (null, { } y) => new(y.lt(Number(a.constant)), y),
+            ({ } x, null) => new(x.gt(Number(b.constant)), x),
+            ({ } x, { } y) => new(x.gt(y), x.dim() > 0 ? x : y),
+        };
+
+    public static TorchLane IsNaN(TorchLane value) =>
+        value.tensor is null ? Mask(double.IsNaN(value.constant)) : new(value.tensor.isnan(), value.tensor);
+
+    public static TorchLane Select(TorchLane mask, TorchLane yes, TorchLane no)
+    {
+        if (mask.tensor is null)
+            return mask.constant != 0 ? yes : no;
+        var like = mask.compared!;
+        return new(where(mask.tensor, Alike(yes, like), Alike(no, like)));
+    }
+
+    // Numbers take on the dtype of tensors with dimensions by themselves, except where both sides are numbers.
+    private static Tensor Alike(TorchLane value, Tensor like) =>
+        value.tensor is null ? torch.tensor(value.constant, like.dtype, like.device)
+        : value.tensor.dim() == 0 ? value.tensor.to(like.dtype, like.device)
+        : value.tensor;
+
+    private static TorchLane Mask(bool holds) => new(holds ? 1 : 0);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static Scalar Number(double value) => value;
+}

@@ -1,0 +1,550 @@
+/// Tensors that no kernel of ours steps: the formula on libtorch's operators, in place. On the CPU by asking for it, and on CUDA where there is one.
+module DeviceTests
+
+open System
+open System.Collections.Generic
+open Expecto
+open TorchSharp
+open Optim
+open Optim.Core
+open Optim.Kernels
+open Reference
+open Kit
+
+type private Tensor = torch.Tensor
+
+let private doubles (tensor: Tensor) : float[] =
+    use plain = tensor.detach().cpu().resolve_conj()
+    use real = if plain.is_complex () then plain.view_as_real () else plain
+    use wide = real.``to``(torch.float64).contiguous()
+    // TorchSharp's accessor does not take empty ones.
+    if wide.numel () = 0L then
+        [||]
+    else
+        wide.data<float>().ToArray()
+
+let private all (parameters: IParameter seq) = Seq.cast<IParameterOrGroup> parameters
+
+/// A number for each element, both parts of complex ones.
+let private tensorOf (dtype: torch.ScalarType) (device: torch.Device) (shape: int64[]) (values: float[]) : Tensor =
+    let complex = torch.is_complex dtype
+    // In libtorch's own memory, since its complex numbers must begin at multiples of their size, and .NET's arrays need not.
+    let flat = (torch.tensor values).clone()
+
+    let shaped =
+        if complex then
+            flat.reshape(Array.append shape [| 2L |]).view_as_complex()
+        else
+            flat.reshape shape
+
+    shaped.``to``(dtype).``to``(device).clone()
+
+let private count (dtype: torch.ScalarType) (shape: int64[]) =
+    int (Array.fold (*) 1L shape) * (if torch.is_complex dtype then 2 else 1)
+
+/// Where steps by libtorch's operators can be had: the device, who is asked for, the name that steps then go by.
+let private places =
+    lazy
+        [
+            "cpu", torch.CPU, ValueSome Torch.Operators
+            if torch.cuda.is_available () then
+                "cuda", torch.CUDA, ValueNone
+        ]
+
+let private parametersAt executor (list: (string * Tensor) list) =
+    let tensors = [| for name, tensor in list -> struct (name, tensor) |]
+
+    match executor with
+    | ValueSome executor -> Torch.Parameters((executor: Executor), tensors)
+    | ValueNone -> Torch.Parameters tensors
+
+let private make (rule: Rule) settings parameters =
+    RuleOptimizer(rule, all parameters, options settings)
+
+let private halves = [ torch.float16; torch.bfloat16 ]
+
+/// The share of the larger value in what two runs of the same formula may differ by, of which one fuses and the other does not.
+let private allowed dtype =
+    if dtype = torch.float64 || dtype = torch.complex128 then
+        1e-12
+    elif dtype = torch.float16 then
+        2e-3
+    elif dtype = torch.bfloat16 then
+        1.6e-2
+    else
+        2e-6
+
+let private close what dtype (actual: float[]) (expected: float[]) =
+    for i in 0 .. expected.Length - 1 do
+        if not (abs (actual[i] - expected[i]) <= allowed dtype * (1.0 + abs expected[i])) then
+            failtestf "%s, element %d: %s, expected %s" what i (text actual[i]) (text expected[i])
+
+let private stepped =
+    Rules.all
+    |> List.filter (fun rule -> rule.Name <> "SparseAdam" && rule.IsDifferentiable)
+
+let private settingsOf (rule: Rule) =
+    let telling =
+        [
+            "lr", Number 0.05
+            "weight_decay", Number 0.1
+            "momentum", Number 0.6
+            "lr_decay", Number 0.1
+            "initial_accumulator_value", Number 0.3
+            "lambd", Number 0.02
+            "t0", Number 2.5
+        ]
+        |> List.filter (fun (name, _) -> rule.Has name)
+
+    let flags =
+        [ "amsgrad"; "centered"; "nesterov"; "maximize"; "decoupled_weight_decay" ]
+        |> List.filter (fun name -> rule.Has name && not (rule.IsFixed name))
+
+    [
+        "plain",
+        [
+            if rule.Has "lr" then
+                "lr", Number 0.05
+        ]
+        "all flags", telling @ [ for flag in flags -> flag, Flag true ]
+    ]
+
+/// Whether kernels step complex parameters by the rule.
+let private takes (rule: Rule) (dtype: torch.ScalarType) =
+    not (torch.is_complex dtype)
+    || (try
+            rule.Init(rule.Defaults, Parameters.Of [ TensorView.Zeros(DType.Complex64, [| 1L |]) ])
+            |> ignore
+
+            true
+        with :? NotSupportedException ->
+            false)
+
+let private dense =
+    [
+        for rule in stepped do
+            for label, settings in settingsOf rule do
+                test $"{rule.Name} ({label}): libtorch's operators and our kernels agree, for every dtype" {
+                    for place, device, executor in places.Value do
+                        for dtype in [ torch.float32; torch.float64; torch.complex64; torch.complex128 ] @ halves do
+                            if takes rule dtype then
+                                for shape in [ [| 3L; 4L |]; [||]; [| 0L |] ] do
+                                    let n = count dtype shape
+                                    let start = noise 1 n
+                                    let ours = (tensorOf dtype torch.CPU shape start).requires_grad_ true
+                                    let theirs = (tensorOf dtype device shape start).requires_grad_ true
+                                    let kernels = make rule settings (Torch.Parameters(struct ("w", ours)))
+                                    let operators = make rule settings (parametersAt executor [ "w", theirs ])
+                                    let before = doubles theirs
+
+                                    for step in 1..5 do
+                                        if step <> 3 then
+                                            ours.grad <- tensorOf dtype torch.CPU shape (noise (10 + step) n)
+                                            theirs.grad <- tensorOf dtype device shape (noise (10 + step) n)
+                                        else
+                                            ours.grad <- null
+                                            theirs.grad <- null
+
+                                        kernels.Step()
+                                        operators.Step()
+
+                                    let what = $"{place}, {dtype}, {shape.Length} dimensions"
+                                    close what dtype (doubles theirs) (doubles ours)
+
+                                    // Numbers of a half type may lie too far from the next ones.
+                                    if n > 0 && not (List.contains dtype halves) then
+                                        Expect.notEqual (doubles theirs) before "it moved"
+
+                                    let a, b = operators.StateDict(), kernels.StateDict()
+                                    Expect.sequenceEqual a.State.Keys b.State.Keys what
+
+                                    for KeyValue(id, state) in b.State do
+                                        Expect.sequenceEqual (a.State[id]).Keys state.Keys what
+
+                                        for KeyValue(name, tensor) in state do
+                                            let tensor = (tensor: Tree).AsTensor()
+                                            let theirs: Tree = (a.State[id])[name]
+                                            let other = theirs.AsTensor()
+                                            Expect.equal (string other.Layout) (string tensor.Layout) name
+                                            let wide = if List.contains dtype halves then torch.float32 else dtype
+                                            close $"{what}, {name}" wide (other.ToDoubles()) (tensor.ToDoubles())
+                }
+    ]
+
+/// A device of the tests' own: memory of the processor under another name, which kernels do not reach.
+let private pretend =
+    lazy
+        (LibTorch.Name("pretend", 0)
+         DeviceMemory.Register("pretend", TorchMemory())
+         TensorExecutor.Register("pretend", Torch.Operators :?> TensorExecutor)
+         Device("pretend", 0))
+
+/// A tensor there.
+let private there (values: float[]) =
+    let layout =
+        Layout.Strided(DType.Float64, ReadOnlySpan [| int64 values.Length |], ReadOnlySpan [| 1L |], Nullable(pretend.Force()))
+
+    let view = TensorView.Zeros layout
+    view.CopyFrom(TensorView.Of values)
+    view
+
+let private elsewhere =
+    [
+        test "a tensor on another device: state is made there, state dicts come to the processor, and back" {
+            for rule in stepped do
+                let _, settings = settingsOf rule |> List.last
+
+                let record =
+                    rule.Replace(rule.Defaults, [ for name, s in settings -> KeyValuePair(name, option s) ])
+
+                let start, gradients = noise 1 7, [ for i in 2..6 -> noise i 7 ]
+
+                let run (make: float[] -> TensorView) through =
+                    let parameters = Parameters.Of [ make start ]
+                    let mutable state = rule.Init(record, parameters)
+
+                    for index, gradient in List.indexed gradients do
+                        if through && index = 2 then
+                            let columns =
+                                [
+                                    for column in state.Columns ->
+                                        KeyValuePair(
+                                            column.Name,
+                                            [|
+                                                if column[0].IsAbsent then
+                                                    TensorView()
+                                                else
+                                                    column[0].ToHost()
+                                            |]
+                                        )
+                                ]
+
+                            let scalars =
+                                [
+                                    for name in state.ScalarNames -> KeyValuePair(name, [| state.Scalar(name, 0) |])
+                                ]
+
+                            state <- rule.Restore(parameters, [| state.Count 0 |], scalars, columns)
+
+                        if index = 3 then
+                            state <- State.copy state
+
+                        state <- rule.Step(record, parameters, Gradients.OfDense [ make gradient ], state)
+
+                    parameters[0].ToDoubles(), state
+
+                let expected, _ = run (fun v -> TensorView.Of v) false
+                let actual, state = run there true
+                close rule.Name torch.float64 actual expected
+
+                for column in state.Columns do
+                    if not column[0].IsAbsent then
+                        Expect.equal column[0].Device.Kind "pretend" "where the state lies"
+
+                let struct (moved, _) =
+                    rule.PureStep(
+                        record,
+                        Parameters.Of [ there start ],
+                        Gradients.OfDense [ there start ],
+                        rule.Init(record, Parameters.Of [ there start ])
+                    )
+
+                Expect.equal moved[0].Device.Kind "pretend" "a pure step"
+        }
+
+        test "parameters of two devices in one group: each is stepped where it lies" {
+            let rule = Kit.rule "Adam"
+
+            let parameters =
+                Parameters.Of [ TensorView.Of [| 1.0 |]; there [| 1.0 |]; TensorView.Of [| 1.0 |] ]
+
+            let gradients =
+                Gradients.OfDense [ TensorView.Of [| 1.0 |]; there [| 1.0 |]; TensorView.Of [| 1.0 |] ]
+
+            rule.Step(rule.Defaults, parameters, gradients, rule.Init(rule.Defaults, parameters))
+            |> ignore
+
+            let values = [ for i in 0..2 -> parameters[i].ToDoubles()[0] ]
+            Expect.equal values[2] values[0] "kernels"
+            Expect.isLessThan (abs (values[1] - values[0])) 1e-12 "and operators"
+            Expect.isLessThan values[0] 1.0 "moved"
+        }
+
+        test "refused: a device that nobody is registered for, with those that there are" {
+            let layout =
+                Layout.Strided(DType.Float64, ReadOnlySpan [| 1L |], ReadOnlySpan [| 1L |], Nullable(Device("nowhere", 0)))
+
+            let rule = Kit.rule "SGD"
+
+            refuses<NotSupportedException> "nowhere" [ "nowhere:0"; "cpu" ] (fun () ->
+                rule.Init(rule.Defaults, Parameters.Of [ TensorView(0n, layout, obj ()) ])
+                |> ignore)
+        }
+
+        test "the executor that is asked for is the one that steps, wherever in the group it is asked for" {
+            let tensors =
+                [
+                    for i in 1..2 -> (tensorOf torch.float32 torch.CPU [| 3L |] (noise i 3)).requires_grad_ true
+                ]
+
+            let first: IParameter = TorchParameter("a", tensors[0])
+            let second: IParameter = TorchParameter("b", tensors[1], Executor = Torch.Operators)
+            let optimizer = SGD(all [ first; second ], lr = 1.0)
+
+            for w in tensors do
+                w.grad <- torch.ones_like w
+
+            optimizer.Step()
+            Expect.equal optimizer.LastExecutor "libtorch's operators" "its name"
+            let model = torch.nn.Linear(2L, 2L)
+            let named = model.NamedParameters(executor = Torch.Operators)
+            Expect.all named (fun p -> obj.ReferenceEquals(p.Executor, Torch.Operators)) "of a module"
+        }
+
+        test "any strides, and what lies between the elements" {
+            let whole = tensorOf torch.float64 torch.CPU [| 4L; 6L |] (Array.create 24 7.0)
+            let w = whole.slice(1L, 0L, 6L, 2L).t().requires_grad_ true
+            w.grad <- torch.ones ([| 3L; 4L |], dtype = Nullable torch.float64)
+            (SGD(all (Torch.Parameters(Torch.Operators, struct ("w", w))), lr = 1.0)).Step()
+            Expect.equal (doubles whole) (Array.init 24 (fun i -> if i % 2 = 0 then 6.0 else 7.0)) "elements and gaps"
+        }
+
+        test "a graph that needs the values from before is refused, and steps have none" {
+            let w =
+                (tensorOf torch.float64 torch.CPU [| 2L |] [| 1.0; 2.0 |]).requires_grad_ true
+
+            let loss = (w * w).sum()
+            loss.backward (retain_graph = true)
+            (Adam(all (Torch.Parameters(Torch.Operators, struct ("w", w))))).Step()
+            Expect.isTrue w.is_leaf "still a leaf"
+
+            refuses<Runtime.InteropServices.ExternalException> "a stale graph" [ "modified by an inplace operation" ] (fun () ->
+                loss.backward ())
+        }
+
+        test "steps leave no tensor behind, and memory flat" {
+            let w =
+                (tensorOf torch.float32 torch.CPU [| 1000L |] (noise 1 1000)).requires_grad_ true
+
+            w.grad <- tensorOf torch.float32 torch.CPU [| 1000L |] (noise 2 1000)
+
+            let optimizer =
+                Adam(all (Torch.Parameters(Torch.Operators, struct ("w", w))), amsgrad = true)
+
+            let steps count =
+                for _ in 1..count do
+                    optimizer.Step()
+
+            steps 100
+            GC.Collect()
+            GC.WaitForPendingFinalizers()
+            let tensors, before = Tensor.TotalCount, Environment.WorkingSet
+            steps 2000
+            GC.Collect()
+            GC.WaitForPendingFinalizers()
+            Expect.isLessThanOrEqual Tensor.TotalCount tensors "live tensors"
+            // A vector left behind in each step would be 8 MB.
+            Expect.isLessThan (Environment.WorkingSet - before) (6L <<< 20) "growth of the working set"
+        }
+    ]
+
+// Sparse gradients
+
+let private sparseRules =
+    [
+        "SGD", [ "lr", Number 0.1 ]
+        "SGD", [ "lr", Number 0.1; "momentum", Number 0.9 ]
+        "Adagrad", [ "lr", Number 0.1; "initial_accumulator_value", Number 0.1 ]
+        "SparseAdam", [ "lr", Number 0.1 ]
+    ]
+
+let private embedding rows columns sparse : Modules.Embedding =
+    torch.random.manual_seed 7L |> ignore
+    torch.nn.Embedding(rows, columns, sparse = sparse)
+
+let private look (embedding: Modules.Embedding) (rows: int64 list) =
+    let seen: Tensor = embedding.call (torch.tensor (List.toArray rows))
+
+    let weights =
+        (torch.tensor [| for i in 1 .. int (seen.numel ()) -> float32 i |]).reshape seen.shape
+
+    (seen * weights).sum().backward()
+
+let private weight (embedding: Modules.Embedding) : Tensor = nonNull embedding.weight
+
+let private sparse =
+    [
+        for name, settings in sparseRules do
+            let label = settings |> List.map fst |> String.concat ", "
+
+            test $"{name} ({label}): the sparse gradients of an embedding, as host parameters step them, repeated rows included" {
+                for executor in [ ValueNone; ValueSome Torch.Operators ] do
+                    let table = embedding 6L 3L true
+
+                    use host =
+                        Param.Of("w", TensorView.Of(ReadOnlySpan(doubles (weight table) |> Array.map float32), ReadOnlySpan [| 6L; 3L |]))
+
+                    let executed: Executor | null =
+                        match executor with
+                        | ValueNone -> null
+                        | ValueSome e -> e
+
+                    let torchs = make (rule name) settings (table.NamedParameters(executor = executed))
+                    let hosts = make (rule name) settings [ host :> IParameter ]
+
+                    for rows in [ [ 1L; 4L; 1L ]; [ 5L ]; [ 0L; 4L; 4L; 4L ]; [ 2L; 1L ] ] do
+                        torchs.ZeroGrad()
+                        look table rows
+                        Expect.isTrue (nonNull (weight table).grad).is_sparse "sparse"
+
+                        let numbers = [| for i in 1 .. 3 * rows.Length -> float32 i |]
+                        host.SetSparseGradient(ReadOnlySpan(List.toArray rows), ReadOnlySpan numbers)
+                        torchs.Step()
+                        hosts.Step()
+
+                        if executor.IsNone then
+                            Expect.equal (doubles (weight table)) (values host) "bits"
+                        else
+                            close "operators" torch.float32 (doubles (weight table)) (values host)
+            }
+
+        test "SGD and Adagrad: a sparse gradient steps as the same one dense" {
+            for name, settings in sparseRules do
+                if name <> "SparseAdam" then
+                    let a, b = embedding 5L 2L true, embedding 5L 2L false
+
+                    let sparse, dense =
+                        make (rule name) settings (a.NamedParameters()), make (rule name) settings (b.NamedParameters())
+
+                    for rows in [ [ 1L; 4L; 1L ]; [ 3L ]; [ 0L; 4L ] ] do
+                        for table, optimizer in [ a, sparse; b, dense ] do
+                            optimizer.ZeroGrad()
+                            look table rows
+                            optimizer.Step()
+
+                    Expect.equal (doubles (weight a)) (doubles (weight b)) name
+        }
+
+        test "ZeroGrad of a sparse gradient: dropped, or sparse without rows, which moves nothing" {
+            let table = embedding 5L 2L true
+            let optimizer = make (rule "SGD") [ "lr", Number 0.1 ] (table.NamedParameters())
+            look table [ 1L; 1L ]
+            optimizer.ZeroGrad(setToNone = false)
+            let before = doubles (weight table)
+            let kept = nonNull (weight table).grad
+            Expect.isTrue kept.is_sparse "still sparse"
+            Expect.equal (doubles (kept.to_dense ())) (Array.zeroCreate 10) "of zeros"
+            optimizer.Step()
+            Expect.equal (doubles (weight table)) before "nothing moves"
+            look table [ 2L ]
+            optimizer.Step()
+            Expect.notEqual (doubles (weight table)) before "the next one does"
+            optimizer.ZeroGrad()
+            Expect.isNull (weight table).grad "dropped"
+        }
+
+        test "a gradient that is sparse in one step and dense in the next" {
+            let table = embedding 5L 2L true
+            let optimizer = make (rule "SGD") [ "lr", Number 1.0 ] (table.NamedParameters())
+            let before = doubles (weight table)
+            look table [ 1L ]
+            optimizer.Step()
+            optimizer.ZeroGrad()
+            (weight table).sum().backward()
+            optimizer.Step()
+
+            let expected =
+                before
+                |> Array.mapi (fun i w ->
+                    float (
+                        float32 (
+                            float (
+                                float32 (
+                                    w
+                                    - (if i = 2 then 1.0
+                                       elif i = 3 then 2.0
+                                       else 0.0)
+                                )
+                            )
+                            - 1.0
+                        )
+                    ))
+
+            Expect.equal (doubles (weight table)) expected "both"
+        }
+
+        test "a gradient with an index for each element" {
+            for executor in [ ValueNone; ValueSome Torch.Operators ] do
+                let start, gradient = noise 1 6, [| 0.5; 0.0; 0.0; -1.0; 2.0; 0.0 |]
+                let w = (tensorOf torch.float64 torch.CPU [| 2L; 3L |] start).requires_grad_ true
+                w.grad <- (tensorOf torch.float64 torch.CPU [| 2L; 3L |] gradient).to_sparse()
+                (make (rule "SGD") [ "lr", Number 1.0 ] (parametersAt executor [ "w", w ])).Step()
+                close "the elements" torch.float64 (doubles w) (Array.map2 (-) start gradient)
+        }
+
+        test "refused: rules without sparse gradients, and SparseAdam with dense ones" {
+            let table = embedding 5L 2L true
+            look table [ 1L ]
+
+            let step name () =
+                (make (rule name) [] (table.NamedParameters())).Step()
+
+            refuses<NotSupportedException> "Adam" [ "'weight'"; "sparse"; "SparseAdam" ] (step "Adam")
+            let dense = embedding 5L 2L false
+            look dense [ 1L ]
+
+            refuses<NotSupportedException> "SparseAdam" [ "'weight'"; "dense" ] (fun () ->
+                (make (rule "SparseAdam") [] (dense.NamedParameters())).Step())
+        }
+
+        test "the work of a sparse step grows with its rows, not with the table" {
+            let time (table: Modules.Embedding) =
+                let optimizer = make (rule "SparseAdam") [] (table.NamedParameters())
+                look table [ for i in 1L .. 50L -> i * 3L ]
+
+                for _ in 1..5 do
+                    optimizer.Step()
+
+                Seq.init 20 (fun _ ->
+                    let clock = Diagnostics.Stopwatch.StartNew()
+                    optimizer.Step()
+                    clock.Elapsed.TotalMicroseconds)
+                |> Seq.min
+
+            let small, large =
+                time (embedding 1000L 8L true), time (embedding 1_000_000L 8L true)
+
+            Expect.isLessThan large (10.0 * small + 100.0) "a thousand times the rows"
+        }
+
+        test "sparse steps leave no memory behind" {
+            let table = embedding 1000L 64L true
+            let rows = [ for i in 1L .. 200L -> i * 37L % 999L ]
+            let optimizer = make (rule "SparseAdam") [] (table.NamedParameters())
+
+            let steps count =
+                for _ in 1..count do
+                    use _ = torch.NewDisposeScope()
+                    optimizer.ZeroGrad()
+                    look table rows
+                    optimizer.Step()
+
+            steps 300
+            GC.Collect()
+            GC.WaitForPendingFinalizers()
+            let tensors, before = Tensor.TotalCount, Environment.WorkingSet
+            steps 2000
+            GC.Collect()
+            GC.WaitForPendingFinalizers()
+            Expect.isLessThanOrEqual Tensor.TotalCount tensors "live tensors"
+            // The values left behind in each step would be 100 MB.
+            Expect.isLessThan (Environment.WorkingSet - before) (40L <<< 20) "growth of the working set"
+        }
+    ]
+
+let tests =
+    [
+        testList "operators" dense
+        testList "devices" elsewhere
+        testList "sparse" sparse
+    ]
