@@ -92,7 +92,7 @@ let private settingsOf (rule: Rule) =
             "lr_decay", Number 0.1
             "initial_accumulator_value", Number 0.3
             "lambd", Number 0.02
-            "t0", Number 2.0
+            "t0", Number 2.5
         ]
         |> List.filter (fun (name, _) -> rule.Has name)
 

@@ -148,7 +148,7 @@ let private telling =
             "initial_accumulator_value", Number 0.3
             "momentum_decay", Number 0.1
             "lambd", Number 0.02
-            "t0", Number 2.0
+            "t0", Number 2.5
         ]
 
 /// The flags that are arithmetic: not those of execution.

@@ -46,12 +46,14 @@ internal sealed class RaceCommand
 
     /// <summary>What the help adds to the list of options.</summary>
     public static string Details =>
-        """
+        $"""
             Examples:
               optim race adam sgd:lr=0.1,momentum=0.9 rmsprop
               optim race adamw:lr=1e-3 adamw:lr=1e-2 adamw:lr=0.1 --epochs 20 --svg race.svg
 
             The rules and their options: optim train --help
+
+            {SchedulerNames.Table}
             """;
 
     private int Run(ParseResult parsed, Screen screen, CancellationToken cancel)

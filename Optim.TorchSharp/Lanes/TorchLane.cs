@@ -101,6 +101,11 @@ internal readonly struct TorchLane : ILane<TorchLane>, IScalar<TorchLane>, ITake
     public static TorchLane Pow(TorchLane value, long exponent) =>
         value.tensor is null ? new(Math.Pow(value.constant, exponent)) : new(value.tensor.pow(Number(exponent)));
 
+    public static TorchLane Pow(TorchLane value, TorchLane exponent) =>
+        value.tensor is null && exponent.tensor is null
+            ? new(Math.Pow(value.constant, exponent.constant))
+            : new(value.ToNumber().pow(exponent.ToNumber()));
+
     public static TorchLane Abs(TorchLane value) => value.tensor is null ? new(Math.Abs(value.constant)) : new(value.tensor.abs());
 
     public static TorchLane Greater(TorchLane a, TorchLane b) =>
