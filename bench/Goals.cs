@@ -44,7 +44,16 @@ internal sealed record Goal(
             Parameters = Row.TorchSharp,
         },
         new(["adam"], ["4K"], Measurement.Fused, Row.Host, 1, Aim.Microseconds, 3, 3),
-        new(["rmsprop", "rprop"], ["resnet50"], Measurement.Ops, Row.Host, 2, Aim.Ratio, 2.5, 2.5),
+        new(
+            ["adadelta", "adagrad", "adamax", "nadam", "radam", "rmsprop", "rprop"],
+            ["resnet50"],
+            Measurement.Ops,
+            Row.Host,
+            2,
+            Aim.Ratio,
+            2.5,
+            2.5
+        ),
         TorchSharp(["adam", "adamw", "rmsprop", "rprop"], 2),
         TorchSharp(["sgd momentum"], 1.3),
         TorchSharp(["sgd"], 1),

@@ -30,6 +30,8 @@ internal static class Plan
         from count in threads
         let measurement = new Measurement(rule, list, dtype, count, parameters, peer)
         where peer != Measurement.Fused || rule.HasFused
+        // TorchSharp's RAdam multiplies by lr twice.
+        where peer != Measurement.TorchSharp || rule != RuleCase.RAdam
         where Belongs(measurement)
         select measurement;
 
