@@ -33,6 +33,8 @@ internal static class Plan
         let measurement = new Measurement(rule, list, dtype, count, parameters, peer)
         where peer != Measurement.Fused || rule.HasFused
         where (peer == Measurement.Passes) == (rule == RuleCase.Tail) && (peer == Measurement.Copy) == (rule == RuleCase.Average)
+        // TorchSharp's RAdam multiplies by lr twice.
+        where peer != Measurement.TorchSharp || rule != RuleCase.RAdam
         where Belongs(measurement)
         select measurement;
 

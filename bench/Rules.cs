@@ -17,6 +17,10 @@ internal sealed record RuleCase(
         WeightDecay = 1e-2, // AdamW's
         MuonDecay = 0.1,
         Alpha = 0.99,
+        Rho = 0.9,
+        AdadeltaEps = 1e-6,
+        AdagradEps = 1e-10,
+        MomentumDecay = 4e-3,
         EtaMinus = 0.5,
         EtaPlus = 1.2,
         MinStep = 1e-6,
@@ -28,6 +32,11 @@ internal sealed record RuleCase(
         Adam = new("adam", Rate(), true, parameters => new Adam(parameters, lr: Lr)),
         AdamW =
             new("adamw", Rate(("weight_decay", WeightDecay)), true, parameters => new AdamW(parameters, lr: Lr, weightDecay: WeightDecay)),
+        Adadelta = new("adadelta", Rate(), false, parameters => new Adadelta(parameters, lr: Lr)),
+        Adagrad = new("adagrad", Rate(), false, parameters => new Adagrad(parameters, lr: Lr)),
+        Adamax = new("adamax", Rate(), false, parameters => new Adamax(parameters, lr: Lr)),
+        NAdam = new("nadam", Rate(), false, parameters => new NAdam(parameters, lr: Lr)),
+        RAdam = new("radam", Rate(), false, parameters => new RAdam(parameters, lr: Lr)),
         RMSprop = new("rmsprop", Rate(), false, parameters => new RMSprop(parameters, lr: Lr)),
         Rprop =
             new(
@@ -72,7 +81,24 @@ internal sealed record RuleCase(
         _ => throw new NotSupportedException()
     );
 
-    public static readonly IReadOnlyList<RuleCase> All = [SGD, SGDMomentum, Adam, AdamW, RMSprop, Rprop, Adafactor, Muon, Tail, Average];
+    public static readonly IReadOnlyList<RuleCase> All =
+    [
+        SGD,
+        SGDMomentum,
+        Adam,
+        AdamW,
+        Adadelta,
+        Adagrad,
+        Adamax,
+        NAdam,
+        RAdam,
+        RMSprop,
+        Rprop,
+        Adafactor,
+        Muon,
+        Tail,
+        Average,
+    ];
 
     /// <summary>Is this the rule of that name, or one of its variants? "sgd" names "sgd momentum", too.</summary>
     public bool Is(string name) => (Name + " ").StartsWith(name + " ", StringComparison.OrdinalIgnoreCase);

@@ -39,8 +39,8 @@ internal sealed class LibtorchOps : Side
         first = Tensors.Full(rule == RuleCase.SGD ? none : list, dtype);
         second =
             rule == RuleCase.Rprop ? Tensors.Full(list, dtype, Lr)
-            : rule == RuleCase.Adam || rule == RuleCase.AdamW ? Tensors.Full(list, dtype)
-            : [];
+            : rule == RuleCase.SGD || rule == RuleCase.SGDMomentum || rule == RuleCase.RMSprop || rule == RuleCase.Adagrad ? []
+            : Tensors.Full(list, dtype);
         oneMinusBeta1 = tensor(1 - Beta1, dtype);
         step =
             rule == RuleCase.SGD ? StepSgd
@@ -48,6 +48,11 @@ internal sealed class LibtorchOps : Side
             : rule == RuleCase.Adam ? () => StepAdam(decoupled: false)
             : rule == RuleCase.AdamW ? () => StepAdam(decoupled: true)
             : rule == RuleCase.RMSprop ? StepRmsprop
+            : rule == RuleCase.Adadelta ? StepAdadelta
+            : rule == RuleCase.Adagrad ? StepAdagrad
+            : rule == RuleCase.Adamax ? StepAdamax
+            : rule == RuleCase.NAdam ? StepNadam
+            : rule == RuleCase.RAdam ? StepRadam
             : StepRprop;
     }
 
@@ -96,6 +101,89 @@ internal sealed class LibtorchOps : Side
             first[i].mul_(alpha).addcmul_(gradients[i], gradients[i], oneMinusAlpha);
             using var denominator = first[i].sqrt();
             parameters[i].addcdiv_(gradients[i], denominator.add_(eps), minusLr);
+        }
+    }
+
+    private void StepAdadelta()
+    {
+        using Scalar rho = Rho;
+        using Scalar rest = 1 - Rho;
+        using Scalar small = AdadeltaEps;
+        for (var i = 0; i < parameters.Length; i++)
+        {
+            first[i].mul_(rho).addcmul_(gradients[i], gradients[i], rest);
+            using var deviation = first[i].add(small);
+            using var delta = second[i].add(small);
+            delta.sqrt_().div_(deviation.sqrt_()).mul_(gradients[i]);
+            second[i].mul_(rho).addcmul_(delta, delta, rest);
+            parameters[i].add_(delta, minusLr);
+        }
+    }
+
+    private void StepAdagrad()
+    {
+        using Scalar small = AdagradEps;
+        for (var i = 0; i < parameters.Length; i++)
+        {
+            first[i].addcmul_(gradients[i], gradients[i], one);
+            using var denominator = first[i].sqrt();
+            parameters[i].addcdiv_(gradients[i], denominator.add_(small), minusLr);
+        }
+    }
+
+    private void StepAdamax()
+    {
+        using Scalar minusStepSize = -Lr / (1 - Math.Pow(Beta1, count));
+        for (var i = 0; i < parameters.Length; i++)
+        {
+            first[i].lerp_(gradients[i], oneMinusBeta1);
+            using var magnitude = gradients[i].abs();
+            using var norm = second[i].mul_(beta2).maximum(magnitude.add_(eps));
+            second[i].copy_(norm);
+            parameters[i].addcdiv_(first[i], second[i], minusStepSize);
+        }
+    }
+
+    private double product = 1;
+
+    private void StepNadam()
+    {
+        double Mu(long step) => Beta1 * (1 - 0.5 * Math.Pow(0.96, step * MomentumDecay));
+        product *= Mu(count);
+        using Scalar correction = 1 - Math.Pow(Beta2, count);
+        using Scalar ofGradient = -Lr * (1 - Mu(count)) / (1 - product);
+        using Scalar ofMean = -Lr * Mu(count + 1) / (1 - product * Mu(count + 1));
+        for (var i = 0; i < parameters.Length; i++)
+        {
+            first[i].lerp_(gradients[i], oneMinusBeta1);
+            second[i].mul_(beta2).addcmul_(gradients[i], gradients[i], oneMinusBeta2);
+            using var denominator = second[i].div(correction);
+            denominator.sqrt_().add_(eps);
+            parameters[i].addcdiv_(gradients[i], denominator, ofGradient);
+            parameters[i].addcdiv_(first[i], denominator, ofMean);
+        }
+    }
+
+    private void StepRadam()
+    {
+        var power = Math.Pow(Beta2, count);
+        var longest = 2 / (1 - Beta2) - 1;
+        var length = longest - 2 * count * power / (1 - power);
+        var rate = -Lr / (1 - Math.Pow(Beta1, count));
+        if (length > 5)
+            rate *= Math.Sqrt((length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length) * (1 - power));
+        using Scalar scaled = rate;
+        for (var i = 0; i < parameters.Length; i++)
+        {
+            first[i].lerp_(gradients[i], oneMinusBeta1);
+            second[i].mul_(beta2).addcmul_(gradients[i], gradients[i], oneMinusBeta2);
+            if (length > 5)
+            {
+                using var denominator = second[i].sqrt();
+                parameters[i].addcdiv_(first[i], denominator.add_(eps), scaled);
+            }
+            else
+                parameters[i].add_(first[i], scaled);
         }
     }
 

@@ -23,6 +23,10 @@ internal sealed class TorchSharpOptimizer : Side
         : rule == RuleCase.SGDMomentum ? optim.SGD(parameters, Lr, momentum: Momentum)
         : rule == RuleCase.Adam ? optim.Adam(parameters, Lr)
         : rule == RuleCase.AdamW ? optim.AdamW(parameters, Lr, weight_decay: WeightDecay)
+        : rule == RuleCase.Adadelta ? optim.Adadelta(parameters, Lr)
+        : rule == RuleCase.Adagrad ? optim.Adagrad(parameters, Lr)
+        : rule == RuleCase.Adamax ? optim.Adamax(parameters, Lr)
+        : rule == RuleCase.NAdam ? optim.NAdam(parameters, Lr)
         : rule == RuleCase.RMSprop ? optim.RMSProp(parameters, Lr)
         : optim.Rprop(parameters, Lr, min_step: MinStep, max_step: MaxStep);
 
