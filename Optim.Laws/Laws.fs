@@ -21,6 +21,7 @@ module Laws =
             Resume.all
             PyTorchDicts.all
             Machine.all
+            List.map (fun (law: ScheduleStatement) -> law.On SchedulerShell.real) Schedules.all
         ]
         |> List.concat
 

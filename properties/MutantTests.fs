@@ -327,7 +327,12 @@ let private toTest (mutant: Mutant) =
 
 let private complete =
     test "every law has a mutant" {
-        for law in Laws.all do
+        // Those of schedulers have theirs in ScheduleMutants.fs.
+        let others =
+            Laws.all
+            |> List.filter (fun law -> Schedules.all |> List.forall (fun other -> other.Id <> law.Id))
+
+        for law in others do
             let has = table |> List.exists (fun mutant -> obj.ReferenceEquals(mutant.Law, law))
             Expect.isTrue has (sprintf "%s, %s" law.Id law.Says)
     }
