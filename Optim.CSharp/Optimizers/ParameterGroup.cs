@@ -102,6 +102,8 @@ public sealed class ParameterGroup : IParameterOrGroup
             );
     }
 
+    internal ConstructorWrites ConstructorWrites { get; } = new();
+
     /// <summary>Its options with several values replaced, checked together; the group stays as it is.</summary>
     internal object Replaced(IEnumerable<KeyValuePair<string, OptionValue>> values) => Rule!.Replace(Options, values);
 

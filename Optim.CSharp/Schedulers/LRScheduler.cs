@@ -176,7 +176,7 @@ public abstract class LRScheduler : IStateful
     private protected void Initialize(int lastEpoch, Action? before = null)
     {
         CheckLastEpoch(lastEpoch);
-        AllOrNothing(() =>
+        Construct(() =>
         {
             before?.Invoke();
             TakeInGroups();
@@ -185,8 +185,17 @@ public abstract class LRScheduler : IStateful
         });
     }
 
+    /// <summary>What a constructor does with the groups; loading a state takes it back when the optimizer's was loaded before.</summary>
+    private protected void Construct(Action change)
+    {
+        foreach (var (group, options, extras) in AllOrNothing(change))
+            group.ConstructorWrites.Add(this, options, extras, group.Options);
+    }
+
     /// <summary>Does something with the groups, or changes nothing in them.</summary>
-    private protected void AllOrNothing(Action change)
+    private protected IReadOnlyList<(ParameterGroup Group, object Options, OrderedDictionary<string, OptionValue> Extras)> AllOrNothing(
+        Action change
+    )
     {
         var before = Optimizer.ParamGroups.Select(group =>
             (group, group.Options, Extras: new OrderedDictionary<string, OptionValue>(group.Extras))
@@ -204,6 +213,7 @@ public abstract class LRScheduler : IStateful
             restore();
             throw;
         }
+        return groups;
     }
 
     /// <summary>All entries of the state, in PyTorch's order: settings first.</summary>
@@ -307,8 +317,11 @@ public abstract class LRScheduler : IStateful
             },
             () =>
             {
+                var isNew = !StateDict().Equals(state);
                 commit();
                 stepped = LastEpoch > 0;
+                foreach (var group in isNew ? Optimizer.ParamGroups : [])
+                    group.ConstructorWrites.TakeBack(this, group);
             }
         );
     }

@@ -20,7 +20,7 @@ public sealed class SequentialLR : ContainerLR
     {
         ArgumentNullException.ThrowIfNull(milestones);
         this.milestones = Check([.. milestones]);
-        AllOrNothing(() =>
+        Construct(() =>
         {
             CheckLastEpoch(lastEpoch);
             TakeInGroups();

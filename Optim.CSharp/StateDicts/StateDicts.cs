@@ -73,7 +73,10 @@ internal static class StateDicts
             () =>
             {
                 for (var i = 0; i < groups.Count; i++)
+                {
                     (groups[i].Options, groups[i].Extras, groups[i].State, groups[i].Added) = loaded[i];
+                    groups[i].ConstructorWrites.Loaded(groups[i].Options);
+                }
             }
         );
     }
