@@ -32,8 +32,7 @@ module SchedulerShell =
     let real =
         {
             Make =
-                fun optimizer name settings ->
-                    Schedulers.Create(name, optimizer, [ for name, value in settings -> struct (name, value) ])
+                fun optimizer name settings -> Schedulers.Create(name, optimizer, [ for name, value in settings -> struct (name, value) ])
             Step = fun scheduler -> scheduler.Step()
             StepTo = fun scheduler value -> scheduler.Step value
             Sequence = fun optimizer schedulers milestones -> SequentialLR(optimizer, schedulers, milestones)
@@ -223,7 +222,9 @@ module ScheduleCase =
         Gen.choose (0, Int32.MaxValue - 1)
         |> Gen.map (fun seed ->
             let random = Random seed
-            let rate () = Math.Pow(10.0, -3.0 * random.NextDouble())
+
+            let rate () =
+                Math.Pow(10.0, -3.0 * random.NextDouble())
 
             {
                 Spec = draw random
@@ -240,12 +241,20 @@ module ScheduleCase =
     let openWith (subject: Subject) (rates: float list) =
         let group i (rate: float) =
             let group =
-                ParameterGroup [ Param.Of($"w{i}", Tensor.ofFloats Kernels.DType.Float64 [| 1.0 |]) :> IParameter ]
+                ParameterGroup
+                    [
+                        Param.Of($"w{i}", Tensor.ofFloats Kernels.DType.Float64 [| 1.0 |]) :> IParameter
+                    ]
 
             group["lr"] <- number rate
             group
 
-        let momentum = [ if subject.Rule.Name = "SGD" then "momentum", number 0.9 ]
+        let momentum =
+            [
+                if subject.Rule.Name = "SGD" then
+                    "momentum", number 0.9
+            ]
+
         subject.Shell.Open subject.Rule momentum (List.mapi group rates)
 
     /// The rates in the groups.

@@ -67,31 +67,27 @@ module Schedules =
 
     /// L1: the recursion is the closed form.
     let recursion =
-        law
-            "L1"
-            "acting on a rate that was changed by hand is the closed form of a changed rate"
-            any
-            (fun shell subject case ->
-                let steps = min case.Steps case.Spec.Length
-                let optimizer = ScheduleCase.openWith subject case.Rates
-                let scheduler = shell.Make optimizer case.Spec.Name case.Spec.Settings
-                let floor = case.Spec.Floor
+        law "L1" "acting on a rate that was changed by hand is the closed form of a changed rate" any (fun shell subject case ->
+            let steps = min case.Steps case.Spec.Length
+            let optimizer = ScheduleCase.openWith subject case.Rates
+            let scheduler = shell.Make optimizer case.Spec.Name case.Spec.Settings
+            let floor = case.Spec.Floor
 
-                for group in optimizer.ParamGroups do
-                    group["lr"] <- number (floor + 3.0 * (get "lr" group - floor))
+            for group in optimizer.ParamGroups do
+                group["lr"] <- number (floor + 3.0 * (get "lr" group - floor))
 
-                let expected =
-                    closed case.Spec case.Rates steps
-                    |> List.map (List.map (fun rate -> floor + 3.0 * (rate - floor)))
+            let expected =
+                closed case.Spec case.Rates steps
+                |> List.map (List.map (fun rate -> floor + 3.0 * (rate - floor)))
 
-                // Near its end 1 + cos cancels.
-                let tolerance =
-                    match case.Spec.Name with
-                    | "CosineAnnealingLR" -> u * Math.Pow(float case.Spec.Length + 2.0, 2.0)
-                    | "PolynomialLR" -> 64.0 * float steps * u
-                    | _ -> (8.0 + float steps) * u
+            // Near its end 1 + cos cancels.
+            let tolerance =
+                match case.Spec.Name with
+                | "CosineAnnealingLR" -> u * Math.Pow(float case.Spec.Length + 2.0, 2.0)
+                | "PolynomialLR" -> 64.0 * float steps * u
+                | _ -> (8.0 + float steps) * u
 
-                ScheduleCase.run shell optimizer scheduler steps |> compare tolerance expected)
+            ScheduleCase.run shell optimizer scheduler steps |> compare tolerance expected)
 
     /// L2: end points.
     let ends =
@@ -104,7 +100,12 @@ module Schedules =
                     OptionValue.op_Explicit (case.Spec.Settings |> List.find (fun (key, _) -> key = name) |> snd)
 
                 let steps =
-                    setting (if case.Spec.Name = "CosineAnnealingLR" then "T_max" else "total_iters")
+                    setting (
+                        if case.Spec.Name = "CosineAnnealingLR" then
+                            "T_max"
+                        else
+                            "total_iters"
+                    )
                     |> int
 
                 let rows = ScheduleCase.alone shell subject case.Rates case.Spec steps
@@ -125,47 +126,50 @@ module Schedules =
 
     /// L3: the range.
     let range =
-        law
-            "L3"
-            "every rate lies in the documented interval"
-            any
-            (fun shell subject case ->
-                let low, high = 0.001, 0.5 + Random(case.Seed).NextDouble()
-                let optimizer = ScheduleCase.openWith subject case.Rates
+        law "L3" "every rate lies in the documented interval" any (fun shell subject case ->
+            let low, high = 0.001, 0.5 + Random(case.Seed).NextDouble()
+            let optimizer = ScheduleCase.openWith subject case.Rates
 
-                let cyclic =
-                    shell.Make
-                        optimizer
-                        "CyclicLR"
-                        [
-                            "base_lr", number low
-                            "max_lr", number high
-                            "step_size_up", whole (1 + case.Seed % 7)
-                            "cycle_momentum", OptionValue.Bool false
-                        ]
+            let cyclic =
+                shell.Make
+                    optimizer
+                    "CyclicLR"
+                    [
+                        "base_lr", number low
+                        "max_lr", number high
+                        "step_size_up", whole (1 + case.Seed % 7)
+                        "cycle_momentum", OptionValue.Bool false
+                    ]
 
-                let within low high what rate =
-                    (rate >= low * (1.0 - 4.0 * u) - 4.0 * u * high
-                     && rate <= high * (1.0 + 4.0 * u))
-                    |> Verdict.require (fun () -> sprintf "%s: %.17g is not in [%g, %g]" what rate low high)
+            let within low high what rate =
+                (rate >= low * (1.0 - 4.0 * u) - 4.0 * u * high && rate <= high * (1.0 + 4.0 * u))
+                |> Verdict.require (fun () -> sprintf "%s: %.17g is not in [%g, %g]" what rate low high)
 
-                [
-                    for row in ScheduleCase.run shell optimizer cyclic case.Steps do
-                        for rate in row do
-                            within low high "cyclic" rate
+            [
+                for row in ScheduleCase.run shell optimizer cyclic case.Steps do
+                    for rate in row do
+                        within low high "cyclic" rate
 
-                    for row in alone shell subject case do
-                        for rate, start in List.zip row case.Rates do
-                            within (min start case.Spec.Floor) (max start case.Spec.Floor) case.Spec.Name rate
-                ]
-                |> Verdict.all)
+                for row in alone shell subject case do
+                    for rate, start in List.zip row case.Rates do
+                        within (min start case.Spec.Floor) (max start case.Spec.Floor) case.Spec.Name rate
+            ]
+            |> Verdict.all)
 
     /// L4: monotone.
     let monotone =
         law
             "L4"
             "decay goes down, and warm-up goes up"
-            (ScheduleCase.named [ "ExponentialLR"; "StepLR"; "MultiStepLR"; "PolynomialLR"; "ConstantLR"; "LinearLR" ])
+            (ScheduleCase.named
+                [
+                    "ExponentialLR"
+                    "StepLR"
+                    "MultiStepLR"
+                    "PolynomialLR"
+                    "ConstantLR"
+                    "LinearLR"
+                ])
             (fun shell subject case ->
                 let rows = alone shell subject case
                 let first, last = List.head rows, List.last rows
@@ -205,7 +209,8 @@ module Schedules =
                             let length = abs (after[i] - before[i])
 
                             if case.Spec.Name = "LinearLR" then
-                                let slope = abs (case.Spec.Closed rate (int steps) - case.Spec.Closed rate 0) / steps
+                                let slope =
+                                    abs (case.Spec.Closed rate (int steps) - case.Spec.Closed rate 0) / steps
 
                                 abs (length - slope) <= 16.0 * u * rate
                                 |> Verdict.require (fun () -> sprintf "a step of %g on a line with steps of %g" length slope)
@@ -219,73 +224,65 @@ module Schedules =
 
     /// L6: periods.
     let periods =
-        law
-            "L6"
-            "triangles repeat, and warm restarts come where they are due, with exactly the base rate"
-            any
-            (fun shell subject case ->
-                let random = Random case.Seed
-                let up, down = random.Next(1, 6), random.Next(1, 6)
-                let first, growth = random.Next(1, 6), random.Next(1, 4)
-                let optimizer = ScheduleCase.openWith subject case.Rates
+        law "L6" "triangles repeat, and warm restarts come where they are due, with exactly the base rate" any (fun shell subject case ->
+            let random = Random case.Seed
+            let up, down = random.Next(1, 6), random.Next(1, 6)
+            let first, growth = random.Next(1, 6), random.Next(1, 4)
+            let optimizer = ScheduleCase.openWith subject case.Rates
 
-                let cyclic =
-                    shell.Make
-                        optimizer
-                        "CyclicLR"
-                        [
-                            "base_lr", number 0.01
-                            "max_lr", number 0.5
-                            "step_size_up", whole up
-                            "step_size_down", whole down
-                        ]
+            let cyclic =
+                shell.Make
+                    optimizer
+                    "CyclicLR"
+                    [
+                        "base_lr", number 0.01
+                        "max_lr", number 0.5
+                        "step_size_up", whole up
+                        "step_size_down", whole down
+                    ]
 
-                let cycles = ScheduleCase.run shell optimizer cyclic (3 * (up + down))
-                let optimizer = ScheduleCase.openWith subject case.Rates
+            let cycles = ScheduleCase.run shell optimizer cyclic (3 * (up + down))
+            let optimizer = ScheduleCase.openWith subject case.Rates
 
-                let restarts =
-                    shell.Make optimizer "CosineAnnealingWarmRestarts" [ "T_0", whole first; "T_mult", whole growth ]
+            let restarts =
+                shell.Make optimizer "CosineAnnealingWarmRestarts" [ "T_0", whole first; "T_mult", whole growth ]
 
-                let due =
-                    Seq.unfold (fun (start, length) -> Some(start, (start + length, length * growth))) (0, first)
-                    |> Seq.take 4
-                    |> Set.ofSeq
+            let due =
+                Seq.unfold (fun (start, length) -> Some(start, (start + length, length * growth))) (0, first)
+                |> Seq.take 4
+                |> Set.ofSeq
 
-                let rows = ScheduleCase.run shell optimizer restarts (Set.maxElement due)
+            let rows = ScheduleCase.run shell optimizer restarts (Set.maxElement due)
 
-                [
-                    for t in 0 .. 2 * (up + down) do
-                        abs (cycles[t + up + down][0] - cycles[t][0]) <= 8.0 * u * 0.5
-                        |> Verdict.require (fun () -> $"a period of {up} + {down}: {cycles[t][0]} and then {cycles[t + up + down][0]}")
+            [
+                for t in 0 .. 2 * (up + down) do
+                    abs (cycles[t + up + down][0] - cycles[t][0]) <= 8.0 * u * 0.5
+                    |> Verdict.require (fun () -> $"a period of {up} + {down}: {cycles[t][0]} and then {cycles[t + up + down][0]}")
 
-                    for t, row in List.indexed rows do
-                        (row = case.Rates) = due.Contains t
-                        |> Verdict.require (fun () -> $"restarts from {first} times {growth}: {row} at {t}")
-                ]
-                |> Verdict.all)
+                for t, row in List.indexed rows do
+                    (row = case.Rates) = due.Contains t
+                    |> Verdict.require (fun () -> $"restarts from {first} times {growth}: {row} at {t}")
+            ]
+            |> Verdict.all)
 
     /// L7: homogeneity.
     let homogeneous =
-        law
-            "L7"
-            "rates and floors times a power of two give rates times it, bit for bit"
-            any
-            (fun shell subject case ->
-                let factor = if case.Seed % 2 = 0 then 0.25 else 4.0
+        law "L7" "rates and floors times a power of two give rates times it, bit for bit" any (fun shell subject case ->
+            let factor = if case.Seed % 2 = 0 then 0.25 else 4.0
 
-                let scaled =
-                    { case.Spec with
-                        Settings =
-                            case.Spec.Settings
-                            |> List.map (fun (name, value) ->
-                                if name = "eta_min" then
-                                    name, number (factor * OptionValue.op_Explicit value)
-                                else
-                                    name, value)
-                    }
+            let scaled =
+                { case.Spec with
+                    Settings =
+                        case.Spec.Settings
+                        |> List.map (fun (name, value) ->
+                            if name = "eta_min" then
+                                name, number (factor * OptionValue.op_Explicit value)
+                            else
+                                name, value)
+                }
 
-                ScheduleCase.alone shell subject (case.Rates |> List.map ((*) factor)) scaled case.Steps
-                |> same (alone shell subject case |> List.map (List.map ((*) factor))))
+            ScheduleCase.alone shell subject (case.Rates |> List.map ((*) factor)) scaled case.Steps
+            |> same (alone shell subject case |> List.map (List.map ((*) factor))))
 
     /// L8: functions express them.
     let expressible =
@@ -311,7 +308,8 @@ module Schedules =
                         (MultiplicativeLR(optimizer, Func<int, float>(fun t -> factor t / factor (t - 1))))
                         steps
 
-                let tolerance = u * (64.0 + Math.Pow(float (min steps case.Spec.Length) + 40.0, 2.0))
+                let tolerance =
+                    u * (64.0 + Math.Pow(float (min steps case.Spec.Length) + 40.0, 2.0))
 
                 let expected =
                     if case.Spec.Floor = 0.0 then
@@ -323,30 +321,26 @@ module Schedules =
 
     /// L9: containers of one.
     let transparent =
-        law
-            "L9"
-            "a container of one is that one, nested or not, bit for bit"
-            any
-            (fun shell subject case ->
-                let inside wrap =
-                    let optimizer = ScheduleCase.openWith subject case.Rates
-                    let scheduler = shell.Make optimizer case.Spec.Name case.Spec.Settings
-                    ScheduleCase.run shell optimizer (wrap optimizer scheduler) case.Steps
+        law "L9" "a container of one is that one, nested or not, bit for bit" any (fun shell subject case ->
+            let inside wrap =
+                let optimizer = ScheduleCase.openWith subject case.Rates
+                let scheduler = shell.Make optimizer case.Spec.Name case.Spec.Settings
+                ScheduleCase.run shell optimizer (wrap optimizer scheduler) case.Steps
 
-                let sequence optimizer scheduler =
-                    shell.Sequence optimizer [ scheduler ] []
+            let sequence optimizer scheduler =
+                shell.Sequence optimizer [ scheduler ] []
 
-                let expected = alone shell subject case
+            let expected = alone shell subject case
 
-                [
-                    inside sequence
-                    inside (fun _ scheduler -> shell.Chain [ scheduler ])
-                    inside (fun optimizer scheduler -> sequence optimizer (sequence optimizer scheduler))
-                    inside (fun optimizer scheduler -> sequence optimizer (shell.Chain [ scheduler ]))
-                    inside (fun optimizer scheduler -> shell.Chain [ sequence optimizer scheduler ])
-                ]
-                |> List.map (same expected)
-                |> Verdict.all)
+            [
+                inside sequence
+                inside (fun _ scheduler -> shell.Chain [ scheduler ])
+                inside (fun optimizer scheduler -> sequence optimizer (sequence optimizer scheduler))
+                inside (fun optimizer scheduler -> sequence optimizer (shell.Chain [ scheduler ]))
+                inside (fun optimizer scheduler -> shell.Chain [ sequence optimizer scheduler ])
+            ]
+            |> List.map (same expected)
+            |> Verdict.all)
 
     /// L10: what construction does.
     let construction =
@@ -356,7 +350,10 @@ module Schedules =
             any
             (fun shell subject case ->
                 let optimizer = ScheduleCase.openWith subject case.Rates
-                let initial () = [ for group in optimizer.ParamGroups -> get "initial_lr" group ]
+
+                let initial () =
+                    [ for group in optimizer.ParamGroups -> get "initial_lr" group ]
+
                 let first = shell.Make optimizer case.Spec.Name case.Spec.Settings
                 let afterFirst, initialFirst = ScheduleCase.rates optimizer, initial ()
                 let second = shell.Make optimizer case.Other.Name case.Other.Settings
@@ -450,8 +447,7 @@ module Schedules =
                     near (32.0 * u) "the first rate" (high / div) (fst rows[0])
                     near (32.0 * u) "the last rate" (high / div / final) (fst rows[total - 1])
                     near 0.0 "one step more" (fst rows[total - 1]) (fst rows[total])
-                    refuses
-                    |> Verdict.require (fun () -> "a step beyond the cycle is accepted")
+                    refuses |> Verdict.require (fun () -> "a step beyond the cycle is accepted")
 
                     for rate, _ in rows do
                         rate <= high * (1.0 + 4.0 * u)
@@ -526,7 +522,8 @@ module Schedules =
                         after - before >= patience + 1 + cooldown
                         |> Verdict.require (fun () -> $"reduced in calls {before} and {after}: patience {patience}, cooldown {cooldown}")
 
-                    changes better |> not
+                    changes better
+                    |> not
                     |> Verdict.require (fun () -> "reduced though the metric gets better")
                     same rows (run "max" (List.map (~-) metrics))
                 ]
@@ -535,67 +532,56 @@ module Schedules =
 
     /// L14: hand-over.
     let handOver =
-        law
-            "L14"
-            "at a milestone the rate is the next scheduler's first, and then its own"
-            any
-            (fun shell subject case ->
-                let milestone = 1 + case.Seed % 12
-                let optimizer = ScheduleCase.openWith subject case.Rates
-                let first = shell.Make optimizer case.Spec.Name case.Spec.Settings
-                let second = shell.Make optimizer case.Other.Name case.Other.Settings
+        law "L14" "at a milestone the rate is the next scheduler's first, and then its own" any (fun shell subject case ->
+            let milestone = 1 + case.Seed % 12
+            let optimizer = ScheduleCase.openWith subject case.Rates
+            let first = shell.Make optimizer case.Spec.Name case.Spec.Settings
+            let second = shell.Make optimizer case.Other.Name case.Other.Settings
 
-                let rows =
-                    ScheduleCase.run shell optimizer (shell.Sequence optimizer [ first; second ] [ milestone ]) (milestone + case.Steps)
+            let rows =
+                ScheduleCase.run shell optimizer (shell.Sequence optimizer [ first; second ] [ milestone ]) (milestone + case.Steps)
 
-                let before =
-                    ScheduleCase.alone shell subject case.Rates case.Spec (milestone - 1)
+            let before = ScheduleCase.alone shell subject case.Rates case.Spec (milestone - 1)
 
-                let after = ScheduleCase.alone shell subject case.Rates case.Other case.Steps
-                same (before @ after) rows)
+            let after = ScheduleCase.alone shell subject case.Rates case.Other case.Steps
+            same (before @ after) rows)
 
     /// L15: step(epoch).
     let stepTo =
-        law
-            "L15"
-            "the step to epoch t is the same as t steps"
-            any
-            (fun shell subject case ->
-                let jumped (name, settings) =
-                    let optimizer = ScheduleCase.openWith subject case.Rates
-                    let scheduler = shell.Make optimizer name settings
-                    shell.StepTo scheduler (float case.Steps)
-                    ScheduleCase.rates optimizer
+        law "L15" "the step to epoch t is the same as t steps" any (fun shell subject case ->
+            let jumped (name, settings) =
+                let optimizer = ScheduleCase.openWith subject case.Rates
+                let scheduler = shell.Make optimizer name settings
+                shell.StepTo scheduler (float case.Steps)
+                ScheduleCase.rates optimizer
 
-                let stepped (name, settings) =
-                    let optimizer = ScheduleCase.openWith subject case.Rates
-                    ScheduleCase.run shell optimizer (shell.Make optimizer name settings) case.Steps |> List.last
+            let stepped (name, settings) =
+                let optimizer = ScheduleCase.openWith subject case.Rates
 
-                let restarts =
-                    "CosineAnnealingWarmRestarts", [ "T_0", whole (1 + case.Seed % 5); "T_mult", whole (1 + case.Seed % 3) ]
+                ScheduleCase.run shell optimizer (shell.Make optimizer name settings) case.Steps
+                |> List.last
 
-                let spec = case.Spec.Name, case.Spec.Settings
+            let restarts =
+                "CosineAnnealingWarmRestarts", [ "T_0", whole (1 + case.Seed % 5); "T_mult", whole (1 + case.Seed % 3) ]
 
-                Verdict.both
-                    (compare (4.0 * float case.Steps * u) [ stepped spec ] [ jumped spec ])
-                    (same [ stepped restarts ] [ jumped restarts ]))
+            let spec = case.Spec.Name, case.Spec.Settings
+
+            Verdict.both
+                (compare (4.0 * float case.Steps * u) [ stepped spec ] [ jumped spec ])
+                (same [ stepped restarts ] [ jumped restarts ]))
 
     /// L16: groups.
     let groups =
-        law
-            "L16"
-            "the rate of a group depends on its own base rate only"
-            any
-            (fun shell subject case ->
-                let together = alone shell subject case
+        law "L16" "the rate of a group depends on its own base rate only" any (fun shell subject case ->
+            let together = alone shell subject case
 
-                [
-                    for i, rate in List.indexed case.Rates do
-                        ScheduleCase.alone shell subject [ rate ] case.Spec case.Steps
-                        |> same (together |> List.map (fun row -> [ row[i] ]))
-                ]
-                |> Verdict.all
-                |> Verdict.tellingIf (changes together))
+            [
+                for i, rate in List.indexed case.Rates do
+                    ScheduleCase.alone shell subject [ rate ] case.Spec case.Steps
+                    |> same (together |> List.map (fun row -> [ row[i] ]))
+            ]
+            |> Verdict.all
+            |> Verdict.tellingIf (changes together))
 
     /// Schedulers of all kinds over an optimizer: simple, absolute, containers, metric-driven.
     let private some (shell: SchedulerShell) (case: ScheduleCase) (optimizer: Optimizer) =
@@ -640,7 +626,10 @@ module Schedules =
                 let optimizer = ScheduleCase.openWith subject case.Rates
                 let scheduler = some shell case optimizer
                 let head = ScheduleCase.run shell optimizer scheduler at
-                let saved, state = subject.Shell.Clone(subject.Shell.Save optimizer), shell.Save scheduler
+
+                let saved, state =
+                    subject.Shell.Clone(subject.Shell.Save optimizer), shell.Save scheduler
+
                 let tail = ScheduleCase.run shell optimizer scheduler (case.Steps - at)
 
                 let resumed order =
@@ -674,7 +663,10 @@ module Schedules =
                 let optimizer = ScheduleCase.openWith subject case.Rates
                 let scheduler = some shell case optimizer
                 let head = ScheduleCase.run shell optimizer scheduler at
-                let saved, state = subject.Shell.Clone(subject.Shell.Save optimizer), shell.Save scheduler
+
+                let saved, state =
+                    subject.Shell.Clone(subject.Shell.Save optimizer), shell.Save scheduler
+
                 let tail = ScheduleCase.run shell optimizer scheduler (case.Steps - at)
                 let optimizer = ScheduleCase.openWith subject (case.Rates |> List.map ((*) 0.7))
                 subject.Shell.Load optimizer saved
@@ -687,17 +679,13 @@ module Schedules =
 
     /// L18: the pure function.
     let pure' =
-        law
-            "L18"
-            "a scheduler after t steps is the pure schedule at t"
-            any
-            (fun shell subject case ->
-                let expected =
-                    [
-                        for t in 0 .. case.Steps -> [ for rate in case.Rates -> case.Spec.Pure.At(float t, rate) ]
-                    ]
+        law "L18" "a scheduler after t steps is the pure schedule at t" any (fun shell subject case ->
+            let expected =
+                [
+                    for t in 0 .. case.Steps -> [ for rate in case.Rates -> case.Spec.Pure.At(float t, rate) ]
+                ]
 
-                alone shell subject case |> compare (8.0 * u) expected)
+            alone shell subject case |> compare (8.0 * u) expected)
 
     /// The laws of schedulers.
     let all =

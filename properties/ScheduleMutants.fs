@@ -46,9 +46,7 @@ let private table: (ScheduleStatement * string * SchedulerShell) list =
         Schedules.recursion,
         "the current rate is overwritten by the closed form",
         { real with
-            Step =
-                fun scheduler ->
-                    real.StepTo scheduler (scheduler.LastEpoch + 1.0)
+            Step = fun scheduler -> real.StepTo scheduler (scheduler.LastEpoch + 1.0)
         }
         Schedules.ends, "the way is one step longer", setting "total_iters" (fun steps -> steps + 1.0)
         Schedules.range, "triangles are a little too high", setting "max_lr" (fun rate -> rate * 1.001)
@@ -114,16 +112,8 @@ let private table: (ScheduleStatement * string * SchedulerShell) list =
         after (fun scheduler ->
             let last = scheduler.Optimizer.ParamGroups |> Seq.last |> lr
             each scheduler (fun _ -> last))
-        Schedules.resume,
-        "a state is not loaded",
-        { real with
-            Load = fun _ _ -> ()
-        }
-        Schedules.made,
-        "a state is not loaded",
-        { real with
-            Load = fun _ _ -> ()
-        }
+        Schedules.resume, "a state is not loaded", { real with Load = fun _ _ -> () }
+        Schedules.made, "a state is not loaded", { real with Load = fun _ _ -> () }
         Schedules.pure', "the rate drifts", after (fun scheduler -> each scheduler (fun rate -> rate * (1.0 + 1e-6)))
     ]
 

@@ -8,7 +8,9 @@ open Expecto
 open Optim.Core
 open Golden
 
-let private held steps = Schedule.cosine steps |> Schedule.hold steps
+let private held steps =
+    Schedule.cosine steps |> Schedule.hold steps
+
 let private halves = Schedule.exponential 0.5 |> Schedule.stretch 5.0
 
 /// By optax's name for it: a schedule with base value 1.
@@ -33,17 +35,19 @@ let private expressed =
                     struct (5.0, Schedule.keep |> Schedule.scale 0.5)
                     struct (10.0, Schedule.keep |> Schedule.scale 0.05)
                 ]
-            "piecewise_interpolate linear",
-            Schedule.through Anneal.Linear [ struct (0.0, 1.0); struct (5.0, 0.5); struct (10.0, 0.05) ]
-            "piecewise_interpolate cosine",
-            Schedule.through Anneal.Cosine [ struct (0.0, 1.0); struct (5.0, 0.5); struct (10.0, 0.05) ]
-            "cosine_onecycle",
-            Schedule.through Anneal.Cosine [ struct (0.0, 0.04); struct (6.0, 1.0); struct (20.0, 4e-6) ]
+            "piecewise_interpolate linear", Schedule.through Anneal.Linear [ struct (0.0, 1.0); struct (5.0, 0.5); struct (10.0, 0.05) ]
+            "piecewise_interpolate cosine", Schedule.through Anneal.Cosine [ struct (0.0, 1.0); struct (5.0, 0.5); struct (10.0, 0.05) ]
+            "cosine_onecycle", Schedule.through Anneal.Cosine [ struct (0.0, 0.04); struct (6.0, 1.0); struct (20.0, 4e-6) ]
             "linear_onecycle",
-            Schedule.through Anneal.Linear [ struct (0.0, 0.04); struct (6.0, 1.0); struct (17.0, 0.04); struct (20.0, 4e-6) ]
-            "join constant 1 then exponential at 6",
-            Schedule.keep
-            |> Schedule.thenAt 6.0 (Schedule.exponential 0.9)
+            Schedule.through
+                Anneal.Linear
+                [
+                    struct (0.0, 0.04)
+                    struct (6.0, 1.0)
+                    struct (17.0, 0.04)
+                    struct (20.0, 4e-6)
+                ]
+            "join constant 1 then exponential at 6", Schedule.keep |> Schedule.thenAt 6.0 (Schedule.exponential 0.9)
             "sgdr",
             held 6.0
             |> Schedule.toward 0.1

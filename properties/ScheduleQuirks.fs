@@ -41,7 +41,10 @@ let tests =
             test "OneCycleLR holds the last rate for one call, and then refuses and changes nothing" {
                 for anneal in [ Anneal.Linear; Anneal.Cosine ] do
                     let optimizer = sgd 0.1
-                    let cycle = OneCycleLR(optimizer, all 25.0, totalSteps = 10, annealStrategy = anneal, finalDivFactor = 2.0)
+
+                    let cycle =
+                        OneCycleLR(optimizer, all 25.0, totalSteps = Nullable 10, annealStrategy = anneal, finalDivFactor = 2.0)
+
                     let rows = steps cycle 10
                     Expect.equal rows[10] rows[9] "one call more"
                     refuses<OptionException> "two calls more" [ "total_steps is 10" ] (fun () -> cycle.Step())
@@ -60,30 +63,53 @@ let tests =
                     SequentialLR(optimizer, inside, milestones) :> LRScheduler
 
                 let optimizer = sgd 0.1
-                let constant () = ConstantLR(optimizer, 0.5, 2) :> LRScheduler
-                let decay () = ExponentialLR(optimizer, 0.9) :> LRScheduler
-                let first = sequence optimizer [ sequence optimizer [ constant (); decay () ] [ 2 ]; decay () ] [ 4 ]
+
+                let constant () =
+                    ConstantLR(optimizer, 0.5, 2) :> LRScheduler
+
+                let decay () =
+                    ExponentialLR(optimizer, 0.9) :> LRScheduler
+
+                let first =
+                    sequence optimizer [ sequence optimizer [ constant (); decay () ] [ 2 ]; decay () ] [ 4 ]
+
                 expect "first" (steps first 6) [ 0.05; 0.05; 0.1; 0.09; 0.1; 0.09; 0.081 ]
                 let optimizer = sgd 0.1
-                let constant () = ConstantLR(optimizer, 0.5, 2) :> LRScheduler
-                let decay () = ExponentialLR(optimizer, 0.9) :> LRScheduler
+
+                let constant () =
+                    ConstantLR(optimizer, 0.5, 2) :> LRScheduler
+
+                let decay () =
+                    ExponentialLR(optimizer, 0.9) :> LRScheduler
 
                 let later =
-                    sequence optimizer [ decay (); sequence optimizer [ ChainedScheduler [ constant (); decay () ]; decay () ] [ 3 ] ] [ 2 ]
+                    sequence
+                        optimizer
+                        [
+                            decay ()
+                            sequence optimizer [ ChainedScheduler [ constant (); decay () ]; decay () ] [ 3 ]
+                        ]
+                        [ 2 ]
 
                 expect "later" (steps later 6) [ 0.1; 0.09; 0.05; 0.045; 0.081; 0.1; 0.09 ]
             }
 
             test "milestone 0 begins with the second scheduler" {
                 let optimizer = sgd 0.1
-                let sequence = SequentialLR(optimizer, [ ConstantLR(optimizer, 0.5, 9); ExponentialLR(optimizer, 0.5) ], [ 0 ])
+
+                let sequence =
+                    SequentialLR(optimizer, [ ConstantLR(optimizer, 0.5, 9); ExponentialLR(optimizer, 0.5) ], [ 0 ])
+
                 expect "rates" (steps sequence 2) [ 0.1; 0.05; 0.025 ]
             }
 
             test "ReduceLROnPlateau in a sequence and in a chain takes the metric; without one nothing moves" {
                 let optimizer = sgd 0.1
                 let plateau = ReduceLROnPlateau(optimizer, factor = 0.5, patience = 0)
-                let sequence = SequentialLR(optimizer, [ LinearLR(optimizer, 0.5, 1.0, 2); plateau ], [ 2 ])
+
+                let sequence =
+                    SequentialLR(optimizer, [ LinearLR(optimizer, 0.5, 1.0, 2); plateau ], [ 2 ])
+
                 sequence.Step()
                 expect "warm-up" (rates optimizer) [ 0.075 ]
                 sequence.Step()
@@ -96,7 +122,10 @@ let tests =
 
                 let optimizer = sgd 0.1
                 let decay = ExponentialLR(optimizer, 0.9)
-                let chain = ChainedScheduler [ decay; ReduceLROnPlateau(optimizer, factor = 0.5, patience = 0) ]
+
+                let chain =
+                    ChainedScheduler [ decay; ReduceLROnPlateau(optimizer, factor = 0.5, patience = 0) ]
+
                 refuses<InvalidOperationException> "no metric" [ "metric" ] (fun () -> chain.Step())
                 Expect.equal (lr optimizer, decay.LastEpoch) (0.1, 0.0) "unchanged"
                 chain.Step 1.0
@@ -137,7 +166,7 @@ let tests =
 
                 for make in
                     [
-                        (fun (o: Optimizer) -> OneCycleLR(o, all 0.5, totalSteps = 10) :> LRScheduler)
+                        (fun (o: Optimizer) -> OneCycleLR(o, all 0.5, totalSteps = Nullable 10) :> LRScheduler)
                         (fun o -> CyclicLR(o, all 0.01, all 0.5))
                         (fun o -> SWALR(o, all 0.01))
                         (fun o -> CosineAnnealingWarmRestarts(o, 3))
@@ -154,7 +183,10 @@ let tests =
                     Expect.equal (scheduler.GetLastLr().Count) 2 (scheduler.GetType().Name)
 
                 let optimizer = sgd 0.1
-                let plateau = ReduceLROnPlateau(optimizer, factor = 0.1, patience = 0, minLr = PerGroup.op_Implicit [| 0.05 |])
+
+                let plateau =
+                    ReduceLROnPlateau(optimizer, factor = 0.1, patience = 0, minLr = PerGroup.op_Implicit [| 0.05 |])
+
                 optimizer.AddParamGroup(group [ vector "later" [ 0.0 ] ] [ "lr", Number 0.4 ])
                 plateau.Step 1.0
                 plateau.Step 1.0
@@ -164,7 +196,9 @@ let tests =
             test "the threshold of negative metrics: PyTorch's, and relative to the magnitude" {
                 let reduced mode =
                     let optimizer = sgd 0.1
-                    let plateau = ReduceLROnPlateau(optimizer, patience = 0, threshold = 0.1, thresholdMode = mode)
+
+                    let plateau =
+                        ReduceLROnPlateau(optimizer, patience = 0, threshold = 0.1, thresholdMode = mode)
 
                     for metric in [ -10.0; -10.5 ] do
                         plateau.Step metric
@@ -202,7 +236,10 @@ let tests =
                 Expect.equal (string state["lr_lambdas"]) "[None]" "saved"
                 let report = LambdaLR(sgd 0.1, half).LoadStateDict state
                 Expect.stringContains (Seq.head report.Missing) "functions are not saved" "said"
-                let chain () = let o = sgd 0.1 in ChainedScheduler [ LambdaLR(o, half) ]
+
+                let chain () =
+                    let o = sgd 0.1 in ChainedScheduler [ LambdaLR(o, half) ]
+
                 let report = chain().LoadStateDict(chain().StateDict())
                 Expect.stringContains (Seq.head report.Missing) "_schedulers[0]" "said where"
             }
@@ -210,8 +247,18 @@ let tests =
             test "a state that does not fit is refused, and nothing changes" {
                 let step () = StepLR(sgd 0.1, 3)
                 let state = step().StateDict()
-                let wrong key value = [ for entry in state.AsMap().Entries -> if string entry.Key = $"'{key}'" then KeyValuePair(entry.Key, value) else entry ]
-                let load entries = step().LoadStateDict(Tree.MapOf(MapKind.Dict, entries)) |> ignore
+
+                let wrong key value =
+                    [
+                        for entry in state.AsMap().Entries ->
+                            if string entry.Key = $"'{key}'" then
+                                KeyValuePair(entry.Key, value)
+                            else
+                                entry
+                    ]
+
+                let load entries =
+                    step().LoadStateDict(Tree.MapOf(MapKind.Dict, entries)) |> ignore
 
                 for key, value, words in
                     [
@@ -232,7 +279,10 @@ let tests =
             test "the order is told once, as a warning that can be listened to" {
                 let optimizer = sgd 0.1
                 let told = List<string>()
-                let listen (scheduler: LRScheduler) = scheduler.add_Warning (fun _ text -> told.Add text)
+
+                let listen (scheduler: LRScheduler) =
+                    scheduler.add_Warning (fun _ text -> told.Add text)
+
                 let first, second = ExponentialLR(optimizer, 0.9), StepLR(optimizer, 3)
                 listen first
                 listen second
@@ -251,7 +301,9 @@ let tests =
             }
 
             test "any option that is a number is scheduled" {
-                let optimizer = optimizer "Adam" [ "weight_decay", Number 0.5 ] [ vector "w" [ 0.0 ] ]
+                let optimizer =
+                    optimizer "Adam" [ "weight_decay", Number 0.5 ] [ vector "w" [ 0.0 ] ]
+
                 let decay = OptionSchedule(optimizer, "weight_decay", Schedule.linear 1.0 0.0 4.0)
                 let beta = OptionSchedule(optimizer, "betas[1]", Schedule.constant 0.5)
 
@@ -273,7 +325,10 @@ let tests =
                 let scheduler = LambdaLR(optimizer, [ good; bad ])
                 refuses<OptionException> "NaN" [ "lr" ] (fun () -> scheduler.Step())
                 Expect.equal (rates optimizer, scheduler.LastEpoch) ([ 0.05; 0.2 ], 0.0) "unchanged"
-                let chain = ChainedScheduler [ ExponentialLR(optimizer, 0.5); LambdaLR(optimizer, [ good; bad ]) ]
+
+                let chain =
+                    ChainedScheduler [ ExponentialLR(optimizer, 0.5); LambdaLR(optimizer, [ good; bad ]) ]
+
                 let before = rates optimizer
                 refuses<OptionException> "NaN in a chain" [ "lr" ] (fun () -> chain.Step())
                 Expect.equal (rates optimizer) before "unchanged by a chain"
@@ -291,10 +346,17 @@ let tests =
             }
 
             test "warm-up-stable-decay and inverse square root" {
-                expect "wsd" (steps (WarmupStableDecayLR(sgd 0.1, 2, 2, 2, endFactor = 0.1)) 7) [ 0.0; 0.05; 0.1; 0.1; 0.1; 0.055; 0.01; 0.01 ]
+                expect
+                    "wsd"
+                    (steps (WarmupStableDecayLR(sgd 0.1, 2, 2, 2, endFactor = 0.1)) 7)
+                    [ 0.0; 0.05; 0.1; 0.1; 0.1; 0.055; 0.01; 0.01 ]
+
                 expect "inverse-sqrt" (steps (InverseSqrtLR(sgd 0.1, 4)) 16 |> List.item 16 |> List.singleton) [ 0.05 ]
                 let optimizer = sgd 0.1
-                let chain = ChainedScheduler [ WarmupStableDecayLR(optimizer, 2, 2, 2); ExponentialLR(optimizer, 0.5) ]
+
+                let chain =
+                    ChainedScheduler [ WarmupStableDecayLR(optimizer, 2, 2, 2); ExponentialLR(optimizer, 0.5) ]
+
                 expect "from 0, chained" (steps chain 3) [ 0.0; 0.025; 0.025; 0.0125 ]
             }
         ]
