@@ -35,6 +35,33 @@ public static class Torch
     public static IReadOnlyList<IParameter> Parameters(this nn.Module module, bool recurse = true, Executor? executor = null) =>
         OfModule(module, recurse, executor, named: false);
 
+    /// <summary>Loads a file of a module's tensors, such as <c>torch.save(model.state_dict(), path)</c> or a .safetensors file, in place and by name.</summary>
+    /// <param name="module">The module; on any error it is as it was.</param>
+    /// <param name="path">The file.</param>
+    /// <param name="strict">Whether names on one side only are an error; otherwise they are reported.</param>
+    /// <exception cref="CheckpointException">The file is refused, or does not fit.</exception>
+    public static LoadReport LoadWeights(this nn.Module module, string path, bool strict = true)
+    {
+        ArgumentNullException.ThrowIfNull(module);
+        var tree = Checkpoint.Read(path);
+        try
+        {
+            return new ModuleState(module).PrepareLoad(tree, strict).Run();
+        }
+        catch (Exception error) when (error is ArgumentException or NotSupportedException)
+        {
+            throw new CheckpointException($"{path} cannot be loaded into the module: {error.Message}", error);
+        }
+    }
+
+    /// <summary>Saves a module's tensors by name, as <c>torch.save(model.state_dict(), path)</c>, or as .safetensors by that extension.</summary>
+    /// <exception cref="CheckpointException">It cannot be written; the old file is as it was.</exception>
+    public static void SaveWeights(this nn.Module module, string path)
+    {
+        ArgumentNullException.ThrowIfNull(module);
+        Checkpoint.Write(path, new ModuleState(module).SaveState());
+    }
+
     /// <summary>Tensors under names: <c>Torch.Parameters(("weight", w), ("bias", b))</c>.</summary>
     /// <inheritdoc cref="TorchParameter(string, Tensor)" path="/exception"/>
     public static IReadOnlyList<IParameter> Parameters(params (string Name, Tensor Tensor)[] tensors)

@@ -199,6 +199,10 @@ public sealed class TorchParameter : IParameter
             ? known
             : Describe(tensor, of + Label);
 
+    /// <summary>Any tensor, where it lies.</summary>
+    internal static TensorView View(Tensor tensor, string label) =>
+        new(LibTorch.Data(tensor.Handle), Describe(tensor.Handle, $"'{label}'"), tensor);
+
     // Which dtypes, devices and strides can be stepped, the rules say.
     private static Layout Describe(nint tensor, string label)
     {

@@ -85,6 +85,7 @@ let private run arguments =
 
 [<EntryPoint>]
 let main arguments =
-    match KernelTests.runChild arguments with
-    | ValueSome code -> code
-    | ValueNone -> run arguments
+    match KernelTests.runChild arguments, SavingTests.runChild arguments with
+    | ValueSome code, _
+    | _, ValueSome code -> code
+    | _ -> run arguments

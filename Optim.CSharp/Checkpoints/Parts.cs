@@ -21,6 +21,8 @@ internal static class Parts
     {
         if (value is IStateful stateful)
             return stateful;
+        if (value is IEnumerable<IParameter> parameters)
+            return new ParametersState(parameters);
         if (value is null)
             return null;
         return Adapted(value) ?? (LoadBridge(value) ? Adapted(value) : null);
