@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Optim.Checkpoints;
 using Optim.Cli.Pictures;
 using Optim.Cli.Training;
 using Optim.Core;
@@ -35,6 +36,17 @@ internal sealed class TrainCommand
         Description = "Repeat the runs recorded in FILE (with PyTorch: see golden/training_digits.json) and compare them",
     };
 
+    private readonly Option<string?> checkpoint = new("--checkpoint")
+    {
+        HelpName = "FILE",
+        Description = "Save all of the run there after each epoch, as .pt",
+    };
+
+    private readonly Option<bool> resume = new("--resume")
+    {
+        Description = "Go on from --checkpoint, if it is there, with the same bits as a run that was never stopped",
+    };
+
     private TrainCommand() { }
 
     public static Command Create(Screen screen, CancellationToken cancel)
@@ -48,6 +60,8 @@ internal sealed class TrainCommand
         options.training.AddTo(command);
         options.pictured.AddTo(command);
         command.Add(options.json);
+        command.Add(options.checkpoint);
+        command.Add(options.resume);
         command.Add(options.like);
         command.SetAction(parsed => options.Run(parsed, screen, cancel));
         return command;
@@ -77,16 +91,22 @@ internal sealed class TrainCommand
         {
             Rule = parsed.GetValue(optimizer) is { } name ? RuleNames.Find(name, "--optimizer: ") : Defaults.Rule,
             Options = [.. parsed.GetValue(set) ?? []],
+            Checkpoint = OutputFile.Checked("--checkpoint", parsed.GetValue(checkpoint)),
+            Resume = parsed.GetValue(resume),
         };
         var json = OutputFile.Checked("--json", parsed.GetValue(this.json));
         pictured.Check(parsed);
+        if (settings is { Resume: true, Checkpoint: null })
+            throw new CommandException("--resume needs --checkpoint FILE, from which to go on.");
+        if (CheckpointFile.IsSafetensors(settings.Checkpoint ?? ""))
+            throw new CommandException($"--checkpoint {settings.Checkpoint}: .safetensors files hold tensors only; name it .pt.");
         if (parsed.GetValue(this.like) is not { } like)
             return Train(parsed, settings, json, screen, cancel);
         if (!File.Exists(like))
             throw new CommandException($"--like {like}: there is no such file.");
         if (json is not null && Path.GetFullPath(json) == Path.GetFullPath(like))
             throw new CommandException($"--json {json} would overwrite the recording that --like reads.");
-        foreach (var option in training.OfTheRun.Prepend(set).Prepend(optimizer))
+        foreach (var option in training.OfTheRun.Prepend(set).Prepend(optimizer).Append(checkpoint).Append(resume))
             if (parsed.GetResult(option) is not null)
                 throw new CommandException($"{option.Name} cannot be given with --like: the recorded runs say what it is.");
         foreach (var option in pictured.Options)

@@ -44,16 +44,23 @@ public static class Trainer
         if (settings.Schedule is { } schedule)
             run.Follow(schedule, settings.Steps, settings.StepsPerEpoch);
 
-        var steps = settings.Steps;
+        if (settings is { Resume: true, Checkpoint: { } begun } && File.Exists(begun))
+            TrainingCheckpoint.Load(begun, run, settings);
+        var (steps, perEpoch) = (settings.Steps, settings.StepsPerEpoch);
         var batches = Batches.Shuffled(training, settings.BatchSize, settings.Epochs, random).Skip(run.Steps);
         var between = StepsBetweenTests(steps, settings.Epochs * (long)training.Length, test.Length);
         run.Stepped += () =>
         {
             if (run.Steps % between == 0)
                 run.History.AddAccuracy(Accuracy(test));
+            if (run.Steps % perEpoch == 0)
+                SaveCheckpoint();
         };
-        run.History.AddAccuracy(Accuracy(test));
+        if (run.Steps == 0)
+            run.History.AddAccuracy(Accuracy(test));
         var seconds = Fit(run, batches, steps, report, cancel);
+        if (run.Steps % perEpoch != 0)
+            SaveCheckpoint();
         if (run.History.Accuracies[^1].Steps < run.Steps)
             run.History.AddAccuracy(Accuracy(test));
         return new TrainingResult(
@@ -65,6 +72,12 @@ public static class Trainer
             seconds,
             Interrupted: run.Steps < steps
         );
+
+        void SaveCheckpoint()
+        {
+            if (settings.Checkpoint is { } path)
+                TrainingCheckpoint.Save(path, run, settings);
+        }
 
         double Accuracy(int[] rows) => model.CountRight(rows) / (double)rows.Length;
     }

@@ -28,6 +28,20 @@ public sealed class TrainingHistory(int optimizers)
             rates[i].Add(ratesUsed[i]);
     }
 
+    /// <summary>Goes on from another run's history, in place of this one.</summary>
+    internal void Restore(double[] losses, double[][] rates, AccuracyPoint[] accuracies)
+    {
+        this.losses.Clear();
+        this.losses.AddRange(losses);
+        for (var i = 0; i < rates.Length; i++)
+        {
+            this.rates[i].Clear();
+            this.rates[i].AddRange(rates[i]);
+        }
+        this.accuracies.Clear();
+        this.accuracies.AddRange(accuracies);
+    }
+
     /// <summary>The test accuracy was measured after the steps taken so far.</summary>
     public void AddAccuracy(double accuracy) => accuracies.Add(new AccuracyPoint(losses.Count, accuracy));
 }

@@ -20,6 +20,9 @@ public sealed class TrainingRun(IModel model, IReadOnlyList<Optimizer> optimizer
     /// <summary>The schedules of their rates, if there are any.</summary>
     public IReadOnlyList<LRScheduler> Schedulers { get; private set; } = [];
 
+    /// <summary>What else takes part and has a state, such as averages: a checkpoint holds it under these names.</summary>
+    public IList<(string Name, IStateful State)> Parts { get; } = [];
+
     /// <summary>What was seen so far.</summary>
     public TrainingHistory History { get; } = new(optimizers.Count);
 

@@ -63,6 +63,12 @@ public sealed record TrainingSettings
         init;
     }
 
+    /// <summary>The file that is saved after each epoch, and at the end; null for none.</summary>
+    public string? Checkpoint { get; init; }
+
+    /// <summary>Whether the run goes on from that file, if it is there.</summary>
+    public bool Resume { get; init; }
+
     /// <summary>Who works out the gradients.</summary>
     public Backend Backend { get; init; }
 

@@ -34,6 +34,10 @@ module StateTrees =
                     for row in 0 .. state.RowCount - 1 do
                         let columns =
                             [
+                                if state.Count row > 0L then
+                                    for name in state.ScalarNames do
+                                        KeyValuePair(TreeKey.Text name, Tree.Float(state.Scalar(name, row)))
+
                                 for column in state.Columns do
                                     if not column[row].IsAbsent then
                                         KeyValuePair(TreeKey.Text column.Name, Tree.Tensor column[row])
@@ -57,6 +61,11 @@ module StateTrees =
                 |> Seq.map (fun name -> KeyValuePair(name, Array.zeroCreate<TensorView> parameters.Count))
                 |> Seq.toArray
 
+            let scalars =
+                rule.ScalarNames
+                |> Seq.map (fun name -> KeyValuePair(name, Array.create parameters.Count nan))
+                |> Seq.toArray
+
             for KeyValue(key, value) in rows do
                 match key with
                 | TreeKey.Int number when number >= 0L && number < int64 parameters.Count ->
@@ -73,6 +82,9 @@ module StateTrees =
                                 fail where $"is {steps}; it must be a whole number of at least 0"
 
                             counts[row] <- int64 steps
+                        | TreeKey.Text name when rule.ScalarNames.Contains name ->
+                            let scalar = scalars |> Array.find (fun scalar -> scalar.Key = name)
+                            scalar.Value[row] <- Tree.op_Explicit value
                         | TreeKey.Text name ->
                             match columns |> Array.tryFind (fun column -> column.Key = name) with
                             | Some column ->
@@ -84,7 +96,7 @@ module StateTrees =
                         | TreeKey.Int _ -> fail where "must have a name"
                 | _ -> fail "the state" $"has the key {key}; it must be the number of one of {parameters.Count} parameters"
 
-            rule.Restore(parameters, counts, columns)
+            rule.Restore(parameters, counts, scalars, columns)
 
     [<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
     module Parameters =
