@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
 using Optim.Core;
 using Optim.Kernels;
@@ -79,5 +80,6 @@ public sealed class ModuleState(nn.Module module) : IStateful
 
     /// <summary>Lets checkpoints take modules as they are.</summary>
     [ModuleInitializer]
+    [SuppressMessage("Usage", "CA2255", Justification = "Checkpoint asks for it by name: it must not reference TorchSharp.")]
     internal static void Register() => Checkpoint.Register(value => value is nn.Module module ? new ModuleState(module) : null);
 }
