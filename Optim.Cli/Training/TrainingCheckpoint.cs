@@ -52,7 +52,7 @@ internal static class TrainingCheckpoint
                 "options",
                 string.Join(", ", settings.Options.Select(option => $"{option.Name}={option.Value}").Order(StringComparer.Ordinal))
             ),
-            ("schedule", settings.Schedule?.ToString() ?? "none"),
+            ("schedule", settings.Schedule is { } schedule ? $"{schedule.Kind.Name}({string.Join(", ", schedule.Settings)})" : "none"),
             ("backend", settings.Backend.ToString()),
             ("dtype", settings.DType.Name()),
             ("seed", (long)settings.Seed),
