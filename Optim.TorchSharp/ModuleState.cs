@@ -43,7 +43,9 @@ public sealed class ModuleState(nn.Module module) : IStateful
             if (value is not Tree.Tensor { Item: var view })
                 throw new ArgumentException($"'{name}' must be a tensor; it is {value.Described}");
             if (!view.Shape.AsSpan().SequenceEqual(target.shape))
-                throw new ArgumentException($"'{name}' is {view.Layout}, and the module's has the shape [{string.Join(", ", target.shape)}]");
+                throw new ArgumentException(
+                    $"'{name}' is {view.Layout}, and the module's has the shape [{string.Join(", ", target.shape)}]"
+                );
             if ((int)target.dtype != (int)view.DType)
                 converted.Add(name);
             matched.Add(name);

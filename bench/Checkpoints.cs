@@ -16,7 +16,12 @@ internal static class Checkpoints
         var megabytes = new Option<int>("--megabytes") { Description = "Size of the state.", DefaultValueFactory = _ => 1024 };
         var rounds = new Option<int>("--rounds") { Description = "The median of so many.", DefaultValueFactory = _ => 5 };
         var folder = new Option<string>("--folder") { Description = "Where the files lie.", DefaultValueFactory = _ => Path.GetTempPath() };
-        var command = new Command("checkpoint", "Saving and loading a state of Adam, against copying a file.") { megabytes, rounds, folder };
+        var command = new Command("checkpoint", "Saving and loading a state of Adam, against copying a file.")
+        {
+            megabytes,
+            rounds,
+            folder,
+        };
         command.SetAction(result => Run(result.GetValue(megabytes), result.GetValue(rounds), result.GetRequiredValue(folder)));
         return command;
     }
