@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
 using Optim.Core;
 using Optim.Kernels;
@@ -42,7 +43,9 @@ public sealed class ModuleState(nn.Module module) : IStateful
             if (value is not Tree.Tensor { Item: var view })
                 throw new ArgumentException($"'{name}' must be a tensor; it is {value.Described}");
             if (!view.Shape.AsSpan().SequenceEqual(target.shape))
-                throw new ArgumentException($"'{name}' is {view.Layout}, and the module's has the shape [{string.Join(", ", target.shape)}]");
+                throw new ArgumentException(
+                    $"'{name}' is {view.Layout}, and the module's has the shape [{string.Join(", ", target.shape)}]"
+                );
             if ((int)target.dtype != (int)view.DType)
                 converted.Add(name);
             matched.Add(name);
@@ -79,5 +82,6 @@ public sealed class ModuleState(nn.Module module) : IStateful
 
     /// <summary>Lets checkpoints take modules as they are.</summary>
     [ModuleInitializer]
+    [SuppressMessage("Usage", "CA2255", Justification = "Checkpoint asks for it by name: it must not reference TorchSharp.")]
     internal static void Register() => Checkpoint.Register(value => value is nn.Module module ? new ModuleState(module) : null);
 }

@@ -44,6 +44,7 @@ var command = new RootCommand(
     peers,
     threads,
 };
+command.Add(Checkpoints.Create());
 command.SetAction(result =>
 {
     var counts = result.GetValue(threads) is { Length: > 0 } given

@@ -77,7 +77,17 @@ let describeTree (tree: Tree) =
             storages.Count - 1
         | index -> index
 
-    let text (value: string) = JsonSerializer.Serialize value
+    // As Python's json.dumps.
+    let text (value: string) =
+        let escaped (c: char) =
+            match c with
+            | '"' -> "\\\""
+            | '\\' -> "\\\\"
+            | '\n' -> "\\n"
+            | c when c < ' ' || c > '~' -> "\\u" + (int c).ToString "x4"
+            | c -> string c
+
+        "\"" + String.collect escaped value + "\""
 
     let join (separator: string) (items: seq<string>) = String.Join(separator, items)
 

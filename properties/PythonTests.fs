@@ -14,7 +14,8 @@ open Reference
 open Kit
 open CheckpointKit
 
-let private script = Path.Combine(AppContext.BaseDirectory, "python", "checkpoints.py")
+let private script =
+    Path.Combine(AppContext.BaseDirectory, "python", "checkpoints.py")
 
 /// Debian's packages are for Debian's python.
 let private python =
@@ -69,8 +70,26 @@ let private ours () =
         "everything", CheckpointTests.everything ()
         "dtypes", CheckpointTests.everyDType ()
 
-        for name in [ "SGD"; "Adam"; "AdamW"; "RMSprop"; "Rprop"; "Adagrad"; "Adadelta"; "Adamax"; "NAdam"; "RAdam"; "ASGD"; "Adafactor"; "Muon"; "LBFGS" ] do
-            let matrix seed = param $"w{seed}" DType.Float32 [| 2L; 3L |] (noise seed 6)
+        for name in
+            [
+                "SGD"
+                "Adam"
+                "AdamW"
+                "RMSprop"
+                "Rprop"
+                "Adagrad"
+                "Adadelta"
+                "Adamax"
+                "NAdam"
+                "RAdam"
+                "ASGD"
+                "Adafactor"
+                "Muon"
+                "LBFGS"
+            ] do
+            let matrix seed =
+                param $"w{seed}" DType.Float32 [| 2L; 3L |] (noise seed 6)
+
             let list = [ matrix 1; matrix 2 ]
 
             match createOptimizer name list with
@@ -86,7 +105,13 @@ let private ours () =
 
                 name,
                 Tree.Dict(
-                    struct ("model", Tree.MapOf(MapKind.OrderedDict, [ for p in list -> Collections.Generic.KeyValuePair(TreeKey.Text p.Name, Tree.Tensor p.View) ])),
+                    struct ("model",
+                            Tree.MapOf(
+                                MapKind.OrderedDict,
+                                [
+                                    for p in list -> Collections.Generic.KeyValuePair(TreeKey.Text p.Name, Tree.Tensor p.View)
+                                ]
+                            )),
                     struct ("optimizer", (optimizer :> IStateful).SaveState()),
                     struct ("epoch", Tree.Int 3L)
                 )
@@ -122,8 +147,15 @@ let private both =
                             ]
 
                         Checkpoint.Write(within "tensors.pt", tensorsOnly ())
-                        let lines = output ([ script; "read" ] @ files @ [ "weights_only"; within "tensors.pt" ])
-                        let expected = [ for file in files @ [ within "tensors.pt" ] -> describeTree (Checkpoint.Read file) ]
+
+                        let lines =
+                            output ([ script; "read" ] @ files @ [ "weights_only"; within "tensors.pt" ])
+
+                        let expected =
+                            [
+                                for file in files @ [ within "tensors.pt" ] -> describeTree (Checkpoint.Read file)
+                            ]
+
                         Expect.equal lines.Length expected.Length "files"
 
                         for (name, _), (line, expected) in List.zip (trees @ [ "tensors", Tree.None ]) (List.zip lines expected) do
@@ -150,7 +182,21 @@ let private allowedNames =
             "torch._utils _rebuild_tensor_v2"
             "torch._utils _rebuild_tensor_v3"
             "torch.storage UntypedStorage"
-            for storage in [ "Float"; "Double"; "Half"; "BFloat16"; "Long"; "Int"; "Short"; "Char"; "Byte"; "Bool"; "ComplexFloat"; "ComplexDouble" ] do
+            for storage in
+                [
+                    "Float"
+                    "Double"
+                    "Half"
+                    "BFloat16"
+                    "Long"
+                    "Int"
+                    "Short"
+                    "Char"
+                    "Byte"
+                    "Bool"
+                    "ComplexFloat"
+                    "ComplexDouble"
+                ] do
                 $"torch {storage}Storage"
         ]
 
@@ -187,7 +233,21 @@ let private walk (pickle: byte[]) =
         | 'j' -> at <- at + 4
         | 'G' -> at <- at + 8
         | '\138' -> at <- at + 1 + int pickle[at]
-        | '}' | ']' | ')' | '(' | 'N' | '\136' | '\137' | '\133' | '\134' | '\135' | 't' | 'R' | 'e' | 'u' | 'Q' -> ()
+        | '}'
+        | ']'
+        | ')'
+        | '('
+        | 'N'
+        | '\136'
+        | '\137'
+        | '\133'
+        | '\134'
+        | '\135'
+        | 't'
+        | 'R'
+        | 'e'
+        | 'u'
+        | 'Q' -> ()
         | other -> failtestf "instruction %x at byte %d" (int other) (at - 1)
 
     Expect.equal at pickle.Length "the end"

@@ -26,29 +26,47 @@ let private command (arguments: string list) =
 let private train =
     [
         for optimizer in [ "adamw"; "sgd"; "rprop"; "radam"; "nadam" ] do
-            if hasRule optimizer || Rules.all |> Seq.exists (fun rule -> rule.Name.Equals(optimizer, StringComparison.OrdinalIgnoreCase)) then
-                testCase $"{optimizer}: a run that was stopped and resumed has the losses and parameters of an unbroken one, bit for bit" (fun () ->
-                    inFolder (fun within ->
-                        let run name epochs more =
-                            let code, error =
-                                command (
-                                    [ "train"; "--optimizer"; optimizer; "--hidden"; "8"; "--batch-size"; "200"; "--epochs"; string epochs ]
-                                    @ [ "--checkpoint"; within name ]
-                                    @ more
-                                )
+            if
+                hasRule optimizer
+                || Rules.all
+                   |> Seq.exists (fun rule -> rule.Name.Equals(optimizer, StringComparison.OrdinalIgnoreCase))
+            then
+                testCase
+                    $"{optimizer}: a run that was stopped and resumed has the losses and parameters of an unbroken one, bit for bit"
+                    (fun () ->
+                        inFolder (fun within ->
+                            let run name epochs more =
+                                let code, error =
+                                    command (
+                                        [
+                                            "train"
+                                            "--optimizer"
+                                            optimizer
+                                            "--hidden"
+                                            "8"
+                                            "--batch-size"
+                                            "200"
+                                            "--epochs"
+                                            string epochs
+                                        ]
+                                        @ [ "--checkpoint"; within name ]
+                                        @ more
+                                    )
 
-                            Expect.equal code 0 error
+                                Expect.equal code 0 error
 
-                        run "whole.pt" 3 []
-                        run "parts.pt" 1 [ "--resume" ]
-                        run "parts.pt" 3 [ "--resume" ]
-                        let whole, parts = Checkpoint.Read(within "whole.pt"), Checkpoint.Read(within "parts.pt")
+                            run "whole.pt" 3 []
+                            run "parts.pt" 1 [ "--resume" ]
+                            run "parts.pt" 3 [ "--resume" ]
 
-                        for part in [ "model"; "optimizer"; "settings" ] do
-                            Expect.equal (parts[part]) (whole[part]) part
+                            let whole, parts =
+                                Checkpoint.Read(within "whole.pt"), Checkpoint.Read(within "parts.pt")
 
-                        Expect.equal (parts["history"].["losses"]) (whole["history"].["losses"]) "losses"
-                        Expect.isGreaterThan (whole["history"].["losses"].AsItems().Length) 10 "steps"))
+                            for part in [ "model"; "optimizer"; "settings" ] do
+                                Expect.equal (parts[part]) (whole[part]) part
+
+                            Expect.equal (parts["history"].["losses"]) (whole["history"].["losses"]) "losses"
+                            Expect.isGreaterThan (whole["history"].["losses"].AsItems().Length) 10 "steps"))
 
         testCase "--resume with other settings, without --checkpoint, or from another file is refused in one sentence" (fun () ->
             inFolder (fun within ->
@@ -81,9 +99,19 @@ let private states =
             for rule in Rules.all do
                 if rule.Name <> "Muon" && rule.Name <> "Adafactor" && rule.Name <> "SparseAdam" then
                     let parameters =
-                        Parameters.OfNamed [ struct ("a", tensor DType.Float64 [| 2L |] [| 1.0; 2.0 |]); struct ("b", tensor DType.Float64 [||] [| 3.0 |]) ]
+                        Parameters.OfNamed
+                            [
+                                struct ("a", tensor DType.Float64 [| 2L |] [| 1.0; 2.0 |])
+                                struct ("b", tensor DType.Float64 [||] [| 3.0 |])
+                            ]
 
-                    let gradients seed = Gradients.OfDense [ tensor DType.Float64 [| 2L |] (noise seed 2); tensor DType.Float64 [||] (noise seed 1) ]
+                    let gradients seed =
+                        Gradients.OfDense
+                            [
+                                tensor DType.Float64 [| 2L |] (noise seed 2)
+                                tensor DType.Float64 [||] (noise seed 1)
+                            ]
+
                     let mutable state = rule.Init(rule.Defaults, parameters)
 
                     for seed in 1..3 do
@@ -108,15 +136,18 @@ let private states =
                             expectSameBits (second[i].ToDoubles()) (parameters[i].ToDoubles()) $"{rule.Name}: parameter {i}"))
 
         testCase "a tree that is no state of the rule is refused, and says where" (fun () ->
-            let parameters = Parameters.OfNamed [ struct ("a", tensor DType.Float64 [| 2L |] [| 1.0; 2.0 |]) ]
-            let of' row = Tree.MapOf(MapKind.Dict, [ Collections.Generic.KeyValuePair(TreeKey.Int 0L, row) ])
+            let parameters =
+                Parameters.OfNamed [ struct ("a", tensor DType.Float64 [| 2L |] [| 1.0; 2.0 |]) ]
+
+            let of' row =
+                Tree.MapOf(MapKind.Dict, [ Collections.Generic.KeyValuePair(TreeKey.Int 0L, row) ])
 
             for what, words, tree in
                 [
                     "a list", [ "dict" ], Tree.ListOf []
                     "another column", [ "square_avg"; "Adam"; "exp_avg" ], of' (Tree.Dict(struct ("square_avg", Tree.None)))
-                    "a number for a tensor", [ "exp_avg of parameter 'a'" ], of' (Tree.Dict(struct ("exp_avg", Tree.Int 1L)))
-                    "half a step", [ "step of parameter 'a'"; "0.5" ], of' (Tree.Dict(struct ("step", Tree.Float 0.5)))
+                    "a number for a tensor", [ "'exp_avg' of parameter 'a'" ], of' (Tree.Dict(struct ("exp_avg", Tree.Int 1L)))
+                    "half a step", [ "'step' of parameter 'a'"; "0.5" ], of' (Tree.Dict(struct ("step", Tree.Float 0.5)))
                 ] do
                 refuses<ArgumentException> what words (fun () -> State.ofTree (rule "Adam") parameters tree |> ignore))
 
@@ -137,11 +168,7 @@ let private states =
 let private torchNet () =
     let layer name (layer: torch.nn.Module<torch.Tensor, torch.Tensor>) = struct (name, layer)
 
-    torch.nn.Sequential(
-        layer "0" (torch.nn.Linear(4L, 3L)),
-        layer "1" (torch.nn.BatchNorm1d 3L),
-        layer "2" (torch.nn.Linear(3L, 2L))
-    )
+    torch.nn.Sequential(layer "0" (torch.nn.Linear(4L, 3L)), layer "1" (torch.nn.BatchNorm1d 3L), layer "2" (torch.nn.Linear(3L, 2L)))
 
 let private loads () =
     if Result.isError TorchSharpTests.loads.Value then
@@ -149,16 +176,22 @@ let private loads () =
 
 let private modules =
     [
-        testCase "a model saved by PyTorch loads into the same architecture built in TorchSharp, by name, and what differs is reported" (fun () ->
-            loads ()
-            use net = torchNet ()
-            let path = golden (Path.Combine("checkpoints", "training.pt"))
-            let state = (Checkpoint.Read path)["model"]
-            Checkpoint.Load(path, struct ("model", box net)) |> ignore
+        testCase
+            "a model saved by PyTorch loads into the same architecture built in TorchSharp, by name, and what differs is reported"
+            (fun () ->
+                loads ()
+                use net = torchNet ()
+                let path = golden (Path.Combine("checkpoints", "training.pt"))
+                let state = (Checkpoint.Read path)["model"]
+                Checkpoint.Load(path, struct ("model", box net)) |> ignore
 
-            for KeyValue(key, value) in state.AsMap() do
-                let own = net.state_dict()[key.ToString().Trim '\'']
-                Expect.sequenceEqual (own.``to``(torch.ScalarType.Float64).reshape(-1L).data<float>().ToArray()) (value.ToDoubles()) $"{key}")
+                for KeyValue(key, value) in state.AsMap() do
+                    let own = net.state_dict()[key.ToString().Trim '\'']
+
+                    Expect.sequenceEqual
+                        (own.``to``(torch.ScalarType.Float64).reshape(-1L).data<float>().ToArray())
+                        (value.ToDoubles())
+                        $"{key}")
 
         testCase "a module's state goes into files and comes back in place, all or nothing" (fun () ->
             loads ()
@@ -166,7 +199,10 @@ let private modules =
             inFolder (fun within ->
                 use net = torchNet ()
                 use other = torchNet ()
-                let same () = ModuleState(other).SaveState() = ModuleState(net).SaveState()
+
+                let same () =
+                    ModuleState(other).SaveState() = ModuleState(net).SaveState()
+
                 Expect.isFalse (same ()) "drawn apart"
                 let weight = (Seq.head (other.parameters ())).Handle
 
@@ -176,19 +212,34 @@ let private modules =
                     Expect.isTrue (same ()) extension
                     Expect.equal (Seq.length report.Matched) 9 "matched"
                     use first = Seq.head (net.parameters ())
+
                     (use _ = torch.no_grad ()
                      first.add_ (torch.tensor 1.0f) |> ignore)
 
                     Expect.isFalse (same ()) "moved on"
 
                 Expect.equal (Seq.head (other.parameters ())).Handle weight "in place"
-                use larger = torch.nn.Sequential(struct ("0", torch.nn.Linear(4L, 5L) :> torch.nn.Module<torch.Tensor, torch.Tensor>))
+
+                use larger =
+                    torch.nn.Sequential(struct ("0", torch.nn.Linear(4L, 5L) :> torch.nn.Module<torch.Tensor, torch.Tensor>))
+
                 let before = ModuleState(larger).SaveState().Copy()
-                refuses<CheckpointException> "other names" [ "1.weight"; "net.pt" ] (fun () -> larger.LoadWeights(within "net.pt") |> ignore)
-                refuses<CheckpointException> "another shape" [ "0.weight"; "[3, 4]" ] (fun () -> larger.LoadWeights(within "net.pt", false) |> ignore)
+
+                refuses<CheckpointException> "other names" [ "1.weight"; "net.pt" ] (fun () ->
+                    larger.LoadWeights(within "net.pt") |> ignore)
+
+                refuses<CheckpointException> "another shape" [ "0.weight"; "[3, 4]" ] (fun () ->
+                    larger.LoadWeights(within "net.pt", false) |> ignore)
+
                 Expect.equal (ModuleState(larger).SaveState()) before "nothing has changed"))
     ]
 
 [<Tests>]
 let tests =
-    testList "resuming from files" [ testList "optim train" train; testList "states" states; testList "modules" modules |> testSequenced ]
+    testList
+        "resuming from files"
+        [
+            testList "optim train" train
+            testList "states" states
+            testList "modules" modules |> testSequenced
+        ]

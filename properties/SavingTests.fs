@@ -13,7 +13,10 @@ open Kit
 open CheckpointKit
 
 let private treeOf (number: int64) elements =
-    Tree.Dict(struct ("number", Tree.Int number), struct ("w", Tree.Tensor(tensor DType.Float64 [| int64 elements |] (Array.create elements (float number)))))
+    Tree.Dict(
+        struct ("number", Tree.Int number),
+        struct ("w", Tree.Tensor(tensor DType.Float64 [| int64 elements |] (Array.create elements (float number))))
+    )
 
 /// Saves until it is killed, in a process of its own: `properties save-on PATH`.
 let runChild (arguments: string array) =
@@ -46,7 +49,9 @@ let private killed =
             let mutable replaced = 0
 
             for _ in 1 .. casesOf "OPTIM_KILLS" 20 do
-                let start = ProcessStartInfo("dotnet", [ typeof<Golden.Tensor>.Assembly.Location; "save-on"; path ])
+                let start =
+                    ProcessStartInfo("dotnet", [ typeof<Golden.Tensor>.Assembly.Location; "save-on"; path ])
+
                 use child = nonNull (Process.Start start)
                 let before = File.GetLastWriteTimeUtc path
                 // Until its first save, and then somewhere into the next ones.
@@ -88,7 +93,8 @@ let private failures =
                     Checkpoint.Write(path, old)
 
                     for good in [ 0L; 1L <<< 20; 5L <<< 20 ] do
-                        let broken = TensorView(0n, Layout.Contiguous(DType.Float32, ReadOnlySpan [| 2L <<< 20 |]), Unreadable good)
+                        let broken =
+                            TensorView(0n, Layout.Contiguous(DType.Float32, ReadOnlySpan [| 2L <<< 20 |]), Unreadable good)
 
                         refuses<CheckpointException> extension [ path; "the source has failed" ] (fun () ->
                             Checkpoint.Write(path, Tree.Dict(struct ("w", Tree.Tensor broken))))
@@ -105,9 +111,13 @@ let private failures =
 
         testCase "a folder that is not there, and a folder in the place of the file, are clear errors" (fun () ->
             inFolder (fun within ->
-                refuses<CheckpointException> "no folder" [ within "none/run.pt" ] (fun () -> Checkpoint.Write(within "none/run.pt", Tree.None))
+                refuses<CheckpointException> "no folder" [ within "none/run.pt" ] (fun () ->
+                    Checkpoint.Write(within "none/run.pt", Tree.None))
+
                 Directory.CreateDirectory(within "folder.pt") |> ignore
-                refuses<CheckpointException> "a folder" [ "folder.pt"; "folder" ] (fun () -> Checkpoint.Write(within "folder.pt", Tree.None))))
+
+                refuses<CheckpointException> "a folder" [ "folder.pt"; "folder" ] (fun () ->
+                    Checkpoint.Write(within "folder.pt", Tree.None))))
 
         testCase "a link stays a link, and the rights of the old file stay" (fun () ->
             if OperatingSystem.IsWindows() then
@@ -129,7 +139,9 @@ let private failures =
 
                 let run (command: string) (arguments: string list) =
                     try
-                        use child = nonNull (Process.Start(ProcessStartInfo(command, arguments, RedirectStandardError = true)))
+                        use child =
+                            nonNull (Process.Start(ProcessStartInfo(command, arguments, RedirectStandardError = true)))
+
                         child.StandardError.ReadToEnd() |> ignore
                         child.WaitForExit()
                         child.ExitCode = 0
@@ -152,4 +164,5 @@ let private failures =
     ]
 
 [<Tests>]
-let tests = testList "saving" [ killed |> testSequenced; testList "failures" failures ]
+let tests =
+    testList "saving" [ killed |> testSequenced; testList "failures" failures ]

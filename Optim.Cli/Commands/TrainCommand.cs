@@ -52,7 +52,10 @@ internal sealed class TrainCommand
     public static Command Create(Screen screen, CancellationToken cancel)
     {
         var options = new TrainCommand();
-        var command = new Command(Name, "Train a classifier, on the handwritten digits that are part of this program or on other data, and test it")
+        var command = new Command(
+            Name,
+            "Train a classifier, on the handwritten digits that are part of this program or on other data, and test it"
+        )
         {
             options.optimizer,
             options.set,

@@ -46,20 +46,20 @@ public static class Trainer
 
         if (settings is { Resume: true, Checkpoint: { } begun } && File.Exists(begun))
             TrainingCheckpoint.Load(begun, run, settings);
-        var steps = settings.Steps;
+        var (steps, perEpoch) = (settings.Steps, settings.StepsPerEpoch);
         var batches = Batches.Shuffled(training, settings.BatchSize, settings.Epochs, random).Skip(run.Steps);
         var between = StepsBetweenTests(steps, settings.Epochs * (long)training.Length, test.Length);
         run.Stepped += () =>
         {
             if (run.Steps % between == 0)
                 run.History.AddAccuracy(Accuracy(test));
-            if (run.Steps % settings.StepsPerEpoch == 0)
+            if (run.Steps % perEpoch == 0)
                 SaveCheckpoint();
         };
         if (run.Steps == 0)
             run.History.AddAccuracy(Accuracy(test));
         var seconds = Fit(run, batches, steps, report, cancel);
-        if (run.Steps % settings.StepsPerEpoch != 0)
+        if (run.Steps % perEpoch != 0)
             SaveCheckpoint();
         if (run.History.Accuracies[^1].Steps < run.Steps)
             run.History.AddAccuracy(Accuracy(test));

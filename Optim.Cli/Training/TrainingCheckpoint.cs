@@ -34,8 +34,13 @@ internal static class TrainingCheckpoint
     private static IEnumerable<(string Name, IStateful State)> Parts(TrainingRun run) =>
         [
             ("model", new ParametersState(run.Model.Parameters)),
-            .. run.Optimizers.Select((optimizer, i) =>
-                (i == 0 ? "optimizer" : string.Create(CultureInfo.InvariantCulture, $"optimizer{i + 1}"), (IStateful)optimizer)
+            .. run.Optimizers.Select(
+                (optimizer, i) =>
+                    (i == 0 ? "optimizer" : string.Create(CultureInfo.InvariantCulture, $"optimizer{i + 1}"), (IStateful)optimizer)
+            ),
+            .. run.Schedulers.Select(
+                (scheduler, i) =>
+                    (i == 0 ? "scheduler" : string.Create(CultureInfo.InvariantCulture, $"scheduler{i + 1}"), (IStateful)scheduler)
             ),
             .. run.Parts,
             ("history", new HistoryState(run.History)),
@@ -49,15 +54,13 @@ internal static class TrainingCheckpoint
                 "options",
                 string.Join(", ", settings.Options.Select(option => $"{option.Name}={option.Value}").Order(StringComparer.Ordinal))
             ),
+            ("schedule", settings.Schedule is { } schedule ? $"{schedule.Kind.Name}({string.Join(", ", schedule.Settings)})" : "none"),
             ("backend", settings.Backend.ToString()),
             ("dtype", settings.DType.Name()),
             ("seed", (long)settings.Seed),
             ("batch", settings.BatchSize),
             ("hidden", Tree.ListOf(settings.Hidden.Select(width => (Tree)width))),
-            (
-                "data",
-                Tree.ListOf([(Tree)settings.Data.Count, settings.Data.TrainingRows, settings.Data.Features, settings.Data.Classes])
-            )
+            ("data", Tree.ListOf([(Tree)settings.Data.Count, settings.Data.TrainingRows, settings.Data.Features, settings.Data.Classes]))
         );
 
     private sealed class HistoryState(TrainingHistory history) : IStateful

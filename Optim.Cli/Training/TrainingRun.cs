@@ -20,7 +20,7 @@ public sealed class TrainingRun(IModel model, IReadOnlyList<Optimizer> optimizer
     /// <summary>The schedules of their rates, if there are any.</summary>
     public IReadOnlyList<LRScheduler> Schedulers { get; private set; } = [];
 
-    /// <summary>What else takes part and has a state, such as schedules and averages: a checkpoint holds it under these names.</summary>
+    /// <summary>What else takes part and has a state, such as averages: a checkpoint holds it under these names.</summary>
     public IList<(string Name, IStateful State)> Parts { get; } = [];
 
     /// <summary>What was seen so far.</summary>
@@ -48,8 +48,6 @@ public sealed class TrainingRun(IModel model, IReadOnlyList<Optimizer> optimizer
     public void Follow(IReadOnlyList<LRScheduler> schedulers, int stepsPerEpoch = 0)
     {
         Schedulers = schedulers;
-        for (var i = 0; i < schedulers.Count; i++)
-            Parts.Add((i == 0 ? "scheduler" : FormattableString.Invariant($"scheduler{i + 1}"), schedulers[i]));
         Stepped += () =>
         {
             if (stepsPerEpoch > 0 && Steps % stepsPerEpoch != 0)

@@ -108,7 +108,12 @@ module StateTrees =
                 else
                     TreeKey.Text parameters.Names[row]
 
-            Tree.MapOf(MapKind.OrderedDict, [ for row in 0 .. parameters.Count - 1 -> KeyValuePair(key row, Tree.Tensor parameters[row]) ])
+            Tree.MapOf(
+                MapKind.OrderedDict,
+                [
+                    for row in 0 .. parameters.Count - 1 -> KeyValuePair(key row, Tree.Tensor parameters[row])
+                ]
+            )
 
         /// Parameters over the tensors of a tree of that layout, under its names. They are not copied.
         let ofTree (tree: Tree) =

@@ -24,7 +24,7 @@ def describe(value):
         return storages.index(pointer)
 
     def text(value):
-        return json.dumps(value, ensure_ascii=False)
+        return json.dumps(value)
 
     def go(value):
         if value is None or isinstance(value, (bool, int)):

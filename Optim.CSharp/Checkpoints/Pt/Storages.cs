@@ -24,10 +24,16 @@ internal sealed class Storages
         // Memory has one address space; what is deferred counts from the beginning of its owner.
         foreach (var group in views.GroupBy(view => (view.DType, view.Owner as DeferredMemory)))
             Divide([.. group.OrderBy(view => view.Address)]);
+        // Numbered as they come in the tree, not as they lie in memory: the same content gives the same file.
+        var order = views.Select(view => placements[Key(view)].Storage).Distinct().ToList();
+        var places = order.Select((storage, i) => (storage, i)).ToDictionary(pair => pair.storage, pair => pair.i);
+        All = [.. order.Select(storage => All[storage])];
+        foreach (var (key, placement) in placements.ToList())
+            placements[key] = placement with { Storage = places[placement.Storage] };
     }
 
     /// <summary>The bytes of each, and the dtype.</summary>
-    public List<(TensorView Bytes, DType DType)> All { get; } = [];
+    public List<(TensorView Bytes, DType DType)> All { get; private set; } = [];
 
     public Placement Of(TensorView view) => placements[Key(view)];
 
