@@ -24,12 +24,22 @@ module Laws =
         ]
         |> List.concat
 
+    /// Laws of what a step does with one element, whatever the others are.
+    let private ofElements = set [ "E1"; "E2"; "E3"; "E8"; "G1"; "G4" ]
+
+    /// Whether a law that is tried on vectors suits the scope of a rule.
+    let private suits (rule: Rule) (statement: Statement) =
+        match rule.Scope with
+        | RuleScope.Elements -> true
+        | RuleScope.Tensors -> not (ofElements.Contains statement.Id)
+        | _ -> false
+
     /// The laws of a subject. Those of sparse gradients are all that a rule has which takes no others.
     let ofSubject (subject: Subject) : Law list =
         let rule = subject.Rule
         let takesDense = rule.Sparse rule.Defaults <> SparseGradients.Required
 
-        all @ Sparsity.all
+        (all @ Sparsity.all |> List.filter (suits rule)) @ WholeTensors.all
         |> List.filter (fun statement ->
             statement.About rule
             && (takesDense

@@ -27,6 +27,7 @@ module Tolerances =
             "A7", 8.0, 1.3, "the update; T / 8 comes on top"
             "A6", 32.0, 1.9, "the bound"
             "A14", 8.0, 4.0, "lr"
+            "A15", 64.0, 8.0, "the largest parameter"
             "A17", 2.0, 1.3, "T times the parameter"
             "I1", 8.0, 1.6, "T lr times the longest step, for factors that are no power of two"
             "I3", 1.0, 1.0, "T times the parameter, half a unit for each run"

@@ -71,15 +71,16 @@ let pairs read (element: JsonElement) =
     | JsonValueKind.Object -> [ for item in element.EnumerateObject() -> item.Name, read item.Value ]
     | _ -> malformed "an object" element
 
-let setting (element: JsonElement) =
+let rec setting (element: JsonElement) =
     match element.ValueKind with
     | JsonValueKind.True -> Flag true
     | JsonValueKind.False -> Flag false
     | JsonValueKind.Null -> Unset
     | JsonValueKind.Array ->
-        match list number element with
-        | [ first; second ] -> Pair(first, second)
-        | _ -> malformed "a pair" element
+        match list setting element with
+        | [ Number first; Number second ] -> Pair(first, second)
+        | several -> Several several
+    | JsonValueKind.String when not (Array.contains (element.GetString()) [| "nan"; "inf"; "-inf" |]) -> Text(text element)
     | _ -> Number(number element)
 
 let numbers element = list number element |> Array.ofList

@@ -14,11 +14,13 @@ open Reference
 let text (number: float) =
     number.ToString("R", CultureInfo.InvariantCulture)
 
-let option setting : OptionValue =
+let rec option setting : OptionValue =
     match setting with
     | Number number -> OptionValue.op_Implicit number
     | Flag flag -> OptionValue.op_Implicit flag
     | Pair(first, second) -> OptionValue.op_Implicit (struct (first, second))
+    | Several settings -> OptionValue.Tuple(List.map option settings)
+    | Text text -> OptionValue.Text text
     | Unset -> OptionValue.None
 
 let options (settings: seq<string * Setting>) =

@@ -288,6 +288,23 @@ let table: Mutant list =
                              real.Load optimizer filled
                  }))
 
+        kills
+            WholeTensors.settings
+            "sums depend on the width of registers"
+            (subject "Adafactor"
+             |> withGradients (fun _ -> Array.map (fun g -> if Lanes.Width = Width.Bits128 then g * 1.001 else g)))
+        kills WholeTensors.strides "a gradient is read in the order of memory" (readsMemoryOrder (subject "Muon"))
+        kills WholeTensors.company "a missing gradient is taken for zero" (noneIsZero (subject "Adafactor"))
+        kills WholeTensors.resume "the last column is not saved" (savesLess (subject "Muon"))
+        kills
+            WholeTensors.adafactorTransposed
+            "the first elements count twice"
+            (subject "Adafactor"
+             |> withGradients (fun _ -> Array.mapi (fun i g -> if i < 2 then 2.0 * g else g)))
+        kills WholeTensors.adafactorRankOne "the rate is another one" (subject "Adafactor" |> withOption "lr" (number 0.5))
+        kills WholeTensors.muon "the sign of gradients is lost" (subject "Muon" |> withGradients (fun _ -> Array.map abs))
+        kills WholeTensors.muon "the norm is lost" (subject "Muon" |> withOption "eps" (number 1e3))
+
         kills Machine.statement "the moments are lost on load" (loadsOptionsOnly (subject "Adam"))
         kills
             Machine.statement
@@ -319,7 +336,7 @@ let private toTest (mutant: Mutant) =
 
 let private complete =
     test "every law has a mutant" {
-        for law in Laws.all do
+        for law in Laws.all @ WholeTensors.all do
             let has = table |> List.exists (fun mutant -> obj.ReferenceEquals(mutant.Law, law))
             Expect.isTrue has (sprintf "%s, %s" law.Id law.Says)
     }

@@ -270,6 +270,8 @@ let private options' =
                                 refuses<OptionException> $"{name} {key} {pair}" [ key; "nan" ] (fun () ->
                                     optimizer name [ key, pair ] (p ()) |> ignore)
                         | Flag _
+                        | Several _
+                        | Text _
                         | Unset -> ())
 
             testCase "betas with a zero are accepted" (fun () ->

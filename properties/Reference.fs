@@ -9,6 +9,8 @@ type Setting =
     | Number of float
     | Flag of bool
     | Pair of float * float
+    | Several of Setting list
+    | Text of string
     | Unset
 
     override this.ToString() =
@@ -19,6 +21,8 @@ type Setting =
         | Number number -> text number
         | Flag flag -> if flag then "True" else "False"
         | Pair(first, second) -> $"({text first}, {text second})"
+        | Several settings -> "(" + String.Join(", ", settings) + ")"
+        | Text text -> text
         | Unset -> "None"
 
 type Settings = Map<string, Setting>

@@ -43,6 +43,8 @@ let private blamed (options: (string * Setting) list) (message: string) =
         || match value with
            | Number number -> says (python number)
            | Pair(first, second) -> says (": " + python first) || says (": " + python second)
+           | Several _
+           | Text _
            | Flag _
            | Unset -> false)
 
@@ -67,7 +69,9 @@ let private checkOptions name options (error: string) =
                 |> ignore)
             "add_param_group",
             (fun () ->
-                let optimizer = optimizer name [] [ vector "other" [ 0.0 ] ]
+                let optimizer =
+                    optimizer name [] [ param "other" DType.Float64 [| 1L; 1L |] [| 0.0 |] ]
+
                 optimizer.AddParamGroup(group [ square () ] options))
         ]
 

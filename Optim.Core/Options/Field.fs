@@ -29,6 +29,14 @@ module Interval =
             Holds = fun x -> x >= bound
         }
 
+    /// Up to a bound, the bound included.
+    [<CompiledName("AtMost")>]
+    let atMost (bound: double) =
+        {
+            Words = $"at most {OptionValue.Float bound}"
+            Holds = fun x -> x <= bound
+        }
+
     /// Between two bounds, of which only the first is included.
     [<CompiledName("UpTo")>]
     let upTo (first: double) (last: double) =
@@ -156,6 +164,118 @@ module Field =
                     problem
                 else
                     wrong second $"{name}[1]" b)
+
+    /// Two numbers, each in a range of its own, of which the first may be None.
+    let pairOrNone
+        name
+        (first: Interval)
+        (second: Interval)
+        (read: 'o -> struct (Nullable<double> * double))
+        (write: 'o -> struct (Nullable<double> * double) -> 'o)
+        =
+        field
+            name
+            (fun options ->
+                let struct (a, b) = read options
+
+                OptionValue.Tuple
+                    [
+                        (if a.HasValue then
+                             OptionValue.Float a.Value
+                         else
+                             OptionValue.None)
+                        OptionValue.Float b
+                    ])
+            (fun options value ->
+                match value with
+                | OptionValue.Tuple [ a; b ] ->
+                    match a, toNumber a, toNumber b with
+                    | OptionValue.None, _, ValueSome b -> Ok(write options (struct (Nullable(), b)))
+                    | _, ValueSome a, ValueSome b -> Ok(write options (struct (Nullable a, b)))
+                    | _ -> Error "two numbers, of which the first may be None"
+                | _ -> Error "two numbers, of which the first may be None")
+            (fun options ->
+                let struct (a, b) = read options
+
+                let problem = if a.HasValue then wrong first $"{name}[0]" a.Value else ""
+
+                if problem <> "" then
+                    problem
+                else
+                    wrong second $"{name}[1]" b)
+
+    /// Three numbers, each in the same range.
+    let triple
+        name
+        (range: Interval)
+        (read: 'o -> struct (double * double * double))
+        (write: 'o -> struct (double * double * double) -> 'o)
+        =
+        let items options =
+            let struct (a, b, c) = read options
+            [ a; b; c ]
+
+        field
+            name
+            (items >> List.map OptionValue.Float >> OptionValue.Tuple)
+            (fun options value ->
+                match value with
+                | OptionValue.Tuple [ a; b; c ] ->
+                    match toNumber a, toNumber b, toNumber c with
+                    | ValueSome a, ValueSome b, ValueSome c -> Ok(write options (struct (a, b, c)))
+                    | _ -> Error "three numbers"
+                | _ -> Error "three numbers")
+            (fun options ->
+                items options
+                |> List.mapi (fun index number -> wrong range $"{name}[{index}]" number)
+                |> List.tryFind (fun problem -> problem <> "")
+                |> Option.defaultValue "")
+
+    /// A whole number from a bound up to another one, which is excluded.
+    let whole name (first: int) (last: int) (read: 'o -> int) (write: 'o -> int -> 'o) =
+        let range = Interval.upTo (double first) (double last)
+
+        field
+            name
+            (fun options -> OptionValue.Int(int64 (read options)))
+            (fun options value ->
+                match toNumber value with
+                | ValueSome number when Math.Floor number = number && abs number < 2e9 -> Ok(write options (int number))
+                | _ -> Error "a whole number")
+            (fun options -> wrong range name (double (read options)))
+
+    /// One of some names; None is one of them where there is a value of no name ("").
+    let oneOf name (choices: (string * 'v) list) (read: 'o -> 'v) (write: 'o -> 'v -> 'o) =
+        let toText value =
+            choices |> List.tryFind (fun (_, choice) -> choice = value) |> Option.map fst
+
+        let words =
+            choices
+            |> List.map (fun (text, _) -> if text = "" then "None" else $"'{text}'")
+            |> String.concat ", "
+
+        let named text options =
+            match choices |> List.tryFind (fun (known, _) -> known = text) with
+            | Some(_, value) -> Ok(write options value)
+            | None -> Error("one of " + words)
+
+        field
+            name
+            (fun options ->
+                match toText (read options) with
+                | Some "" -> OptionValue.None
+                | Some text -> OptionValue.Text text
+                | None -> OptionValue.Text(string (read options)))
+            (fun options value ->
+                match value with
+                | OptionValue.Text text when text <> "" -> named text options
+                | OptionValue.None -> named "" options
+                | _ -> Error("one of " + words))
+            (fun options ->
+                if (toText (read options)).IsSome then
+                    ""
+                else
+                    $"; {name} must be one of {words}")
 
     /// True or False.
     let flag name (read: 'o -> bool) (write: 'o -> bool -> 'o) =

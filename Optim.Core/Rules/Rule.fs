@@ -5,10 +5,21 @@ open System.Collections.Generic
 open System.Collections.Immutable
 open Optim.Kernels
 
+/// What the step of an element depends on.
+type RuleScope =
+    /// That element's gradient and state.
+    | Elements = 0
+    /// The whole tensor's, of any shape.
+    | Tensors = 1
+    /// The whole tensor's, which must be a matrix.
+    | Matrices = 2
+
 /// An optimizer that keeps rows of state and steps them by gradients, without its types: what the shell, the files and the laws know.
 [<AbstractClass>]
 type Rule internal (name: string, table: OptionTable) =
     inherit Algorithm(name, table)
+    /// What a rule's step of an element depends on.
+    abstract Scope: RuleScope
     /// Whether PyTorch keeps a step count for the rule.
     abstract KeepsStep: bool
     /// Whether state dicts have the step as a whole number, and not as a tensor.
@@ -50,6 +61,39 @@ type Rule<'o when 'o: not null and 'o: not struct> internal (name, table: Option
     inherit Rule(name, table)
     member internal _.Table = table
 
+    /// Refuses options with which no step in place is possible; whether they ask for tensor after tensor on the calling thread.
+    member internal _.CheckForStep(options: 'o) : bool =
+        table.Check options
+
+        let isTrue option =
+            table.Flag(option, options) = OptionValue.Bool true
+
+        let isGiven option =
+            table.Flag(option, options) <> OptionValue.None
+
+        if isTrue "capturable" then
+            raise (
+                NotSupportedException
+                    $"{name}: capturable is True; it needs parameters on a device that can capture graphs, and these are on the cpu"
+            )
+
+        if isTrue "differentiable" then
+            raise (
+                NotSupportedException
+                    $"{name}: differentiable is True; a differentiable step needs TorchSharp parameters with a graph, and this step writes to memory in place"
+            )
+
+        (isGiven "foreach" || isGiven "fused")
+        && not (isTrue "foreach" || isTrue "fused")
+
+module internal Executors =
+    /// Who runs a step over parameters: their provider's threads, or our team, unless tensor by tensor was asked for.
+    let choose isForLoop (parameters: Parameters) =
+        match parameters.Executor with
+        | _ when isForLoop -> Executor.Caller
+        | null -> Executor.Team
+        | executor -> executor
+
 /// A step of an element-wise rule, kept between steps.
 [<Sealed>]
 type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: Driver, arithmetic: Arithmetic<'o>) =
@@ -63,11 +107,7 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
     member val State = Unchecked.defaultof<State> with get, set
     override _.Threads = threads
 
-    override prepared.Executor =
-        match prepared.Parameters.Executor with
-        | _ when prepared.IsForLoop -> Executor.Caller
-        | null -> Executor.Team
-        | executor -> executor
+    override prepared.Executor = Executors.choose prepared.IsForLoop prepared.Parameters
 
     override prepared.Run() =
         let state = prepared.State
@@ -134,6 +174,7 @@ type internal ElementWiseRule<'o, 'f
         if driver.Columns <> columns.Length then
             invalidArg "columns" $"{name}: {columns.Length} columns are named, and the formula has {driver.Columns}"
 
+    override _.Scope = RuleScope.Elements
     override _.KeepsStep = keepsStep
     override _.StepsAreWhole = arithmetic.StepsAreWhole
     override _.ScalarNames = arithmetic.Scalars
@@ -158,7 +199,16 @@ type internal ElementWiseRule<'o, 'f
         Rows.initial name parameters arithmetic.Scalars columnNames atOnce (fun column -> columns[column].Start options)
 
     override rule.Restore(parameters, counts, scalars, rows) =
-        Rows.restore name columnNames arithmetic.Scalars arithmetic.Complex parameters counts scalars rows
+        Rows.restore
+            name
+            (fun _ parameter -> Rows.orderOf parameter)
+            columnNames
+            arithmetic.Scalars
+            arithmetic.Complex
+            parameters
+            counts
+            scalars
+            rows
 
     override rule.Prepare(options, parameters, gradients, state) =
         let options = unbox<'o> options
@@ -173,32 +223,9 @@ type internal ElementWiseRule<'o, 'f
         line.Prepared <- ValueSome(prepared :> PreparedStep)
 
         if not (obj.ReferenceEquals(prepared.Options, options)) then
-            rule.Table.Check options
-
-            let isTrue option =
-                rule.Table.Flag(option, options) = OptionValue.Bool true
-
-            let isGiven option =
-                rule.Table.Flag(option, options) <> OptionValue.None
-
-            if isTrue "capturable" then
-                raise (
-                    NotSupportedException
-                        $"{name}: capturable is True; it needs parameters on a device that can capture graphs, and these are on the cpu"
-                )
-
-            if isTrue "differentiable" then
-                raise (
-                    NotSupportedException
-                        $"{name}: differentiable is True; a differentiable step needs TorchSharp parameters with a graph, and this step writes to memory in place"
-                )
-
+            prepared.IsForLoop <- rule.CheckForStep options
             prepared.Options <- options
             prepared.Switches <- arithmetic.Switches options
-
-            prepared.IsForLoop <-
-                (isGiven "foreach" || isGiven "fused")
-                && not (isTrue "foreach" || isTrue "fused")
 
         let start index = columns[index].Start options
         let loop = driver.Loop prepared.Switches

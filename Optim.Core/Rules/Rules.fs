@@ -9,10 +9,12 @@ module Rules =
     let all: Rule list =
         [
             Adadelta.rule
+            Adafactor.rule
             Adagrad.rule
             Adam.rule
             AdamW.rule
             Adamax.rule
+            Muon.rule
             RMSprop.rule
             Rprop.rule
             SGD.rule

@@ -12,7 +12,7 @@ module internal Rows =
 
     /// The order in which a parameter's state lies, and its dtype: the parameter's own order where that has no gaps, row-major
     /// otherwise; float32 for half types.
-    let private orderOf (parameter: TensorView) =
+    let orderOf (parameter: TensorView) =
         let layout = parameter.Layout.WithDType(parameter.DType.ToStateDType())
         if layout.IsDense then layout else layout.ToContiguous()
 
@@ -54,9 +54,11 @@ module internal Rows =
 
         State(rule, parameters.Count, scalarNames, Counts.Zero, names |> Seq.mapi column |> ImmutableArray.CreateRange, Line())
 
-    /// A state from rows that lie elsewhere: each is copied into the order of its parameter and the dtype of its state.
+    /// A state from rows that lie elsewhere: each is copied into the order that its column has for its parameter (null: none), and
+    /// the dtype of its state.
     let restore
         rule
+        (order: int -> TensorView -> Layout | null)
         (names: ImmutableArray<string>)
         (scalarNames: ImmutableArray<string>)
         complex
@@ -68,7 +70,7 @@ module internal Rows =
         Checks.parameters rule complex parameters
         let given = Dictionary<string, TensorView array>(given)
 
-        let column name =
+        let column index name =
             match given.TryGetValue name with
             | false, _ -> Column(name, absent parameters.Count)
             | true, rows ->
@@ -79,14 +81,28 @@ module internal Rows =
                                 row
                     |]
 
-                for row in present do
-                    if not (rows[row].Layout.SameShape parameters[row].Layout) then
-                        raise (
-                            ArgumentException
-                                $"{rule}: {name} of {parameters.Label row} is {rows[row].Layout}; it must have the parameter's shape, {parameters[row].Layout}"
-                        )
+                let orders =
+                    [|
+                        for row in present do
+                            match order index parameters[row] with
+                            | NonNull order when order.SameShape rows[row].Layout -> order
+                            | NonNull order when order.SameShape parameters[row].Layout ->
+                                raise (
+                                    ArgumentException
+                                        $"{rule}: {name} of {parameters.Label row} is {rows[row].Layout}; it must have the parameter's shape, {parameters[row].Layout}"
+                                )
+                            | NonNull order ->
+                                raise (
+                                    ArgumentException
+                                        $"{rule}: {name} of {parameters.Label row} is {rows[row].Layout}; for the parameter's shape, {parameters[row].Layout}, it must be {order}"
+                                )
+                            | _ ->
+                                raise (
+                                    ArgumentException
+                                        $"{rule} keeps no {name} for {parameters.Label row}, of shape {parameters[row].Layout}"
+                                )
+                    |]
 
-                let orders = present |> Array.map (fun row -> orderOf parameters[row])
                 let slab = TensorView.Slab(ReadOnlySpan orders)
                 let filled = (absent parameters.Count).ToBuilder()
 
@@ -115,7 +131,7 @@ module internal Rows =
         let scalars row =
             Scalars<Real>(Real(scalar 0 row), Real(scalar 1 row))
 
-        let columns = names |> Seq.map column |> ImmutableArray.CreateRange
+        let columns = names |> Seq.mapi column |> ImmutableArray.CreateRange
 
         let counts =
             Counts.Of((fun row -> counts[row]), scalars, (fun _ -> false), parameters.Count)

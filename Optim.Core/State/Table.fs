@@ -168,7 +168,7 @@ module internal Table =
         line.ParameterLayouts <- Array.init rows (fun row -> parameters[row].Layout)
         line.GradientLayouts <- Array.init rows (fun row -> gradients[row].Values.Layout)
 
-    let private sameLayout (known: (Layout | null) array) row (layout: Layout | null) =
+    let sameLayout (known: (Layout | null) array) row (layout: Layout | null) =
         obj.ReferenceEquals(known[row], layout)
         || match known[row], layout with
            | null, _
@@ -238,8 +238,8 @@ module internal Table =
                     Count = table.Count - first
                 }
 
-    /// Brings the table up to date for a step; writes to no tensor.
-    let prepare rule loop columnCount start accepts complex (parameters: Parameters) (gradients: Gradients) (state: State) =
+    /// Refuses a state of another rule, or of another number of parameters.
+    let belongs rule (parameters: Parameters) (gradients: Gradients) (state: State) =
         if state.Rule <> rule then
             raise (ArgumentException $"{rule} was given a state of {state.Rule}")
 
@@ -248,6 +248,10 @@ module internal Table =
                 ArgumentException
                     $"{rule} was given {parameters.Count} parameters, {gradients.Count} gradients and a state of {state.RowCount} rows; the numbers must agree"
             )
+
+    /// Brings the table up to date for a step; writes to no tensor.
+    let prepare rule loop columnCount start accepts complex (parameters: Parameters) (gradients: Gradients) (state: State) =
+        belongs rule parameters gradients state
 
         if not (isCurrent loop parameters gradients state) then
             state.Line.Loop <- ValueNone

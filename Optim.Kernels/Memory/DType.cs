@@ -73,6 +73,17 @@ public static class DTypes
     /// <summary>The dtype of the state of parameters of this one, and of the arithmetic: half types are stepped in float32.</summary>
     public static DType ToStateDType(this DType dtype) => dtype is DType.Float16 or DType.BFloat16 ? DType.Float32 : dtype;
 
+    /// <summary>The distance from 1 to the next number of a real floating point dtype.</summary>
+    public static double Epsilon(this DType dtype) =>
+        dtype switch
+        {
+            DType.Float16 => 1.0 / (1 << 10),
+            DType.BFloat16 => 1.0 / (1 << 7),
+            DType.Float32 => 1.0 / (1 << 23),
+            DType.Float64 => 1.0 / (1L << 52),
+            _ => throw new ArgumentOutOfRangeException(nameof(dtype), dtype, "not a real floating point dtype"),
+        };
+
     /// <summary>Numbers in an element: 2 for complex ones.</summary>
     public static int Parts(this DType dtype) => dtype.IsComplex() ? 2 : 1;
 

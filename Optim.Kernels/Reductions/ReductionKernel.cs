@@ -66,6 +66,20 @@ internal static unsafe class ReductionKernel<R>
         }
     }
 
+    /// <summary>What neighbouring elements come to, block after block: for rows, which are many and short.</summary>
+    public static double Row<V, S>(S* x, nint count)
+        where V : struct, IVector<V>
+        where S : unmanaged
+    {
+        var sum = Tree<V, S>(x, x, (int)Math.Min(ReductionTable.Block, count));
+        for (nint first = ReductionTable.Block; first < count; first += ReductionTable.Block)
+        {
+            var more = Tree<V, S>(x + first, x + first, (int)Math.Min(ReductionTable.Block, count - first));
+            Join(&sum, &more);
+        }
+        return sum;
+    }
+
     /// <summary>The last tensor that starts at an element or before it, by halving.</summary>
     private static int FirstAt(ReductionPass* pass, nint element)
     {

@@ -1,0 +1,121 @@
+namespace Optim.Core
+
+open System
+open Optim.Kernels
+
+/// The options of Adafactor.
+type AdafactorOptions =
+    {
+        Lr: double
+        Beta2Decay: double
+        Eps: struct (Nullable<double> * double)
+        D: double
+        WeightDecay: double
+        Maximize: bool
+        Execution: Execution
+    }
+
+/// Adafactor (Shazeer and Stern, arXiv:1804.04235), as PyTorch has it. Of a matrix, the last two dimensions, it keeps means of squares of rows R and columns C
+/// only, which move by t^beta2_decay: V = R C / max(mean R, eps1), u = g / sqrt(max(V, eps1^2)), and
+/// x = x (1 - lr weight_decay) - max(eps2, RMS x) min(lr, 1 / sqrt t) u / max(1, RMS u / d). Of a vector V itself is kept.
+[<CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
+module Adafactor =
+    /// PyTorch's. Where the first eps is not given it is the distance from 1 to the next number of the parameter's own dtype.
+    let defaults =
+        {
+            Lr = 1e-2
+            Beta2Decay = -0.8
+            Eps = struct (Nullable(), 1e-3)
+            D = 1.0
+            WeightDecay = 0.0
+            Maximize = false
+            Execution = Execution.Default
+        }
+
+    let private options =
+        [
+            Field.number "lr" (Interval.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
+            Field.number "beta2_decay" (Interval.atMost 0.0) _.Beta2Decay (fun o v -> { o with Beta2Decay = v })
+            Field.pairOrNone "eps" (Interval.atLeast 0.0) (Interval.atLeast 0.0) _.Eps (fun o v -> { o with Eps = v })
+            Field.number "d" (Interval.atLeast 1.0) _.D (fun o v -> { o with D = v })
+            Field.number "weight_decay" (Interval.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v })
+            ExecutionFields<AdafactorOptions>(_.Execution, (fun o v -> { o with Execution = v })).Foreach
+            Field.flag "maximize" _.Maximize (fun o v -> { o with Maximize = v })
+        ]
+
+    /// Rows and columns of a parameter's matrices; none for a vector.
+    let private matrix (parameter: Layout) =
+        match parameter.Shape.Length with
+        | 0
+        | 1 -> struct (0n, 0n)
+        | rank -> struct (nativeint parameter.Shape[rank - 2], nativeint parameter.Shape[rank - 1])
+
+    let private arithmetic =
+        { new TensorArithmetic<AdafactorOptions>() with
+            member _.Scope = RuleScope.Tensors
+            member _.Counts = true
+            member _.Columns = [ "row_var"; "col_var"; "variance" ]
+            member _.Refuse _ = ""
+
+            member _.Shape(column, parameter) =
+                let shape = parameter.Shape.AsSpan().ToArray()
+                let rank = shape.Length
+
+                let keep =
+                    match column with
+                    | 0 when rank > 1 ->
+                        shape[rank - 1] <- 1L
+                        true
+                    | 1 when rank > 1 ->
+                        shape[rank - 2] <- 1L
+                        true
+                    | column -> column = 2 && rank < 2
+
+                if keep then
+                    Layout.Contiguous(parameter.DType.ToStateDType(), ReadOnlySpan shape)
+                else
+                    null
+
+            member _.Step(o, step, dtype, tensors, workspace, executor) =
+                let struct (rows, columns) = matrix tensors.Parameter.Layout
+                let struct (eps1, eps2) = o.Eps
+                let rate = min o.Lr (1.0 / sqrt (double step))
+
+                AdafactorPass.Run(
+                    AdafactorTensor(
+                        tensors.Parameter.DType,
+                        tensors.Parameter.Count,
+                        rows,
+                        columns,
+                        tensors.Parameter.Address,
+                        tensors.Gradient.Address,
+                        tensors.Address(if tensors.Parameter.Shape.Length < 2 then 2 else 0),
+                        tensors.Address 1
+                    ),
+                    AdafactorNumbers(
+                        Math.Pow(double step, o.Beta2Decay),
+                        (if eps1.HasValue then eps1.Value else dtype.Epsilon()),
+                        eps2,
+                        (if o.Maximize then -rate else rate),
+                        o.D,
+                        1.0 - o.Lr * o.WeightDecay
+                    ),
+                    workspace,
+                    executor
+                )
+        }
+
+    /// The rule.
+    let rule: Rule<AdafactorOptions> =
+        TensorRule<AdafactorOptions>("Adafactor", defaults, options, arithmetic)
+
+    /// The state before the first step.
+    let init options parameters = Rule.init rule options parameters
+
+    /// A step in place.
+    let step options parameters gradients state =
+        Rule.step rule options parameters gradients state
+
+    /// A step that touches nothing that it is given.
+    let pureStep options parameters gradients state =
+        Rule.pureStep rule options parameters gradients state

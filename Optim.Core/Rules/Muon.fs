@@ -1,0 +1,165 @@
+namespace Optim.Core
+
+open System
+open Optim.Kernels
+
+/// How Muon's learning rate depends on the shape of a matrix of r rows and c columns.
+type MuonRate =
+    /// As <c>Original</c>.
+    | Default = 0
+    /// sqrt(max(1, r / c)).
+    | Original = 1
+    /// 0.2 sqrt(max(r, c)), which makes steps as long as AdamW's.
+    | MatchRmsAdamw = 2
+    /// sqrt(r / c).
+    | SpectralUnclamped = 3
+
+/// Who multiplies matrices.
+type MuonProduct =
+    /// Optim: the same bits on every machine.
+    | Own = 0
+    /// A provider that has registered, such as libtorch (MatrixProducts.Provider): faster on some machines, and the bits depend on it.
+    | Provider = 1
+
+/// The options of Muon.
+type MuonOptions =
+    {
+        Lr: double
+        WeightDecay: double
+        Momentum: double
+        Nesterov: bool
+        NsCoefficients: struct (double * double * double)
+        Eps: double
+        NsSteps: int
+        AdjustLrFn: MuonRate
+        Precision: MuonPrecision
+        Product: MuonProduct
+    }
+
+/// Muon (Jordan and others, 2024; Liu and others, arXiv:2502.16982), as PyTorch has it, for matrices: B = B + (1 - momentum) (g - B),
+/// O = NewtonSchulz(g + momentum (B - g)), x = x (1 - lr weight_decay) - lr f(r, c) O. NewtonSchulz makes the singular values about 1: X over its
+/// norm, then ns_steps times A = X X', X = a X + (b A + c A A) X.
+[<CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
+module Muon =
+    /// PyTorch's, but for precision: PyTorch iterates in bfloat16.
+    let defaults =
+        {
+            Lr = 1e-3
+            WeightDecay = 0.1
+            Momentum = 0.95
+            Nesterov = true
+            NsCoefficients = struct (3.4445, -4.7750, 2.0315)
+            Eps = 1e-7
+            NsSteps = 5
+            AdjustLrFn = MuonRate.Default
+            Precision = MuonPrecision.Float32
+            Product = MuonProduct.Own
+        }
+
+    let private rates =
+        [
+            "", MuonRate.Default
+            "original", MuonRate.Original
+            "match_rms_adamw", MuonRate.MatchRmsAdamw
+            "spectral_unclamped", MuonRate.SpectralUnclamped
+        ]
+
+    let private options =
+        [
+            Field.number "lr" (Interval.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
+            Field.number "weight_decay" (Interval.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v })
+            Field.number "momentum" (Interval.atLeast 0.0) _.Momentum (fun o v -> { o with Momentum = v })
+            Field.flag "nesterov" _.Nesterov (fun o v -> { o with Nesterov = v })
+            Field.triple "ns_coefficients" Interval.any _.NsCoefficients (fun o v -> { o with NsCoefficients = v })
+            Field.number "eps" (Interval.atLeast 0.0) _.Eps (fun o v -> { o with Eps = v })
+            Field.whole "ns_steps" 0 100 _.NsSteps (fun o v -> { o with NsSteps = v })
+            Field.oneOf "adjust_lr_fn" rates _.AdjustLrFn (fun o v -> { o with AdjustLrFn = v })
+            Field.oneOf "precision" [ "float32", MuonPrecision.Float32; "bfloat16", MuonPrecision.BFloat16 ] _.Precision (fun o v ->
+                { o with Precision = v })
+            |> Field.beyondPyTorch
+            Field.oneOf "product" [ "own", MuonProduct.Own; "provider", MuonProduct.Provider ] _.Product (fun o v -> { o with Product = v })
+            |> Field.beyondPyTorch
+        ]
+
+    /// What lr is multiplied by for a matrix.
+    let private factor rate (rows: double) (columns: double) =
+        match rate with
+        | MuonRate.MatchRmsAdamw -> 0.2 * sqrt (max rows columns)
+        | MuonRate.SpectralUnclamped -> sqrt (rows / columns)
+        | _ -> sqrt (max 1.0 (rows / columns))
+
+    let private products options =
+        if options.Product = MuonProduct.Provider then
+            MatrixProducts.Provider
+        else
+            null
+
+    let private arithmetic =
+        { new TensorArithmetic<MuonOptions>() with
+            member _.Scope = RuleScope.Matrices
+            member _.Counts = false
+            member _.Columns = [ "momentum_buffer" ]
+
+            member _.Shape(_, parameter) =
+                parameter.WithDType(parameter.DType.ToStateDType()).ToContiguous()
+
+            member _.Refuse parameter =
+                if parameter.Shape.Length = 2 then
+                    ""
+                else
+                    let size = String.Join(", ", parameter.Shape)
+                    $"is of size [{size}]; Muon only supports 2D parameters (ForMuon.Split splits a model's)"
+
+            member _.Check options =
+                if options.Product = MuonProduct.Provider && isNull MatrixProducts.Provider then
+                    raise (
+                        InvalidOperationException
+                            "Muon: product is provider, and none has registered; with Optim.TorchSharp, TorchProducts.Register() makes it libtorch"
+                    )
+
+            member _.Step(o, _, _, tensors, workspace, executor) =
+                let parameter = tensors.Parameter
+                let struct (a, b, c) = o.NsCoefficients
+                let rows, columns = parameter.Shape[0], parameter.Shape[1]
+
+                MuonPass.Run(
+                    MuonTensor(
+                        parameter.DType,
+                        nativeint rows,
+                        nativeint columns,
+                        parameter.Address,
+                        tensors.Gradient.Address,
+                        tensors.Address 0
+                    ),
+                    MuonNumbers(
+                        o.Momentum,
+                        o.Nesterov,
+                        1.0 - o.Lr * o.WeightDecay,
+                        o.Lr * factor o.AdjustLrFn (double rows) (double columns),
+                        o.Eps,
+                        a,
+                        b,
+                        c,
+                        o.NsSteps,
+                        o.Precision
+                    ),
+                    products o,
+                    workspace,
+                    executor
+                )
+        }
+
+    /// The rule.
+    let rule: Rule<MuonOptions> =
+        TensorRule<MuonOptions>("Muon", defaults, options, arithmetic)
+
+    /// The state before the first step.
+    let init options parameters = Rule.init rule options parameters
+
+    /// A step in place.
+    let step options parameters gradients state =
+        Rule.step rule options parameters gradients state
+
+    /// A step that touches nothing that it is given.
+    let pureStep options parameters gradients state =
+        Rule.pureStep rule options parameters gradients state

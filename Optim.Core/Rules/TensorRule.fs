@@ -1,0 +1,267 @@
+namespace Optim.Core
+
+open System
+open System.Collections.Generic
+open System.Collections.Immutable
+open Optim.Kernels
+
+/// What a rule that works on whole tensors does with one of them.
+[<AbstractClass>]
+type internal TensorArithmetic<'o>() =
+    /// Whether parameters must be matrices, or may be of any shape.
+    abstract Scope: RuleScope
+    /// Whether steps are counted, and state dicts have a step.
+    abstract Counts: bool
+    /// The columns, in PyTorch's order.
+    abstract Columns: string list
+    /// The shape of a column for a parameter, row by row, of the dtype of its state; null where there is none of it.
+    abstract Shape: column: int * parameter: Layout -> Layout | null
+    /// Why a parameter cannot be stepped, in words after its name; empty when it can be.
+    abstract Refuse: parameter: Layout -> string
+    /// Refuses what does not go by the table of options, before a step.
+    abstract Check: options: 'o -> unit
+    default _.Check _ = ()
+
+    /// One step, counted from 1, of a parameter in row-major order of the dtype of its state; the dtype that it was given in is beside it.
+    /// Returns how many threads took part.
+    abstract Step: options: 'o * step: int64 * dtype: DType * tensors: StepTensors * workspace: Workspace * executor: Executor -> int
+
+/// A parameter, its gradient and its columns, where a step finds them.
+and [<Struct>] internal StepTensors =
+    {
+        Parameter: TensorView
+        Gradient: TensorView
+        Row: int
+        Columns: ImmutableArray<Column>
+    }
+
+    /// The address of a column's row; 0 where it has none.
+    member tensors.Address(column: int) =
+        let row = tensors.Columns[column].[tensors.Row]
+        if row.IsAbsent then 0n else row.Address
+
+/// A step of a rule of whole tensors, kept between steps.
+[<Sealed>]
+type internal PreparedTensors<'o when 'o: not null and 'o: not struct>(arithmetic: TensorArithmetic<'o>) =
+    inherit PreparedStep()
+    let workspace = Workspace()
+    let mutable threads = 1
+    member val Options: 'o = Unchecked.defaultof<'o> with get, set
+    member val IsForLoop = false with get, set
+    member val Parameters = Unchecked.defaultof<Parameters> with get, set
+    member val Gradients = Unchecked.defaultof<Gradients> with get, set
+    member val State = Unchecked.defaultof<State> with get, set
+    /// Copies of what does not lie in row-major order, or is narrower than its state; absent ones are stepped where they lie.
+    member val Copies: struct (TensorView * TensorView) array = [||] with get, set
+    override _.Threads = threads
+    override prepared.Executor = Executors.choose prepared.IsForLoop prepared.Parameters
+
+    override prepared.Run() =
+        let state = prepared.State
+        state.Live()
+        let line = state.Line
+        let parameters, gradients = prepared.Parameters, prepared.Gradients
+        threads <- 1
+
+        for row in 0 .. parameters.Count - 1 do
+            if gradients[row].Kind <> GradientKind.Absent then
+                let struct (parameterCopy, gradientCopy) = prepared.Copies[row]
+
+                if not gradientCopy.IsAbsent then
+                    gradientCopy.ConvertFrom gradients[row].Values
+
+                if not parameterCopy.IsAbsent then
+                    parameterCopy.ConvertFrom parameters[row]
+
+                let tensors =
+                    {
+                        Parameter =
+                            if parameterCopy.IsAbsent then
+                                parameters[row]
+                            else
+                                parameterCopy
+                        Gradient =
+                            if gradientCopy.IsAbsent then
+                                gradients[row].Values
+                            else
+                                gradientCopy
+                        Row = row
+                        Columns = line.Columns
+                    }
+
+                let step = line.NextCounts.OfClass(line.NextCounts.Class row) + 1L
+
+                threads <-
+                    max threads (arithmetic.Step(prepared.Options, step, parameters[row].DType, tensors, workspace, prepared.Executor))
+
+                if not parameterCopy.IsAbsent then
+                    parameters[row].ConvertFrom parameterCopy
+
+        GC.KeepAlive parameters
+        GC.KeepAlive gradients
+        GC.KeepAlive prepared.Copies
+        Table.next state arithmetic.Counts
+
+/// A rule that works on whole tensors.
+[<Sealed>]
+type internal TensorRule<'o when 'o: not null and 'o: not struct>
+    (name: string, defaults: 'o, fields: Field<'o> list, arithmetic: TensorArithmetic<'o>) =
+    inherit Rule<'o>(name, OptionTable<'o>(name, defaults, fields))
+
+    let columnNames = ImmutableArray.CreateRange arithmetic.Columns
+
+    let check (parameters: Parameters) =
+        Checks.parameters name false parameters
+
+        for row in 0 .. parameters.Count - 1 do
+            let problem = arithmetic.Refuse parameters[row].Layout
+
+            if problem <> "" then
+                raise (ArgumentException $"{name}: {parameters.Label row} {problem}")
+
+    let order column (parameter: TensorView) =
+        arithmetic.Shape(column, parameter.Layout)
+
+    override _.Scope = arithmetic.Scope
+    override _.KeepsStep = arithmetic.Counts
+    override _.StepsAreWhole = false
+    override _.ScalarNames = ImmutableArray.Empty
+    override _.ColumnNames = columnNames
+    override _.ColumnsUnder _ = columnNames
+    override _.Sparse _ = SparseGradients.Refused
+
+    override rule.Init(options, parameters) =
+        rule.Table.Check(unbox<'o> options)
+        check parameters
+        Rows.initial name parameters ImmutableArray.Empty columnNames (fun _ -> false) (fun _ -> 0.0)
+
+    override _.Restore(parameters, counts, scalars, rows) =
+        check parameters
+        Rows.restore name order columnNames ImmutableArray.Empty false parameters counts scalars rows
+
+    override rule.Prepare(options, parameters, gradients, state) =
+        let options = unbox<'o> options
+        let line = state.Line
+        state.Live()
+
+        let prepared =
+            match line.Prepared with
+            | ValueSome(:? PreparedTensors<'o> as prepared) -> prepared
+            | _ -> PreparedTensors<'o>(arithmetic)
+
+        line.Prepared <- ValueSome(prepared :> PreparedStep)
+
+        if not (obj.ReferenceEquals(prepared.Options, options)) then
+            prepared.IsForLoop <- rule.CheckForStep options
+            prepared.Options <- options
+
+        arithmetic.Check options
+        Table.belongs name parameters gradients state
+
+        if not (rule.IsCurrent(parameters, gradients, state)) then
+            line.ParameterLayouts <- [||]
+            rule.Lay(prepared, parameters, gradients, state)
+
+        prepared.Parameters <- parameters
+        prepared.Gradients <- gradients
+        prepared.State <- state
+        prepared :> PreparedStep
+
+    /// Whether what the last step was prepared for is as it was.
+    member private _.IsCurrent(parameters: Parameters, gradients: Gradients, state: State) =
+        let line = state.Line
+
+        let mutable current =
+            line.ParameterLayouts.Length = parameters.Count
+            && parameters.Count > 0
+            && obj.ReferenceEquals(line.NextCounts, state.Counts)
+
+        let mutable row = 0
+
+        while current && row < parameters.Count do
+            current <-
+                gradients.Items[row].Kind <> GradientKind.Sparse
+                && Table.sameLayout line.ParameterLayouts row parameters.Items[row].Layout
+                && Table.sameLayout line.GradientLayouts row gradients.Items[row].Values.Layout
+
+            row <- row + 1
+
+        current
+
+    /// Checks all, makes missing rows and copies, and counts anew.
+    member private _.Lay(prepared: PreparedTensors<'o>, parameters: Parameters, gradients: Gradients, state: State) =
+        let line = state.Line
+        let rows = parameters.Count
+        check parameters
+
+        let steps row =
+            gradients[row].Kind <> GradientKind.Absent
+
+        for row in 0 .. rows - 1 do
+            if steps row then
+                Checks.gradient name SparseGradients.Refused parameters row gradients[row]
+
+                for column in 0 .. columnNames.Length - 1 do
+                    let found = state.Columns[column].[row]
+
+                    match order column parameters[row] with
+                    | NonNull wanted when found.IsAbsent || found.Layout.SameShape wanted -> ()
+                    | null when found.IsAbsent -> ()
+                    | _ ->
+                        raise (
+                            ArgumentException
+                                $"{name}: {columnNames[column]} of {parameters.Label row} is {found.Layout}, and the parameter {parameters[row].Layout}; the state belongs to other parameters"
+                        )
+
+        let grown =
+            state.Columns
+            |> Seq.mapi (fun index column ->
+                let missing = ResizeArray()
+                let layouts = Array.init rows (fun row -> parameters[row].Layout)
+
+                for row in 0 .. rows - 1 do
+                    if steps row && column[row].IsAbsent then
+                        match order index parameters[row] with
+                        | NonNull layout ->
+                            layouts[row] <- layout
+                            missing.Add row
+                        | _ -> ()
+
+                if missing.Count = 0 then
+                    column
+                else
+                    Rows.grow column missing layouts 0.0)
+            |> ImmutableArray.CreateRange
+
+        let counts =
+            Counts.Of((fun row -> state.Counts[row]), (fun row -> state.Counts.Scalars row), steps, rows)
+
+        let classSteps = Array.zeroCreate counts.Classes
+
+        for row in 0 .. rows - 1 do
+            if steps row then
+                classSteps[counts.Class row] <- true
+
+        let copyOf (view: TensorView) =
+            let layout = view.Layout.WithDType(view.DType.ToStateDType()).ToContiguous()
+
+            if
+                layout.Equals view.Layout
+                || (layout.DType = view.DType && view.Layout.IsContiguous)
+            then
+                TensorView()
+            else
+                TensorView.Zeros layout
+
+        prepared.Copies <-
+            Array.init rows (fun row ->
+                if steps row then
+                    struct (copyOf parameters[row], copyOf gradients[row].Values)
+                else
+                    struct (TensorView(), TensorView()))
+
+        line.Steps <- classSteps
+        line.Columns <- grown
+        line.NextCounts <- counts
+        line.GradientLayouts <- Array.init rows (fun row -> gradients[row].Values.Layout)
+        line.ParameterLayouts <- Array.init rows (fun row -> parameters[row].Layout)

@@ -1,0 +1,309 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
+
+namespace Optim.Kernels;
+
+/// <summary>
+/// The passes of Adafactor: squares into the means of rows and columns, from them the update of each element, its root mean
+/// square, and the move. Every sum has an order of its own, so no bit depends on width, executor or number of threads.
+/// </summary>
+internal static unsafe class AdafactorKernel<T>
+    where T : unmanaged, IBinaryFloatingPointIeee754<T>
+{
+    public static int Run(ref AdafactorPass given, Executor executor)
+    {
+        var pass = given;
+        var (dtype, count) = (pass.Tensor.DType, pass.Tensor.Count);
+        var numbers = pass.Numbers;
+        var size = Reduction.SumOfSquares.Of(pass.Tensor.Param, count, dtype, executor);
+        if (pass.IsVector)
+            executor.Run(count, &ElementLoop<T, Elements>.Run, &pass);
+        else if (pass.IsSmall)
+            executor.Run(count, pass.Size == 1 ? &ElementLoop<T, Single>.Run : &Small, &pass);
+        else
+        {
+            executor.Run(count, &Squares, &pass);
+            Means(&pass);
+            executor.Run(count, &Updates, &pass);
+        }
+        var update = Reduction.SumOfSquares.Of((nint)pass.Update, count, dtype, executor);
+        pass.Rate =
+            Math.Max(numbers.Eps2, Math.Sqrt(size / count))
+            * numbers.Rate
+            / Math.Max(1, Math.Sqrt(update) / (Math.Sqrt(count) * numbers.Clip));
+        return executor.Run(count, &ElementLoop<T, Move>.Run, &pass);
+    }
+
+    /// <summary>A vector: the mean square of each element.</summary>
+    private readonly struct Elements : IElementLoop
+    {
+        [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+        public static nint Run<V>(void* context, nint i, nint end)
+            where V : struct, IVector<V>
+        {
+            var pass = (AdafactorPass*)context;
+            T* g = (T*)pass->Tensor.Grad,
+                variance = (T*)pass->Tensor.RowVar,
+                u = (T*)pass->Update;
+            var mean = new Mean<V>(pass);
+            var smallest = V.Of(pass->Numbers.Eps1 * pass->Numbers.Eps1);
+            for (; i <= end - V.Count; i += V.Count)
+            {
+                var grad = V.Load(g + i);
+                var square = mean.Next(V.Load(variance + i), grad * grad);
+                V.Store(square, variance + i);
+                V.Store(AdafactorFormula.Update(grad, square, smallest), u + i);
+            }
+            return i;
+        }
+    }
+
+    /// <summary>Matrices of one element each, whose row is their column.</summary>
+    private readonly struct Single : IElementLoop
+    {
+        [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+        public static nint Run<V>(void* context, nint i, nint end)
+            where V : struct, IVector<V>
+        {
+            var pass = (AdafactorPass*)context;
+            T* g = (T*)pass->Tensor.Grad,
+                rows = (T*)pass->Tensor.RowVar,
+                columns = (T*)pass->Tensor.ColVar,
+                u = (T*)pass->Update;
+            var mean = new Mean<V>(pass);
+            var eps = V.Of(pass->Numbers.Eps1);
+            var smallest = V.Of(pass->Numbers.Eps1 * pass->Numbers.Eps1);
+            for (; i <= end - V.Count; i += V.Count)
+            {
+                var grad = V.Load(g + i);
+                var row = mean.Next(V.Load(rows + i), grad * grad);
+                var column = mean.Next(V.Load(columns + i), grad * grad);
+                V.Store(row, rows + i);
+                V.Store(column, columns + i);
+                V.Store(AdafactorFormula.Update(grad, row / V.Max(row, eps) * column, smallest), u + i);
+            }
+            return i;
+        }
+    }
+
+    /// <summary>Small matrices, each as a whole; a share takes those that begin in it.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Small(nint begin, nint end, void* context)
+    {
+        var pass = (AdafactorPass*)context;
+        var (rows, columns, size) = (pass->Tensor.Rows, pass->Tensor.Columns, pass->Size);
+        var sums = stackalloc double[(int)columns];
+        var mean = new Mean<Lane1<T>>(pass);
+        for (var matrix = (begin + size - 1) / size; matrix * size < end; matrix++)
+        {
+            var g = (T*)pass->Tensor.Grad + matrix * size;
+            var u = (T*)pass->Update + matrix * size;
+            var row = (T*)pass->Tensor.RowVar + matrix * rows;
+            var column = (T*)pass->Tensor.ColVar + matrix * columns;
+            for (nint j = 0; j < columns; j++)
+                sums[j] = 0;
+            var total = 0.0;
+            for (nint i = 0; i < rows; i++)
+            {
+                var sum = 0.0;
+                for (nint j = 0; j < columns; j++)
+                {
+                    var x = double.CreateTruncating(g[i * columns + j]);
+                    sum += x * x;
+                    sums[j] += x * x;
+                }
+                mean.Move(row + i, sum / columns);
+                total += double.CreateTruncating(row[i]);
+            }
+            for (nint j = 0; j < columns; j++)
+                mean.Move(column + j, sums[j] / rows);
+            var scale = T.CreateTruncating(1 / Largest(total / rows, pass->Numbers.Eps1));
+            for (nint i = 0; i < rows; i++)
+            {
+                var scaled = row[i] * scale;
+                for (nint j = 0; j < columns; j++)
+                    u[i * columns + j] = scaled * column[j];
+            }
+        }
+        // The matrices of the share are in cache: from what they are expected to be to the update.
+        var (first, last) = ((begin + size - 1) / size * size, (end + size - 1) / size * size);
+        ElementLoop<T, Expected>.Run(first, Math.Min(last, pass->Tensor.Count), pass);
+    }
+
+    private readonly struct Expected : IElementLoop
+    {
+        [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+        public static nint Run<V>(void* context, nint i, nint end)
+            where V : struct, IVector<V>
+        {
+            var pass = (AdafactorPass*)context;
+            T* g = (T*)pass->Tensor.Grad,
+                u = (T*)pass->Update;
+            var smallest = V.Of(pass->Numbers.Eps1 * pass->Numbers.Eps1);
+            for (; i <= end - V.Count; i += V.Count)
+                V.Store(AdafactorFormula.Update(V.Load(g + i), V.Load(u + i), smallest), u + i);
+            return i;
+        }
+    }
+
+    /// <summary>Large matrices: the means of rows, and sums of the columns of each chunk of rows; a share takes the chunks that begin in it.</summary>
+    private static void Squares(nint begin, nint end, void* context)
+    {
+        var pass = (AdafactorPass*)context;
+        switch (pass->Width)
+        {
+            case Width.Bits512:
+                Squares<Lane512<double>>(pass, begin, end);
+                break;
+            case Width.Bits256:
+                Squares<Lane256<double>>(pass, begin, end);
+                break;
+            case Width.Bits128:
+                Squares<Lane128<double>>(pass, begin, end);
+                break;
+            default:
+                Squares<Lane1<double>>(pass, begin, end);
+                break;
+        }
+    }
+
+    private static void Squares<V>(AdafactorPass* pass, nint begin, nint end)
+        where V : struct, IVector<V>
+    {
+        var (rows, columns) = (pass->Tensor.Rows, pass->Tensor.Columns);
+        var mean = new Mean<Lane1<T>>(pass);
+        for (var chunk = FirstChunk(pass, begin); chunk < FirstChunk(pass, end); chunk++)
+        {
+            var (matrix, part) = (chunk / pass->Chunks, chunk % pass->Chunks);
+            var sums = pass->Sums + chunk * columns;
+            new Span<double>(sums, (int)columns).Clear();
+            for (var i = part * AdafactorPass.Chunk; i < Math.Min((part + 1) * AdafactorPass.Chunk, rows); i++)
+            {
+                var g = (T*)pass->Tensor.Grad + (matrix * rows + i) * columns;
+                mean.Move((T*)pass->Tensor.RowVar + matrix * rows + i, ReductionKernel<Squares>.Row<V, T>(g, columns) / columns);
+                Lane1Squares(g, sums, Squares<V>(g, sums, columns), columns);
+            }
+        }
+
+        static void Lane1Squares(T* g, double* sums, nint j, nint columns)
+        {
+            for (; j < columns; j++)
+            {
+                var x = double.CreateTruncating(g[j]);
+                sums[j] = Math.FusedMultiplyAdd(x, x, sums[j]);
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+    private static nint Squares<V>(T* g, double* sums, nint columns)
+        where V : struct, IVector<V>
+    {
+        nint j = 0;
+        for (; j <= columns - V.Count; j += V.Count)
+        {
+            var x = Widened.Load<V, T>(g + j);
+            V.Store(V.Fma(x, x, V.Load(sums + j)), sums + j);
+        }
+        return j;
+    }
+
+    /// <summary>The first chunk that begins at an element or after it.</summary>
+    private static nint FirstChunk(AdafactorPass* pass, nint element)
+    {
+        var matrix = element / pass->Size;
+        var row = (element - matrix * pass->Size + pass->Tensor.Columns - 1) / pass->Tensor.Columns;
+        return matrix * pass->Chunks + (row + AdafactorPass.Chunk - 1) / AdafactorPass.Chunk;
+    }
+
+    /// <summary>The means of columns, chunk after chunk, and what the means of rows are divided by.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Means(AdafactorPass* pass)
+    {
+        var (rows, columns) = (pass->Tensor.Rows, pass->Tensor.Columns);
+        var mean = new Mean<Lane1<T>>(pass);
+        for (nint matrix = 0; matrix < pass->Matrices; matrix++)
+        {
+            var sums = pass->Sums + matrix * pass->Chunks * columns;
+            for (nint chunk = 1; chunk < pass->Chunks; chunk++)
+            for (nint j = 0; j < columns; j++)
+                sums[j] += sums[chunk * columns + j];
+            for (nint j = 0; j < columns; j++)
+                mean.Move((T*)pass->Tensor.ColVar + matrix * columns + j, sums[j] / rows);
+            var total = 0.0;
+            for (nint i = 0; i < rows; i++)
+                total += double.CreateTruncating(((T*)pass->Tensor.RowVar)[matrix * rows + i]);
+            pass->Scales[matrix] = 1 / Largest(total / rows, pass->Numbers.Eps1);
+        }
+    }
+
+    /// <summary>Large matrices: the updates of a share, row by row.</summary>
+    private static void Updates(nint begin, nint end, void* context)
+    {
+        var pass = (AdafactorPass*)context;
+        var columns = pass->Tensor.Columns;
+        while (begin < end)
+        {
+            var row = begin / columns;
+            var last = Math.Min((row + 1) * columns, end);
+            ElementLoop<T, RowUpdates>.Run(begin, last, pass);
+            begin = last;
+        }
+    }
+
+    private readonly struct RowUpdates : IElementLoop
+    {
+        [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+        public static nint Run<V>(void* context, nint i, nint end)
+            where V : struct, IVector<V>
+        {
+            var pass = (AdafactorPass*)context;
+            if (i >= end)
+                return i;
+            var row = i / pass->Tensor.Columns;
+            var matrix = row / pass->Tensor.Rows;
+            T* g = (T*)pass->Tensor.Grad,
+                u = (T*)pass->Update,
+                column = (T*)pass->Tensor.ColVar + matrix * pass->Tensor.Columns - row * pass->Tensor.Columns;
+            var scaled = V.Of(double.CreateTruncating(((T*)pass->Tensor.RowVar)[row] * T.CreateTruncating(pass->Scales[matrix])));
+            var smallest = V.Of(pass->Numbers.Eps1 * pass->Numbers.Eps1);
+            for (; i <= end - V.Count; i += V.Count)
+                V.Store(AdafactorFormula.Update(V.Load(g + i), scaled * V.Load(column + i), smallest), u + i);
+            return i;
+        }
+    }
+
+    private readonly struct Move : IElementLoop
+    {
+        [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+        public static nint Run<V>(void* context, nint i, nint end)
+            where V : struct, IVector<V>
+        {
+            var pass = (AdafactorPass*)context;
+            T* p = (T*)pass->Tensor.Param,
+                u = (T*)pass->Update;
+            var (keep, rate) = (V.Of(pass->Numbers.Keep), V.Of(pass->Rate));
+            for (; i <= end - V.Count; i += V.Count)
+                V.Store(Moves.Against(V.Load(p + i), V.Load(u + i), keep, rate), p + i);
+            return i;
+        }
+    }
+
+    /// <summary>The larger one; NaN spreads.</summary>
+    private static double Largest(double value, double bound) => value > bound || double.IsNaN(value) ? value : bound;
+
+    /// <summary>How means move in this step.</summary>
+    private readonly struct Mean<V>(AdafactorPass* pass)
+        where V : struct, IVector<V>
+    {
+        private readonly V weight = V.Of(pass->Numbers.Weight);
+        private readonly V rest = V.Of(1 - pass->Numbers.Weight);
+        private readonly bool isNear = pass->Numbers.Weight < 0.5;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public V Next(V mean, V value) => Moves.Between(mean, value, weight, rest, isNear);
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public void Move(T* mean, double value) => V.Store(Next(V.Load(mean), V.Of(value)), mean);
+    }
+}
