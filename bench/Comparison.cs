@@ -52,6 +52,7 @@ internal static class Comparison
         return m.Peer switch
         {
             Measurement.Fused => new LibtorchFused(m.Rule, m.List, dtype),
+            Measurement.Ops when m.Rule.IsOfWholeTensors => new LibtorchMatrices(m.Rule, m.List, dtype),
             Measurement.Ops => new LibtorchOps(m.Rule, m.List, dtype),
             _ => new TorchSharpOptimizer(m.Rule, m.List, dtype),
         };

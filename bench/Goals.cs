@@ -44,6 +44,8 @@ internal sealed record Goal(
             Parameters = Row.TorchSharp,
         },
         new(["adam"], ["4K"], Measurement.Fused, Row.Host, 1, Aim.Microseconds, 3, 3),
+        new(["adafactor"], ["resnet50"], Measurement.Ops, Row.Host, null, Aim.Ratio, 1, 1),
+        new(["muon"], ["vit_b16 matrices", "mlp matrices"], Measurement.Ops, Row.Host, null, Aim.Ratio, 0.6, 0.6),
         new(["rmsprop", "rprop"], ["resnet50"], Measurement.Ops, Row.Host, 2, Aim.Ratio, 2.5, 2.5),
         TorchSharp(["adam", "adamw", "rmsprop", "rprop"], 2),
         TorchSharp(["sgd momentum"], 1.3),

@@ -47,6 +47,13 @@ internal sealed record ParameterList(string Name, IReadOnlyList<long[]> Shapes)
             ("gpt2_124m", "gpt2_124m"),
             ("mlp", "mlp_784_64_10"),
         ];
-        return names.Select(name => new ParameterList(name.Item1, shapes[name.Item2]));
+        return
+        [
+            .. names.Select(name => new ParameterList(name.Item1, shapes[name.Item2])),
+            Matrices("vit_b16 matrices", shapes["vit_b16"]),
+            Matrices("mlp matrices", shapes["mlp_784_256_128_10"]),
+        ];
+
+        static ParameterList Matrices(string name, long[][] shapes) => new(name, [.. shapes.Where(shape => shape.Length == 2)]);
     }
 }

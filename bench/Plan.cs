@@ -34,7 +34,16 @@ internal static class Plan
         select measurement;
 
     private static bool Belongs(Measurement m) =>
-        m.IsTraining ? m.Parameters == Row.TorchSharp && m.Peer == Measurement.TorchSharp && m.DType == DType.Float32
+        m.List.Name.EndsWith("matrices", StringComparison.Ordinal) || m.Rule.IsOfWholeTensors
+            ? m.Peer == Measurement.Ops
+                && m.DType == DType.Float32
+                && m.Parameters == Row.Host
+                && (
+                    m.Rule == RuleCase.Adafactor
+                        ? m.List.Name == "resnet50"
+                        : m.Rule == RuleCase.Muon && m.List.Name.EndsWith("matrices", StringComparison.Ordinal)
+                )
+        : m.IsTraining ? m.Parameters == Row.TorchSharp && m.Peer == Measurement.TorchSharp && m.DType == DType.Float32
         : m.DType == DType.Float64
             ? m.Parameters == Row.Host && (m.Rule == RuleCase.Adam || m.Rule == RuleCase.SGDMomentum) && m.List.Name is "64K" or "1M"
         : m.Parameters == Row.Host

@@ -15,6 +15,7 @@ internal sealed record RuleCase(
         Beta2 = 0.999,
         Eps = 1e-8,
         WeightDecay = 1e-2, // AdamW's
+        MuonDecay = 0.1,
         Alpha = 0.99,
         EtaMinus = 0.5,
         EtaPlus = 1.2,
@@ -36,7 +37,13 @@ internal sealed record RuleCase(
                 parameters => new Rprop(parameters, lr: Lr, stepSizes: (MinStep, MaxStep))
             );
 
-    public static readonly IReadOnlyList<RuleCase> All = [SGD, SGDMomentum, Adam, AdamW, RMSprop, Rprop];
+    /// <summary>Rules of whole tensors, which have peers and lists of their own.</summary>
+    public static readonly RuleCase Adafactor = new("adafactor", Rate(), false, parameters => new Adafactor(parameters, lr: Lr)),
+        Muon = new("muon", Rate(("weight_decay", MuonDecay)), false, parameters => new Muon(parameters, lr: Lr, weightDecay: MuonDecay));
+
+    public static readonly IReadOnlyList<RuleCase> All = [SGD, SGDMomentum, Adam, AdamW, RMSprop, Rprop, Adafactor, Muon];
+
+    public bool IsOfWholeTensors => this == Adafactor || this == Muon;
 
     /// <summary>Is this the rule of that name, or one of its variants? "sgd" names "sgd momentum", too.</summary>
     public bool Is(string name) => (Name + " ").StartsWith(name + " ", StringComparison.OrdinalIgnoreCase);
