@@ -34,10 +34,12 @@ let rule name =
 let hasRule name =
     Rules.all |> Seq.exists (fun (rule: Rule) -> rule.Name = name)
 
-/// The rules that are stepped by dense gradients.
+/// The element-wise rules that take dense gradients.
 let denseRules =
     Rules.all
-    |> List.filter (fun rule -> rule.Sparse rule.Defaults <> SparseGradients.Required)
+    |> List.filter (fun rule ->
+        rule.Sparse rule.Defaults <> SparseGradients.Required
+        && rule.Scope = RuleScope.Elements)
 
 /// The rules, each with options that use all its columns.
 let everyRule =

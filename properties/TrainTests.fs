@@ -197,7 +197,7 @@ let private runs =
             Expect.isFalse result.Interrupted "ran to its end")
 
         testCase "every rule trains, in both dtypes" (fun () ->
-            for rule in Kit.denseRules do
+            for rule in Kit.denseRules @ [ Rules.find "Adafactor"; Rules.find "Muon" ] do
                 for dtype in [ DType.Float32; DType.Float64 ] do
                     let result =
                         train (TrainingSettings(Rule = rule, DType = dtype, Epochs = 5, Hidden = ImmutableArray.Create 16))

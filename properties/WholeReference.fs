@@ -47,18 +47,28 @@ let adafactor (o: AdafactorOptions) (x: Tensor) (gradient: float[]) =
     let mean (old: float[]) (fresh: float[]) =
         Array.map2 (fun old fresh -> (1.0 - moved) * old + moved * fresh) old fresh
 
-    let g = if o.Maximize then Array.map (fun g -> -g) gradient else gradient
+    let g =
+        if o.Maximize then
+            Array.map (fun g -> -g) gradient
+        else
+            gradient
+
     let squares = Array.map (fun g -> g * g) g
 
     let slots, variance =
         match List.rev x.Shape with
         | columns :: rows :: _ ->
-            let matrices = if rows * columns = 0 then 0 else g.Length / (rows * columns)
+            let matrices =
+                if rows * columns = 0 then
+                    0
+                else
+                    g.Length / (rows * columns)
 
             let at matrix i j = (matrix * rows + i) * columns + j
 
             let row =
-                Array.init (matrices * rows) (fun k -> Seq.averageBy (fun j -> squares[at (k / rows) (k % rows) j]) (seq { 0 .. columns - 1 }))
+                Array.init (matrices * rows) (fun k ->
+                    Seq.averageBy (fun j -> squares[at (k / rows) (k % rows) j]) (seq { 0 .. columns - 1 }))
                 |> mean (slot "row_var" (matrices * rows) x)
 
             let column =
@@ -129,13 +139,21 @@ let muon (o: MuonOptions) (x: Tensor) (gradient: float[]) =
     let r, c = min rows columns, max rows columns
 
     let mutable m =
-        Array2D.init r c (fun i j -> (if turned then direction[j * columns + i] else direction[i * columns + j]) / norm)
+        Array2D.init r c (fun i j ->
+            (if turned then
+                 direction[j * columns + i]
+             else
+                 direction[i * columns + j])
+            / norm)
 
     for _ in 1 .. o.Steps do
         let now = m
         let square = product r c r (fun i k -> now[i, k]) (fun k j -> now[j, k])
         let fourth = product r r r (fun i k -> square[i, k]) (fun k j -> square[k, j])
-        let polynomial = Array2D.init r r (fun i j -> o.B * square[i, j] + o.C * fourth[i, j])
+
+        let polynomial =
+            Array2D.init r r (fun i j -> o.B * square[i, j] + o.C * fourth[i, j])
+
         let turn = product r r c (fun i k -> polynomial[i, k]) (fun k j -> now[k, j])
         m <- Array2D.init r c (fun i j -> o.A * now[i, j] + turn[i, j])
 

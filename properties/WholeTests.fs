@@ -34,11 +34,19 @@ let private follow rule options dtype (shape: int list) (judge: WholeReference.T
     let mutable expected = tensor shape start
 
     for step in 1..4 do
-        let gradient = if step = 2 then None else Some(draw (1000 * step + count) count |> rounded)
+        let gradient =
+            if step = 2 then
+                None
+            else
+                Some(draw (1000 * step + count) count |> rounded)
+
         setGradient p gradient
         optimizer.Step()
         gradient |> Option.iter (fun gradient -> expected <- judge expected gradient)
-        let what = sprintf "%s %A of %A in %s, step %d" rule options shape (dtype.Name()) step
+
+        let what =
+            sprintf "%s %A of %A in %s, step %d" rule options shape (dtype.Name()) step
+
         close dtype what expected.Theta (values p)
 
         // Means over nothing are NaN in PyTorch, and 0 here; nobody sees them.
@@ -68,7 +76,11 @@ let private shapes =
 let private adafactorTests =
     test "Adafactor agrees with its reference on every shape, under every option" {
         for dtype in dtypes do
-            let eps = if dtype = DType.Float32 then Math.ScaleB(1.0, -23) else Math.ScaleB(1.0, -52)
+            let eps =
+                if dtype = DType.Float32 then
+                    Math.ScaleB(1.0, -23)
+                else
+                    Math.ScaleB(1.0, -52)
 
             let defaults =
                 {
@@ -125,7 +137,17 @@ let private muonTests =
                     Adjust = ""
                 }
 
-            for shape in [ [ 1; 1 ]; [ 3; 2 ]; [ 2; 40 ]; [ 40; 2 ]; [ 20; 20 ]; [ 33; 50 ]; [ 70; 35 ]; [ 0; 3 ] ] do
+            for shape in
+                [
+                    [ 1; 1 ]
+                    [ 3; 2 ]
+                    [ 2; 40 ]
+                    [ 40; 2 ]
+                    [ 20; 20 ]
+                    [ 33; 50 ]
+                    [ 70; 35 ]
+                    [ 0; 3 ]
+                ] do
                 follow "Muon" [] dtype shape (muon defaults)
 
                 for adjust in [ "original"; "match_rms_adamw"; "spectral_unclamped" ] do
@@ -136,8 +158,7 @@ let private muonTests =
                             "weight_decay", Reference.Number 0.0
                             "momentum", Reference.Number 0.4
                             "nesterov", Reference.Flag false
-                            "ns_coefficients",
-                            Reference.Several [ Reference.Number 1.5; Reference.Number -0.5; Reference.Number 0.01 ]
+                            "ns_coefficients", Reference.Several [ Reference.Number 1.5; Reference.Number -0.5; Reference.Number 0.01 ]
                             "eps", Reference.Number 1.0
                             "ns_steps", Reference.Number 3.0
                             "adjust_lr_fn", Reference.Text adjust
@@ -223,12 +244,29 @@ let private judgesTests =
 let private productTests =
     test "matrix products equal plain sums, and every width, executor and number of threads gives the same bits" {
         for dtype in dtypes do
-            for m, n, k in [ 1, 1, 1; 7, 33, 5; 6, 32, 192; 13, 70, 400; 100, 97, 193; 50, 1, 20; 1, 40, 3; 3, 3, 0 ] do
+            for m, n, k in
+                [
+                    1, 1, 1
+                    7, 33, 5
+                    6, 32, 192
+                    13, 70, 400
+                    100, 97, 193
+                    50, 1, 20
+                    1, 40, 3
+                    3, 3, 0
+                ] do
                 let matrix seed rows columns =
                     Tensor.shaped [| int64 rows; int64 columns |] dtype (Array.map (Number.round dtype) (noise seed (rows * columns)))
 
                 let a, b, d = matrix 1 m k, matrix 2 k n, matrix 3 m n
-                let room = TensorView.Zeros(dtype, [| int64 (max (MatrixProduct.Room(nativeint k, nativeint n)) (MatrixProduct.Room(nativeint k, nativeint m))) |])
+
+                let room =
+                    TensorView.Zeros(
+                        dtype,
+                        [|
+                            int64 (max (MatrixProduct.Room(nativeint k, nativeint n)) (MatrixProduct.Room(nativeint k, nativeint m)))
+                        |]
+                    )
 
                 let m', n', k' = nativeint m, nativeint n, nativeint k
 
@@ -238,7 +276,22 @@ let private productTests =
                     Setting.withWidth width (fun () ->
                         Setting.withThreads threads (fun () ->
                             let executor = if threads = 1 then Executor.Caller else Executor.Team
-                            MatrixProduct.Run(dtype, m', n', k', a.Address, b.Address, c.Address, room.Address, executor, 0.5, 2.0, d.Address)
+
+                            MatrixProduct.Run(
+                                dtype,
+                                m',
+                                n',
+                                k',
+                                a.Address,
+                                b.Address,
+                                c.Address,
+                                room.Address,
+                                executor,
+                                0.5,
+                                2.0,
+                                d.Address
+                            )
+
                             MatrixProduct.Square(dtype, m', k', a.Address, square.Address, room.Address, executor)))
 
                     c.ToDoubles(), square.ToDoubles()
@@ -254,8 +307,7 @@ let private productTests =
 
                 let x, y, z = a.ToDoubles(), b.ToDoubles(), d.ToDoubles()
 
-                let sum terms term =
-                    Seq.sumBy term (seq { 0 .. terms - 1 })
+                let sum terms term = Seq.sumBy term (seq { 0 .. terms - 1 })
 
                 close
                     dtype
@@ -270,11 +322,13 @@ let private productTests =
 
 let private refusalTests =
     test "what Muon and Adafactor do not take is refused, by name" {
-        let matrix () = param "w" DType.Float64 [| 2L; 2L |] [| 1.0; 2.0; 3.0; 4.0 |]
+        let matrix () =
+            param "w" DType.Float64 [| 2L; 2L |] [| 1.0; 2.0; 3.0; 4.0 |]
 
         for shape in [ [||]; [| 4L |]; [| 1L; 2L; 2L |] ] do
             refuses<ArgumentException> "Muon" [ "'w'"; "2D" ] (fun () ->
-                optimizer "Muon" [] [ param "w" DType.Float64 shape (noise 1 (int (Array.fold (*) 1L shape))) ] |> ignore)
+                optimizer "Muon" [] [ param "w" DType.Float64 shape (noise 1 (int (Array.fold (*) 1L shape))) ]
+                |> ignore)
 
         for name, value, words in
             [
@@ -331,7 +385,9 @@ let private splitTests =
                 param "kernel" DType.Float64 [| 1L; 2L; 2L |] (noise 4 4)
             ]
 
-        let names (list: Param[]) = list |> Array.map _.Name |> List.ofArray
+        let names (list: Param[]) =
+            list |> Array.map _.Name |> List.ofArray
+
         let struct (matrices, others) = ForMuon.Split list
         Expect.equal (names matrices) [ "embedding"; "weight" ] "matrices"
         Expect.equal (names others) [ "bias"; "kernel" ] "others"

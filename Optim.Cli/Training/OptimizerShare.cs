@@ -30,15 +30,11 @@ public sealed record OptimizerShare(
             return [new(rule, options, parameters, "")];
         var prefix = $"{companion.Name.ToLowerInvariant()}.";
         var others = options.Where(option => option.Name.StartsWith(prefix, StringComparison.Ordinal)).ToList();
+        var (matrices, rest) = ForMuon.Split(parameters);
         return
         [
-            new(rule, [.. options.Except(others)], [.. parameters.Where(IsMatrix)], "matrices"),
-            new(
-                companion,
-                [.. others.Select(option => (option.Name[prefix.Length..], option.Value))],
-                [.. parameters.Where(parameter => !IsMatrix(parameter))],
-                "biases"
-            ),
+            new(rule, [.. options.Except(others)], matrices, "matrices"),
+            new(companion, [.. others.Select(option => (option.Name[prefix.Length..], option.Value))], rest, "biases"),
         ];
     }
 
@@ -47,6 +43,4 @@ public sealed record OptimizerShare(
 
     /// <summary>The optimizer.</summary>
     public Optimizer Create() => new RuleOptimizer(Rule, [new ParameterGroup(Parameters)], [.. Options]);
-
-    private static bool IsMatrix(IParameter parameter) => parameter.Data.Shape.Length == 2;
 }
