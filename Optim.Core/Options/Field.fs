@@ -103,6 +103,13 @@ module Field =
         else
             $"; {name} must be {range.Words}"
 
+    /// Refuses a setting that is not of a rule: what has it, its name, its value.
+    let internal require owner name (range: Interval) (value: double) =
+        let problem = wrong range name value
+
+        if problem <> "" then
+            raise (OptionException($"{owner}: {name} is {OptionValue.Float value}{problem}", name))
+
     let private field name read replace wrong =
         {
             Name = name

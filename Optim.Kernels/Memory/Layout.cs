@@ -66,6 +66,10 @@ public sealed class Layout : IEquatable<Layout>
     /// <summary>Whether both have the same shape.</summary>
     public bool SameShape(Layout other) => Shape.AsSpan().SequenceEqual(other.Shape.AsSpan());
 
+    /// <summary>Whether the elements of both, which have the same shape, follow each other in the same way.</summary>
+    internal bool SameOrder(Layout other) =>
+        ReferenceEquals(this, other) || IsContiguous && other.IsContiguous || Strides.AsSpan().SequenceEqual(other.Strides.AsSpan());
+
     /// <inheritdoc/>
     public bool Equals(Layout? other) =>
         ReferenceEquals(this, other)

@@ -1,0 +1,295 @@
+using System.Globalization;
+using Optim.Core;
+using Optim.Kernels;
+
+namespace Optim;
+
+/// <summary>
+/// Averages of parameters, as torch.optim.swa_utils.AveragedModel: equal (SWA), exponential (EMA) or by a function of one's own, in
+/// memory beside the live parameters. Call <see cref="UpdateParameters()"/> after steps, or attach it to the optimizer.
+/// <code>
+/// var average = new AveragedParameters(parameters, multiAvgFn: AveragedParameters.GetEmaMultiAvgFn(0.999));
+/// optimizer.Step();
+/// average.UpdateParameters();
+/// using (average.Applied())
+///     Evaluate();
+/// </code>
+/// </summary>
+/// <remarks>The first update copies; later ones move by a = a + w (x - a), w = 1 / (n + 1) after n updates, or 1 - decay.</remarks>
+public partial class AveragedParameters
+{
+    private readonly IParameter[] live;
+    private readonly IParameter[] second;
+    private readonly string[] names;
+    private readonly int parameterCount;
+    private readonly TensorView[] values;
+    private readonly TensorView[] rows;
+    private readonly AvgFn<TensorView>? avgFn;
+    private readonly MultiAvgFn<TensorView>? multiAvgFn;
+    private Application? applied;
+    private long calls;
+
+    /// <summary>Averages of parameters of any provider.</summary>
+    /// <param name="parameters">The live parameters, with names or without.</param>
+    /// <param name="avgFn">The average of one parameter, by a function of one's own; without a function it is the equal average.</param>
+    /// <param name="multiAvgFn">All averages at once, in place, by <see cref="GetEmaMultiAvgFn"/> or a function of one's own.</param>
+    /// <param name="useBuffers">True: buffers are averaged as parameters are. False: each update copies them.</param>
+    /// <param name="buffers">What a model keeps beside its parameters, such as running means.</param>
+    /// <param name="every">Only every so many calls update, beginning with the first.</param>
+    /// <exception cref="ArgumentException">Both functions; no parameters; a name twice.</exception>
+    /// <exception cref="OptionException">A setting is outside of its range.</exception>
+    public AveragedParameters(
+        IEnumerable<IParameter> parameters,
+        AvgFn<TensorView>? avgFn = null,
+        MultiAvgFn<TensorView>? multiAvgFn = null,
+        bool useBuffers = false,
+        IEnumerable<IParameter>? buffers = null,
+        long every = 1
+    )
+        : this(parameters, buffers ?? [], null, IKnownAverage.Of(avgFn, multiAvgFn), useBuffers, every) =>
+        (this.avgFn, this.multiAvgFn) = (avgFn, multiAvgFn);
+
+    /// <summary>For a provider: where the averages are kept (null: in memory of their own), and its settings (null: by <see cref="MoveByOwnFunction"/>).</summary>
+    private protected AveragedParameters(
+        IEnumerable<IParameter> parameters,
+        IEnumerable<IParameter> buffers,
+        IEnumerable<IParameter>? averages,
+        Averaging? averaging,
+        bool useBuffers,
+        long every
+    )
+    {
+        ArgumentNullException.ThrowIfNull(parameters);
+        IParameter[] first = [.. parameters];
+        if (first.Length == 0)
+            throw new ArgumentException("AveragedModel got an empty parameter list", nameof(parameters));
+        (live, parameterCount) = ([.. first, .. buffers], first.Length);
+        names = [.. live.Select((parameter, i) => parameter.Name ?? i.ToString(CultureInfo.InvariantCulture))];
+        if (names.GroupBy(name => name, StringComparer.Ordinal).FirstOrDefault(same => same.Count() > 1) is { } twice)
+            throw new ArgumentException($"two parameters are called '{twice.Key}'; names must differ, since averages are matched by name");
+        HasOwnFunction = averaging is null;
+        averaging ??= AveragingModule.equal;
+        Averaging = new(averaging.Decay, averaging.Warmup, every);
+        AveragingModule.check(Averaging);
+        UseBuffers = useBuffers;
+        values = Array.ConvertAll(live, parameter => parameter.Data);
+        second = averages is null ? [] : [.. averages];
+        rows =
+            averages is null
+                ? TensorView.Slab(Array.ConvertAll(values, value => value.Layout.IsDense ? value.Layout : value.Layout.ToContiguous()))
+                : Array.ConvertAll(second, average => average.Data);
+        for (var row = 0; row < rows.Length; row++)
+            rows[row].CopyFrom(values[row]);
+        Changed(second);
+    }
+
+    /// <summary>How the average moves; where it has a function of its own only <c>Every</c> counts.</summary>
+    public Averaging Averaging { get; private set; }
+
+    /// <summary>Whether it moves by a function of the user's own.</summary>
+    public bool HasOwnFunction { get; }
+
+    /// <summary>Whether buffers are averaged as parameters are; otherwise each update copies them.</summary>
+    public bool UseBuffers { get; private set; }
+
+    /// <summary>Updates so far, PyTorch's n_averaged.</summary>
+    public long NAveraged { get; private set; }
+
+    /// <summary>Whether the live parameters have the values of the averages just now.</summary>
+    public bool IsApplied => applied is not null;
+
+    /// <summary>The names of parameters and then buffers; their numbers where they have none.</summary>
+    public IReadOnlyList<string> Names => names;
+
+    /// <summary>The average of a parameter or buffer, where it lies.</summary>
+    /// <exception cref="KeyNotFoundException">There is none of that name.</exception>
+    public TensorView this[string name] =>
+        Array.IndexOf(names, name) is >= 0 and var row
+            ? RefreshRows()[row]
+            : throw new KeyNotFoundException($"there is no average of '{name}'; there are: {string.Join(", ", names)}");
+
+    /// <summary>Takes the live parameters in: the first time a copy, then the average moves.</summary>
+    /// <exception cref="InvalidOperationException">The averages are applied.</exception>
+    public void UpdateParameters() => Update(live, null);
+
+    /// <summary>Takes other parameters of the same names, shapes and dtypes in; buffers may be among them or be left out.</summary>
+    /// <exception cref="ArgumentException">The structure differs; the message names what is missing and what is left over.</exception>
+    public void UpdateParameters(IEnumerable<IParameter> parameters)
+    {
+        ArgumentNullException.ThrowIfNull(parameters);
+        IParameter[] given = [.. parameters];
+        var byName = given
+            .Select((parameter, i) => (Name: parameter.Name ?? i.ToString(CultureInfo.InvariantCulture), parameter))
+            .ToDictionary(pair => pair.Name, pair => pair.parameter, StringComparer.Ordinal);
+        var wanted = names.Where((name, row) => row < parameterCount || byName.ContainsKey(name)).ToArray();
+        RefuseDifferent("the model", wanted, byName.Keys);
+        Update(Array.ConvertAll(names, name => byName.GetValueOrDefault(name)), null);
+    }
+
+    /// <summary>
+    /// Gives the live parameters and buffers the values of the averages until what is returned is disposed: to evaluate the live model
+    /// with them. What is changed meanwhile, such as statistics of batch normalization, stays with the averages.
+    /// </summary>
+    /// <exception cref="InvalidOperationException">They are applied already.</exception>
+    public IDisposable Applied()
+    {
+        RefuseApplied("Applied");
+        return applied = new(this);
+    }
+
+    /// <summary>PyTorch's get_ema_avg_fn: decay a + (1 - decay) x, for one parameter.</summary>
+    /// <param name="decay">How much of the average stays, in [0, 1].</param>
+    /// <param name="warmup">Whether the decay begins small: min(decay, (1 + n) / (10 + n)) after n updates.</param>
+    /// <exception cref="OptionException">The decay is outside of [0, 1].</exception>
+    public static AvgFn<TensorView> GetEmaAvgFn(double decay = 0.999, bool warmup = false) => Ema(decay, warmup).One;
+
+    /// <summary>PyTorch's get_ema_multi_avg_fn: decay a + (1 - decay) x, for all parameters.</summary>
+    /// <inheritdoc cref="GetEmaAvgFn" path="/param"/>
+    /// <inheritdoc cref="GetEmaAvgFn" path="/exception"/>
+    public static MultiAvgFn<TensorView> GetEmaMultiAvgFn(double decay = 0.999, bool warmup = false) => Ema(decay, warmup).Many;
+
+    /// <summary>PyTorch's get_swa_avg_fn: the equal average, for one parameter.</summary>
+    public static AvgFn<TensorView> GetSwaAvgFn() => Known(AveragingModule.equal).One;
+
+    /// <summary>PyTorch's get_swa_multi_avg_fn: the equal average, for all parameters.</summary>
+    public static MultiAvgFn<TensorView> GetSwaMultiAvgFn() => Known(AveragingModule.equal).Many;
+
+    /// <summary>An exponential average that is checked.</summary>
+    internal static Averaging Exponential(double decay, bool warmup)
+    {
+        var averaging = new Averaging(decay, warmup, 1);
+        AveragingModule.check(averaging);
+        return averaging;
+    }
+
+    private static KnownAverage<TensorView> Ema(double decay, bool warmup) => Known(Exponential(decay, warmup));
+
+    private static KnownAverage<TensorView> Known(Averaging averaging) => new(averaging, view => view, view => view.Copy());
+
+    /// <summary>Averages by a function of the user's own: the rows that move, and their averages and new values.</summary>
+    private protected virtual void MoveByOwnFunction(int[] moving, TensorView[] averages, TensorView[] current, long averaged)
+    {
+        if (multiAvgFn is not null)
+            multiAvgFn(averages, current, averaged);
+        else
+            for (var row = 0; row < averages.Length; row++)
+                averages[row].CopyFrom(avgFn!(averages[row], current[row], averaged));
+    }
+
+    /// <summary>A call that counts: from these parameters (null: not given), leaving out the rows that are done already.</summary>
+    private void Update(IParameter?[] from, bool[]? done)
+    {
+        RefuseApplied("UpdateParameters");
+        RefreshRows();
+        for (var row = 0; row < values.Length; row++)
+            if (from[row] is { } parameter)
+            {
+                values[row] = parameter.Data;
+                RefuseOther(names[row], "the model", rows[row], values[row]);
+            }
+        if (AveragingModule.moves(Averaging, calls))
+        {
+            var averages = new TensorView[rows.Length];
+            for (var row = 0; row < rows.Length; row++)
+                if (from[row] is null || done?[row] == true)
+                    continue;
+                else if (row < parameterCount || UseBuffers)
+                    averages[row] = rows[row];
+                else
+                    rows[row].CopyFrom(values[row]);
+            Move(averages);
+            NAveraged++;
+            Changed(second);
+        }
+        calls++;
+    }
+
+    private void Move(TensorView[] averages)
+    {
+        if (!HasOwnFunction)
+            AverageModule.move(AveragingModule.weight(Averaging, NAveraged), averages, values, live[0].Executor ?? Executor.Team);
+        else if (NAveraged == 0)
+            AverageModule.move(1, averages, values, Executor.Caller);
+        else
+        {
+            var moving = Enumerable.Range(0, averages.Length).Where(row => !averages[row].IsAbsent).ToArray();
+            MoveByOwnFunction(moving, [.. moving.Select(row => averages[row])], [.. moving.Select(row => values[row])], NAveraged);
+        }
+    }
+
+    private TensorView[] RefreshRows()
+    {
+        for (var row = 0; row < second.Length; row++)
+            rows[row] = second[row].Data;
+        return rows;
+    }
+
+    private static void Changed(IParameter[] parameters)
+    {
+        foreach (var parameter in parameters)
+            parameter.AfterStep();
+    }
+
+    private void RefuseApplied(string call)
+    {
+        if (applied is not null)
+            throw new InvalidOperationException(
+                $"{call}: the live parameters have the values of the averages; dispose what Applied() returned first"
+            );
+    }
+
+    private protected static void RefuseOther(string name, string what, TensorView average, TensorView value)
+    {
+        if (value.DType != average.DType || !value.Layout.SameShape(average.Layout))
+            throw new ArgumentException(
+                $"'{name}' of {what} is {value.Layout}, and its average {average.Layout}; dtype and shape must be the same"
+            );
+    }
+
+    private protected static void RefuseDifferent(string what, IEnumerable<string> wanted, IEnumerable<string> found)
+    {
+        string[] missing = [.. wanted.Except(found, StringComparer.Ordinal)],
+            left = [.. found.Except(wanted, StringComparer.Ordinal)];
+        if (missing.Length + left.Length > 0)
+            throw new ArgumentException(
+                $"{what} does not have the structure of the average; missing: {List(missing)}; left over: {List(left)}"
+            );
+    }
+
+    private static string List(string[] found) => found.Length == 0 ? "none" : string.Join(", ", found);
+
+    /// <summary>While it lives, live parameters and averages have changed places.</summary>
+    private sealed class Application : IDisposable
+    {
+        private readonly AveragedParameters average;
+        private bool ended;
+
+        public Application(AveragedParameters average)
+        {
+            this.average = average;
+            Swap();
+        }
+
+        public void Dispose()
+        {
+            if (ended)
+                return;
+            Swap();
+            (ended, average.applied) = (true, null);
+        }
+
+        private void Swap()
+        {
+            var rows = average.RefreshRows();
+            for (var row = 0; row < rows.Length; row++)
+            {
+                var data = average.live[row].Data;
+                var kept = data.Copy();
+                data.CopyFrom(rows[row]);
+                rows[row].CopyFrom(kept);
+            }
+            Changed(average.live);
+            Changed(average.second);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+namespace Optim.Core
+
+open System
+open System.Collections.Immutable
+open Optim.Kernels
+
+/// Averages of parameters: a row for each, how many updates they hold, and how many calls there were. An update changes the
+/// rows in place, returns the next record and leaves this one spent.
+[<Sealed>]
+type AverageState internal (rows: Parameters, averaged: int64, calls: int64, line: int64 ref) =
+    let stamp = line.Value
+
+    /// The averages, in the order of the parameters; all zero before the first update.
+    member _.Rows = rows
+    /// Updates so far; PyTorch's n_averaged.
+    member _.Averaged = averaged
+    /// Calls so far: more than the updates where only every so many of them count.
+    member _.Calls = calls
+    /// Whether an update has consumed it.
+    member _.IsSpent = stamp <> line.Value
+
+    member internal state.Live() =
+        if state.IsSpent then
+            raise (
+                SpentStateException
+                    "this average was consumed by a later update, which changed its memory in place; use the one which that update returned, or fork one with Average.copy before it"
+            )
+
+    /// The same rows after a call.
+    member internal _.Next(averaged, calls) =
+        line.Value <- line.Value + 1L
+        AverageState(rows, averaged, calls, line)
+
+/// Averages of parameters as pure functions: of the parameters only their tensors are read.
+[<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
+module Average =
+    let private average = Driver<AverageFormula>.Instance
+
+    /// Over rows that lie somewhere already.
+    let over rows averaged calls = AverageState(rows, averaged, calls, ref 0L)
+
+    /// Before the first update: memory for the averages of these parameters, each in its parameter's order where that has no gaps.
+    let init (parameters: Parameters) =
+        let layouts =
+            [|
+                for row in 0 .. parameters.Count - 1 do
+                    let layout = parameters[row].Layout
+                    if layout.IsDense then layout else layout.ToContiguous()
+            |]
+
+        over (Parameters.Over(TensorView.Slab(ReadOnlySpan layouts), parameters.Names, parameters.Executor)) 0L 0L
+
+    /// The same averages in memory of their own, to go on from twice.
+    let copy (state: AverageState) =
+        state.Live()
+        over (state.Rows.Copy()) state.Averaged state.Calls
+
+    let internal checkPair (label: string) (average: TensorView) (value: TensorView) =
+        if average.DType <> value.DType || not (average.Layout.SameShape value.Layout) then
+            raise (ArgumentException $"{label} is {value.Layout}, and its average {average.Layout}; dtype and shape must be the same")
+
+    /// Moves averages towards values by a weight in [0, 1], in place; absent ones are passed over. Each pair must have one shape and dtype.
+    let move (weight: double) (averages: TensorView array) (values: TensorView array) (executor: Executor) =
+        let isReal (view: TensorView) =
+            view.DType.IsFloatingPoint() || view.DType.IsComplex()
+
+        if weight = 1.0 then
+            // A copy, bit for bit: the formula would lose the sign of zeros, and make NaN of infinities.
+            for row in 0 .. averages.Length - 1 do
+                if not averages[row].IsAbsent then
+                    averages[row].CopyFrom values[row]
+        else
+            let mutable whole = false
+
+            for row in 0 .. averages.Length - 1 do
+                if not averages[row].IsAbsent && not (isReal averages[row]) then
+                    whole <- true
+                    IntegerAverage.Run(averages[row], values[row], weight)
+
+            let reals =
+                if whole then
+                    averages |> Array.map (fun view -> if view.IsAbsent || isReal view then view else TensorView())
+                else
+                    averages
+
+            let coefficients = AverageFormula.Coefficients(Real weight)
+            Elements.Run(average, AverageFormula.Switches weight, &coefficients, ReadOnlySpan reals, ReadOnlySpan values, executor)
+
+    /// Takes the values of parameters in, in place; the state that is given is spent. The rows' shapes and dtypes must be the parameters'.
+    let update (averaging: Averaging) (parameters: Parameters) (state: AverageState) =
+        state.Live()
+        Averaging.check averaging
+
+        if parameters.Count <> state.Rows.Count then
+            raise (ArgumentException $"{parameters.Count} parameters were given to the averages of {state.Rows.Count}; the numbers must agree")
+
+        for row in 0 .. parameters.Count - 1 do
+            checkPair (parameters.Label row) state.Rows[row] parameters[row]
+
+        if Averaging.moves averaging state.Calls then
+            let executor =
+                match parameters.Executor with
+                | null -> Executor.Team
+                | executor -> executor
+
+            move (Averaging.weight averaging state.Averaged) state.Rows.Items parameters.Items executor
+            GC.KeepAlive parameters
+            state.Next(state.Averaged + 1L, state.Calls + 1L)
+        else
+            state.Next(state.Averaged, state.Calls + 1L)
+
+    /// An update that touches nothing that it is given.
+    let pureUpdate averaging parameters state = update averaging parameters (copy state)

@@ -1,0 +1,72 @@
+namespace Optim.Core
+
+open System
+
+/// The factor by which a loss is multiplied, so that small gradients of narrow types do not vanish, and how it adapts.
+type LossScaling =
+    {
+        /// The factor, a float32 number as in PyTorch; above 0.
+        Scale: double
+        /// By what the scale grows after enough steps without overflow; above 1.
+        GrowthFactor: double
+        /// By what it shrinks after an overflow; in (0, 1).
+        BackoffFactor: double
+        /// How many steps without overflow are enough; at least 1.
+        GrowthInterval: int64
+        /// Steps without overflow since the last change.
+        GrowthTracker: int64
+    }
+
+/// Loss scaling as pure functions.
+[<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
+module LossScaling =
+    let private single (value: double) = double (float32 value)
+
+    /// PyTorch's.
+    let defaults =
+        {
+            Scale = 65536.0
+            GrowthFactor = 2.0
+            BackoffFactor = 0.5
+            GrowthInterval = 2000L
+            GrowthTracker = 0L
+        }
+
+    /// Refuses settings outside of their ranges; an OptionException names the one and its range.
+    let check (scaling: LossScaling) =
+        let require = Field.require "GradScaler"
+        require "init_scale" (Interval.between 0.0 Double.PositiveInfinity) scaling.Scale
+        require "growth_factor" (Interval.between 1.0 Double.PositiveInfinity) scaling.GrowthFactor
+        require "backoff_factor" (Interval.between 0.0 1.0) scaling.BackoffFactor
+        require "growth_interval" (Interval.atLeast 1.0) (double scaling.GrowthInterval)
+        require "_growth_tracker" (Interval.atLeast 0.0) (double scaling.GrowthTracker)
+
+    /// Checked, and with a scale that a float32 holds.
+    let make (scaling: LossScaling) =
+        check scaling
+
+        { scaling with
+            Scale = single scaling.Scale
+        }
+
+    /// By what gradients are multiplied to undo the scale: worked out in double and rounded to float32, as in PyTorch.
+    let inverse (scaling: LossScaling) = single (1.0 / scaling.Scale)
+
+    /// After a step: smaller when a gradient was not finite, larger after enough steps in which all were, but never infinite.
+    let update (overflow: bool) (scaling: LossScaling) =
+        if overflow then
+            { scaling with
+                Scale = single (scaling.Scale * single scaling.BackoffFactor)
+                GrowthTracker = 0L
+            }
+        elif scaling.GrowthTracker + 1L < scaling.GrowthInterval then
+            { scaling with
+                GrowthTracker = scaling.GrowthTracker + 1L
+            }
+        else
+            let grown = single (scaling.Scale * single scaling.GrowthFactor)
+
+            { scaling with
+                Scale = if Double.IsFinite grown then grown else scaling.Scale
+                GrowthTracker = 0L
+            }

@@ -1,0 +1,43 @@
+using System.Runtime.CompilerServices;
+
+namespace Optim.Kernels;
+
+/// <summary>Multiplies: what unscaling and clipping by norm do to a gradient.</summary>
+internal readonly struct ScaleFormula : IFormula0<ScaleFormula>
+{
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Update<V, Is>(in Coefficients<V> coefficients, ref V gradient, V other)
+        where V : struct, ILane<V>
+        where Is : ISwitches => gradient *= coefficients.First;
+}
+
+/// <summary>Clamps to [-c, c]; NaN stays.</summary>
+internal readonly struct ClampFormula : IFormula0<ClampFormula>
+{
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Update<V, Is>(in Coefficients<V> coefficients, ref V gradient, V other)
+        where V : struct, ILane<V>
+        where Is : ISwitches => gradient = V.Min(V.Max(gradient, -coefficients.First), coefficients.First);
+}
+
+/// <summary>Adds another tensor: accumulation.</summary>
+internal readonly struct AddFormula : IFormula0<AddFormula>
+{
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Update<V, Is>(in Coefficients<V> coefficients, ref V sum, V other)
+        where V : struct, ILane<V>
+        where Is : ISwitches => sum += other;
+}
+
+/// <summary>Divides by a number: the mean of what was added.</summary>
+internal readonly struct DivideFormula : IFormula0<DivideFormula>
+{
+    /// <inheritdoc/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Update<V, Is>(in Coefficients<V> coefficients, ref V sum, V other)
+        where V : struct, ILane<V>
+        where Is : ISwitches => sum /= coefficients.First;
+}
