@@ -6,7 +6,7 @@ namespace Optim.Kernels;
 /// Moves an average towards a new value: a + w (b - a), so that the average of a constant is that constant. From the nearer
 /// end, as PyTorch's lerp: above a weight of 1/2 from the new value.
 /// </summary>
-internal readonly struct AverageFormula : IFormula0<AverageFormula>
+internal readonly struct AverageFormula : IFormula1<AverageFormula>
 {
     /// <summary>The switch: from the new value.</summary>
     public const int FromNew = 0;
@@ -18,9 +18,15 @@ internal readonly struct AverageFormula : IFormula0<AverageFormula>
     /// <summary>The switches that go with a weight.</summary>
     public static int Switches(double weight) => weight > 0.5 ? 1 << FromNew : 0;
 
-    /// <summary>One move of one element.</summary>
+    static bool IFormula.WritesParam
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => false;
+    }
+
+    /// <summary>One move of one element; the value stands where a rule has the gradient, and the parameter is left alone.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Update<V, Is>(in Coefficients<V> coefficients, ref V average, V value)
+    public static void Update<V, Is>(in Coefficients<V> coefficients, ref V param, V value, ref V average)
         where V : struct, ILane<V>
         where Is : ISwitches
     {

@@ -9,7 +9,10 @@ internal static class Elements
     [ThreadStatic]
     private static SliceTable? ofThisThread;
 
-    /// <summary>Changes each target by a formula, which sees its partner as the gradient; without partners itself. Absent targets are passed over.</summary>
+    /// <summary>
+    /// Changes each target by a formula, which has it as its only column, or as the parameter where it has no columns, and its
+    /// partner as the gradient; without partners the target itself. Absent targets are passed over.
+    /// </summary>
     public static void Run(
         Driver driver,
         int switches,
@@ -65,7 +68,9 @@ internal static class Elements
                 (owners ??= []).Add(copy.Owner);
                 partner = copy;
             }
-            table.Add(target.Count * (dtype.IsComplex() ? 2 : 1), target.Address, partner.Address);
+            table.Add(target.Count * (dtype.IsComplex() ? 2 : 1), driver.Columns > 0 ? partner.Address : target.Address, partner.Address);
+            if (driver.Columns > 0)
+                table.SetColumn(0, target.Address);
         }
         driver.Run(table, 0, table.Count, dtype, switches, coefficients, executor);
         foreach (var (copy, target) in copies ?? [])

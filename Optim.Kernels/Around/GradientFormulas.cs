@@ -22,16 +22,6 @@ internal readonly struct ClampFormula : IFormula0<ClampFormula>
         where Is : ISwitches => gradient = V.Min(V.Max(gradient, -coefficients.First), coefficients.First);
 }
 
-/// <summary>Adds another tensor: accumulation.</summary>
-internal readonly struct AddFormula : IFormula0<AddFormula>
-{
-    /// <inheritdoc/>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Update<V, Is>(in Coefficients<V> coefficients, ref V sum, V other)
-        where V : struct, ILane<V>
-        where Is : ISwitches => sum += other;
-}
-
 /// <summary>Divides by a number: the mean of what was added.</summary>
 internal readonly struct DivideFormula : IFormula0<DivideFormula>
 {
