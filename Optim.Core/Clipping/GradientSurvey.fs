@@ -1,0 +1,111 @@
+namespace Optim.Core
+
+open System
+open Optim.Kernels
+
+/// One look over gradients, which writes nothing: their norm, and whether all of them are finite. Several lists count as one. It
+/// can be used again for every step, and then allocates nothing.
+[<Sealed>]
+type GradientSurvey() =
+    let mutable views: TensorView array = [||]
+    let mutable places: struct (int * int) array = [||]
+    let mutable results: double array = [||]
+    let mutable count = 0
+    let mutable lists = 0
+    let mutable total = 0.0
+    let mutable isFinite = true
+
+    /// The norm of the norms, as PyTorch has it: for order 0 that is how many tensors have one.
+    let join (order: double) =
+        let mutable joined = if order = Double.NegativeInfinity && count > 0 then infinity else 0.0
+
+        for index in 0 .. count - 1 do
+            let result = results[index]
+
+            joined <-
+                if order = Double.PositiveInfinity then Math.Max(joined, result)
+                elif order = Double.NegativeInfinity then Math.Min(joined, result)
+                elif order = 0.0 then joined + (if result = 0.0 then 0.0 else 1.0)
+                else joined + result
+
+        if Double.IsInfinity order || order = 0.0 || order = 1.0 then joined
+        elif order = 2.0 then sqrt joined
+        else Math.Pow(joined, 1.0 / order)
+
+    let reduce (reduction: Reduction) factor executor =
+        reduction.Each(ReadOnlySpan(views, 0, count), Span(results, 0, count), executor, factor)
+
+    /// The number of gradients.
+    member _.Count = count
+    /// The norm of all of them; 0 when there are none.
+    member _.Total = total
+    /// Whether every element of every gradient is finite, even when the norm is not.
+    member _.IsFinite = isFinite
+
+    /// Forgets what was added.
+    member _.Clear() =
+        count <- 0
+        lists <- 0
+        total <- 0.0
+        isFinite <- true
+
+    /// Adds the gradients of a list that are there.
+    member _.Add(gradients: Gradients) =
+        let needed = count + gradients.Count
+
+        if needed > views.Length then
+            Array.Resize(&views, needed)
+            Array.Resize(&places, needed)
+            Array.Resize(&results, needed)
+
+        for row in 0 .. gradients.Count - 1 do
+            if gradients[row].Kind <> GradientKind.Absent then
+                views[count] <- gradients[row].Values
+                places[count] <- struct (lists, row)
+                count <- count + 1
+
+        lists <- lists + 1
+
+    /// Works out norm and finiteness of all that was added, each element times a factor.
+    member _.Run(order: double, factor: double, executor: Executor) =
+        if Double.IsNaN order then
+            raise (OptionException("clipping: norm_type is nan; it must be a number", "norm_type"))
+
+        let reduction =
+            if order = Double.PositiveInfinity then
+                Reduction.LargestMagnitude
+            elif order = Double.NegativeInfinity then
+                Reduction.SmallestMagnitude
+            else
+                Reduction.SumOfPowers order
+
+        reduce reduction factor executor
+        total <- join order
+        isFinite <- true
+
+        // A norm that is finite has finite elements, but for orders that do not see the largest.
+        if order <= 0.0 || not (Double.IsFinite total) then
+            let kept = Array.sub results 0 count
+            reduce Reduction.LargestMagnitude 1.0 executor
+            let mutable largest = 0.0
+
+            for index in 0 .. count - 1 do
+                largest <- Math.Max(largest, results[index])
+
+            isFinite <- Double.IsFinite largest
+
+            if isFinite && order > 0.0 && Double.IsFinite order then
+                // Finite elements whose powers overflow: once more on a scale by a power of two, which changes no digit.
+                let exponent = Math.ILogB(largest * factor)
+                reduce reduction (factor * Math.ScaleB(1.0, -exponent)) executor
+                total <- Math.ScaleB(join order, exponent)
+            elif isFinite then
+                kept.CopyTo(results, 0)
+
+    /// The lists and rows of the gradients that are not finite, counted as they were added: for messages.
+    member _.Nonfinite =
+        [|
+            for index in 0 .. count - 1 do
+                if not (Double.IsFinite(Reduction.LargestMagnitude.Of views[index])) then
+                    places[index]
+        |]
