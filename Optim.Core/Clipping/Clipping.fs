@@ -31,6 +31,14 @@ module Clipping =
     let checkNorm (maxNorm: double) =
         Field.require "clip_grad_norm_" "max_norm" (Interval.atLeast 0.0) maxNorm
 
+    /// Refuses a limit of elements below 0 or NaN; an OptionException names it.
+    let checkValue (limit: double) =
+        Field.require "clip_grad_value_" "clip_value" (Interval.atLeast 0.0) limit
+
+    /// Refuses NaN as the order of a norm; an OptionException names it.
+    let checkOrder (order: double) =
+        Field.require "clip_grad_norm_" "norm_type" Interval.any order
+
     /// By what gradients of a total norm are multiplied so that it is at most this: max_norm / (total + 1e-6), at most 1.
     let coefficient (maxNorm: double) (total: double) =
         let coefficient = maxNorm / (total + 1e-6)
@@ -38,6 +46,7 @@ module Clipping =
 
     /// The norm of all gradients together, of any order (infinity: the largest magnitude); 0 when there are none.
     let totalNorm (order: double) (gradients: Gradients) =
+        checkOrder order
         refuseSparse "get_total_norm" gradients
         let survey = GradientSurvey()
         survey.Add gradients
@@ -62,7 +71,7 @@ module Clipping =
 
     /// Clamps every element to [-limit, limit], in place. NaN stays.
     let byValue (limit: double) (gradients: Gradients) =
-        Field.require "clip_grad_value_" "clip_value" (Interval.atLeast 0.0) limit
+        checkValue limit
         refuseSparse "clip_grad_value_" gradients
         change clamping limit gradients Executor.Team
 

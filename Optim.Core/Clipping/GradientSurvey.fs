@@ -68,9 +68,6 @@ type GradientSurvey() =
 
     /// Works out norm and finiteness of all that was added, each element times a factor.
     member _.Run(order: double, factor: double, executor: Executor) =
-        if Double.IsNaN order then
-            raise (OptionException("clipping: norm_type is nan; it must be a number", "norm_type"))
-
         let reduction =
             if order = Double.PositiveInfinity then
                 Reduction.LargestMagnitude

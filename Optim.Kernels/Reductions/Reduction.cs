@@ -101,7 +101,11 @@ public sealed unsafe class Reduction
     /// <exception cref="ArgumentException">One is absent, the numbers of tensors and results differ, or <see cref="Dot"/>.</exception>
     /// <exception cref="NotSupportedException">Integers, or not in the processor's memory.</exception>
     public void Each(ReadOnlySpan<TensorView> tensors, Span<double> results, Executor? executor = null) =>
-        Run(arity == 1, tensors, default, results, executor);
+        Each(tensors, results, executor, 1);
+
+    /// <summary>The numbers of several tensors, each element times a factor and rounded to its own type before it is taken in.</summary>
+    internal void Each(ReadOnlySpan<TensorView> tensors, Span<double> results, Executor? executor, double factor) =>
+        Run(arity == 1, tensors, default, results, executor, factor);
 
     /// <summary>The numbers of several pairs of tensors in one pass.</summary>
     /// <exception cref="ArgumentException">One is absent, two do not fit, the numbers of tensors and results differ, or not <see cref="Dot"/>.</exception>
@@ -110,10 +114,17 @@ public sealed unsafe class Reduction
     {
         if (ys.Length != xs.Length)
             throw new ArgumentException($"{xs.Length} tensors and {ys.Length} to go with them", nameof(ys));
-        Run(arity == 2, xs, ys, results, executor);
+        Run(arity == 2, xs, ys, results, executor, 1);
     }
 
-    private void Run(bool fits, ReadOnlySpan<TensorView> xs, ReadOnlySpan<TensorView> ys, Span<double> results, Executor? executor)
+    private void Run(
+        bool fits,
+        ReadOnlySpan<TensorView> xs,
+        ReadOnlySpan<TensorView> ys,
+        Span<double> results,
+        Executor? executor,
+        double factor
+    )
     {
         if (!fits)
             throw new ArgumentException($"the {Name} is one of {(arity == 1 ? "a single tensor" : "two tensors")}");
@@ -122,7 +133,7 @@ public sealed unsafe class Reduction
         var table = ReductionTable.OfThisThread(xs.Length);
         for (var i = 0; i < xs.Length; i++)
             table.Add(Contiguous(xs[i]), ys.IsEmpty ? default : Partner(xs[i], ys[i]), asReals: !byMagnitude);
-        Run(table, executor ?? Executor.Team);
+        Run(table, executor ?? Executor.Team, factor);
         for (var i = 0; i < results.Length; i++)
             results[i] = join(table.Partials(i, out var blocks), blocks);
         table.Clear();
@@ -133,16 +144,16 @@ public sealed unsafe class Reduction
     {
         var table = ReductionTable.OfThisThread(1);
         table.Add(x, y, count, dtype);
-        Run(table, executor);
+        Run(table, executor, 1);
         return join(table.Partials(0, out var blocks), blocks);
     }
 
     /// <inheritdoc cref="Of(nint, nint, nint, DType, Executor)"/>
     internal double Of(nint x, nint count, DType dtype, Executor executor) => Of(x, 0, count, dtype, executor);
 
-    private void Run(ReductionTable table, Executor executor)
+    private void Run(ReductionTable table, Executor executor, double factor)
     {
-        var pass = table.Pass(Lanes.Width, power);
+        var pass = table.Pass(Lanes.Width, power, factor);
         if (table.Length > 0)
             executor.Run(table.Length, body, &pass);
     }

@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 
 namespace Optim.Kernels;
@@ -60,7 +61,8 @@ internal static unsafe class ReductionKernel<R>
                     entry,
                     first,
                     (int)Math.Min(ReductionTable.Block, entry->Count - first),
-                    pass->Power
+                    pass->Power,
+                    pass->Factor
                 );
             }
         }
@@ -81,17 +83,35 @@ internal static unsafe class ReductionKernel<R>
         return low;
     }
 
-    private static double Block<V>(ReductionEntry* entry, nint first, int count, double power)
+    private static double Block<V>(ReductionEntry* entry, nint first, int count, double power, double factor)
         where V : struct, IVector<V> =>
-        R.Powers ? Converted<V>(entry, first, count, power)
+        R.Powers || (factor != 1 && entry->DType is not (DType.Float32 or DType.Float64)) ? Converted<V>(entry, first, count, power, factor)
+        : factor != 1 && entry->DType == DType.Float32 ? Multiplied<V, float>((float*)entry->X + first, (float)factor, count)
+        : factor != 1 ? Multiplied<V, double>((double*)entry->X + first, factor, count)
         : entry->DType == DType.Float32 ? Tree<V, float>((float*)entry->X + first, (float*)entry->Y + first, count)
         : entry->DType == DType.Float64 ? Tree<V, double>((double*)entry->X + first, (double*)entry->Y + first, count)
-        : Converted<V>(entry, first, count, power);
+        : Converted<V>(entry, first, count, power, factor);
+
+    /// <summary>A block times a factor, each product rounded to the elements' type as if it had been stored.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+    [SkipLocalsInit]
+    private static double Multiplied<V, S>(S* x, S factor, int count)
+        where V : struct, IVector<V>
+        where S : unmanaged, INumber<S>
+    {
+        var products = stackalloc S[ReductionTable.Block];
+        var i = 0;
+        for (; i <= count - Vector<S>.Count; i += Vector<S>.Count)
+            (Vector.Load(x + i) * factor).Store(products + i);
+        for (; i < count; i++)
+            products[i] = x[i] * factor;
+        return Tree<V, S>(products, products, count);
+    }
 
     /// <summary>A block whose elements are not loaded as they lie.</summary>
     [MethodImpl(MethodImplOptions.NoInlining)]
     [SkipLocalsInit]
-    private static double Converted<V>(ReductionEntry* entry, nint first, int count, double power)
+    private static double Converted<V>(ReductionEntry* entry, nint first, int count, double power, double factor)
         where V : struct, IVector<V>
     {
         var x = stackalloc double[ReductionTable.Block];
@@ -99,6 +119,9 @@ internal static unsafe class ReductionKernel<R>
         Widened.Copy(entry->X, entry->DType, first, count, x);
         if (R.Two)
             Widened.Copy(entry->Y, entry->DType, first, count, y);
+        if (factor != 1)
+            for (var i = 0; i < count; i++)
+                x[i] = entry->DType is DType.Float64 or DType.Complex128 ? x[i] * factor : (float)(x[i] * factor);
         if (R.Powers)
             for (var i = 0; i < count; i++)
                 x[i] = power == 0 ? (x[i] == 0 ? 0 : 1) : Math.Pow(Math.Abs(x[i]), power);

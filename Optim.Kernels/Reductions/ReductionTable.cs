@@ -21,6 +21,7 @@ internal unsafe struct ReductionPass
     public double* Partials;
     public Width Width;
     public double Power;
+    public double Factor;
 }
 
 /// <summary>The tensors of a reduction, and room for a number of each of their blocks. One per thread, kept and grown when it has to.</summary>
@@ -102,7 +103,7 @@ internal sealed unsafe class ReductionTable
     }
 
     /// <summary>The pass over all that was added.</summary>
-    public ReductionPass Pass(Width width, double power)
+    public ReductionPass Pass(Width width, double power, double factor)
     {
         if (blocks > room)
         {
@@ -117,6 +118,7 @@ internal sealed unsafe class ReductionTable
             Partials = partials,
             Width = width,
             Power = power,
+            Factor = factor,
         };
     }
 
