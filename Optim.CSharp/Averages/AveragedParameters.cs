@@ -26,6 +26,8 @@ public partial class AveragedParameters
     private readonly TensorView[] rows;
     private readonly AvgFn<TensorView>? avgFn;
     private readonly MultiAvgFn<TensorView>? multiAvgFn;
+    private readonly TensorView[] moving;
+    private Dictionary<object, int>? places;
     private Application? applied;
     private long calls;
 
@@ -74,13 +76,19 @@ public partial class AveragedParameters
         UseBuffers = useBuffers;
         values = Array.ConvertAll(live, parameter => parameter.Data);
         second = averages is null ? [] : [.. averages];
-        rows =
-            averages is null
-                ? TensorView.Slab(Array.ConvertAll(values, value => value.Layout.IsDense ? value.Layout : value.Layout.ToContiguous()))
-                : Array.ConvertAll(second, average => average.Data);
-        for (var row = 0; row < rows.Length; row++)
-            rows[row].CopyFrom(values[row]);
-        Changed(second);
+        (rows, moving) = (new TensorView[live.Length], new TensorView[live.Length]);
+        RefreshRows();
+        // The rest lies in memory of its own: all of it without a second model, and with one what must be wider than there.
+        var own = TensorView.Slab([
+            .. rows.Zip(values)
+                .Where(pair => pair.First.IsAbsent)
+                .Select(pair => pair.Second.Layout.IsDense ? pair.Second.Layout : pair.Second.Layout.ToContiguous())
+                .Select(layout => layout.WithDType(layout.DType.ToStateDType())),
+        ]);
+        for (var (row, next) = (0, 0); row < rows.Length; row++)
+            rows[row] = rows[row].IsAbsent ? own[next++] : rows[row];
+        AverageModule.move(1, rows, values, Executor.Caller);
+        WriteSecond();
     }
 
     /// <summary>How the average moves; where it has a function of its own only <c>Every</c> counts.</summary>
@@ -182,55 +190,89 @@ public partial class AveragedParameters
         RefuseApplied("UpdateParameters");
         RefreshRows();
         for (var row = 0; row < values.Length; row++)
-            if (from[row] is { } parameter)
+            if (from[row] is { } parameter && done?[row] != true)
             {
                 values[row] = parameter.Data;
                 RefuseOther(names[row], "the model", rows[row], values[row]);
             }
         if (AveragingModule.moves(Averaging, calls))
         {
-            var averages = new TensorView[rows.Length];
             for (var row = 0; row < rows.Length; row++)
-                if (from[row] is null || done?[row] == true)
-                    continue;
-                else if (row < parameterCount || UseBuffers)
-                    averages[row] = rows[row];
-                else
+            {
+                var isLeft = from[row] is not null && done?[row] != true;
+                var moves = row < parameterCount || UseBuffers;
+                moving[row] = isLeft && moves ? rows[row] : default;
+                if (isLeft && !moves)
                     rows[row].CopyFrom(values[row]);
-            Move(averages);
+            }
+            Move();
             NAveraged++;
-            Changed(second);
+            WriteSecond();
         }
         calls++;
     }
 
-    private void Move(TensorView[] averages)
+    /// <summary>The optimizer whose steps it goes along with.</summary>
+    internal Optimizer? Owner { get; set; }
+
+    /// <summary>The row of a parameter; -1 for none.</summary>
+    internal int RowOf(IParameter parameter)
+    {
+        if (places is null)
+        {
+            places = [];
+            for (var row = 0; row < parameterCount; row++)
+                places[live[row].Identity] = row;
+        }
+        return places.TryGetValue(parameter.Identity, out var place) ? place : -1;
+    }
+
+    /// <summary>The average of a row, in a step that has begun.</summary>
+    internal TensorView Row(int row) => rows[row];
+
+    /// <summary>Before a step that goes along: the weight of the new parameters, or 0 when it moves nothing that a kernel can.</summary>
+    internal double BeginStep()
+    {
+        RefreshRows();
+        return HasOwnFunction || !AveragingModule.moves(Averaging, calls) ? 0 : AveragingModule.weight(Averaging, NAveraged);
+    }
+
+    /// <summary>After it: moves what the step has not, and counts.</summary>
+    internal void EndStep(bool[]? done) => Update(live, done);
+
+    private void Move()
     {
         if (!HasOwnFunction)
-            AverageModule.move(AveragingModule.weight(Averaging, NAveraged), averages, values, live[0].Executor ?? Executor.Team);
+            AverageModule.move(AveragingModule.weight(Averaging, NAveraged), moving, values, live[0].Executor ?? Executor.Team);
         else if (NAveraged == 0)
-            AverageModule.move(1, averages, values, Executor.Caller);
+            AverageModule.move(1, moving, values, Executor.Caller);
         else
         {
-            var moving = Enumerable.Range(0, averages.Length).Where(row => !averages[row].IsAbsent).ToArray();
-            MoveByOwnFunction(moving, [.. moving.Select(row => averages[row])], [.. moving.Select(row => values[row])], NAveraged);
+            var own = Enumerable.Range(0, moving.Length).Where(row => !moving[row].IsAbsent).ToArray();
+            MoveByOwnFunction(own, Array.ConvertAll(own, row => moving[row]), Array.ConvertAll(own, row => values[row]), NAveraged);
         }
     }
 
     private TensorView[] RefreshRows()
     {
         for (var row = 0; row < second.Length; row++)
-            rows[row] = second[row].Data;
+            if (second[row].Data is var data && data.DType == data.DType.ToStateDType())
+                rows[row] = data;
         return rows;
     }
 
-    private static void Changed(IParameter[] parameters)
+    /// <summary>Tells the second model that it has changed, and gives it what is kept wider than there.</summary>
+    private void WriteSecond()
     {
-        foreach (var parameter in parameters)
-            parameter.AfterStep();
+        for (var row = 0; row < second.Length; row++)
+        {
+            if (second[row].Data is var data && data.DType != rows[row].DType)
+                data.ConvertFrom(rows[row]);
+            second[row].AfterStep();
+        }
     }
 
-    private void RefuseApplied(string call)
+    internal void RefuseApplied(string call)
     {
         if (applied is not null)
             throw new InvalidOperationException(
@@ -240,10 +282,8 @@ public partial class AveragedParameters
 
     private protected static void RefuseOther(string name, string what, TensorView average, TensorView value)
     {
-        if (value.DType != average.DType || !value.Layout.SameShape(average.Layout))
-            throw new ArgumentException(
-                $"'{name}' of {what} is {value.Layout}, and its average {average.Layout}; dtype and shape must be the same"
-            );
+        if (AverageModule.dtypeOf(value) != average.DType || !value.Layout.SameShape(average.Layout))
+            throw new ArgumentException($"'{name}' of {what} is {value.Layout}, and its average {average.Layout}; they do not belong together");
     }
 
     private protected static void RefuseDifferent(string what, IEnumerable<string> wanted, IEnumerable<string> found)
@@ -262,11 +302,12 @@ public partial class AveragedParameters
     private sealed class Application : IDisposable
     {
         private readonly AveragedParameters average;
+        private readonly TensorView[] kept;
         private bool ended;
 
         public Application(AveragedParameters average)
         {
-            this.average = average;
+            (this.average, kept) = (average, new TensorView[average.live.Length]);
             Swap();
         }
 
@@ -284,12 +325,26 @@ public partial class AveragedParameters
             for (var row = 0; row < rows.Length; row++)
             {
                 var data = average.live[row].Data;
-                var kept = data.Copy();
-                data.CopyFrom(rows[row]);
-                rows[row].CopyFrom(kept);
+                if (!kept[row].IsAbsent)
+                {
+                    data.CopyFrom(kept[row]);
+                    kept[row] = default;
+                }
+                else if (data.DType == rows[row].DType)
+                {
+                    var before = data.Copy();
+                    data.CopyFrom(rows[row]);
+                    rows[row].CopyFrom(before);
+                }
+                else
+                {
+                    // The average is wider than the parameter, and stays where it is.
+                    kept[row] = data.Copy();
+                    data.ConvertFrom(rows[row]);
+                }
+                average.live[row].AfterStep();
             }
-            Changed(average.live);
-            Changed(average.second);
+            average.WriteSecond();
         }
     }
 }

@@ -24,6 +24,8 @@ public abstract class Optimizer : IStateful
     private readonly HashSet<string> names = new(StringComparer.Ordinal);
     private readonly object defaults;
     private PreparedStep[] prepared = [];
+    private Gradients[] gradients = [];
+    private Attachments? attachments;
     private Executor executor = Executor.Caller;
     private int threads = 1;
 
@@ -95,19 +97,91 @@ public abstract class Optimizer : IStateful
         groups.Add(new(group, Rule, defaults));
         identities.UnionWith(newIdentities);
         names.UnionWith(newNames);
-        prepared = new PreparedStep[groups.Count];
+        (prepared, gradients) = (new PreparedStep[groups.Count], new Gradients[groups.Count]);
+    }
+
+    /// <summary>Whether the last step was left out, because a gradient was not finite: nothing has moved, and nothing was counted.</summary>
+    public bool LastStepSkipped { get; private set; }
+
+    /// <summary>How many steps were left out so far.</summary>
+    public long SkippedSteps { get; private set; }
+
+    /// <summary>Whether the last call of <see cref="Step()"/> only added its gradients up, for a step to come.</summary>
+    public bool IsAccumulating => attachments?.IsAccumulating == true;
+
+    /// <summary>
+    /// Has every <see cref="Step()"/> do what surrounds a step in a training run: unscale, look for gradients that are not finite, clip,
+    /// step, average, set gradients to zero. The numbers are those of separate passes, but memory is visited once, or twice where
+    /// clipping by norm or scaling looks at the gradients first. A gradient that is not finite then leaves everything as it was. Calling
+    /// it again replaces what was attached.
+    /// <code>
+    /// optimizer.Attach(new ClipGradNorm(1.0), scaler, average);
+    /// foreach (var (x, y) in batches)
+    /// {
+    ///     optimizer.ZeroGrad();
+    ///     scaler.Scale(Loss(x, y)).backward();
+    ///     optimizer.Step();
+    /// }
+    /// </code>
+    /// </summary>
+    /// <param name="clip">How gradients are clipped; null for not at all.</param>
+    /// <param name="scaler">Unscales the gradients and adapts after the step, without a call of its Update; null for none.</param>
+    /// <param name="average">Takes the parameters in after the step; null for none.</param>
+    /// <param name="zeroGrad">Whether gradients are zero after the step: <c>ZeroGrad(setToNone: false)</c>.</param>
+    /// <param name="accumulate">How many calls make a step, by the mean of their gradients. Each call still has the gradients of its batch alone.</param>
+    /// <exception cref="ArgumentException">A number of calls below 1; a scaler or an average that another optimizer has; an average of other parameters.</exception>
+    public void Attach(
+        GradientClip? clip = null,
+        GradScaler? scaler = null,
+        AveragedParameters? average = null,
+        bool zeroGrad = false,
+        int accumulate = 1
+    )
+    {
+        if (accumulate < 1)
+            throw new OptionException(FormattableString.Invariant($"Attach: accumulate is {accumulate}; it must be at least 1"), "accumulate");
+        if (scaler?.Owner is { } other && other != this)
+            throw new ArgumentException(
+                "the scaler is attached to another optimizer; step both by scaler.Step(optimizer), and then call scaler.Update()",
+                nameof(scaler)
+            );
+        if (average?.Owner is { } first && first != this)
+            throw new ArgumentException(
+                "the average is attached to another optimizer; call average.UpdateParameters() after the steps of both",
+                nameof(average)
+            );
+        if (average is not null && !groups.SelectMany(group => group.Parameters).Any(parameter => average.RowOf(parameter) >= 0))
+            throw new ArgumentException("the average is of other parameters than the optimizer's", nameof(average));
+        if (attachments?.Scaler is { } scalerBefore)
+            scalerBefore.Owner = null;
+        if (attachments?.Average is { } averageBefore)
+            averageBefore.Owner = null;
+        if (scaler is { IsEnabled: true })
+            scaler.Owner = this;
+        if (average is not null)
+            average.Owner = this;
+        attachments =
+            clip is null && scaler is not { IsEnabled: true } && average is null && !zeroGrad && accumulate == 1
+                ? null
+                : new(this, clip, scaler is { IsEnabled: true } ? scaler : null, average, zeroGrad, accumulate);
     }
 
     /// <summary>Updates every parameter that has a gradient. From the second step on it allocates no memory that grows with their number.</summary>
     /// <exception cref="NotSupportedException">A gradient is sparse or of another dtype, or a flag is not possible here.</exception>
     /// <exception cref="ArgumentException">A gradient has another shape than its parameter.</exception>
-    public void Step()
+    public void Step() => Step(attachments?.Scaler);
+
+    /// <summary>A step whose gradients a scaler has scaled.</summary>
+    internal void Step(GradScaler? scaler)
     {
         if (!(everyPre.IsEmpty && pre.IsEmpty))
             Replaced<double>(PreHooks(null))?.Invoke();
-        Update();
-        PostHooks();
+        if (Update(scaler))
+            PostHooks();
     }
+
+    /// <summary>Unscales the gradients in place; says whether all of them are finite.</summary>
+    internal bool Unscale(double factor) => (attachments ?? Attachments.None(this)).Unscale(groups, factor);
 
     /// <summary>Calls the closure, which clears the gradients, works out the loss and the gradients and returns the loss, and then steps.</summary>
     /// <returns>What the closure returned.</returns>
@@ -119,8 +193,8 @@ public abstract class Optimizer : IStateful
         T loss;
         using (groups.SelectMany(group => group.Parameters).FirstOrDefault()?.EnterClosure())
             loss = closure();
-        Update();
-        PostHooks();
+        if (Update(attachments?.Scaler))
+            PostHooks();
         return loss;
     }
 
@@ -264,19 +338,48 @@ public abstract class Optimizer : IStateful
         throw new ArgumentException($"the optimizer does not have {Label(parameter)}", nameof(parameter));
     }
 
-    private void Update()
+    /// <summary>Steps all groups; false when there was no step, but a skipped or an accumulated one.</summary>
+    private bool Update(GradScaler? scaler)
     {
-        HasStepped = true;
+        // A step that is skipped, or adds up, counts for schedulers, too: they follow it in the right order.
+        (HasStepped, LastStepSkipped) = (true, false);
+        (executor, threads) = (Executor.Caller, 1);
+        if (attachments is not null || scaler is not null)
+            return UpdateWith(attachments ?? Attachments.None(this), scaler);
         for (var i = 0; i < prepared.Length; i++)
             prepared[i] = groups[i].Prepare();
-        (executor, threads) = (Executor.Caller, 1);
         for (var i = 0; i < prepared.Length; i++)
         {
             groups[i].State = prepared[i].Run();
-            if (prepared[i].Threads > threads || prepared[i].Executor is TensorExecutor)
-                (executor, threads) = (prepared[i].Executor, prepared[i].Threads);
             groups[i].AfterStep();
         }
+        NoteExecutor();
+        return true;
+    }
+
+    private bool UpdateWith(Attachments attached, GradScaler? scaler)
+    {
+        if (!attached.Accumulate(groups))
+            return false;
+        for (var i = 0; i < prepared.Length; i++)
+        {
+            gradients[i] = attached.GradientsOf(i, groups);
+            prepared[i] = groups[i].Prepare(gradients[i]);
+        }
+        if (attached.Run(groups, prepared, gradients, scaler))
+        {
+            NoteExecutor();
+            return true;
+        }
+        (LastStepSkipped, SkippedSteps) = (true, SkippedSteps + 1);
+        return false;
+    }
+
+    private void NoteExecutor()
+    {
+        foreach (var step in prepared)
+            if (step.Threads > threads || step.Executor is TensorExecutor)
+                (executor, threads) = (step.Executor, step.Threads);
     }
 
     private static Func<T>? Replaced<T>(Delegate? closure) =>

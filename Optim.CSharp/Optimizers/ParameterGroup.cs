@@ -120,13 +120,19 @@ public sealed class ParameterGroup : IParameterOrGroup
             );
     }
 
-    /// <summary>The first half of a step: reads addresses, checks everything, writes to no tensor.</summary>
-    internal PreparedStep Prepare()
+    /// <summary>The gradients, with the addresses of now; parameters are refreshed, too.</summary>
+    internal Gradients Refresh()
     {
         for (var i = 0; i < parameters.Length; i++)
             parameters[i].Refresh(ref data[i], ref gradients[i]);
-        return Rule!.Prepare(Options, list, given, State);
+        return given;
     }
+
+    /// <summary>The first half of a step: reads addresses, checks everything, writes to no tensor.</summary>
+    internal PreparedStep Prepare() => Prepare(Refresh());
+
+    /// <summary>The same by gradients that are not the parameters' own.</summary>
+    internal PreparedStep Prepare(Gradients gradients) => Rule!.Prepare(Options, list, gradients, State);
 
     // One that steps whole tensors is asked for by name, and wherever it stands; the others are a matter of speed alone.
     private static Executor? ExecutorOf(IParameter[] parameters) =>

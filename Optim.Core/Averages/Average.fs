@@ -45,7 +45,7 @@ module Average =
             [|
                 for row in 0 .. parameters.Count - 1 do
                     let layout = parameters[row].Layout
-                    if layout.IsDense then layout else layout.ToContiguous()
+                    (if layout.IsDense then layout else layout.ToContiguous()).WithDType(parameters[row].DType.ToStateDType())
             |]
 
         over (Parameters.Over(TensorView.Slab(ReadOnlySpan layouts), parameters.Names, parameters.Executor)) 0L 0L
@@ -55,34 +55,40 @@ module Average =
         state.Live()
         over (state.Rows.Copy()) state.Averaged state.Calls
 
-    let internal checkPair (label: string) (average: TensorView) (value: TensorView) =
-        if average.DType <> value.DType || not (average.Layout.SameShape value.Layout) then
-            raise (ArgumentException $"{label} is {value.Layout}, and its average {average.Layout}; dtype and shape must be the same")
+    let private copying = Driver<ScaledFormula>.Instance
 
-    /// Moves averages towards values by a weight in [0, 1], in place; absent ones are passed over. Each pair must have one shape and dtype.
+    /// In which dtype the average of a tensor is kept: float32 for half types, whose averages would stand still when the steps are small.
+    let dtypeOf (value: TensorView) = value.DType.ToStateDType()
+
+    let internal checkPair (label: string) (average: TensorView) (value: TensorView) =
+        if average.DType <> dtypeOf value || not (average.Layout.SameShape value.Layout) then
+            raise (ArgumentException $"{label} is {value.Layout}, and its average {average.Layout}; they do not belong together")
+
+    /// Moves averages towards values by a weight in [0, 1], in place; absent ones are passed over. Each pair must have one shape, and
+    /// the average the value's dtype, or float32 for half types.
     let move (weight: double) (averages: TensorView array) (values: TensorView array) (executor: Executor) =
         let isReal (view: TensorView) =
             view.DType.IsFloatingPoint() || view.DType.IsComplex()
 
+        let mutable whole = false
+
+        for row in 0 .. averages.Length - 1 do
+            if not averages[row].IsAbsent && not (isReal averages[row]) then
+                whole <- true
+                IntegerAverage.Run(averages[row], values[row], weight)
+
+        let reals =
+            if whole then
+                averages
+                |> Array.map (fun view -> if view.IsAbsent || isReal view then view else TensorView())
+            else
+                averages
+
+        // A copy, bit for bit: the formula would lose the sign of zeros, and make NaN of infinities.
         if weight = 1.0 then
-            // A copy, bit for bit: the formula would lose the sign of zeros, and make NaN of infinities.
-            for row in 0 .. averages.Length - 1 do
-                if not averages[row].IsAbsent then
-                    averages[row].CopyFrom values[row]
+            let once = Coefficients<Real>(Real 1.0)
+            Elements.Run(copying, 0, &once, ReadOnlySpan reals, ReadOnlySpan values, executor)
         else
-            let mutable whole = false
-
-            for row in 0 .. averages.Length - 1 do
-                if not averages[row].IsAbsent && not (isReal averages[row]) then
-                    whole <- true
-                    IntegerAverage.Run(averages[row], values[row], weight)
-
-            let reals =
-                if whole then
-                    averages |> Array.map (fun view -> if view.IsAbsent || isReal view then view else TensorView())
-                else
-                    averages
-
             let coefficients = AverageFormula.Coefficients(Real weight)
             Elements.Run(average, AverageFormula.Switches weight, &coefficients, ReadOnlySpan reals, ReadOnlySpan values, executor)
 

@@ -69,11 +69,14 @@ module Clipping =
         withNorm maxNorm total gradients
         total
 
+    let internal clamp (limit: double) (gradients: Gradients) (executor: Executor) =
+        refuseSparse "clip_grad_value_" gradients
+        change clamping limit gradients executor
+
     /// Clamps every element to [-limit, limit], in place. NaN stays.
     let byValue (limit: double) (gradients: Gradients) =
         checkValue limit
-        refuseSparse "clip_grad_value_" gradients
-        change clamping limit gradients Executor.Team
+        clamp limit gradients Executor.Team
 
     /// The same gradients in memory of their own, to be clipped without touching these.
     let copy (gradients: Gradients) =

@@ -123,6 +123,7 @@ type internal ElementsUpdate<'o when 'o: not null and 'o: not struct>
 type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: Driver, arithmetic: Arithmetic<'o>) =
     inherit PreparedStep()
     let mutable threads = 1
+    let mutable around = Around()
     member val Options: 'o = Unchecked.defaultof<'o> with get, set
     member val Switches = 0 with get, set
     member val IsForLoop = false with get, set
@@ -145,6 +146,17 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
         | _ when prepared.IsForLoop -> Executor.Caller
         | null -> Executor.Team
         | executor -> executor
+
+    override prepared.Surround surrounding =
+        let line = prepared.State.Line
+
+        // Rows of sparse gradients are sums that the step forms by itself.
+        if line.Sparse.Length > 0 then
+            false
+        else
+            around <- surrounding.Kernel
+            Table.surround line prepared.Parameters surrounding
+            true
 
     override prepared.Run() =
         let state = prepared.State
@@ -170,6 +182,11 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
             sparse.Gradient.KeepAlive()
 
         Table.scatter line prepared.Parameters
+
+        if around.IsOn && around.Zeroes then
+            Table.zero line prepared.Gradients
+
+        around <- Around()
         GC.KeepAlive prepared.Parameters
         GC.KeepAlive prepared.Gradients
 
@@ -208,7 +225,10 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
             arithmetic.Coefficients<Real>(RealReader.Instance, options, step, prepared.ScalarsOf segment.Class)
 
         let switches = arithmetic.Switches(options, step)
-        threads <- max threads (driver.Run(table, segment.First, segment.Count, segment.DType, switches, &coefficients, executor))
+        let part =
+            driver.Run(table, segment.First, segment.Count, segment.DType, switches, &coefficients, &around, executor)
+
+        threads <- max threads part
 
 /// A rule that works element by element: the formula, the table of options, the columns, and how options become coefficients.
 [<Sealed>]

@@ -4,10 +4,6 @@ open System
 open System.Collections.Immutable
 open Optim.Kernels
 
-/// A state was used after a step had consumed it: the step has changed its memory in place. State.copy keeps one.
-type SpentStateException(message: string) =
-    inherit InvalidOperationException(message)
-
 /// One named part of an optimizer's state, such as exp_avg: a row for each parameter, absent until the parameter's first gradient.
 [<Sealed>]
 type Column internal (name: string, rows: ImmutableArray<TensorView>) =
@@ -156,6 +152,10 @@ and [<AbstractClass>] PreparedStep internal () =
     abstract Executor: Executor
     /// How many threads took part, once it has line.
     abstract Threads: int
+
+    /// Takes what surrounds the step into its own pass, as far as it can, and notes which averages; false when it cannot at all.
+    abstract Surround: around: StepAround -> bool
+    default _.Surround _ = false
 
 /// Neighbouring slices of one dtype and one step count.
 and [<Struct>] internal Segment =

@@ -7,11 +7,6 @@ open Optim.Kernels
 
 /// The flat table over the rows that step, kept from step to step.
 module internal Table =
-    let private sameOrder (a: Layout) (b: Layout) =
-        obj.ReferenceEquals(a, b)
-        || (a.IsContiguous && b.IsContiguous)
-        || a.Strides.AsSpan().SequenceEqual(b.Strides.AsSpan())
-
     /// Where a step finds a tensor: in its copy, where there is one.
     let private addressOf (copy: TensorView) (original: TensorView) =
         if copy.IsAbsent then original.Address else copy.Address
@@ -104,7 +99,7 @@ module internal Table =
             |]
 
         let copyOf (order: Layout) (view: TensorView) =
-            if sameOrder view.Layout order then
+            if view.Layout.SameOrder order then
                 TensorView()
             else
                 TensorView.Zeros(order.WithDType view.DType)
@@ -310,6 +305,34 @@ module internal Table =
         for strided in line.Strided do
             if not strided.Parameter.IsAbsent then
                 parameters[strided.Row].CopyFrom strided.Parameter
+
+    /// Puts the averages into the table that lie in the order of their slices, and notes which.
+    let surround (line: Line) (parameters: Parameters) (around: StepAround) =
+        let put row (order: Layout) =
+            let slice = line.Slices[row]
+
+            if slice >= 0 then
+                let average = around.Average row
+
+                if not average.IsAbsent && average.Layout.SameOrder order then
+                    line.Table.SetAverage(slice, average.Address)
+                    around.Take(row, true)
+                else
+                    line.Table.SetAverage(slice, 0n)
+                    around.Take(row, false)
+
+        for row in 0 .. line.Slices.Length - 1 do
+            put row parameters[row].Layout
+
+        for strided in line.Strided do
+            if not strided.Parameter.IsAbsent then
+                put strided.Row strided.Parameter.Layout
+
+    /// Sets the gradients to zero that a step took from copies; the others are zero already.
+    let zero (line: Line) (gradients: Gradients) =
+        for strided in line.Strided do
+            if not strided.Gradient.IsAbsent then
+                gradients[strided.Row].Values.Clear()
 
     /// The state after a step; the one before it is spent.
     let next (state: State) counts =

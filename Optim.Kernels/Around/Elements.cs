@@ -1,8 +1,8 @@
 namespace Optim.Kernels;
 
 /// <summary>
-/// Passes of their own over lists of tensors, element by element, by formulas without state: averaging, unscaling, clipping,
-/// accumulating. One flat pass for each dtype; tensors that do not lie in one piece, or in another order than their partners, go over copies.
+/// Passes of their own over lists of tensors, element by element: averaging, unscaling, clipping, accumulating. One flat pass
+/// for each dtype; tensors that do not lie in one piece, or in another order than their partners, go over copies.
 /// </summary>
 internal static class Elements
 {
@@ -10,8 +10,9 @@ internal static class Elements
     private static SliceTable? ofThisThread;
 
     /// <summary>
-    /// Changes each target by a formula, which has it as its only column, or as the parameter where it has no columns, and its
-    /// partner as the gradient; without partners the target itself. Absent targets are passed over.
+    /// Changes each target by a formula. One without columns has the target as its parameter and the partner, of the same dtype, as
+    /// its gradient; without partners the target itself. One with a column has the target there, in the dtype that the state of the
+    /// partner has. Absent targets are passed over.
     /// </summary>
     public static void Run(
         Driver driver,
@@ -25,14 +26,15 @@ internal static class Elements
         var done = 0;
         for (var i = 0; i < targets.Length; i++)
         {
-            if (targets[i].IsAbsent || targets[i].Count == 0 || (done & Bit(targets[i].DType)) != 0)
+            if (targets[i].IsAbsent || targets[i].Count == 0)
                 continue;
-            done |= Bit(targets[i].DType);
-            RunOf(targets[i].DType, driver, switches, coefficients, targets[i..], partners.IsEmpty ? partners : partners[i..], executor);
+            var dtype = (partners.IsEmpty ? targets : partners)[i].DType;
+            if ((done & 1 << (int)dtype) != 0)
+                continue;
+            done |= 1 << (int)dtype;
+            RunOf(dtype, driver, switches, coefficients, targets[i..], partners.IsEmpty ? partners : partners[i..], executor);
         }
     }
-
-    private static int Bit(DType dtype) => 1 << (int)dtype;
 
     private static void RunOf(
         DType dtype,
@@ -51,7 +53,7 @@ internal static class Elements
         for (var i = 0; i < targets.Length; i++)
         {
             var target = targets[i];
-            if (target.IsAbsent || target.Count == 0 || target.DType != dtype)
+            if (target.IsAbsent || target.Count == 0 || (partners.IsEmpty ? targets : partners)[i].DType != dtype)
                 continue;
             var partner = partners.IsEmpty ? target : partners[i];
             if (!target.Layout.IsDense)
@@ -63,12 +65,12 @@ internal static class Elements
             }
             if (!target.Layout.SameOrder(partner.Layout))
             {
-                var copy = TensorView.Zeros(target.Layout);
+                var copy = TensorView.Zeros(target.Layout.WithDType(dtype));
                 copy.CopyFrom(partner);
                 (owners ??= []).Add(copy.Owner);
                 partner = copy;
             }
-            table.Add(target.Count * (dtype.IsComplex() ? 2 : 1), driver.Columns > 0 ? partner.Address : target.Address, partner.Address);
+            table.Add(target.Count * dtype.Parts(), driver.Columns > 0 ? partner.Address : target.Address, partner.Address);
             if (driver.Columns > 0)
                 table.SetColumn(0, target.Address);
         }

@@ -19,7 +19,11 @@ internal readonly struct ClampFormula : IFormula0<ClampFormula>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Update<V, Is>(in Coefficients<V> coefficients, ref V gradient, V other)
         where V : struct, ILane<V>
-        where Is : ISwitches => gradient = V.Min(V.Max(gradient, -coefficients.First), coefficients.First);
+        where Is : ISwitches => gradient = Clamp(gradient, coefficients.First);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static V Clamp<V>(V gradient, V limit)
+        where V : struct, ILane<V> => V.Min(V.Max(gradient, -limit), limit);
 }
 
 /// <summary>Divides by a number: the mean of what was added.</summary>

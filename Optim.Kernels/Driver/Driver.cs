@@ -3,8 +3,8 @@ namespace Optim.Kernels;
 /// <summary>What a formula is compiled to under certain switches: a loop for each dtype, and which columns it touches.</summary>
 internal abstract unsafe class Loop(int columns)
 {
-    /// <summary>The loop for parameters of a dtype; complex numbers are pairs of reals.</summary>
-    public abstract delegate* <nint, nint, void*, void> For(DType dtype);
+    /// <summary>The loop for parameters of a dtype, alone or with what surrounds a step; complex numbers are pairs of reals.</summary>
+    public abstract delegate* <nint, nint, void*, void> For(DType dtype, bool surrounded);
 
     /// <summary>Whether the loop loads and stores a state column.</summary>
     public bool Uses(int column) => (columns >> column & 1) != 0;
@@ -33,6 +33,18 @@ internal abstract unsafe class Driver
         int switches,
         in Coefficients<Real> coefficients,
         Executor executor
+    ) => Run(table, firstSlice, slices, dtype, switches, in coefficients, default, executor);
+
+    /// <summary>The same with what surrounds a step; nothing, when it is the default.</summary>
+    public int Run(
+        SliceTable table,
+        int firstSlice,
+        int slices,
+        DType dtype,
+        int switches,
+        in Coefficients<Real> coefficients,
+        in Around around,
+        Executor executor
     )
     {
         var entries = table.Entries + firstSlice * (nint)table.Stride;
@@ -42,11 +54,12 @@ internal abstract unsafe class Driver
             Entries = entries,
             Stride = table.Stride,
             Slices = slices,
-            Unrolled = length * (table.Stride - 1L) * sizeof(float) > Cache,
+            Unrolled = length * (long)(table.Arrays + around.Arrays) * sizeof(float) > Cache,
             Width = Lanes.Width,
             Coefficients = coefficients,
+            Around = around,
         };
-        return executor.Run(length, Loop(switches).For(dtype), &pass);
+        return executor.Run(length, Loop(switches).For(dtype, around.IsOn), &pass);
     }
 
     /// <summary>
@@ -122,13 +135,17 @@ internal sealed unsafe class Driver<F> : Driver
     private sealed class Loop<Is>(int columns) : Loop(columns)
         where Is : ISwitches
     {
-        public override delegate* <nint, nint, void*, void> For(DType dtype) =>
+        public override delegate* <nint, nint, void*, void> For(DType dtype, bool surrounded) =>
+            surrounded ? For<One>(dtype) : For<Zero>(dtype);
+
+        private static delegate* <nint, nint, void*, void> For<A>(DType dtype)
+            where A : IBit =>
             dtype switch
             {
-                DType.Float32 or DType.Complex64 => &Kernel<F, Is, float, Wide<float>>.Run,
-                DType.Float64 or DType.Complex128 => &Kernel<F, Is, double, Wide<double>>.Run,
-                DType.BFloat16 => &Kernel<F, Is, float, BFloat16>.Run,
-                DType.Float16 => &Kernel<F, Is, float, Float16>.Run,
+                DType.Float32 or DType.Complex64 => &Kernel<F, Is, float, Wide<float>, A>.Run,
+                DType.Float64 or DType.Complex128 => &Kernel<F, Is, double, Wide<double>, A>.Run,
+                DType.BFloat16 => &Kernel<F, Is, float, BFloat16, A>.Run,
+                DType.Float16 => &Kernel<F, Is, float, Float16, A>.Run,
                 _ => throw new ArgumentOutOfRangeException(nameof(dtype), dtype, "no kernel"),
             };
     }

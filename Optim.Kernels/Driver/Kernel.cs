@@ -12,6 +12,7 @@ internal unsafe struct Pass
     public bool Unrolled;
     public Width Width;
     public Coefficients<Real> Coefficients;
+    public Around Around;
 }
 
 /// <summary>
@@ -22,11 +23,13 @@ internal unsafe struct Pass
 /// <typeparam name="Is">Its switches.</typeparam>
 /// <typeparam name="T">float or double: the type of the arithmetic, and of the state.</typeparam>
 /// <typeparam name="P">How parameters and gradients are stored.</typeparam>
-internal static unsafe class Kernel<F, Is, T, P>
+/// <typeparam name="A">Whether something surrounds the step.</typeparam>
+internal static unsafe class Kernel<F, Is, T, P, A>
     where F : struct, IFormula
     where Is : ISwitches
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
     where P : IStorage
+    where A : IBit
 {
     /// <summary>Elements [begin, end) of a pass, counted from its first slice, at the width that it asks for.</summary>
     public static void Run(nint begin, nint end, void* context)
@@ -73,29 +76,30 @@ internal static unsafe class Kernel<F, Is, T, P>
         where Unrolled : IBit
     {
         var coefficients = pass->Coefficients.To<V>();
+        var around = A.On ? pass->Around.To<V>() : default;
         nint stride = pass->Stride;
         var entry = first;
         while (at < end)
         {
             var i = at - entry[0];
             var to = Math.Min(end, entry[stride]) - entry[0];
-            var slice = new Slice(entry);
+            var slice = new Slice(entry, stride);
             if (Unrolled.On)
                 for (; i <= to - 2 * V.Count; i += 2 * V.Count)
                 {
                     // All loads before the stores: more of them are under way at once from main memory.
                     var one = slice.Load<V>(i);
                     var two = slice.Load<V>(i + V.Count);
-                    one.Update(in coefficients);
-                    two.Update(in coefficients);
-                    slice.Store(in one, i);
-                    slice.Store(in two, i + V.Count);
+                    one.Update(in coefficients, in around);
+                    two.Update(in coefficients, in around);
+                    slice.Store(in one, in around, i);
+                    slice.Store(in two, in around, i + V.Count);
                 }
             for (; i <= to - V.Count; i += V.Count)
             {
                 var row = slice.Load<V>(i);
-                row.Update(in coefficients);
-                slice.Store(in row, i);
+                row.Update(in coefficients, in around);
+                slice.Store(in row, in around, i);
             }
             at = entry[0] + i;
             if (i < to)
@@ -111,13 +115,14 @@ internal static unsafe class Kernel<F, Is, T, P>
     private static nint Tail(Pass* pass, ref nint* entry, nint at, nint end)
     {
         var coefficients = pass->Coefficients.To<Lane1<T>>();
+        var around = A.On ? pass->Around.To<Lane1<T>>() : default;
         var to = Math.Min(end, entry[pass->Stride]);
-        var slice = new Slice(entry);
+        var slice = new Slice(entry, pass->Stride);
         for (var i = at - entry[0]; i < to - entry[0]; i++)
         {
             var row = slice.Load<Lane1<T>>(i);
-            row.Update(in coefficients);
-            slice.Store(in row, i);
+            row.Update(in coefficients, in around);
+            slice.Store(in row, in around, i);
         }
         entry += pass->Stride;
         return to;
@@ -134,11 +139,19 @@ internal static unsafe class Kernel<F, Is, T, P>
             V2,
             V3,
             V4,
-            V5;
+            V5,
+            Average;
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public void Update(in Coefficients<V> coefficients) =>
+        public void Update(in Coefficients<V> coefficients, in Around<V> around)
+        {
+            if (A.On)
+                Grad = around.Before<P>(Grad);
             F.UpdateAll<V, Is>(in coefficients, ref Param, Grad, ref V0, ref V1, ref V2, ref V3, ref V4, ref V5);
+            // The average takes the parameter as it is stored.
+            if (A.On)
+                Average = around.Move(Average, P.Round(Param));
+        }
     }
 
     /// <summary>Where the arrays of a slice lie.</summary>
@@ -152,10 +165,11 @@ internal static unsafe class Kernel<F, Is, T, P>
             c2,
             c3,
             c4,
-            c5;
+            c5,
+            average;
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public Slice(nint* entry)
+        public Slice(nint* entry, nint stride)
         {
             param = (void*)entry[1];
             grad = (void*)entry[2];
@@ -165,6 +179,7 @@ internal static unsafe class Kernel<F, Is, T, P>
             c3 = Uses(3) ? (T*)entry[6] : null;
             c4 = Uses(4) ? (T*)entry[7] : null;
             c5 = Uses(5) ? (T*)entry[8] : null;
+            average = A.On ? (T*)entry[stride - 1] : null;
         }
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -180,10 +195,11 @@ internal static unsafe class Kernel<F, Is, T, P>
                 V3 = Uses(3) ? V.Load(c3 + i) : default,
                 V4 = Uses(4) ? V.Load(c4 + i) : default,
                 V5 = Uses(5) ? V.Load(c5 + i) : default,
+                Average = A.On && average != null ? V.Load(average + i) : default,
             };
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public void Store<V>(in Row<V> row, nint i)
+        public void Store<V>(in Row<V> row, in Around<V> around, nint i)
             where V : struct, IVector<V>
         {
             if (F.WritesParam)
@@ -200,6 +216,10 @@ internal static unsafe class Kernel<F, Is, T, P>
                 V.Store(row.V4, c4 + i);
             if (Writes(5))
                 V.Store(row.V5, c5 + i);
+            if (A.On && average != null)
+                V.Store(row.Average, average + i);
+            if (A.On && around.Zeroes)
+                P.Store(V.Of(0), grad, i);
         }
     }
 

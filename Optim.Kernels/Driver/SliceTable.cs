@@ -18,8 +18,11 @@ internal sealed unsafe class SliceTable
     /// <summary>Slices in the table.</summary>
     public int Count { get; private set; }
 
-    /// <summary>Words of an entry: its start, parameter, gradient, state columns.</summary>
+    /// <summary>Words of an entry: its start, parameter, gradient, state columns, average.</summary>
     public int Stride { get; private set; }
+
+    /// <summary>Arrays that a step goes over beside what surrounds it.</summary>
+    public int Arrays => Stride - Head - 1;
 
     /// <summary>Elements of all slices.</summary>
     public nint Length => entries == null ? 0 : entries[Count * Stride];
@@ -33,7 +36,7 @@ internal sealed unsafe class SliceTable
     public void Reset(int slices, int columns)
     {
         Count = 0;
-        Stride = Head + 2 + columns;
+        Stride = Head + 2 + columns + 1;
         MakeRoom(slices);
         entries[0] = 0;
     }
@@ -44,13 +47,16 @@ internal sealed unsafe class SliceTable
         if (Count == slices)
             MakeRoom(Math.Max(16, 2 * slices));
         var entry = entries + Count * Stride;
-        (entry[Head], entry[Head + 1]) = (parameter, gradient);
+        (entry[Head], entry[Head + 1], entry[Stride - 1]) = (parameter, gradient, 0);
         entry[Stride] = entry[0] + length;
         Count++;
     }
 
     /// <summary>The address of a state column of the slice that was added last.</summary>
     public void SetColumn(int column, nint address) => entries[(Count - 1) * Stride + Head + 2 + column] = address;
+
+    /// <summary>The address of the average of a slice's parameter; 0 for none.</summary>
+    public void SetAverage(int slice, nint address) => entries[slice * Stride + Stride - 1] = address;
 
     /// <summary>Where parameter and gradient of a slice lie now.</summary>
     public void Move(int slice, nint parameter, nint gradient)

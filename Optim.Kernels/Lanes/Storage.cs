@@ -16,6 +16,10 @@ internal unsafe interface IStorage
     /// <summary>Stores elements from <paramref name="i"/> on.</summary>
     static abstract void Store<V>(V value, void* target, nint i)
         where V : struct, IVector<V>;
+
+    /// <summary>What a load finds after a store.</summary>
+    static abstract V Round<V>(V value)
+        where V : struct, IVector<V>;
 }
 
 /// <summary>As wide as the arithmetic.</summary>
@@ -29,6 +33,10 @@ internal readonly unsafe struct Wide<T> : IStorage
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store<V>(V value, void* target, nint i)
         where V : struct, IVector<V> => V.Store(value, (T*)target + i);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Round<V>(V value)
+        where V : struct, IVector<V> => value;
 }
 
 /// <summary>bfloat16: the upper half of a float32.</summary>
@@ -36,7 +44,15 @@ internal readonly unsafe struct BFloat16 : IStorage
 {
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static V Load<V>(void* source, nint i)
-        where V : struct, IVector<V> => V.ShiftLeft(V.LoadWords((ushort*)source + i), 16);
+        where V : struct, IVector<V> => Widen(V.LoadWords((ushort*)source + i));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Round<V>(V value)
+        where V : struct, IVector<V> => Widen(Words(value));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static V Widen<V>(V words)
+        where V : struct, IVector<V> => V.ShiftLeft(words, 16);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store<V>(V value, void* target, nint i)
@@ -61,9 +77,16 @@ internal readonly unsafe struct Float16 : IStorage
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static V Load<V>(void* source, nint i)
+        where V : struct, IVector<V> => Widen(V.LoadWords((ushort*)source + i));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Round<V>(V value)
+        where V : struct, IVector<V> => Widen(Words(value));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static V Widen<V>(V words)
         where V : struct, IVector<V>
     {
-        var words = V.LoadWords((ushort*)source + i);
         var magnitude = V.And(words, V.OfBits(0x7FFF));
         // Exponent and mantissa in their places, and the difference of the two biases as an exact factor, which also makes subnormal numbers normal.
         var value = V.ShiftLeft(magnitude, 13) * V.Of(5.192296858534828e33);

@@ -1,0 +1,33 @@
+namespace Optim.Core
+
+open System
+
+/// Steps with what surrounds them.
+[<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
+module StepAround =
+    /// Runs a prepared step and what surrounds it, over the parameters and gradients that it was prepared with.
+    let run (around: StepAround) (prepared: PreparedStep) (parameters: Parameters) (gradients: Gradients) =
+        if around.IsNothing then
+            prepared.Run()
+        else
+            if around.Weight > 0.0 && around.Averages.Length <> parameters.Count then
+                raise (
+                    ArgumentException
+                        $"{parameters.Count} parameters and {around.Averages.Length} averages; there must be one for each, if only an absent one"
+                )
+
+            around.Begin parameters.Count
+            let inside = prepared.Surround around
+
+            if not inside then
+                around.Before(gradients, prepared.Executor)
+
+            let state = prepared.Run()
+            around.After(parameters, gradients, around.Zeroes && not inside, prepared.Executor)
+            GC.KeepAlive parameters
+            GC.KeepAlive gradients
+            state
+
+    /// A step of a rule and what surrounds it, in place.
+    let step (rule: Rule) (options: obj) (around: StepAround) (parameters: Parameters) (gradients: Gradients) (state: State) =
+        run around (rule.Prepare(options, parameters, gradients, state)) parameters gradients

@@ -1,0 +1,76 @@
+using System.Runtime.CompilerServices;
+
+namespace Optim.Kernels;
+
+/// <summary>
+/// What surrounds the update of an element in the same visit of memory: its gradient is unscaled and clipped before, its average
+/// moves and its gradient becomes zero after. The same operations in the same order as passes of their own, so the same bits.
+/// Averages are a column of the slice table; the default is nothing.
+/// </summary>
+internal struct Around
+{
+    /// <summary>By what gradients are multiplied to undo a loss scale.</summary>
+    public double Unscale;
+
+    /// <summary>By what they are multiplied to clip their norm.</summary>
+    public double Clip;
+
+    /// <summary>To what magnitude each is clamped; infinity for not at all.</summary>
+    public double Limit;
+
+    /// <summary>The weight of the new parameter in its average, where the table has one.</summary>
+    public double Weight;
+
+    /// <summary>Whether gradients become zero.</summary>
+    public bool Zeroes;
+
+    /// <summary>Whether there is anything to do.</summary>
+    public bool IsOn;
+
+    /// <summary>Arrays that it adds to a pass: an average.</summary>
+    public readonly int Arrays => Weight > 0 ? 1 : 0;
+
+    /// <summary>The same numbers in lanes, once before a loop.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public readonly Around<V> To<V>()
+        where V : struct, IVector<V> =>
+        new(
+            V.Of(Unscale),
+            V.Of(Clip),
+            V.Of(Limit),
+            V.Of(Weight),
+            V.Of(1 - Weight),
+            AverageFormula.Switches(Weight) != 0,
+            Limit < double.PositiveInfinity,
+            Zeroes
+        );
+}
+
+/// <summary>The numbers of <see cref="Around"/> in lanes. Questions are asked once a vector and answered alike each time.</summary>
+internal readonly struct Around<V>(V unscale, V clip, V limit, V weight, V keep, bool fromNew, bool clamps, bool zeroes)
+    where V : struct, IVector<V>
+{
+    private readonly V unscale = unscale,
+        clip = clip,
+        limit = limit,
+        weight = weight,
+        keep = keep;
+
+    private readonly bool fromNew = fromNew,
+        clamps = clamps;
+
+    public readonly bool Zeroes = zeroes;
+
+    /// <summary>The gradient that the step takes, rounded after each operation as if it had been stored.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public V Before<P>(V gradient)
+        where P : IStorage
+    {
+        gradient = P.Round(P.Round(gradient * unscale) * clip);
+        return clamps ? P.Round(ClampFormula.Clamp(gradient, limit)) : gradient;
+    }
+
+    /// <summary>The average after the step.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public V Move(V average, V param) => AverageFormula.Move(weight, keep, average, param, fromNew);
+}
