@@ -18,6 +18,7 @@ module Laws =
             Guards.all
             Partition.all
             Hooks.all
+            Surroundings.all
             Resume.all
             PyTorchDicts.all
             Machine.all

@@ -16,6 +16,32 @@ type Hook =
     /// After each step of every optimizer.
     | EveryPost
 
+/// What surrounds the steps of an optimizer.
+[<NoComparison; NoEquality>]
+type Attached =
+    {
+        /// How gradients are clipped.
+        Clip: GradientClip option
+        /// What unscales them.
+        Scaler: GradScaler option
+        /// What takes the parameters in.
+        Average: AveragedParameters option
+        /// Whether gradients become zero.
+        ZeroGrad: bool
+        /// How many calls make a step.
+        Accumulate: int
+    }
+
+    /// Nothing.
+    static member None =
+        {
+            Clip = None
+            Scaler = None
+            Average = None
+            ZeroGrad = false
+            Accumulate = 1
+        }
+
 /// How the laws use the PyTorch-style optimizers: every field does what its name says. A test replaces one by something
 /// defective, to see that a law notices.
 [<NoComparison; NoEquality>]
@@ -39,6 +65,8 @@ type Shell =
         Clone: StateDict -> StateDict
         /// Takes a state dict over.
         Load: Optimizer -> StateDict -> unit
+        /// Attaches what surrounds steps.
+        Attach: Optimizer -> Attached -> unit
         /// Registers a hook, which is told whose step it is; disposing removes it.
         Register: Hook -> Optimizer -> (Optimizer -> unit) -> IDisposable
     }
@@ -78,6 +106,15 @@ module Shell =
             Save = fun optimizer -> optimizer.StateDict()
             Clone = fun saved -> saved.Clone()
             Load = fun optimizer saved -> optimizer.LoadStateDict saved |> ignore
+            Attach =
+                fun optimizer what ->
+                    optimizer.Attach(
+                        Option.toObj what.Clip,
+                        Option.toObj what.Scaler,
+                        Option.toObj what.Average,
+                        what.ZeroGrad,
+                        what.Accumulate
+                    )
             Register =
                 fun hook optimizer act ->
                     match hook with

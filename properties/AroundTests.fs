@@ -95,7 +95,7 @@ let private averaging (case: JsonElement) =
             Expect.equal average.NAveraged (int64 (number (field "n_averaged" case))) "n_averaged"
 
 let private averagingOnHost (case: JsonElement) =
-    match text (field "kind" case) with
+    match Golden.text (field "kind" case) with
     | "swa"
     | "ema" -> averaging case
     | "update_bn" -> () // over TorchSharp's modules
@@ -119,7 +119,7 @@ let private clipping (case: JsonElement) =
 
     let all (list: Param list) = list |> Seq.map (fun p -> p :> IParameter)
 
-    match text (field "kind" case) with
+    match Golden.text (field "kind" case) with
     | "norm" ->
         let order, largest =
             number (field "norm_type" case), number (field "max_norm" case)
