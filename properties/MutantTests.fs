@@ -47,6 +47,27 @@ let private flag rule name options = Options.flag rule name options
 /// The table: law, defect, and who has it.
 let table: Mutant list =
     [
+kills
+            Surroundings.together'
+            "gradients are not clipped"
+            (subject "Adam" |> attaches (fun what -> { what with Clip = None }))
+        kills
+            Surroundings.together'
+            "gradients are left as they are"
+            (subject "SGD" |> attaches (fun what -> { what with ZeroGrad = false }))
+        kills
+            Surroundings.together'
+            "the average stands still"
+            (subject "RMSprop" |> attaches (fun what -> { what with Average = None }))
+        kills
+            Surroundings.skipped
+            "a gradient that is not finite is stepped by"
+            (subject "AdamW"
+             |> attaches (fun what -> { what with Clip = None; Scaler = None }))
+        kills
+            Surroundings.accumulated
+            "decay and step count advance with each batch"
+            (subject "AdamW" |> attaches (fun what -> { what with Accumulate = 1 }))
         kills Equivariance.permutation "the tail is stepped in another way" (tailDiffers (subject "Adam"))
         kills Equivariance.splitting "the tail is stepped in another way" (tailDiffers (subject "SGD"))
         kills Equivariance.strides "a gradient is read in the order of memory" (readsMemoryOrder (subject "Adam"))

@@ -155,6 +155,16 @@ let private cases: Map<string, unit -> unit> =
             "load: different number of groups",
             by value (fun () -> load (sgd [ one "a"; one "b" ]) (ofGroups [ group [ one "a" ] []; group [ one "b" ] [] ]))
             "load: different group size", by value (fun () -> load (sgd [ one "a"; one "b" ]) (sgd [ one "a" ]))
+            "EMA decay 2", by value (fun () -> AveragedParameters.GetEmaMultiAvgFn 2.0 |> ignore)
+            "AveragedModel both functions",
+            by "ValueError" (fun () ->
+                AveragedParameters([ one "a" ], AveragedParameters.GetSwaAvgFn(), AveragedParameters.GetSwaMultiAvgFn())
+                |> ignore)
+            "clip_grad_norm_ nonfinite",
+            by "RuntimeError" (fun () ->
+                let p = one "a"
+                setGradient p (Some [| nan; 1.0 |])
+                ClipGrad.Norm([ p ], 1.0, errorIfNonfinite = true) |> ignore)
             "sparse gradient to Adam",
             by "RuntimeError" (fun () ->
                 let weights = tensor DType.Float64 [| 3L; 2L |] (Array.zeroCreate 6)

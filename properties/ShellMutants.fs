@@ -135,3 +135,10 @@ let loadsAnything: Subject -> Subject =
                     with :? OptionException ->
                         ()
         })
+
+/// What is attached is changed on the way.
+let attaches (change: Attached -> Attached) : Subject -> Subject =
+    shell (fun real ->
+        { real with
+            Attach = fun optimizer what -> real.Attach optimizer (change what)
+        })
