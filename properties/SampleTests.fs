@@ -79,6 +79,13 @@ let tests =
                 Expect.isGreaterThan first 2.5 "with a rate of 0.001 nothing has moved"
                 Expect.isLessThan last 0.1 "with the last one"
                 Expect.isLessThan (abs (rate - 0.5)) 0.3 "the rate"
+            test "the manual's examples of averages recognise the digits" {
+                if Result.isError TorchSharpTests.loads.Value then
+                    skiptest "libtorch does not load"
+
+                for name, outcome in [ "SWA", WeightAveraging.Swa(); "EMA", WeightAveraging.Ema() ] do
+                    Expect.isGreaterThan outcome.Raw 0.9 $"{name}, the trained model"
+                    Expect.isGreaterThan outcome.Averaged 0.95 $"{name}, the averaged model"
             }
             test "a rule of one's own computes its paper's formula, in F# and in C# with the same bits" {
                 let fsharp, (csharp, dict) = inFSharp (), inCSharp ()
