@@ -24,6 +24,11 @@ internal static class Comparison
         ours.Step();
         theirs.Step();
         Agree(ours.Sample(), theirs.Sample(), m);
+        if (m.Rule == RuleCase.Tail)
+        {
+            ours.Rest();
+            theirs.Rest();
+        }
         var (oursUs, theirsUs) = Timing.Compare(Timing.Of(ours.Step), Timing.Of(theirs.Step), effort);
         Finite(ours.Sample(), m);
         Finite(theirs.Sample(), m);
@@ -52,6 +57,8 @@ internal static class Comparison
         return m.Peer switch
         {
             Measurement.Fused => new LibtorchFused(m.Rule, m.List, dtype),
+            Measurement.Passes => new LibtorchPasses(m.List, dtype),
+            Measurement.Copy => new LibtorchCopy(m.List, dtype),
             Measurement.Ops => new LibtorchOps(m.Rule, m.List, dtype),
             _ => new TorchSharpOptimizer(m.Rule, m.List, dtype),
         };

@@ -10,12 +10,13 @@ internal abstract class Ours : Side
 {
     protected abstract Optimizer Optimizer { get; }
 
-    public string Executor => Optimizer.LastExecutor;
+    public virtual string Executor => Optimizer.LastExecutor;
 
     public override void Step() => Optimizer.Step();
 
     public static Ours Of(Measurement m) =>
-        m.Parameters == Row.Host ? new OverHost(m.Rule, m.List, m.DType) : new OverTorchSharp(m.Rule, m.List, (ScalarType)(int)m.DType);
+        m.Rule == RuleCase.Average ? new OurAverage(m.List)
+        : m.Parameters == Row.Host ? new OverHost(m.Rule, m.List, m.DType) : new OverTorchSharp(m.Rule, m.List, (ScalarType)(int)m.DType);
 
     private sealed class OverHost : Ours
     {
@@ -44,6 +45,16 @@ internal abstract class Ours : Side
 
         public override double[] Sample() => [.. First(parameters[0]), .. First(parameters[^1])];
 
+        public override void Rest()
+        {
+            foreach (var parameter in parameters)
+            {
+                parameter.GradientView.Clear();
+                foreach (var column in (string[])["exp_avg", "exp_avg_sq"])
+                    Optimizer.State(parameter)[column].Clear();
+            }
+        }
+
         public override void Dispose()
         {
             foreach (var parameter in parameters)
@@ -59,6 +70,35 @@ internal abstract class Ours : Side
             for (var i = 0; i < first.Length; i++)
                 first[i] = double.CreateTruncating(values[i]);
             return first;
+        }
+    }
+
+    private sealed class OurAverage : Ours
+    {
+        private readonly Param[] parameters;
+        private readonly AveragedParameters average;
+
+        public OurAverage(ParameterList list)
+        {
+            parameters = [.. list.Shapes.Select((shape, i) => Param.Zeros($"p{i}", DType.Float32, shape))];
+            for (var i = 0; i < parameters.Length; i++)
+                Values.Parameter(parameters[i].Data<float>(), i);
+            average = new(parameters, multiAvgFn: AveragedParameters.GetEmaMultiAvgFn(RuleCase.Decay));
+            average.UpdateParameters();
+        }
+
+        protected override Optimizer Optimizer => throw new NotSupportedException();
+
+        public override string Executor => Kernels.Executor.Team.Name;
+
+        public override void Step() => average.UpdateParameters();
+
+        public override double[] Sample() => [.. average["p0"].AsSpan<float>()[..64].ToArray().Select(x => (double)x)];
+
+        public override void Dispose()
+        {
+            foreach (var parameter in parameters)
+                parameter.Dispose();
         }
     }
 

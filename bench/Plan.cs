@@ -7,9 +7,11 @@ internal sealed record Measurement(RuleCase Rule, ParameterList List, DType DTyp
 {
     public const string Fused = "libtorch fused",
         Ops = "libtorch ops",
-        TorchSharp = "torchsharp";
+        TorchSharp = "torchsharp",
+        Passes = "libtorch passes",
+        Copy = "libtorch copy";
 
-    public static readonly string[] Peers = [Fused, Ops, TorchSharp];
+    public static readonly string[] Peers = [Fused, Ops, TorchSharp, Passes, Copy];
 
     public bool IsTraining => List == Training.Step;
 
@@ -32,11 +34,14 @@ internal static class Plan
         where peer != Measurement.Fused || rule.HasFused
         // TorchSharp's RAdam multiplies by lr twice.
         where peer != Measurement.TorchSharp || rule != RuleCase.RAdam
+        where (peer == Measurement.Passes) == (rule == RuleCase.Tail) && (peer == Measurement.Copy) == (rule == RuleCase.Average)
         where Belongs(measurement)
         select measurement;
 
     private static bool Belongs(Measurement m) =>
-        m.IsTraining ? m.Parameters == Row.TorchSharp && m.Peer == Measurement.TorchSharp && m.DType == DType.Float32
+        m.Rule == RuleCase.Tail ? m.List.Name is "resnet50" or "gpt2_124m" or "1000 x 1K" && m.Parameters == Row.Host && m.DType == DType.Float32
+        : m.Rule == RuleCase.Average ? m.List.Name is "64K" or "16M" && m.Parameters == Row.Host && m.DType == DType.Float32
+        : m.IsTraining ? m.Parameters == Row.TorchSharp && m.Peer == Measurement.TorchSharp && m.DType == DType.Float32
         : m.DType == DType.Float64
             ? m.Parameters == Row.Host && (m.Rule == RuleCase.Adam || m.Rule == RuleCase.SGDMomentum) && m.List.Name is "64K" or "1M"
         : m.Parameters == Row.Host

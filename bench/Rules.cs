@@ -45,6 +45,32 @@ internal sealed record RuleCase(
                 parameters => new Rprop(parameters, lr: Lr, stepSizes: (MinStep, MaxStep))
             );
 
+    /// <summary>What the training tail scales, clips and averages by.</summary>
+    public const double Scale = 1024,
+        MaxNorm = 1,
+        Decay = 0.999;
+
+    /// <summary>Unscale, clip by norm, AdamW, average, zero: attached to the optimizer, so in two visits of memory.</summary>
+    public static readonly RuleCase Tail =
+        new(
+            "adamw tail",
+            Rate(("weight_decay", WeightDecay), ("scale", Scale), ("max_norm", MaxNorm), ("ema", Decay)),
+            false,
+            parameters =>
+            {
+                IParameter[] list = [.. parameters];
+                var optimizer = new AdamW(list, lr: Lr, weightDecay: WeightDecay);
+                var average = new AveragedParameters(list, multiAvgFn: AveragedParameters.GetEmaMultiAvgFn(Decay));
+                average.UpdateParameters();
+                optimizer.Attach(new ClipGradNorm(MaxNorm), new GradScaler(Scale, growthInterval: long.MaxValue), average, zeroGrad: true);
+                return optimizer;
+            }
+        );
+
+    /// <summary>An exponential average alone, without an optimizer.</summary>
+    public static readonly RuleCase Average =
+        new("average", new Dictionary<string, double> { ["ema"] = Decay }, false, _ => throw new NotSupportedException());
+
     public static readonly IReadOnlyList<RuleCase> All =
     [
         SGD,
@@ -58,6 +84,8 @@ internal sealed record RuleCase(
         RAdam,
         RMSprop,
         Rprop,
+        Tail,
+        Average,
     ];
 
     /// <summary>Is this the rule of that name, or one of its variants? "sgd" names "sgd momentum", too.</summary>

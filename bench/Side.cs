@@ -5,6 +5,9 @@ internal abstract class Side : IDisposable
 {
     public abstract void Step();
 
+    /// <summary>Sets gradients and moments to zero, for a step that leaves zeros behind: else moments would fade into numbers too small for full speed.</summary>
+    public virtual void Rest() => throw new NotSupportedException();
+
     /// <summary>Some numbers of the parameters, by which two sides see that they compute the same.</summary>
     public abstract double[] Sample();
 

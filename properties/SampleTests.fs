@@ -79,6 +79,7 @@ let tests =
                 Expect.isGreaterThan first 2.5 "with a rate of 0.001 nothing has moved"
                 Expect.isLessThan last 0.1 "with the last one"
                 Expect.isLessThan (abs (rate - 0.5)) 0.3 "the rate"
+            }
             test "the manual's examples of averages recognise the digits" {
                 if Result.isError TorchSharpTests.loads.Value then
                     skiptest "libtorch does not load"

@@ -6,16 +6,16 @@ namespace Optim.Bench.Peers;
 
 /// <summary>libtorch's fused operators, called as its own C++ calls them: the lists are built once, a step is the bare operator.</summary>
 /// <remarks>The operator reads the step counters and does not advance them, as in PyTorch, where that is a further operator.</remarks>
-internal sealed unsafe class LibtorchFused : Side
+internal unsafe class LibtorchFused : Side
 {
-    private readonly Tensor[] parameters,
-        gradients,
-        first,
+    protected readonly Tensor[] parameters,
+        gradients;
+    protected readonly ArrayRef self,
+        grads;
+    private readonly Tensor[] first,
         second,
         steps;
-    private readonly ArrayRef self,
-        grads,
-        firsts,
+    private readonly ArrayRef firsts,
         seconds,
         counters;
     private readonly void* nothing = NativeMemory.AllocZeroed(16); // an empty std::optional
@@ -47,6 +47,12 @@ internal sealed unsafe class LibtorchFused : Side
 
     public override void Step() => step();
 
+    public override void Rest()
+    {
+        foreach (var tensor in (ReadOnlySpan<Tensor>)[.. gradients, .. first, .. second])
+            tensor.zero_();
+    }
+
     public override double[] Sample() => Tensors.Sample(parameters);
 
     public override void Dispose()
@@ -58,7 +64,7 @@ internal sealed unsafe class LibtorchFused : Side
     }
 
     /// <summary>c10::ArrayRef of at::Tensor, each of which is one pointer.</summary>
-    private readonly struct ArrayRef
+    protected readonly struct ArrayRef
     {
         public readonly nint* Items;
         public readonly nint Count;
