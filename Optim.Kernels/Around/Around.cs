@@ -38,6 +38,7 @@ internal struct Around
             V.Of(Unscale),
             V.Of(Clip),
             V.Of(Limit),
+            V.Of(-Limit),
             V.Of(Weight),
             V.Of(1 - Weight),
             AverageFormula.Switches(Weight) != 0,
@@ -47,12 +48,13 @@ internal struct Around
 }
 
 /// <summary>The numbers of <see cref="Around"/> in lanes. Questions are asked once a vector and answered alike each time.</summary>
-internal readonly struct Around<V>(V unscale, V clip, V limit, V weight, V keep, bool fromNew, bool clamps, bool zeroes)
+internal readonly struct Around<V>(V unscale, V clip, V limit, V lower, V weight, V keep, bool fromNew, bool clamps, bool zeroes)
     where V : struct, IVector<V>
 {
     private readonly V unscale = unscale,
         clip = clip,
         limit = limit,
+        lower = lower,
         weight = weight,
         keep = keep;
 
@@ -61,16 +63,27 @@ internal readonly struct Around<V>(V unscale, V clip, V limit, V weight, V keep,
 
     public readonly bool Zeroes = zeroes;
 
+    /// <summary>What gradients become.</summary>
+    public readonly V Zero = V.Of(0);
+
     /// <summary>The gradient that the step takes, rounded after each operation as if it had been stored.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public V Before<P>(V gradient)
         where P : IStorage
     {
-        gradient = P.Round(P.Round(gradient * unscale) * clip);
-        return clamps ? P.Round(ClampFormula.Clamp(gradient, limit)) : gradient;
+        gradient *= unscale;
+        if (P.IsNarrow)
+            gradient = P.Round(gradient);
+        gradient *= clip;
+        if (P.IsNarrow)
+            gradient = P.Round(gradient);
+        if (clamps)
+            gradient = ClampFormula.Clamp(gradient, lower, limit);
+        return clamps && P.IsNarrow ? P.Round(gradient) : gradient;
     }
 
-    /// <summary>The average after the step.</summary>
+    /// <summary>The average after the step, which takes the parameter as it is stored.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public V Move(V average, V param) => AverageFormula.Move(weight, keep, average, param, fromNew);
+    public V Move<P>(V average, V param)
+        where P : IStorage => AverageFormula.Move(weight, keep, average, P.IsNarrow ? P.Round(param) : param, fromNew);
 }

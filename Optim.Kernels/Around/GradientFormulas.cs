@@ -19,11 +19,12 @@ internal readonly struct ClampFormula : IFormula0<ClampFormula>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Update<V, Is>(in Coefficients<V> coefficients, ref V gradient, V other)
         where V : struct, ILane<V>
-        where Is : ISwitches => gradient = Clamp(gradient, coefficients.First);
+        where Is : ISwitches => gradient = Clamp(gradient, -coefficients.First, coefficients.First);
 
+    /// <summary>Comparisons with NaN fail, so NaN stays.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    internal static V Clamp<V>(V gradient, V limit)
-        where V : struct, ILane<V> => V.Min(V.Max(gradient, -limit), limit);
+    internal static V Clamp<V>(V gradient, V lower, V upper)
+        where V : struct, ILane<V> => V.Select(V.Greater(gradient, upper), upper, V.Select(V.Greater(lower, gradient), lower, gradient));
 }
 
 /// <summary>Divides by a number: the mean of what was added.</summary>

@@ -58,11 +58,33 @@ internal static unsafe class Kernel<F, Is, T, P, A>
         where V : struct, IVector<V>
     {
         var entry = pass->Entries + FirstAt(pass, at) * (nint)pass->Stride;
+        var numbers = new Numbers<V>();
+        numbers.Take(pass);
         while (at < end)
         {
-            at = pass->Unrolled ? Vectors<V, One>(pass, ref entry, at, end) : Vectors<V, Zero>(pass, ref entry, at, end);
+            // With what surrounds a step there are enough loads under way, and two rows would be too much for one loop.
+            at =
+                !A.On && pass->Unrolled
+                    ? Vectors<V, One>(pass, in numbers, ref entry, at, end)
+                    : Vectors<V, Zero>(pass, in numbers, ref entry, at, end);
             if (at < end)
                 at = Tail(pass, ref entry, at, end);
+        }
+    }
+
+    /// <summary>The numbers of a pass in lanes. Worked out apart from the loop, which needs the compiler's budget for itself.</summary>
+    private struct Numbers<V>
+        where V : struct, IVector<V>
+    {
+        public Coefficients<V> Coefficients;
+        public Around<V> Around;
+
+        [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+        public void Take(Pass* pass)
+        {
+            Coefficients = pass->Coefficients.To<V>();
+            if (A.On)
+                Around = pass->Around.To<V>();
         }
     }
 
@@ -71,12 +93,12 @@ internal static unsafe class Kernel<F, Is, T, P, A>
 
     /// <summary>Whole vectors, of one slice after the other, up to the first that has a tail.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
-    private static nint Vectors<V, Unrolled>(Pass* pass, ref nint* first, nint at, nint end)
+    private static nint Vectors<V, Unrolled>(Pass* pass, in Numbers<V> numbers, ref nint* first, nint at, nint end)
         where V : struct, IVector<V>
         where Unrolled : IBit
     {
-        var coefficients = pass->Coefficients.To<V>();
-        var around = A.On ? pass->Around.To<V>() : default;
+        var coefficients = numbers.Coefficients;
+        var around = A.On ? numbers.Around : default;
         nint stride = pass->Stride;
         var entry = first;
         while (at < end)
@@ -114,8 +136,10 @@ internal static unsafe class Kernel<F, Is, T, P, A>
     [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
     private static nint Tail(Pass* pass, ref nint* entry, nint at, nint end)
     {
-        var coefficients = pass->Coefficients.To<Lane1<T>>();
-        var around = A.On ? pass->Around.To<Lane1<T>>() : default;
+        var numbers = new Numbers<Lane1<T>>();
+        numbers.Take(pass);
+        var coefficients = numbers.Coefficients;
+        var around = A.On ? numbers.Around : default;
         var to = Math.Min(end, entry[pass->Stride]);
         var slice = new Slice(entry, pass->Stride);
         for (var i = at - entry[0]; i < to - entry[0]; i++)
@@ -148,9 +172,8 @@ internal static unsafe class Kernel<F, Is, T, P, A>
             if (A.On)
                 Grad = around.Before<P>(Grad);
             F.UpdateAll<V, Is>(in coefficients, ref Param, Grad, ref V0, ref V1, ref V2, ref V3, ref V4, ref V5);
-            // The average takes the parameter as it is stored.
             if (A.On)
-                Average = around.Move(Average, P.Round(Param));
+                Average = around.Move<P>(Average, Param);
         }
     }
 
@@ -219,7 +242,7 @@ internal static unsafe class Kernel<F, Is, T, P, A>
             if (A.On && average != null)
                 V.Store(row.Average, average + i);
             if (A.On && around.Zeroes)
-                P.Store(V.Of(0), grad, i);
+                P.Store(around.Zero, grad, i);
         }
     }
 

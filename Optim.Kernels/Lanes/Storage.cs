@@ -9,6 +9,9 @@ namespace Optim.Kernels;
 /// </summary>
 internal unsafe interface IStorage
 {
+    /// <summary>Whether numbers are rounded on store.</summary>
+    static abstract bool IsNarrow { get; }
+
     /// <summary>The next elements after <paramref name="i"/> of them.</summary>
     static abstract V Load<V>(void* source, nint i)
         where V : struct, IVector<V>;
@@ -26,6 +29,12 @@ internal unsafe interface IStorage
 internal readonly unsafe struct Wide<T> : IStorage
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
 {
+    public static bool IsNarrow
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => false;
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static V Load<V>(void* source, nint i)
         where V : struct, IVector<V> => V.Load((T*)source + i);
@@ -42,6 +51,12 @@ internal readonly unsafe struct Wide<T> : IStorage
 /// <summary>bfloat16: the upper half of a float32.</summary>
 internal readonly unsafe struct BFloat16 : IStorage
 {
+    public static bool IsNarrow
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => true;
+    }
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static V Load<V>(void* source, nint i)
         where V : struct, IVector<V> => Widen(V.LoadWords((ushort*)source + i));
@@ -72,6 +87,12 @@ internal readonly unsafe struct BFloat16 : IStorage
 /// <summary>IEEE 754 half precision.</summary>
 internal readonly unsafe struct Float16 : IStorage
 {
+    public static bool IsNarrow
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => true;
+    }
+
     private const uint Sign = 0x8000;
     private const uint Infinity = 0x7F80_0000;
 
