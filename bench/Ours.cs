@@ -51,7 +51,7 @@ internal abstract class Ours : Side
             {
                 parameter.GradientView.Clear();
                 foreach (var column in (string[])["exp_avg", "exp_avg_sq"])
-                    Optimizer.State(parameter)[column].Clear();
+                    Optimizer.State(parameter)[column].AsTensor().Clear();
             }
         }
 

@@ -574,6 +574,74 @@ let private averageTests =
             refuses<ArgumentException> "another shape" [ "'b'"; "float64[2]"; "float64[1]" ] (fun () ->
                 average.UpdateParameters(asParameters [ vector "a" [ 1.0 ]; vector "b" [ 1.0; 2.0 ] ]))
         }
+        test "state dicts have PyTorch's keys, and settings after them; a restored average goes on bit for bit" {
+            let make () =
+                let p = param "w" DType.Float32 [| 3L |] [| 1.0; 2.0; 3.0 |]
+                let running = vector "running_mean" [ 0.5 ]
+
+                p,
+                AveragedParameters(
+                    [ p ],
+                    multiAvgFn = AveragedParameters.GetEmaMultiAvgFn(0.9, warmup = true),
+                    buffers = [ running ],
+                    every = 2L
+                )
+
+            let move (p: Param) (average: AveragedParameters) steps =
+                for step in steps do
+                    noise step 3
+                    |> Array.iteri (fun i x -> p.Data<float32>()[i] <- float32 x)
+
+                    average.UpdateParameters()
+
+            let p, average = make ()
+            move p average [ 1..5 ]
+            let state = average.StateDict().Copy()
+
+            Expect.sequenceEqual
+                (state.AsMap().Keys |> Seq.map string)
+                [ "'n_averaged'"; "'module.w'"; "'module.running_mean'"; "'averaging'" ]
+                "keys"
+
+            Expect.equal (state["n_averaged"].AsTensor().DType) DType.Int64 "n_averaged"
+            let file = IO.Path.GetTempFileName() + ".pt"
+
+            try
+                Checkpoint.Save(file, struct ("average", average :> obj))
+                let q, other = AveragedParameters([ param "w" DType.Float32 [| 3L |] [| 0.0; 0.0; 0.0 |] ]) |> fun a -> (), a
+                q
+                refuses<CheckpointException> "another structure" [ "running_mean" ] (fun () -> Checkpoint.Load(file, struct ("average", other :> obj)) |> ignore)
+                let q, restored = make ()
+                Checkpoint.Load(file, struct ("average", restored :> obj)) |> ignore
+                Expect.equal restored.NAveraged 3L "n_averaged"
+                move p average [ 6..9 ]
+                move q restored [ 6..9 ]
+                expectSameBits (restored["w"].ToDoubles()) (average["w"].ToDoubles()) "averages"
+                Expect.equal (restored.StateDict()) (average.StateDict()) "states"
+            finally
+                File.Delete file
+
+            // PyTorch's own have no settings.
+            let _, plain = make ()
+
+            let report =
+                plain.LoadStateDict(
+                    Tree.Dict(
+                        struct ("n_averaged", Tree.op_Implicit (TensorView.Of([| 4L |], [||]))),
+                        struct ("module.w", Tree.op_Implicit (TensorView.Of([| 1.0; 2.0; 4.0 |]))),
+                        struct ("module.running_mean", Tree.op_Implicit (TensorView.Of([| 7.0 |])))
+                    )
+                )
+
+            Expect.equal plain.NAveraged 4L "PyTorch's n_averaged"
+            Expect.sequenceEqual report.Converted [ "w" ] "converted"
+            expectSameBits (plain["w"].ToDoubles()) [| 1.0; 2.0; 4.0 |] "PyTorch's average"
+
+            refuses<ArgumentException> "missing keys" [ "missing: n_averaged"; "left over: other" ] (fun () ->
+                plain.LoadStateDict(Tree.Dict(struct ("other", Tree.Int 1L))) |> ignore)
+
+            Expect.equal plain.NAveraged 4L "nothing has changed"
+        }
         test "in F#, an update spends the average that it is given, a pure one does not" {
             let parameters = Parameters.Of [ TensorView.Of([| 1.0; 2.0 |]) ]
             let start = Average.init parameters
@@ -618,6 +686,36 @@ let private scalerTests =
 
             refuses<InvalidOperationException> "a closure" [ "Closure use is not currently supported" ] (fun () ->
                 scaler.Step(optimizer, Func<float>(fun () -> 0.0)) |> ignore)
+        }
+        test "the state of a scaler has PyTorch's keys" {
+            let case = Golden.cases (files "grad_scaler*.json" |> List.head) |> Seq.head
+            let expected = field "state_dict" case |> pairs number
+            let scaler = GradScaler()
+
+            let state =
+                Tree.Dict [| for name, value in expected -> struct (name, Tree.Float value) |]
+
+            scaler.LoadStateDict state |> ignore
+            Expect.sequenceEqual (scaler.StateDict().AsMap().Keys |> Seq.map string) [ for name, _ in expected -> $"'{name}'" ] "keys"
+
+            for name, value in expected do
+                Expect.equal (scaler.StateDict()[name].ToDoubles()) [| value |] name
+
+            refuses<InvalidOperationException> "empty" [ "The source state dict is empty" ] (fun () ->
+                scaler.LoadStateDict(GradScaler(enabled = false).StateDict()) |> ignore)
+
+            refuses<ArgumentException> "a key" [ "missing: scale" ] (fun () ->
+                scaler.LoadStateDict(Tree.Dict(struct ("scales", Tree.Float 1.0))) |> ignore)
+        }
+        test "schedulers do not warn of a step that was skipped" {
+            let p, optimizer, scaler = ready ()
+            setGradient p (Some [| infinity; 1.0 |])
+            let schedule = ExponentialLR(optimizer, gamma = 0.5)
+            Expect.isFalse (scaler.Step optimizer) "skipped"
+            let warnings = ResizeArray<string>()
+            use _ = Warnings.Subscribe(fun warning -> warnings.Add warning)
+            schedule.Step()
+            Expect.isEmpty warnings "warnings"
         }
         test "float16 gradients are refused" {
             let p = Param.Of("p", TensorView.OfDoubles(DType.Float16, ReadOnlySpan [| 1.0 |], ReadOnlySpan [| 1L |]))

@@ -24,6 +24,7 @@ namespace Optim;
 public sealed class AveragedModel : AveragedParameters
 {
     private readonly nn.Module model;
+    private readonly TorchParameter[] stateOwners;
     private readonly Tensor[] liveTensors;
     private readonly Tensor[] averageTensors;
     private readonly AvgFn<Tensor>? avgFn;
@@ -54,7 +55,8 @@ public sealed class AveragedModel : AveragedParameters
     {
         (model, Module) = (found.Model, found.Copy ?? found.Model);
         HasCopy = found.Copy is not null;
-        liveTensors = [.. found.Parameters.Concat(found.Buffers).Select(parameter => parameter.Tensor)];
+        stateOwners = [.. found.Parameters, .. found.Buffers];
+        liveTensors = Array.ConvertAll(stateOwners, owner => owner.Tensor);
         averageTensors = [.. (found.Averages ?? []).Select(average => average.Tensor)];
     }
 
@@ -129,6 +131,16 @@ public sealed class AveragedModel : AveragedParameters
                 return tensor.clone();
             }
         );
+
+    /// <summary>In the order of the module's state_dict, which has a key for each name of a tied weight, and leaves buffers out that do not persist.</summary>
+    private protected override IEnumerable<(string Key, int Row)> StateRows()
+    {
+        var rows = stateOwners.Select((owner, row) => (owner.Identity, row)).ToDictionary(pair => pair.Identity, pair => pair.row);
+        return model
+            .state_dict()
+            .Select(entry => (entry.Key, Row: rows.TryGetValue(new TorchParameter(null, entry.Value).Identity, out var row) ? row : -1))
+            .Where(entry => entry.Row >= 0);
+    }
 
     private protected override void MoveByOwnFunction(int[] moving, TensorView[] averages, TensorView[] current, long averaged)
     {
