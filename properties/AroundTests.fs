@@ -603,14 +603,17 @@ let private averageTests =
                 [ "'n_averaged'"; "'module.w'"; "'module.running_mean'"; "'averaging'" ]
                 "keys"
 
-            Expect.equal (state["n_averaged"].AsTensor().DType) DType.Int64 "n_averaged"
+            let counted = state["n_averaged"].AsTensor()
+            Expect.equal counted.DType DType.Int64 "n_averaged"
             let file = IO.Path.GetTempFileName() + ".pt"
 
             try
                 Checkpoint.Save(file, struct ("average", average :> obj))
-                let q, other = AveragedParameters([ param "w" DType.Float32 [| 3L |] [| 0.0; 0.0; 0.0 |] ]) |> fun a -> (), a
-                q
-                refuses<CheckpointException> "another structure" [ "running_mean" ] (fun () -> Checkpoint.Load(file, struct ("average", other :> obj)) |> ignore)
+                let other = AveragedParameters([ param "w" DType.Float32 [| 3L |] [| 0.0; 0.0; 0.0 |] ])
+
+                refuses<exn> "another structure" [ "running_mean" ] (fun () ->
+                    Checkpoint.Load(file, struct ("average", other :> obj)) |> ignore)
+
                 let q, restored = make ()
                 Checkpoint.Load(file, struct ("average", restored :> obj)) |> ignore
                 Expect.equal restored.NAveraged 3L "n_averaged"
@@ -688,7 +691,7 @@ let private scalerTests =
                 scaler.Step(optimizer, Func<float>(fun () -> 0.0)) |> ignore)
         }
         test "the state of a scaler has PyTorch's keys" {
-            let case = Golden.cases (files "grad_scaler*.json" |> List.head) |> Seq.head
+            let case = files "grad_scaler*.json" |> List.head |> Golden.cases |> Seq.head
             let expected = field "state_dict" case |> pairs number
             let scaler = GradScaler()
 
@@ -696,10 +699,11 @@ let private scalerTests =
                 Tree.Dict [| for name, value in expected -> struct (name, Tree.Float value) |]
 
             scaler.LoadStateDict state |> ignore
-            Expect.sequenceEqual (scaler.StateDict().AsMap().Keys |> Seq.map string) [ for name, _ in expected -> $"'{name}'" ] "keys"
+            let saved = scaler.StateDict()
+            Expect.sequenceEqual (saved.AsMap().Keys |> Seq.map string) [ for name, _ in expected -> $"'{name}'" ] "keys"
 
             for name, value in expected do
-                Expect.equal (scaler.StateDict()[name].ToDoubles()) [| value |] name
+                expectSameBits (saved[name].ToDoubles()) [| value |] name
 
             refuses<InvalidOperationException> "empty" [ "The source state dict is empty" ] (fun () ->
                 scaler.LoadStateDict(GradScaler(enabled = false).StateDict()) |> ignore)
@@ -713,7 +717,7 @@ let private scalerTests =
             let schedule = ExponentialLR(optimizer, gamma = 0.5)
             Expect.isFalse (scaler.Step optimizer) "skipped"
             let warnings = ResizeArray<string>()
-            use _ = Warnings.Subscribe(fun warning -> warnings.Add warning)
+            schedule.add_Warning (fun _ warning -> warnings.Add warning)
             schedule.Step()
             Expect.isEmpty warnings "warnings"
         }
