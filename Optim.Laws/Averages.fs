@@ -58,7 +58,10 @@ module Averages =
     let private values palette dtype count =
         gen {
             let! length = Gen.choose (1, 40)
-            return! Gen.listOfLength count (Generators.array palette dtype length) |> Gen.map Array.ofList
+
+            return!
+                Gen.listOfLength count (Generators.array palette dtype length)
+                |> Gen.map Array.ofList
         }
 
     let private case averaging palette most =
@@ -87,13 +90,13 @@ module Averages =
             Try =
                 fun averager cases seed ->
                     Statement.trial id cases seed generator shrink (fun case ->
-                        holds averager case
-                        |> Verdict.tellingIf (case.Values.Length > 1))
+                        holds averager case |> Verdict.tellingIf (case.Values.Length > 1))
         }
 
     let private equal = Gen.constant Averaging.equal
     let private either = Gen.oneof [ equal; exponential ]
     let private ordinary = Palette.logUniform -6 6
+
     let private final (averager: Averager) case =
         averager case.Averaging case.DType case.Values |> Array.last
 
@@ -108,13 +111,19 @@ module Averages =
     /// M1: the equal average is the arithmetic mean.
     let mean =
         law "M1" "the equal average is the arithmetic mean" (case equal ordinary 300) (fun averager case ->
-            let mean = Array.init case.Values[0].Length (fun i -> column i case.Values |> Array.average)
+            let mean =
+                Array.init case.Values[0].Length (fun i -> column i case.Values |> Array.average)
+
             within 16.0 case mean (final averager case))
 
     /// M2: in any order.
     let order =
         law "M2" "the equal average does not depend on the order" (case equal ordinary 100) (fun averager case ->
-            let reversed = { case with Values = Array.rev case.Values }
+            let reversed =
+                { case with
+                    Values = Array.rev case.Values
+                }
+
             within 32.0 case (final averager case) (final averager reversed))
 
     /// M3: the exponential average as a sum.
@@ -146,8 +155,7 @@ module Averages =
                                 (1.0 - d) * Math.Pow(d, float (last - i)))
 
                 let expected =
-                    Array.init case.Values[0].Length (fun i ->
-                        Array.map2 (fun w x -> w * x) decays (column i case.Values) |> Array.sum)
+                    Array.init case.Values[0].Length (fun i -> Array.map2 (fun w x -> w * x) decays (column i case.Values) |> Array.sum)
 
                 within 32.0 case expected (final averager case))
 

@@ -91,7 +91,8 @@ module Clips =
             Math.Pow(all |> Array.sumBy (fun x -> Math.Pow(x, order)), 1.0 / order)
 
     let private same dtype (expected: float[][]) (actual: float[][]) =
-        Array.map2 (Comparator.arrays Comparator.bit dtype) expected actual |> Verdict.all
+        Array.map2 (Comparator.arrays Comparator.bit dtype) expected actual
+        |> Verdict.all
 
     /// G5: by norm.
     let byNorm =
@@ -131,15 +132,20 @@ module Clips =
 
     /// G6: by value.
     let byValue =
-        law "G6" "clipping by value is the smaller of limit and the larger of -limit and x, and doing it twice changes nothing" (fun clipper case ->
-            let tensors = tensors case
-            clipper.ByValue case.Limit (Gradients.OfDense tensors)
-            let once = read tensors
-            clipper.ByValue case.Limit (Gradients.OfDense tensors)
-            let limit = Number.round case.DType case.Limit
-            let expected = case.Values |> Array.map (Array.map (fun x -> min (max x -limit) limit))
+        law
+            "G6"
+            "clipping by value is the smaller of limit and the larger of -limit and x, and doing it twice changes nothing"
+            (fun clipper case ->
+                let tensors = tensors case
+                clipper.ByValue case.Limit (Gradients.OfDense tensors)
+                let once = read tensors
+                clipper.ByValue case.Limit (Gradients.OfDense tensors)
+                let limit = Number.round case.DType case.Limit
 
-            Verdict.both (same case.DType expected once) (same case.DType once (read tensors)))
+                let expected =
+                    case.Values |> Array.map (Array.map (fun x -> min (max x -limit) limit))
+
+                Verdict.both (same case.DType expected once) (same case.DType once (read tensors)))
 
     /// All of them.
     let all = [ byNorm; byValue ]

@@ -128,7 +128,10 @@ module Surroundings =
         let parameters = Host.parameters s
         let optimizer = optimizer subject tail s parameters
         let scaler = scalerOf tail.Scale
-        let average = tail.Average |> Option.map (fun averaging -> averageOf averaging parameters)
+
+        let average =
+            tail.Average |> Option.map (fun averaging -> averageOf averaging parameters)
+
         let list = parameters |> Seq.map (fun p -> p :> IParameter)
 
         for row in s.History do
@@ -161,7 +164,10 @@ module Surroundings =
         let parameters = Host.parameters s
         let optimizer = optimizer subject tail s parameters
         let scaler = scalerOf tail.Scale
-        let average = tail.Average |> Option.map (fun averaging -> averageOf averaging parameters)
+
+        let average =
+            tail.Average |> Option.map (fun averaging -> averageOf averaging parameters)
+
         let clip = tail.Clip |> Option.map (fun make -> make ())
 
         subject.Shell.Attach
@@ -224,7 +230,11 @@ module Surroundings =
             "W6"
             "a step by a gradient that is not finite leaves parameters, state, counts and averages as they were, and is told"
             everyRule
-            (fun rule -> { moderate rule with Absent = 0; Steps = 2, 8 })
+            (fun rule ->
+                { moderate rule with
+                    Absent = 0
+                    Steps = 2, 8
+                })
             (Gen.zip (Gen.choose (0, 1_000_000)) (Gen.elements [ nan; infinity; -infinity ]))
             (fun subject (at, bad) s ->
                 let tail =
@@ -287,8 +297,10 @@ module Surroundings =
                             sameAverages s.DType expectedAverages (averages (Some average))
                             List.ofSeq told = [ for t in 0 .. s.History.Length - 1 -> t = step ]
                             |> Verdict.require (fun () -> sprintf "skipped: %A" (List.ofSeq told))
-                            optimizer.SkippedSteps = 1L |> Verdict.require (fun () -> "the count of skipped steps")
-                            scaler.GetScale() = 512.0 |> Verdict.require (fun () -> "the scale did not shrink")
+                            optimizer.SkippedSteps = 1L
+                            |> Verdict.require (fun () -> "the count of skipped steps")
+                            scaler.GetScale() = 512.0
+                            |> Verdict.require (fun () -> "the scale did not shrink")
                         ])
 
     /// W3: k batches are one step on their mean.

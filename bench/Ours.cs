@@ -16,7 +16,8 @@ internal abstract class Ours : Side
 
     public static Ours Of(Measurement m) =>
         m.Rule == RuleCase.Average ? new OurAverage(m.List)
-        : m.Parameters == Row.Host ? new OverHost(m.Rule, m.List, m.DType) : new OverTorchSharp(m.Rule, m.List, (ScalarType)(int)m.DType);
+        : m.Parameters == Row.Host ? new OverHost(m.Rule, m.List, m.DType)
+        : new OverTorchSharp(m.Rule, m.List, (ScalarType)(int)m.DType);
 
     private sealed class OverHost : Ours
     {

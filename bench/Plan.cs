@@ -39,7 +39,8 @@ internal static class Plan
         select measurement;
 
     private static bool Belongs(Measurement m) =>
-        m.Rule == RuleCase.Tail ? m.List.Name is "resnet50" or "gpt2_124m" or "1000 x 1K" && m.Parameters == Row.Host && m.DType == DType.Float32
+        m.Rule == RuleCase.Tail
+            ? m.List.Name is "resnet50" or "gpt2_124m" or "1000 x 1K" && m.Parameters == Row.Host && m.DType == DType.Float32
         : m.Rule == RuleCase.Average ? m.List.Name is "64K" or "16M" && m.Parameters == Row.Host && m.DType == DType.Float32
         : m.IsTraining ? m.Parameters == Row.TorchSharp && m.Peer == Measurement.TorchSharp && m.DType == DType.Float32
         : m.DType == DType.Float64

@@ -51,25 +51,28 @@ internal sealed record RuleCase(
         Decay = 0.999;
 
     /// <summary>Unscale, clip by norm, AdamW, average, zero: attached to the optimizer, so in two visits of memory.</summary>
-    public static readonly RuleCase Tail =
-        new(
-            "adamw tail",
-            Rate(("weight_decay", WeightDecay), ("scale", Scale), ("max_norm", MaxNorm), ("ema", Decay)),
-            false,
-            parameters =>
-            {
-                IParameter[] list = [.. parameters];
-                var optimizer = new AdamW(list, lr: Lr, weightDecay: WeightDecay);
-                var average = new AveragedParameters(list, multiAvgFn: AveragedParameters.GetEmaMultiAvgFn(Decay));
-                average.UpdateParameters();
-                optimizer.Attach(new ClipGradNorm(MaxNorm), new GradScaler(Scale, growthInterval: long.MaxValue), average, zeroGrad: true);
-                return optimizer;
-            }
-        );
+    public static readonly RuleCase Tail = new(
+        "adamw tail",
+        Rate(("weight_decay", WeightDecay), ("scale", Scale), ("max_norm", MaxNorm), ("ema", Decay)),
+        false,
+        parameters =>
+        {
+            IParameter[] list = [.. parameters];
+            var optimizer = new AdamW(list, lr: Lr, weightDecay: WeightDecay);
+            var average = new AveragedParameters(list, multiAvgFn: AveragedParameters.GetEmaMultiAvgFn(Decay));
+            average.UpdateParameters();
+            optimizer.Attach(new ClipGradNorm(MaxNorm), new GradScaler(Scale, growthInterval: long.MaxValue), average, zeroGrad: true);
+            return optimizer;
+        }
+    );
 
     /// <summary>An exponential average alone, without an optimizer.</summary>
-    public static readonly RuleCase Average =
-        new("average", new Dictionary<string, double> { ["ema"] = Decay }, false, _ => throw new NotSupportedException());
+    public static readonly RuleCase Average = new(
+        "average",
+        new Dictionary<string, double> { ["ema"] = Decay },
+        false,
+        _ => throw new NotSupportedException()
+    );
 
     public static readonly IReadOnlyList<RuleCase> All =
     [

@@ -80,8 +80,18 @@ let private averaging (case: JsonElement) =
     for one, many in functions do
         // The second time as functions of the user's own, which only the shell does not recognise.
         for own in [ false; true ] do
-            let one = if own && not (isNull one) then AvgFn<TensorView>(fun a x n -> one.Invoke(a, x, n)) else one
-            let many = if own && not (isNull many) then MultiAvgFn<TensorView>(fun a x n -> many.Invoke(a, x, n)) else many
+            let one =
+                if own && not (isNull one) then
+                    AvgFn<TensorView>(fun a x n -> one.Invoke(a, x, n))
+                else
+                    one
+
+            let many =
+                if own && not (isNull many) then
+                    MultiAvgFn<TensorView>(fun a x n -> many.Invoke(a, x, n))
+                else
+                    many
+
             let average = AveragedParameters(parts false, one, many, useBuffers, parts true)
 
             for model, expected in List.zip models expected do
@@ -118,12 +128,12 @@ let private clipping (case: JsonElement) =
         for p, expected in List.zip list after do
             close what (gradient p).Value expected
 
-    let all (list: Param list) = list |> Seq.map (fun p -> p :> IParameter)
+    let all (list: Param list) =
+        list |> Seq.map (fun p -> p :> IParameter)
 
     match Golden.text (field "kind" case) with
     | "norm" ->
-        let order, largest =
-            number (field "norm_type" case), number (field "max_norm" case)
+        let order, largest = number (field "norm_type" case), number (field "max_norm" case)
 
         let total = number (field "total_norm" case)
         let list = make ()
@@ -133,7 +143,13 @@ let private clipping (case: JsonElement) =
         let list = make ()
         ClipGrad.WithNorm(all list, largest, total)
         check "clip_grads_with_norm_" list
-        let gradients = Gradients.OfDense(before |> Seq.map (fun values -> tensor DType.Float64 [| int64 values.Length |] values))
+
+        let gradients =
+            Gradients.OfDense(
+                before
+                |> Seq.map (fun values -> tensor DType.Float64 [| int64 values.Length |] values)
+            )
+
         close "in F#" [| Clipping.byNorm largest order (Clipping.copy gradients) |] [| total |]
     | "value" ->
         let list = make ()
@@ -335,9 +351,7 @@ let private attachTests =
             Expect.isFalse optimizer.LastStepSkipped "skipped"
             Expect.isLessThan (abs ((values p)[0] + 2.0)) 1e-12 "clipped to 3, 4"
         }
-        test "without gradients the norm is 0, as PyTorch's" {
-            Expect.equal (ClipGrad.Norm([ vector "p" [ 1.0 ] ], 1.0)) 0.0 "norm"
-        }
+        test "without gradients the norm is 0, as PyTorch's" { Expect.equal (ClipGrad.Norm([ vector "p" [ 1.0 ] ], 1.0)) 0.0 "norm" }
         test "orders 0 and -infinity are those of PyTorch's norm of norms" {
             let list = two ()
             give list
@@ -365,7 +379,10 @@ let private attachTests =
         }
         test "parameters without a gradient, or frozen, are averaged too" {
             let list = two ()
-            let average = AveragedParameters(asParameters list, multiAvgFn = AveragedParameters.GetEmaMultiAvgFn 0.5)
+
+            let average =
+                AveragedParameters(asParameters list, multiAvgFn = AveragedParameters.GetEmaMultiAvgFn 0.5)
+
             let optimizer = optimizer "SGD" [ "lr", Reference.Number 1.0 ] list
             optimizer.Attach(average = average)
 
@@ -417,7 +434,8 @@ let private attachTests =
         test "half parameters: rounded as passes of their own would, and their averages are float32" {
             for dtype in [ DType.BFloat16; DType.Float16 ] do
                 let run attached =
-                    let p = Param.Of("p", TensorView.OfDoubles(dtype, ReadOnlySpan(noise 3 37), ReadOnlySpan [| 37L |]))
+                    let p =
+                        Param.Of("p", TensorView.OfDoubles(dtype, ReadOnlySpan(noise 3 37), ReadOnlySpan [| 37L |]))
 
                     let average =
                         AveragedParameters([ p ], multiAvgFn = AveragedParameters.GetEmaMultiAvgFn 0.99)
@@ -502,7 +520,10 @@ let private averageTests =
     [
         test "applied averages are lent to the live parameters, and come back" {
             let p = vector "p" [ 1.0; 2.0 ]
-            let average = AveragedParameters([ p ], multiAvgFn = AveragedParameters.GetEmaMultiAvgFn 0.5)
+
+            let average =
+                AveragedParameters([ p ], multiAvgFn = AveragedParameters.GetEmaMultiAvgFn 0.5)
+
             average.UpdateParameters()
             p.Data<float>().Fill 5.0
             average.UpdateParameters()
@@ -589,8 +610,7 @@ let private averageTests =
 
             let move (p: Param) (average: AveragedParameters) steps =
                 for step in steps do
-                    noise step 3
-                    |> Array.iteri (fun i x -> p.Data<float32>()[i] <- float32 x)
+                    noise step 3 |> Array.iteri (fun i x -> p.Data<float32>()[i] <- float32 x)
 
                     average.UpdateParameters()
 
@@ -609,7 +629,9 @@ let private averageTests =
 
             try
                 Checkpoint.Save(file, struct ("average", average :> obj))
-                let other = AveragedParameters([ param "w" DType.Float32 [| 3L |] [| 0.0; 0.0; 0.0 |] ])
+
+                let other =
+                    AveragedParameters([ param "w" DType.Float32 [| 3L |] [| 0.0; 0.0; 0.0 |] ])
 
                 refuses<exn> "another structure" [ "running_mean" ] (fun () ->
                     Checkpoint.Load(file, struct ("average", other :> obj)) |> ignore)
@@ -672,8 +694,12 @@ let private scalerTests =
             scaler.Unscale optimizer
             expectSameBits (gradient p).Value [| 1.0; 1.0 |] "unscaled"
 
-            refuses<InvalidOperationException> "twice" [ "unscale_() has already been called on this optimizer since the last update()" ] (fun () ->
-                scaler.Unscale optimizer)
+            refuses<InvalidOperationException>
+                "twice"
+                [
+                    "unscale_() has already been called on this optimizer since the last update()"
+                ]
+                (fun () -> scaler.Unscale optimizer)
 
             Expect.isTrue (scaler.Step optimizer) "stepped"
 
@@ -722,7 +748,9 @@ let private scalerTests =
             Expect.isEmpty warnings "warnings"
         }
         test "float16 gradients are refused" {
-            let p = Param.Of("p", TensorView.OfDoubles(DType.Float16, ReadOnlySpan [| 1.0 |], ReadOnlySpan [| 1L |]))
+            let p =
+                Param.Of("p", TensorView.OfDoubles(DType.Float16, ReadOnlySpan [| 1.0 |], ReadOnlySpan [| 1L |]))
+
             p.BindGradient(TensorView.OfDoubles(DType.Float16, ReadOnlySpan [| 1.0 |], ReadOnlySpan [| 1L |]))
             let optimizer = Kit.optimizer "SGD" [] [ p ]
 

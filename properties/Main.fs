@@ -28,7 +28,14 @@ let private run arguments =
     else
         // Those marked [<Tests>], and TorchSharp's, which are asked for last: finding out whether libtorch loads takes a while.
         let all =
-            TestList([ yield! Option.toList (testFromThisAssembly ()); TorchSharpTests.tests; TorchAverageTests.tests TorchSharpTests.loads ], Normal)
+            TestList(
+                [
+                    yield! Option.toList (testFromThisAssembly ())
+                    TorchSharpTests.tests
+                    TorchAverageTests.tests TorchSharpTests.loads
+                ],
+                Normal
+            )
 
         let tests =
             match filter with

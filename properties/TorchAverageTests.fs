@@ -98,9 +98,7 @@ let private averaging (case: JsonElement) =
 
             [
                 null, AveragedModel.GetEmaMultiAvgFn decay
-                AvgFn<Tensor>(fun average current _ ->
-                    (average * torch.tensor decay).add (current * torch.tensor (1.0 - decay))),
-                null
+                AvgFn<Tensor>(fun average current _ -> (average * torch.tensor decay).add(current * torch.tensor (1.0 - decay))), null
             ]
 
     for one, many in functions do
@@ -120,7 +118,11 @@ let private averaging (case: JsonElement) =
 
                 for name, expected in expected do
                     // PyTorch cuts the average of a count off to a whole number; TorchSharp counts the batches of a float64 model in float64.
-                    if not useBuffers || average[name].DType = DType.Int64 || not (name.EndsWith("tracked", StringComparison.Ordinal)) then
+                    if
+                        not useBuffers
+                        || average[name].DType = DType.Int64
+                        || not (name.EndsWith("tracked", StringComparison.Ordinal))
+                    then
                         close name (average[name].ToDoubles()) expected
 
                         if withCopy then
@@ -143,15 +145,18 @@ let private golden =
 
 let private throws =
     { new Net("throws") with
-        member _.forward(_: Tensor) : Tensor = invalidOp "no forward pass" }
+        member _.forward(_: Tensor) : Tensor = invalidOp "no forward pass"
+    }
 
 let private others =
     [
         "momenta and modes are restored when a forward pass throws",
         (fun () ->
-            use model = torch.nn.Sequential(torch.nn.BatchNorm1d 3L :> Net, torch.nn.Dropout() :> Net, throws)
+            use model =
+                torch.nn.Sequential(torch.nn.BatchNorm1d 3L :> Net, torch.nn.Dropout() :> Net, throws)
+
             model.train ()
-            (child model 1).eval ()
+            (child model 1).eval()
             let norm = model[0] :?> Modules.BatchNorm1d
             norm.momentum <- Nullable 0.25
 
@@ -163,7 +168,12 @@ let private others =
         (fun () ->
             use model = torch.nn.Linear(2L, 2L)
 
-            SwaUtils.UpdateBn(Seq.delay (fun () -> failtest "read"; Seq.empty<Tensor>), model))
+            SwaUtils.UpdateBn(
+                Seq.delay (fun () ->
+                    failtest "read"
+                    Seq.empty<Tensor>),
+                model
+            ))
         "a copy of another structure is refused with the names that differ",
         (fun () ->
             use model = net 2L 3L
@@ -190,6 +200,7 @@ let private others =
             let first = values (model.forward x)
 
             (use _ = torch.no_grad ()
+
              for p in model.parameters () do
                  p.mul_ (torch.tensor 3.0) |> ignore)
 
@@ -214,7 +225,12 @@ let private others =
                 for _ in 1..5 do
                     use x = torch.randn (16L, 4L, dtype = Nullable torch.ScalarType.Float64)
                     use loss = model.forward(x).square().mean()
-                    (if attached then loss.mul (torch.tensor 1024.0) else scaler.Scale loss).backward ()
+
+                    (if attached then
+                         loss.mul (torch.tensor 1024.0)
+                     else
+                         scaler.Scale loss)
+                        .backward()
 
                     if not attached then
                         scaler.Unscale optimizer

@@ -27,7 +27,12 @@ internal sealed class KnownAverage<T>(Averaging averaging, Func<T, TensorView> v
     }
 
     public void Many(IReadOnlyList<T> averages, IReadOnlyList<T> current, long averaged) =>
-        AverageModule.move(AveragingModule.weight(averaging, averaged), [.. averages.Select(view)], [.. current.Select(view)], Executor.Team);
+        AverageModule.move(
+            AveragingModule.weight(averaging, averaged),
+            [.. averages.Select(view)],
+            [.. current.Select(view)],
+            Executor.Team
+        );
 }
 
 /// <summary>The target of a function that is known by its settings.</summary>
@@ -41,7 +46,10 @@ internal interface IKnownAverage
         (avgFn, multiAvgFn) switch
         {
             (null, null) => AveragingModule.equal,
-            (not null, not null) => throw new ArgumentException("Only one of avg_fn and multi_avg_fn should be provided", nameof(multiAvgFn)),
+            (not null, not null) => throw new ArgumentException(
+                "Only one of avg_fn and multi_avg_fn should be provided",
+                nameof(multiAvgFn)
+            ),
             _ => ((avgFn ?? multiAvgFn)!.Target as IKnownAverage)?.Averaging,
         };
 }

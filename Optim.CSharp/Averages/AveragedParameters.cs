@@ -283,7 +283,9 @@ public partial class AveragedParameters
     private protected static void RefuseOther(string name, string what, TensorView average, TensorView value)
     {
         if (AverageModule.dtypeOf(value) != average.DType || !value.Layout.SameShape(average.Layout))
-            throw new ArgumentException($"'{name}' of {what} is {value.Layout}, and its average {average.Layout}; they do not belong together");
+            throw new ArgumentException(
+                $"'{name}' of {what} is {value.Layout}, and its average {average.Layout}; they do not belong together"
+            );
     }
 
     private protected static void RefuseDifferent(string what, IEnumerable<string> wanted, IEnumerable<string> found)

@@ -60,7 +60,10 @@ public partial class AveragedParameters : IStateful
         ArgumentNullException.ThrowIfNull(state);
         RefuseApplied("LoadStateDict");
         RefreshRows();
-        var map = state.Kind == TreeKind.Map ? state.AsMap() : throw new ArgumentException($"the state of an average is {state}; it must be a dict");
+        var map =
+            state.Kind == TreeKind.Map
+                ? state.AsMap()
+                : throw new ArgumentException($"the state of an average is {state}; it must be a dict");
         var (missing, converted, matched) = (new List<string>(), new List<string>(), new List<string>());
         var left = map.Keys.Select(key => key.IsText ? key.text : key.ToString()!).ToHashSet(StringComparer.Ordinal);
         var found = new TensorView[rows.Length];
@@ -103,7 +106,10 @@ public partial class AveragedParameters : IStateful
     {
         if (settings is null)
             return (Averaging, UseBuffers, Averaging.Every * averaged);
-        var map = settings.Kind == TreeKind.Map ? settings.AsMap() : throw new ArgumentException($"'{Settings}' is {settings}; it must be a dict");
+        var map =
+            settings.Kind == TreeKind.Map
+                ? settings.AsMap()
+                : throw new ArgumentException($"'{Settings}' is {settings}; it must be a dict");
         Tree? Of(string key) => map.TryGetValue(key, out var value) ? value : null;
         var averaging = new Averaging(
             HasOwnFunction || Of("decay") is not { } decay ? null : Number(decay, "decay"),
@@ -120,7 +126,8 @@ public partial class AveragedParameters : IStateful
 
     private static TensorView Tensor(Tree value, string key, TensorView average)
     {
-        var tensor = value.Kind == TreeKind.Tensor ? value.AsTensor() : throw new ArgumentException($"'{key}' is {value}; it must be a tensor");
+        var tensor =
+            value.Kind == TreeKind.Tensor ? value.AsTensor() : throw new ArgumentException($"'{key}' is {value}; it must be a tensor");
         var isReal = average.DType.IsFloatingPoint() && tensor.DType.IsFloatingPoint();
         return tensor.Layout.SameShape(average.Layout) && (isReal || tensor.DType == average.DType)
             ? tensor

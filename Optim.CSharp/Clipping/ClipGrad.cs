@@ -21,12 +21,7 @@ public static class ClipGrad
     /// <param name="errorIfNonfinite">Whether a norm that is not finite is an error, which names the parameters; otherwise gradients become NaN or 0.</param>
     /// <returns>The norm that they had; 0 when there are none.</returns>
     /// <exception cref="InvalidOperationException">The norm is not finite, and that is an error. Nothing has changed.</exception>
-    public static double Norm(
-        IEnumerable<IParameter> parameters,
-        double maxNorm,
-        double normType = 2,
-        bool errorIfNonfinite = false
-    )
+    public static double Norm(IEnumerable<IParameter> parameters, double maxNorm, double normType = 2, bool errorIfNonfinite = false)
     {
         ClippingModule.checkNorm(maxNorm);
         var set = new GradientSet(parameters);

@@ -139,7 +139,10 @@ public abstract class Optimizer : IStateful
     )
     {
         if (accumulate < 1)
-            throw new OptionException(FormattableString.Invariant($"Attach: accumulate is {accumulate}; it must be at least 1"), "accumulate");
+            throw new OptionException(
+                FormattableString.Invariant($"Attach: accumulate is {accumulate}; it must be at least 1"),
+                "accumulate"
+            );
         if (scaler?.Owner is { } other && other != this)
             throw new ArgumentException(
                 "the scaler is attached to another optimizer; step both by scaler.Step(optimizer), and then call scaler.Update()",

@@ -47,21 +47,28 @@ public sealed partial class GradScaler
     public double GrowthFactor
     {
         get => scaling.GrowthFactor;
-        set => scaling = LossScalingModule.make(new(scaling.Scale, value, scaling.BackoffFactor, scaling.GrowthInterval, scaling.GrowthTracker));
+        set =>
+            scaling = LossScalingModule.make(
+                new(scaling.Scale, value, scaling.BackoffFactor, scaling.GrowthInterval, scaling.GrowthTracker)
+            );
     }
 
     /// <summary>By what it shrinks.</summary>
     public double BackoffFactor
     {
         get => scaling.BackoffFactor;
-        set => scaling = LossScalingModule.make(new(scaling.Scale, scaling.GrowthFactor, value, scaling.GrowthInterval, scaling.GrowthTracker));
+        set =>
+            scaling = LossScalingModule.make(
+                new(scaling.Scale, scaling.GrowthFactor, value, scaling.GrowthInterval, scaling.GrowthTracker)
+            );
     }
 
     /// <summary>How many steps without overflow make it grow.</summary>
     public long GrowthInterval
     {
         get => scaling.GrowthInterval;
-        set => scaling = LossScalingModule.make(new(scaling.Scale, scaling.GrowthFactor, scaling.BackoffFactor, value, scaling.GrowthTracker));
+        set =>
+            scaling = LossScalingModule.make(new(scaling.Scale, scaling.GrowthFactor, scaling.BackoffFactor, value, scaling.GrowthTracker));
     }
 
     /// <summary>The optimizer whose steps update the scale by themselves; null when it is attached to none.</summary>

@@ -33,13 +33,16 @@ public sealed partial class GradScaler : IStateful
         ArgumentNullException.ThrowIfNull(state);
         if (!IsEnabled)
             return new(new([], [], [], []), () => { });
-        var map = state.Kind == TreeKind.Map ? state.AsMap() : throw new ArgumentException($"the state of a scaler is {state}; it must be a dict");
+        var map =
+            state.Kind == TreeKind.Map
+                ? state.AsMap()
+                : throw new ArgumentException($"the state of a scaler is {state}; it must be a dict");
         if (map.Count == 0)
             throw new InvalidOperationException(
                 "The source state dict is empty, possibly because it was saved from a disabled instance of GradScaler."
             );
         string[] missing = [.. keys.Where(key => !map.ContainsKey(key))],
-            left = [.. map.Keys.Where(key => !keys.Any(known => key.Equals(known))).Select(key => key.ToString()!)];
+            left = [.. map.Keys.Where(key => !(key.IsText && keys.Contains(key.text))).Select(key => key.ToString()!)];
         if (strict && missing.Length + left.Length > 0)
             throw new ArgumentException(
                 $"the state of a scaler has {string.Join(", ", keys)}; missing: {string.Join(", ", missing)}; left over: {string.Join(", ", left)}"

@@ -30,7 +30,11 @@ type GradientSum(rows: int) =
 
             let value = gradients[row].Values
 
-            if present[row] && not value.IsAbsent && not (value.Layout.SameShape sums[row].Layout && value.DType = sums[row].DType) then
+            if
+                present[row]
+                && not value.IsAbsent
+                && not (value.Layout.SameShape sums[row].Layout && value.DType = sums[row].DType)
+            then
                 raise (ArgumentException $"gradient {row} is {value.Layout}, and was {sums[row].Layout} in the batch before")
 
         for row in 0 .. rows - 1 do
@@ -43,7 +47,13 @@ type GradientSum(rows: int) =
                     targets[row] <- sums[row]
                 else
                     if sums[row].IsAbsent || not (sums[row].Layout.Equals value.Layout) then
-                        sums[row] <- TensorView.Zeros(if value.Layout.IsDense then value.Layout else value.Layout.ToContiguous())
+                        sums[row] <-
+                            TensorView.Zeros(
+                                if value.Layout.IsDense then
+                                    value.Layout
+                                else
+                                    value.Layout.ToContiguous()
+                            )
 
                     sums[row].CopyFrom value
                     present[row] <- true

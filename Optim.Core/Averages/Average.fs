@@ -37,7 +37,8 @@ module Average =
     let private average = Driver<AverageFormula>.Instance
 
     /// Over rows that lie somewhere already.
-    let over rows averaged calls = AverageState(rows, averaged, calls, ref 0L)
+    let over rows averaged calls =
+        AverageState(rows, averaged, calls, ref 0L)
 
     /// Before the first update: memory for the averages of these parameters, each in its parameter's order where that has no gaps.
     let init (parameters: Parameters) =
@@ -98,7 +99,9 @@ module Average =
         Averaging.check averaging
 
         if parameters.Count <> state.Rows.Count then
-            raise (ArgumentException $"{parameters.Count} parameters were given to the averages of {state.Rows.Count}; the numbers must agree")
+            raise (
+                ArgumentException $"{parameters.Count} parameters were given to the averages of {state.Rows.Count}; the numbers must agree"
+            )
 
         for row in 0 .. parameters.Count - 1 do
             checkPair (parameters.Label row) state.Rows[row] parameters[row]
@@ -116,4 +119,5 @@ module Average =
             state.Next(state.Averaged, state.Calls + 1L)
 
     /// An update that touches nothing that it is given.
-    let pureUpdate averaging parameters state = update averaging parameters (copy state)
+    let pureUpdate averaging parameters state =
+        update averaging parameters (copy state)

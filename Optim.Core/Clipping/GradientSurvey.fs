@@ -17,20 +17,31 @@ type GradientSurvey() =
 
     /// The norm of the norms, as PyTorch has it: for order 0 that is how many tensors have one.
     let join (order: double) =
-        let mutable joined = if order = Double.NegativeInfinity && count > 0 then infinity else 0.0
+        let mutable joined =
+            if order = Double.NegativeInfinity && count > 0 then
+                infinity
+            else
+                0.0
 
         for index in 0 .. count - 1 do
             let result = results[index]
 
             joined <-
-                if order = Double.PositiveInfinity then Math.Max(joined, result)
-                elif order = Double.NegativeInfinity then Math.Min(joined, result)
-                elif order = 0.0 then joined + (if result = 0.0 then 0.0 else 1.0)
-                else joined + result
+                if order = Double.PositiveInfinity then
+                    Math.Max(joined, result)
+                elif order = Double.NegativeInfinity then
+                    Math.Min(joined, result)
+                elif order = 0.0 then
+                    joined + (if result = 0.0 then 0.0 else 1.0)
+                else
+                    joined + result
 
-        if Double.IsInfinity order || order = 0.0 || order = 1.0 then joined
-        elif order = 2.0 then sqrt joined
-        else Math.Pow(joined, 1.0 / order)
+        if Double.IsInfinity order || order = 0.0 || order = 1.0 then
+            joined
+        elif order = 2.0 then
+            sqrt joined
+        else
+            Math.Pow(joined, 1.0 / order)
 
     let reduce (reduction: Reduction) factor executor =
         reduction.Each(ReadOnlySpan(views, 0, count), Span(results, 0, count), executor, factor)

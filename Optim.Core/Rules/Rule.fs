@@ -225,6 +225,7 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
             arithmetic.Coefficients<Real>(RealReader.Instance, options, step, prepared.ScalarsOf segment.Class)
 
         let switches = arithmetic.Switches(options, step)
+
         let part =
             driver.Run(table, segment.First, segment.Count, segment.DType, switches, &coefficients, &around, executor)
 

@@ -25,13 +25,12 @@ public static class SwaUtils
         var norms = modules.OfType<BatchNorm>().Where(norm => norm.track_running_stats).ToArray();
         if (norms.Length == 0)
             return;
-        forward ??=
-            model is nn.Module<Tensor, Tensor> module
-                ? module.forward
-                : throw new ArgumentException(
-                    $"{model.GetName()} does not go from one tensor to one; say by forward: how a batch goes through it",
-                    nameof(forward)
-                );
+        forward ??= model is nn.Module<Tensor, Tensor> module
+            ? module.forward
+            : throw new ArgumentException(
+                $"{model.GetName()} does not go from one tensor to one; say by forward: how a batch goes through it",
+                nameof(forward)
+            );
         var momenta = Array.ConvertAll(norms, norm => norm.momentum);
         var modes = Array.ConvertAll(modules, module => module.training);
         using var withoutGraph = no_grad();

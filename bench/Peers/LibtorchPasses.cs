@@ -71,7 +71,10 @@ internal sealed unsafe class LibtorchPasses : LibtorchFused
         public static implicit operator Number(double value) => new() { tag = 0, value = value };
     }
 
-    [DllImport("torch_cpu", EntryPoint = "_ZN2at4_ops42_amp_foreach_non_finite_check_and_unscale_4callEN3c108ArrayRefINS_6TensorEEERS4_RKS4_")]
+    [DllImport(
+        "torch_cpu",
+        EntryPoint = "_ZN2at4_ops42_amp_foreach_non_finite_check_and_unscale_4callEN3c108ArrayRefINS_6TensorEEERS4_RKS4_"
+    )]
     private static extern void Unscale(ArrayRef gradients, void* found, void* inverse);
 
     [DllImport(
