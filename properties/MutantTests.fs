@@ -47,7 +47,7 @@ let private flag rule name options = Options.flag rule name options
 /// The table: law, defect, and who has it.
 let table: Mutant list =
     [
-kills
+        kills
             Surroundings.together'
             "gradients are not clipped"
             (subject "Adam" |> attaches (fun what -> { what with Clip = None }))

@@ -77,6 +77,6 @@ public static class WeightAveraging
             return new(raw, digits.Accuracy(model, model.forward));
     }
 
-    private static Sequential Net() =>
+    private static TorchSharp.Modules.Sequential Net() =>
         Sequential(("hidden", Linear(64, 48)), ("norm", BatchNorm1d(48)), ("relu", ReLU()), ("out", Linear(48, 10)));
 }
