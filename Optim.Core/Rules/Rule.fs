@@ -199,6 +199,17 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
             Table.surround line prepared.Parameters surrounding
             true
 
+    override prepared.Surround surrounding =
+        let line = prepared.State.Line
+
+        // Rows of sparse gradients are sums that the step forms by itself.
+        if line.Sparse.Length > 0 then
+            false
+        else
+            around <- surrounding.Kernel
+            Table.surround line prepared.Parameters surrounding
+            true
+
     override prepared.Run() =
         let state = prepared.State
         state.Live()
