@@ -61,7 +61,7 @@ internal static class Comparison
             Measurement.Passes => new LibtorchPasses(m.List, dtype),
             Measurement.Copy => new LibtorchCopy(m.List, dtype),
             Measurement.Ops => new LibtorchOps(m.Rule, m.List, dtype),
-            _ => new TorchSharpOptimizer(m.Rule, m.List, dtype),
+            _ => new TorchSharpPeer(m.Rule, m.List, dtype),
         };
     }
 

@@ -110,7 +110,7 @@ internal abstract class Ours : Side
 
         public OverTorchSharp(RuleCase rule, ParameterList list, ScalarType dtype)
         {
-            (parameters, gradients) = TorchSharpOptimizer.Parameters(list, dtype);
+            (parameters, gradients) = TorchSharpPeer.Parameters(list, dtype);
             Optimizer = rule.Ours(Torch.Parameters([.. parameters.Select((parameter, i) => ($"p{i}", (Tensor)parameter))]));
         }
 

@@ -20,7 +20,7 @@ internal static class Training
         using var oursModel = new Model();
         using var theirsModel = new Model();
         var ours = m.Rule.Ours(oursModel.Network.NamedParameters());
-        using var theirs = TorchSharpOptimizer.Make(m.Rule, theirsModel.Network.parameters());
+        using var theirs = TorchSharpPeer.Make(m.Rule, theirsModel.Network.parameters());
         var (oursUs, theirsUs) = Timing.Compare(
             steps => oursModel.Train(steps, () => ours.ZeroGrad(), () => ours.Step()),
             steps => theirsModel.Train(steps, theirs.zero_grad, () => theirs.step()),

@@ -191,19 +191,8 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
     override prepared.Surround surrounding =
         let line = prepared.State.Line
 
-        // Rows of sparse gradients are sums that the step forms by itself.
-        if line.Sparse.Length > 0 then
-            false
-        else
-            around <- surrounding.Kernel
-            Table.surround line prepared.Parameters surrounding
-            true
-
-    override prepared.Surround surrounding =
-        let line = prepared.State.Line
-
-        // Rows of sparse gradients are sums that the step forms by itself.
-        if line.Sparse.Length > 0 then
+        // Rows of sparse gradients are sums that the step forms by itself; whole tensors are stepped by someone else's operators.
+        if line.Sparse.Length > 0 || line.Whole.Length > 0 then
             false
         else
             around <- surrounding.Kernel

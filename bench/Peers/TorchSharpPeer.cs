@@ -6,13 +6,13 @@ using static TorchSharp.torch;
 namespace Optim.Bench.Peers;
 
 /// <summary>TorchSharp's own optimizers.</summary>
-internal sealed class TorchSharpOptimizer : Side
+internal sealed class TorchSharpPeer : Side
 {
     private readonly Parameter[] parameters;
     private readonly Tensor[] gradients;
     private readonly optim.Optimizer optimizer;
 
-    public TorchSharpOptimizer(RuleCase rule, ParameterList list, ScalarType dtype)
+    public TorchSharpPeer(RuleCase rule, ParameterList list, ScalarType dtype)
     {
         (parameters, gradients) = Parameters(list, dtype);
         optimizer = Make(rule, parameters);
