@@ -211,7 +211,7 @@ let private modules =
                     let report = other.LoadWeights(within $"net.{extension}")
                     Expect.isTrue (same ()) extension
                     Expect.equal (Seq.length report.Matched) 9 "matched"
-                    use first = Seq.head (net.parameters ())
+                    let first = Seq.head (net.parameters ())
 
                     (use _ = torch.no_grad ()
                      first.add_ (torch.tensor 1.0f) |> ignore)

@@ -110,7 +110,7 @@ internal sealed class TrainCommand
         if (json is not null && Path.GetFullPath(json) == Path.GetFullPath(like))
             throw new CommandException($"--json {json} would overwrite the recording that --like reads.");
         foreach (var option in training.OfTheRun.Prepend(set).Prepend(optimizer).Append(checkpoint).Append(resume))
-            if (parsed.GetResult(option) is not null)
+            if (parsed.GetResult(option) is { Implicit: false })
                 throw new CommandException($"{option.Name} cannot be given with --like: the recorded runs say what it is.");
         foreach (var option in pictured.Options)
             if (parsed.GetResult(option) is { Implicit: false })
