@@ -1,6 +1,7 @@
 namespace Optim.Core
 
 open System
+open Optim.Kernels
 
 /// Steps with what surrounds them.
 [<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
@@ -19,11 +20,16 @@ module StepAround =
             around.Begin parameters.Count
             let inside = prepared.Surround around
 
+            let executor =
+                match prepared.Executor with
+                | :? TensorExecutor -> Executor.Team
+                | executor -> executor
+
             if not inside then
-                around.Before(gradients, prepared.Executor)
+                around.Before(gradients, executor)
 
             let state = prepared.Run()
-            around.After(parameters, gradients, around.Zeroes && not inside, prepared.Executor)
+            around.After(parameters, gradients, around.Zeroes && not inside, executor)
             GC.KeepAlive parameters
             GC.KeepAlive gradients
             state

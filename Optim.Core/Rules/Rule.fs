@@ -191,7 +191,7 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
     override prepared.Surround surrounding =
         let line = prepared.State.Line
 
-        // Rows of sparse gradients are sums that the step forms by itself; whole tensors are stepped by someone else's operators.
+        // Rows of sparse gradients are sums that the step forms by itself, and whole tensors are stepped by others.
         if line.Sparse.Length > 0 || line.Whole.Length > 0 then
             false
         else
