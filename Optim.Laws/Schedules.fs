@@ -457,9 +457,11 @@ module Schedules =
                             rate < high
                             |> Verdict.require (fun () -> "the peak is reached between two steps")
 
-                    for (rate, momentum), (next, nextMomentum) in List.pairwise rows do
-                        (next - rate) * (nextMomentum - momentum) <= 0.0
-                        |> Verdict.require (fun () -> "momentum goes the same way as the rate")
+                    // But for the pair on either side of the peak: the rate comes from div below it and goes further down.
+                    for t, ((rate, momentum), (next, nextMomentum)) in rows |> List.pairwise |> List.indexed do
+                        if not (float t < peak - 1.0 && peak - 1.0 < float (t + 1)) then
+                            (next - rate) * (nextMomentum - momentum) <= 0.0
+                            |> Verdict.require (fun () -> "momentum goes the same way as the rate")
                 ]
                 |> Verdict.all)
 

@@ -143,7 +143,7 @@ let private golden =
                 $"golden {IO.Path.GetFileName path} #{i} over modules", (fun () -> run case)
     ]
 
-let private throws =
+let private throws () =
     { new Net("throws") with
         member _.forward(_: Tensor) : Tensor = invalidOp "no forward pass"
     }
@@ -153,7 +153,7 @@ let private others =
         "momenta and modes are restored when a forward pass throws",
         (fun () ->
             use model =
-                torch.nn.Sequential(torch.nn.BatchNorm1d 3L :> Net, torch.nn.Dropout() :> Net, throws)
+                torch.nn.Sequential(torch.nn.BatchNorm1d 3L :> Net, torch.nn.Dropout() :> Net, throws ())
 
             model.train ()
             (child model 1).eval()

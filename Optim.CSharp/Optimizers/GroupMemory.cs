@@ -29,7 +29,8 @@ internal sealed class RowMemory(Rule rule, State state) : GroupMemory
 {
     public State State { get; set; } = state;
 
-    public override bool Keeps(string key) => rule.ColumnNames.Contains(key) || rule.ScalarNames.Contains(key) || (key == "step" && rule.KeepsStep);
+    public override bool Keeps(string key) =>
+        rule.ColumnNames.Contains(key) || rule.ScalarNames.Contains(key) || (key == "step" && rule.KeepsStep);
 
     public override ParameterState Entries(int row) => ParameterState.Of(rule, State, row);
 

@@ -50,12 +50,15 @@ public abstract class ContainerLR : LRScheduler
     /// <summary>The states of the schedulers inside.</summary>
     private protected (string, Tree) SaveInside() => ("_schedulers", Tree.ListOf(Schedulers.Select(scheduler => scheduler.StateDict())));
 
+    private static IEnumerable<LRScheduler> Inside(LRScheduler scheduler) =>
+        scheduler is ContainerLR container ? container.WithInside() : [scheduler];
+
     private protected Action LoadInside(StateReader state)
     {
         var states = state.Items("_schedulers");
         if (states.Count != Schedulers.Count)
             throw state.Wrong("_schedulers", FormattableString.Invariant($"a list of the states of {Schedulers.Count} schedulers"));
-        var loads = Schedulers.Zip(states, (scheduler, inside) => scheduler.Prepare(inside, state.Strict)).ToList();
+        var loads = Schedulers.Zip(states, (scheduler, inside) => scheduler.Prepare(inside, state.Strict, outermost: false)).ToList();
         for (var i = 0; i < loads.Count; i++)
         {
             state.Missing.AddRange(loads[i].Report.Missing.Select(text => FormattableString.Invariant($"_schedulers[{i}].{text}")));
@@ -63,6 +66,8 @@ public abstract class ContainerLR : LRScheduler
         }
         return () => loads.ForEach(load => load.Commit());
     }
+
+    private protected override IEnumerable<LRScheduler> WithInside() => Schedulers.SelectMany(Inside).Prepend(this);
 
     internal override Action Snapshot()
     {

@@ -305,7 +305,13 @@ public abstract class LRScheduler : IStateful
         return () => lastLr = rates;
     }
 
-    internal PreparedLoad Prepare(Tree state, bool strict)
+    /// <summary>This scheduler, and those inside of it.</summary>
+    private protected virtual IEnumerable<LRScheduler> WithInside() => [this];
+
+    /// <param name="state">What was saved.</param>
+    /// <param name="strict">Whether unknown keys are an error.</param>
+    /// <param name="outermost">Whether it is loaded for itself, and not as a part of a container.</param>
+    internal PreparedLoad Prepare(Tree state, bool strict, bool outermost = true)
     {
         var reader = new StateReader(GetType().Name, state, strict);
         var commit = Load(reader);
@@ -317,11 +323,13 @@ public abstract class LRScheduler : IStateful
             },
             () =>
             {
-                var isNew = !StateDict().Equals(state);
+                var isNew = outermost && !StateDict().Equals(state);
                 commit();
                 stepped = LastEpoch > 0;
-                foreach (var group in isNew ? Optimizer.ParamGroups : [])
-                    group.ConstructorWrites.TakeBack(this, group);
+                // All of a container's or none: one whose own state is the same stands between others that have changed.
+                foreach (var scheduler in isNew ? WithInside() : [])
+                foreach (var group in Optimizer.ParamGroups)
+                    group.ConstructorWrites.TakeBack(scheduler, group);
             }
         );
     }
