@@ -403,7 +403,7 @@ module Schedules =
             any
             (fun shell subject case ->
                 let random = Random case.Seed
-                let total, pct = random.Next(5, 60), 0.1 + 0.6 * random.NextDouble()
+                let total, pct = random.Next(15, 60), 0.1 + 0.6 * random.NextDouble() // the peak is never before the first step
                 let div, final = 2.0 + 30.0 * random.NextDouble(), 10.0 + 1e4 * random.NextDouble()
                 let optimizer = ScheduleCase.openWith subject case.Rates
                 let high = 0.5
