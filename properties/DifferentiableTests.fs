@@ -375,7 +375,9 @@ let private others =
                         let what = $"{rule.Name}, {dtype}, {x.Dimensions} dimensions"
                         Expect.equal (x2.dtype, x2.shape) (dtype, shape) what
 
-                        for KeyValue(name, column) in s2.Rows[0].Columns |> Seq.filter (fun c -> not (rule.ScalarNames.Contains c.Key)) do
+                        for KeyValue(name, column) in
+                            s2.Rows[0].Columns
+                            |> Seq.filter (fun c -> not (rule.ScalarNames.Contains c.Key)) do
                             Expect.equal column.shape shape $"{what}, {name}"
                             let wide = if dtype = torch.float64 then dtype else torch.float32
                             Expect.equal column.dtype wide what

@@ -47,18 +47,12 @@ let private flag rule name options = Options.flag rule name options
 /// The table: law, defect, and who has it.
 let table: Mutant list =
     [
-        kills
-            Surroundings.together'
-            "gradients are not clipped"
-            (subject "Adam" |> attaches (fun what -> { what with Clip = None }))
+        kills Surroundings.together' "gradients are not clipped" (subject "Adam" |> attaches (fun what -> { what with Clip = None }))
         kills
             Surroundings.together'
             "gradients are left as they are"
             (subject "SGD" |> attaches (fun what -> { what with ZeroGrad = false }))
-        kills
-            Surroundings.together'
-            "the average stands still"
-            (subject "RMSprop" |> attaches (fun what -> { what with Average = None }))
+        kills Surroundings.together' "the average stands still" (subject "RMSprop" |> attaches (fun what -> { what with Average = None }))
         kills
             Surroundings.skipped
             "a gradient that is not finite is stepped by"

@@ -1,6 +1,6 @@
-using Optim.Core;
 using Optim.Cli.Data;
 using Optim.Cli.Models;
+using Optim.Core;
 using Optim.Kernels;
 
 namespace Optim.Cli.Training;

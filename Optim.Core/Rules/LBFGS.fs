@@ -128,11 +128,8 @@ module LBFGS =
             Field.number "tolerance_grad" Interval.any _.ToleranceGrad (fun o v -> { o with ToleranceGrad = v })
             Field.number "tolerance_change" Interval.any _.ToleranceChange (fun o v -> { o with ToleranceChange = v })
             Field.whole "history_size" (Interval.atLeast 1.0) _.HistorySize (fun o v -> { o with HistorySize = v })
-            Field.oneOf
-                "line_search_fn"
-                [ "", LineSearch.None; "strong_wolfe", LineSearch.StrongWolfe ]
-                _.LineSearchFn
-                (fun o v -> { o with LineSearchFn = v })
+            Field.oneOf "line_search_fn" [ "", LineSearch.None; "strong_wolfe", LineSearch.StrongWolfe ] _.LineSearchFn (fun o v ->
+                { o with LineSearchFn = v })
             Field.flag "maximize" _.Maximize (fun o v -> { o with Maximize = v })
         ]
 

@@ -2,7 +2,7 @@ namespace Optim.Kernels;
 
 /// <summary>
 /// C = scale A B + shift D, or A A' for B, of row-major matrices without gaps, of float32 or float64. Each element of A B is summed over k
-/// in blocks of 192, one fused multiplication and addition after the other in a block, and the blocks in order: so vector width,
+/// in blocks (of 192, unless told otherwise), one fused multiplication and addition after the other in a block, and the blocks in order: so vector width,
 /// tiles, executor and number of threads change no bit.
 /// </summary>
 internal static unsafe class MatrixProduct
@@ -35,7 +35,8 @@ internal static unsafe class MatrixProduct
         Executor executor,
         double scale = 1,
         double shift = 0,
-        nint d = 0
+        nint d = 0,
+        nint depth = Depth
     ) =>
         Run(
             new()
@@ -52,6 +53,7 @@ internal static unsafe class MatrixProduct
                 Panels = (void*)room,
                 Scale = scale,
                 Shift = shift,
+                Depth = depth,
             },
             dtype,
             executor
@@ -68,7 +70,8 @@ internal static unsafe class MatrixProduct
         Executor executor,
         double scale = 1,
         double shift = 0,
-        nint d = 0
+        nint d = 0,
+        nint depth = Depth
     ) =>
         Run(
             new()
@@ -85,6 +88,7 @@ internal static unsafe class MatrixProduct
                 Panels = (void*)room,
                 Scale = scale,
                 Shift = shift,
+                Depth = depth,
                 IsSymmetric = true,
             },
             dtype,
@@ -120,6 +124,9 @@ internal static unsafe class MatrixProduct
 /// <summary>What the passes of a product need.</summary>
 internal unsafe struct ProductPass
 {
+    /// <summary>Terms that are summed up in one piece.</summary>
+    public nint Depth;
+
     public nint M,
         N,
         K;

@@ -56,7 +56,7 @@ internal static unsafe class MuonKernel<T, W>
     {
         var pass = given;
         if (products is null)
-            MatrixProduct.Square(pass.Work, pass.R, columns, left, result, pass.Panels, executor, scale, shift, other);
+            MatrixProduct.Square(pass.Work, pass.R, columns, left, result, pass.Panels, executor, scale, shift, other, Depth(pass));
         else
         {
             products.Multiply(
@@ -77,7 +77,7 @@ internal static unsafe class MuonKernel<T, W>
         var pass = given;
         var (r, c) = (pass.R, pass.C);
         if (products is null)
-            MatrixProduct.Run(pass.Work, r, c, r, pass.Polynomial, pass.X, pass.Next, pass.Panels, executor, 1, shift, pass.X);
+            MatrixProduct.Run(pass.Work, r, c, r, pass.Polynomial, pass.X, pass.Next, pass.Panels, executor, 1, shift, pass.X, Depth(pass));
         else
         {
             products.Multiply(
@@ -91,6 +91,9 @@ internal static unsafe class MuonKernel<T, W>
         if (pass.Numbers.Precision == MuonPrecision.BFloat16)
             Narrow(pass.Next, r * c);
     }
+
+    /// <summary>What is rounded to bfloat16 is one sum from the first term to the last, as in PyTorch.</summary>
+    private static nint Depth(in MuonPass pass) => pass.Numbers.Precision == MuonPrecision.BFloat16 ? nint.MaxValue : MatrixProduct.Depth;
 
     private static TensorView View(DType dtype, nint address, nint rows, nint columns) =>
         new(address, Layout.Contiguous(dtype, rows, columns), null);

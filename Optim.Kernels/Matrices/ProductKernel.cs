@@ -106,12 +106,12 @@ internal static unsafe class ProductKernel<T>
         nint k = 0;
         do
         {
-            var depth = (int)Math.Min(MatrixProduct.Depth, pass->K - k);
+            var depth = (int)Math.Min(pass->Depth, pass->K - k);
             for (nint j = 0; j < pass->N; j += columns)
             for (var i = first; i < last; i += MatrixProduct.TileRows)
                 if (!pass->IsSymmetric || j + columns > i)
                     Tile<V>(pass, i, j, k, depth);
-            k += MatrixProduct.Depth;
+            k += depth;
         } while (k < pass->K);
     }
 
