@@ -55,6 +55,13 @@ let private train =
 
                                 Expect.equal code 0 error
 
+                            let more =
+                                if optimizer = "adamw" then
+                                    [ "--ema"; "0.9"; "--clip"; "0.5" ]
+                                else
+                                    []
+
+                            let run name epochs further = run name epochs (more @ further)
                             run "whole.pt" 3 []
                             run "parts.pt" 1 [ "--resume" ]
                             run "parts.pt" 3 [ "--resume" ]

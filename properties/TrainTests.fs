@@ -246,6 +246,28 @@ let private runs =
             Expect.isTrue (sameLosses stopped.Losses (Seq.take 7 whole.Losses |> ResizeArray)) "losses"
             Expect.isFalse whole.Interrupted "the whole one does not")
 
+        testCase "an average is tested beside the parameters, and moves none of them; clipping does" (fun () ->
+            for rule in [ "AdamW"; "Muon" ] do
+                let settings ema clip =
+                    TrainingSettings(
+                        Rule = Rules.find rule,
+                        Epochs = 10,
+                        Hidden = ImmutableArray.Create 16,
+                        Ema = Option.toNullable ema,
+                        Clip = Option.toNullable clip
+                    )
+
+                let plain = train (settings None None)
+                let averaged = train (settings (Some 0.9) None)
+                let last = train (settings (Some 0.0) None)
+                let clipped = train (settings None (Some 1e-3))
+                Expect.isFalse plain.AveragedTestAccuracy.HasValue $"{rule}: no average"
+                Expect.isTrue (sameLosses plain.Losses averaged.Losses) $"{rule}: the same run"
+                Expect.equal averaged.TestAccuracy plain.TestAccuracy $"{rule}: the parameters are back"
+                Expect.isGreaterThan averaged.AveragedTestAccuracy.Value 0.5 $"{rule}: the average has learnt"
+                Expect.equal last.AveragedTestAccuracy.Value last.TestAccuracy $"{rule}: with decay 0 it is the last parameters"
+                Expect.isFalse (sameLosses plain.Losses clipped.Losses) $"{rule}: another run")
+
         testCase "autograd gives the losses of the model over host arrays" (fun () ->
             if not libtorch.Value then
                 skiptest "libtorch does not load"
@@ -425,6 +447,8 @@ let private refusals =
         ],
         [ "total_steps is 9" ]
         [ "train"; "--set-scheduler"; "T_max=3" ], [ "--set-scheduler T_max=3"; "--scheduler" ]
+        [ "train"; "--ema"; "1.5" ], [ "--ema"; "'1.5'"; "0 to 1" ]
+        [ "train"; "--clip"; "0" ], [ "--clip"; "'0'"; "above 0" ]
         [ "race" ], [ "OPTIMIZER" ]
         [ "race"; "adam"; "adamx" ], [ "'adamx'"; "Adam" ]
         [ "race"; "adam"; "adam" ], [ "'adam'"; "2 times" ]

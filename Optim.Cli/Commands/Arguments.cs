@@ -31,6 +31,25 @@ internal static class Arguments
             (string text, out long? value) => (value = Whole(text, least, most)) is not null
         );
 
+    /// <summary>A number in a range, both ends included; double.Epsilon stands for anything above 0.</summary>
+    public static Option<double?> Number(string name, string helpName, string description, double least, double most) =>
+        Make<double?>(
+            name,
+            helpName,
+            description,
+            least == double.Epsilon ? "a number above 0" : FormattableString.Invariant($"a number from {least} to {most}"),
+            (string text, out double? value) =>
+                (
+                    value =
+                        double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var number)
+                        && number >= least
+                        && number <= most
+                            ? number
+                            : null
+                )
+                    is not null
+        );
+
     /// <summary>One of several words.</summary>
     public static Option<string?> Word(string name, string description, params string[] words)
     {

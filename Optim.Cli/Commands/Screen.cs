@@ -113,6 +113,8 @@ internal sealed class Screen
         var summary = new Table { Border = TableBorder.Rounded, ShowHeaders = false };
         summary.AddColumns("", "");
         Add("test accuracy", $"[bold]{Text.Percent(result.TestAccuracy)}[/]");
+        if (result.AveragedTestAccuracy is { } averaged)
+            Add("test accuracy, averaged", $"[bold]{Text.Percent(averaged)}[/]");
         Add("train accuracy", Text.Percent(result.TrainAccuracy));
         Add("loss", steps == 0 ? "no step taken" : $"{Text.Loss(LastLoss(result))} (mean of the last {Math.Min(steps, perEpoch)} steps)");
         foreach (var optimizer in result.Optimizers)
@@ -122,6 +124,10 @@ internal sealed class Screen
         }
         if (settings.Schedule is { } schedule)
             Add("schedule", Markup.Escape($"{schedule.Kind.Name}: {Text.Options(schedule.For(settings.Steps))}"));
+        if (settings.Clip is { } clip)
+            Add("gradients", FormattableString.Invariant($"clipped at norm {clip}"));
+        if (settings.Ema is { } ema)
+            Add("average", FormattableString.Invariant($"exponential, decay {ema}"));
         Add("data", Markup.Escape($"{data.Name}, {data.TrainingRows} rows to train on, {data.Count - data.TrainingRows} to test"));
         Add("model", $"{data.Features}-{string.Join('-', settings.Hidden)}-{data.Classes}, {Name(settings)}");
         Add(

@@ -78,6 +78,7 @@ internal sealed class TrainCommand
               optim train --optimizer sgd --set lr=0.1 --set momentum=0.9 --hidden 64,32
               optim train --optimizer adam --set betas=0.9,0.99 --epochs 20 --json results.json
               optim train --scheduler cosine --svg curves.svg
+              optim train --ema 0.99 --clip 1.0 --scheduler cosine
 
             Rules, and their options with the defaults:
             {string.Join('\n', Rules.all.Select(Describe))}

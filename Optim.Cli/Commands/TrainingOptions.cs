@@ -81,8 +81,24 @@ internal sealed class TrainingOptions
         "A setting of the schedule by PyTorch's name: T_max=500; can be repeated"
     );
 
+    private readonly Option<double?> ema = Arguments.Number(
+        "--ema",
+        "DECAY",
+        "Keep an exponential moving average of the parameters, and test it too: 0.99",
+        0,
+        1
+    );
+
+    private readonly Option<double?> clip = Arguments.Number(
+        "--clip",
+        "NORM",
+        "Scale gradients down to this norm, all of them together, before each step: 1.0",
+        double.Epsilon,
+        double.MaxValue
+    );
+
     /// <summary>Those that say what is trained and how: a recorded run says that itself.</summary>
-    public IEnumerable<Option> OfTheRun => [data, epochs, batchSize, hidden, seed, dtype, scheduler, setScheduler];
+    public IEnumerable<Option> OfTheRun => [data, epochs, batchSize, hidden, seed, dtype, scheduler, setScheduler, ema, clip];
 
     public void AddTo(Command command)
     {
@@ -99,6 +115,8 @@ internal sealed class TrainingOptions
         {
             Data = parsed.GetValue(data) is { } text ? Load(text) : Defaults.Data,
             Schedule = Schedule(parsed),
+            Ema = parsed.GetValue(ema),
+            Clip = parsed.GetValue(clip),
             Epochs = (int)(parsed.GetValue(epochs) ?? 0),
             BatchSize = (int)(parsed.GetValue(batchSize) ?? Defaults.BatchSize),
             Hidden = parsed.GetValue(hidden) is { Length: > 0 } sizes ? [.. sizes] : Defaults.Hidden,

@@ -73,6 +73,8 @@ public static class ResultJson
         var settings = result.Settings;
         Number(json, "test_accuracy", result.TestAccuracy);
         Number(json, "train_accuracy", result.TrainAccuracy);
+        if (result.AveragedTestAccuracy is { } averaged)
+            Number(json, "averaged_test_accuracy", averaged);
         Numbers(json, "losses", result.Losses);
         for (var i = 0; i < result.Optimizers.Count; i++)
             Numbers(json, i == 0 ? "lrs" : FormattableString.Invariant($"lrs_{i + 1}"), result.History.Rates[i]);
@@ -106,6 +108,10 @@ public static class ResultJson
             Options(json, schedule.For(settings.Steps));
             json.WriteEndObject();
         }
+        if (settings.Clip is { } clip)
+            Number(json, "clip", clip);
+        if (settings.Ema is { } ema)
+            Number(json, "ema", ema);
         json.WriteString("data", settings.Data.Name);
         json.WriteNumber("epochs", settings.Epochs);
         json.WriteNumber("batch_size", settings.BatchSize);

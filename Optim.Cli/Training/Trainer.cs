@@ -43,6 +43,7 @@ public static class Trainer
         OptimizerUsed[] used = [.. shares.Zip(run.Optimizers, Used)]; // before a schedule changes rates
         if (settings.Schedule is { } schedule)
             run.Follow(schedule, settings.Steps, settings.StepsPerEpoch);
+        run.Surround(settings.Clip, settings.Ema);
 
         if (settings is { Resume: true, Checkpoint: { } begun } && File.Exists(begun))
             TrainingCheckpoint.Load(begun, run, settings);
@@ -69,6 +70,7 @@ public static class Trainer
             run.History,
             run.History.Accuracies[^1].Accuracy,
             Accuracy(training),
+            AveragedAccuracy(),
             seconds,
             Interrupted: run.Steps < steps
         );
@@ -77,6 +79,14 @@ public static class Trainer
         {
             if (settings.Checkpoint is { } path)
                 TrainingCheckpoint.Save(path, run, settings);
+        }
+
+        double? AveragedAccuracy()
+        {
+            if (run.Average is not { NAveraged: > 0 } average)
+                return null;
+            using var applied = average.Applied();
+            return Accuracy(test);
         }
 
         double Accuracy(int[] rows) => model.CountRight(rows) / (double)rows.Length;

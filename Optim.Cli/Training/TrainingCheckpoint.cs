@@ -55,6 +55,8 @@ internal static class TrainingCheckpoint
                 string.Join(", ", settings.Options.Select(option => $"{option.Name}={option.Value}").Order(StringComparer.Ordinal))
             ),
             ("schedule", settings.Schedule is { } schedule ? $"{schedule.Kind.Name}({string.Join(", ", schedule.Settings)})" : "none"),
+            ("ema", settings.Ema is { } ema ? (Tree)ema : Tree.None),
+            ("clip", settings.Clip is { } clip ? (Tree)clip : Tree.None),
             ("backend", settings.Backend.ToString()),
             ("dtype", settings.DType.Name()),
             ("seed", (long)settings.Seed),

@@ -14,6 +14,7 @@ public sealed record OptimizerUsed(string Name, IReadOnlyList<(string Name, Opti
 /// <param name="History">What was seen on the way.</param>
 /// <param name="TestAccuracy">Share of the rows kept for testing that are classified rightly, 0 to 1.</param>
 /// <param name="TrainAccuracy">The same of the rows trained on.</param>
+/// <param name="AveragedTestAccuracy">The same of the averaged parameters on the rows kept for testing; null without an average.</param>
 /// <param name="Seconds">Time from the first step to the last.</param>
 /// <param name="Interrupted">It was stopped before its last step.</param>
 public sealed record TrainingResult(
@@ -22,6 +23,7 @@ public sealed record TrainingResult(
     TrainingHistory History,
     double TestAccuracy,
     double TrainAccuracy,
+    double? AveragedTestAccuracy,
     double Seconds,
     bool Interrupted
 )

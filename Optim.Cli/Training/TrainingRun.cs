@@ -60,6 +60,27 @@ public sealed class TrainingRun(IModel model, IReadOnlyList<Optimizer> optimizer
         };
     }
 
+    /// <summary>The average of the parameters, if one is kept.</summary>
+    public AveragedParameters? Average { get; private set; }
+
+    /// <summary>From here on gradients are clipped by their norm and parameters averaged, where a number is given.</summary>
+    public void Surround(double? clip, double? ema)
+    {
+        if (ema is { } decay)
+            Parts.Add(("average", Average = new(model.Parameters, multiAvgFn: AveragedParameters.GetEmaMultiAvgFn(decay))));
+        // One optimizer does it in its own pass; of several, the norm is that of all gradients together, and the average that of all parameters.
+        if (optimizers is [{ Algorithm: Rule } only])
+        {
+            if (clip is not null || ema is not null)
+                only.Attach(clip is { } norm ? new ClipGradNorm(norm) : null, average: Average);
+            return;
+        }
+        if (clip is { } most)
+            GradientsReady += () => ClipGrad.Norm(model.Parameters, most);
+        if (Average is { } average)
+            Stepped += average.UpdateParameters;
+    }
+
     /// <summary>Takes a step on the loss of these rows.</summary>
     /// <returns>The loss before the update.</returns>
     public double Step(ArraySegment<int> rows)

@@ -63,6 +63,12 @@ public sealed record TrainingSettings
         init;
     }
 
+    /// <summary>Decay of the exponential moving average of the parameters, from 0 to 1; null for none.</summary>
+    public double? Ema { get; init; }
+
+    /// <summary>The largest norm of the gradients, above 0; null for any.</summary>
+    public double? Clip { get; init; }
+
     /// <summary>The file that is saved after each epoch, and at the end; null for none.</summary>
     public string? Checkpoint { get; init; }
 
