@@ -374,7 +374,11 @@ let private files =
                     Expect.equal
                         (Checkpoints.Crc32.Append(first, ReadOnlySpan(bytes, split, 1000 - split)))
                         (plain bytes)
-                        $"split at {split}")
+                        $"split at {split}"
+
+                    let second = Checkpoints.Crc32.Append(0u, ReadOnlySpan(bytes, split, 1000 - split))
+
+                    Expect.equal (Checkpoints.Crc32.Combine(first, second, int64 (1000 - split))) (plain bytes) $"put together at {split}")
         ]
 
 /// A part of one's own.

@@ -120,7 +120,7 @@ let private bounds =
                     Expect.equal code (if read then 0 else 1) $"{file}: exit code; {error}"
                     Expect.equal (error.Trim().Split('\n').Length) 1 $"{file}: one sentence: {error}"
                     // A busy machine starts processes slowly: what counts is the time beyond that of an empty file.
-                    Expect.isLessThan seconds (2.0 + 4.0 * floor) $"{file}: seconds"
+                    Expect.isLessThan seconds (2.0 + floor) $"{file}: seconds"
                     Expect.isLessThan (peak - least) (256L <<< 20) $"{file}: bytes"))
     )
 

@@ -62,6 +62,15 @@ internal static class AtomicFile
         FlushFolder(Path.GetDirectoryName(target)!);
     }
 
+    /// <summary>
+    /// Asks the system to begin to write some bytes to the disk, so that the flush at the end finds little to do. A hint, which Linux alone has.
+    /// </summary>
+    public static void BeginFlush(SafeFileHandle file, long place, long length)
+    {
+        if (OperatingSystem.IsLinux())
+            _ = sync_file_range(file, place, length, StartWriting);
+    }
+
     /// <summary>Deletes what saves that were killed have left beside the file: nobody holds a lock on it any more.</summary>
     private static void Sweep(string target)
     {
@@ -86,6 +95,9 @@ internal static class AtomicFile
     }
 
     private static int saves;
+
+    /// <summary>SYNC_FILE_RANGE_WRITE.</summary>
+    private const uint StartWriting = 2;
 
     private static string Beside(string path) =>
         string.Create(CultureInfo.InvariantCulture, $"{Target(path)}.{Environment.ProcessId}.{Interlocked.Increment(ref saves)}.tmp");
@@ -119,6 +131,9 @@ internal static class AtomicFile
 
     [DllImport("libc")]
     private static extern int fsync(int file);
+
+    [DllImport("libc")]
+    private static extern int sync_file_range(SafeFileHandle file, long place, long length, uint what);
 
     [DllImport("libc")]
     private static extern int close(int file);

@@ -1,7 +1,11 @@
+using System.Runtime.ExceptionServices;
 using Microsoft.Win32.SafeHandles;
 using Optim.Kernels;
 
 namespace Optim.Checkpoints;
+
+/// <summary>Looks at bytes from a place on; several at the same time.</summary>
+internal delegate void PieceReader(long at, ReadOnlySpan<byte> bytes);
 
 /// <summary>A file that is open for reading at any place.</summary>
 internal sealed class FileBytes : IDisposable
@@ -34,6 +38,65 @@ internal sealed class FileBytes : IDisposable
         }
     }
 
+    /// <summary>Bytes that one processor reads at a time: they stay in its cache while they are looked at.</summary>
+    public const int Piece = 1 << 20;
+
+    /// <summary>Hands over a part of the file piece by piece, on all processors where there are several, each with its place in the part.</summary>
+    public void ReadPieces(long place, long length, PieceReader read)
+    {
+        var pieces = (length + Piece - 1) / Piece;
+        if (pieces <= 2)
+            Read(0, pieces, new byte[(int)Math.Min(length, Piece)]);
+        else
+            Split(pieces, (from, to) => Read(from, to, new byte[Piece]));
+
+        void Read(long from, long to, byte[] buffer)
+        {
+            for (var piece = from; piece < to; piece++)
+            {
+                var bytes = buffer.AsSpan(0, (int)Math.Min(Piece, length - piece * Piece));
+                this.Read(place + piece * Piece, bytes);
+                read(piece * Piece, bytes);
+            }
+        }
+    }
+
+    /// <summary>Fills memory from a place of the file, on all processors where there are several.</summary>
+    public void Read(long place, nint target, nint length)
+    {
+        var pieces = (length + Piece - 1) / Piece;
+        Split(
+            pieces,
+            (from, to) =>
+            {
+                for (var piece = from; piece < to; piece++)
+                {
+                    var at = (nint)(piece * Piece);
+                    this.Read(place + at, Pieces.Bytes(target + at, (int)Math.Min(Piece, length - at), null));
+                }
+            }
+        );
+    }
+
+    /// <summary>Halves, thirds ... of a range, one for each processor; what goes wrong in one is thrown as it is.</summary>
+    private static void Split(long count, Action<long, long> part)
+    {
+        var parts = (int)Math.Min(Environment.ProcessorCount, count);
+        if (parts < 2)
+        {
+            part(0, count);
+            return;
+        }
+        try
+        {
+            Parallel.For(0, parts, i => part(count * i / parts, count * (i + 1) / parts));
+        }
+        catch (AggregateException errors)
+        {
+            ExceptionDispatchInfo.Throw(errors.Flatten().InnerExceptions[0]);
+        }
+    }
+
     public byte[] Read(long place, int count)
     {
         var bytes = new byte[count];
@@ -51,8 +114,19 @@ internal sealed class FileSlice(FileBytes file, long place, long length) : Defer
 
     public override void Read(long at, Span<byte> bytes)
     {
-        if (at < 0 || at + bytes.Length > length)
-            throw new CheckpointException($"{file.Path}: bytes {at} to {at + bytes.Length} are outside of a storage of {length}");
+        Check(at, bytes.Length);
         file.Read(place + at, bytes);
+    }
+
+    public override void Read(long at, nint target, nint bytes)
+    {
+        Check(at, bytes);
+        file.Read(place + at, target, bytes);
+    }
+
+    private void Check(long at, nint bytes)
+    {
+        if (at < 0 || at + bytes > length)
+            throw new CheckpointException($"{file.Path}: bytes {at} to {at + bytes} are outside of a storage of {length}");
     }
 }

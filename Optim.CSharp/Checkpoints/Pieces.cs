@@ -24,8 +24,12 @@ internal static class Pieces
                 sink(buffer.AsSpan(0, length));
             }
             else
-                sink(new TensorView(view.Address + at, Layout.Contiguous(DType.UInt8, length), view.Owner).AsSpan<byte>());
+                sink(Bytes(view.Address + at, length, view.Owner));
         }
         GC.KeepAlive(view.Owner);
     }
+
+    /// <summary>Memory as bytes.</summary>
+    public static Span<byte> Bytes(nint address, int length, object? owner) =>
+        new TensorView(address, Layout.Contiguous(DType.UInt8, length), owner).AsSpan<byte>();
 }

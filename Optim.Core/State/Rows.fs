@@ -103,7 +103,7 @@ module internal Rows =
                                 )
                     |]
 
-                let slab = TensorView.Slab(ReadOnlySpan orders)
+                let slab = TensorView.Slab(ReadOnlySpan orders, false)
                 let filled = (absent parameters.Count).ToBuilder()
 
                 for index in 0 .. present.Length - 1 do

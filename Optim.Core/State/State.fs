@@ -210,7 +210,7 @@ module State =
             |> Seq.map (fun column ->
                 let present = column.Rows |> Seq.filter (fun row -> not row.IsAbsent) |> Seq.toArray
                 let layouts = present |> Array.map _.Layout
-                let copies = TensorView.Slab(ReadOnlySpan layouts)
+                let copies = TensorView.Slab(ReadOnlySpan layouts, false)
                 let mutable next = -1
 
                 let rows =

@@ -10,6 +10,15 @@ public abstract class DeferredMemory
     /// <exception cref="IOException">They cannot be read.</exception>
     public abstract void Read(long place, Span<byte> bytes);
 
+    /// <summary>Reads the bytes from a place on into memory.</summary>
+    /// <exception cref="IOException">They cannot be read.</exception>
+    public virtual unsafe void Read(long place, nint target, nint bytes)
+    {
+        const int chunk = 1 << 30;
+        for (nint at = 0; at < bytes; at += chunk)
+            Read(place + at, new Span<byte>((void*)(target + at), (int)Math.Min(chunk, bytes - at)));
+    }
+
     /// <summary>Copies a tensor of this owner into memory of the same shape.</summary>
     internal unsafe void CopyTo(TensorView source, TensorView target)
     {
@@ -29,12 +38,5 @@ public abstract class DeferredMemory
         var block = new NativeBlock(checked((nint)(last + 1) * source.DType.Size()));
         Read(source.Address, block.Address, (nint)(last + 1) * source.DType.Size());
         StridedCopy.Run(new(block.Address, source.Layout, block), target);
-    }
-
-    private unsafe void Read(nint place, nint address, nint bytes)
-    {
-        const int chunk = 1 << 30;
-        for (nint at = 0; at < bytes; at += chunk)
-            Read(place + at, new Span<byte>((void*)(address + at), (int)Math.Min(chunk, bytes - at)));
     }
 }

@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Optim.Kernels;
 
-/// <summary>Zeroed native memory, 64-byte aligned, freed when nobody refers to it any more. It owns the state of optimizers.</summary>
+/// <summary>Native memory, zeroed unless told otherwise, 64-byte aligned, freed when nobody refers to it any more. It owns the state of optimizers.</summary>
 internal sealed unsafe class NativeBlock
 {
     /// <summary>A cache line, and the widest vector.</summary>
@@ -14,7 +14,9 @@ internal sealed unsafe class NativeBlock
     private readonly void* memory;
     private readonly nint bytes;
 
-    public NativeBlock(nint length)
+    /// <param name="length">Bytes.</param>
+    /// <param name="cleared">Whether they are zero; false for what is written as a whole before anyone reads it.</param>
+    public NativeBlock(nint length, bool cleared = true)
     {
         // Arrays that a step goes over together must not start at the same offset in a page, nor each a little after the one
         // before it: a load is held up by a store that is still under way to the same offset in another page (4K aliasing).
@@ -31,7 +33,8 @@ internal sealed unsafe class NativeBlock
         // Fewer translations: up to a tenth less time for passes over main memory. A hint, which Linux alone has; it may be declined.
         if (huge && OperatingSystem.IsLinux())
             _ = madvise(memory, (nuint)bytes, HugePages);
-        NativeMemory.Clear(memory, (nuint)bytes);
+        if (cleared)
+            NativeMemory.Clear(memory, (nuint)bytes);
         Address = (nint)memory + shift;
         if (bytes > 0)
             GC.AddMemoryPressure(bytes);

@@ -58,13 +58,16 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
     }
 
     /// <summary>One block of zeroed memory for several tensors without gaps, each starting on a cache line of its own; on other devices a block each.</summary>
-    public static TensorView[] Slab(ReadOnlySpan<Layout> layouts)
+    public static TensorView[] Slab(ReadOnlySpan<Layout> layouts) => Slab(layouts, cleared: true);
+
+    /// <summary>The same, of memory that is zero only where it is asked for: for what is written as a whole.</summary>
+    internal static TensorView[] Slab(ReadOnlySpan<Layout> layouts, bool cleared)
     {
         nint length = 0;
         foreach (var layout in layouts)
             if (layout.IsOnCpu)
                 length = checked(length + NativeBlock.Aligned(layout.Count * layout.DType.Size()));
-        var block = new NativeBlock(length);
+        var block = new NativeBlock(length, cleared);
         var views = new TensorView[layouts.Length];
         var address = block.Address;
         for (var i = 0; i < views.Length; i++)

@@ -28,9 +28,7 @@ internal static class PtReader
             throw ZipReader.Broken(file, $"its data.pkl lies in '{PickleNames.Shown(root)}', and not in a folder of the archive");
         if (pickles[0].Size > MostPickle)
             throw ZipReader.Broken(file, $"its data.pkl has {pickles[0].Size} bytes; at most {MostPickle} are read");
-        var buffer = new byte[1 << 20];
-        foreach (var entry in entries.Values)
-            ZipReader.Verify(file, entry, buffer);
+        ZipReader.Verify(file, entries.Values);
         CheckOrder(file, entries, root);
         var calls = new PickleCalls(key =>
             key.Length > 0

@@ -23,6 +23,29 @@ internal static class Crc32
         return ~Plain(crc, bytes);
     }
 
+    /// <summary>The checksum of one piece followed by another, from those of both.</summary>
+    /// <param name="first">Of the first piece.</param>
+    /// <param name="second">Of the second.</param>
+    /// <param name="length">Bytes of the second.</param>
+    public static uint Combine(uint first, uint second, long length)
+    {
+        // The first times x^(8 length), by squaring; bit 31 of a reflected polynomial is x^0.
+        var (power, factor) = (0x8000_0000, 0x0080_0000u);
+        for (; length > 0; length >>= 1, factor = Multiply(factor, factor))
+            if ((length & 1) != 0)
+                power = Multiply(power, factor);
+        return Multiply(first, power) ^ second;
+    }
+
+    private static uint Multiply(uint a, uint b)
+    {
+        var product = 0u;
+        for (; a != 0; a <<= 1, b = (b >> 1) ^ ((b & 1) == 0 ? 0 : 0xEDB88320))
+            if ((a & 0x8000_0000) != 0)
+                product ^= b;
+        return product;
+    }
+
     /// <summary>Eight bytes at a time, by tables.</summary>
     internal static uint Plain(uint crc, ReadOnlySpan<byte> bytes)
     {

@@ -49,18 +49,19 @@ internal static class ZipReader
         return entries;
     }
 
-    /// <summary>Reads an entry through once and compares its checksum.</summary>
-    public static void Verify(FileBytes file, ZipEntry entry, byte[] buffer)
+    /// <summary>Reads all entries through once, on all processors, and compares their checksums.</summary>
+    public static void Verify(FileBytes file, IEnumerable<ZipEntry> entries)
     {
-        var crc = 0u;
-        for (var at = 0L; at < entry.Size; at += buffer.Length)
+        foreach (var entry in entries)
         {
-            var bytes = buffer.AsSpan(0, (int)Math.Min(buffer.Length, entry.Size - at));
-            file.Read(entry.Place + at, bytes);
-            crc = Crc32.Append(crc, bytes);
+            var sums = new uint[(entry.Size + FileBytes.Piece - 1) / FileBytes.Piece];
+            file.ReadPieces(entry.Place, entry.Size, (at, bytes) => sums[at / FileBytes.Piece] = Crc32.Append(0, bytes));
+            var crc = 0u;
+            for (var i = 0; i < sums.Length; i++)
+                crc = Crc32.Combine(crc, sums[i], Math.Min(FileBytes.Piece, entry.Size - i * (long)FileBytes.Piece));
+            if (crc != entry.Crc)
+                throw Broken(file, $"the checksum of '{entry.Name}' does not fit its bytes");
         }
-        if (crc != entry.Crc)
-            throw Broken(file, $"the checksum of '{entry.Name}' does not fit its bytes");
     }
 
     public static CheckpointException Broken(FileBytes file, string why) => new($"{file.Path} cannot be read: {why}");

@@ -17,15 +17,43 @@ internal sealed class ZipWriter(SafeFileHandle file)
     /// <summary>1 January 1980: the same content gives the same bytes.</summary>
     private const int Date = 0x21;
 
+    /// <summary>Bytes after which the system is asked to begin with them: asked more often it is slower than not asked at all.</summary>
+    private const long FlushAt = 32 << 20;
+
     private readonly List<ZipEntry> entries = [];
     private long end;
+    private long begun;
 
-    /// <summary>Writes an entry: bytes of a tensor, each piece summed while it is in cache.</summary>
-    public void Add(string name, TensorView content) => Add(name, content.Count, sink => Pieces.Of(content, sink));
+    /// <summary>Bytes from which the checksum is worked out beside the writing.</summary>
+    private const long WorthSharing = 4 << 20;
+
+    /// <summary>Writes an entry: bytes of a tensor. What lies in memory is summed on another processor meanwhile.</summary>
+    public void Add(string name, TensorView content)
+    {
+        if (content.Count < WorthSharing || content.Owner is DeferredMemory)
+        {
+            Add(name, content.Count, sink => Pieces.Of(content, sink));
+            return;
+        }
+        var sum = Task.Run(() =>
+        {
+            var crc = 0u;
+            Pieces.Of(content, piece => crc = Crc32.Append(crc, piece));
+            return crc;
+        });
+        try
+        {
+            Add(name, content.Count, sink => Pieces.Of(content, sink), () => sum.Result);
+        }
+        finally
+        {
+            sum.Wait(); // the bytes are looked at no longer
+        }
+    }
 
     public void Add(string name, byte[] content) => Add(name, content.Length, sink => sink(content));
 
-    private void Add(string name, long size, Action<Sink> content)
+    private void Add(string name, long size, Action<Sink> content, Func<uint>? sum = null)
     {
         var wide = size >= uint.MaxValue;
         var bare = LocalSize + Encoding.UTF8.GetByteCount(name) + (wide ? 20 : 0) + 4;
@@ -33,10 +61,16 @@ internal sealed class ZipWriter(SafeFileHandle file)
         var (crc, at) = (0u, place);
         content(piece =>
         {
-            crc = Crc32.Append(crc, piece);
+            if (sum is null)
+                crc = Crc32.Append(crc, piece);
             RandomAccess.Write(file, piece, at);
             at += piece.Length;
+            if (at - begun < FlushAt)
+                return;
+            AtomicFile.BeginFlush(file, begun, at - begun);
+            begun = at;
         });
+        crc = sum?.Invoke() ?? crc;
         var entry = new ZipEntry(name, end, place, size, crc);
         RandomAccess.Write(file, Local(entry, wide, (int)(place - end - bare)), end);
         entries.Add(entry);
