@@ -11,9 +11,9 @@ module Tensor =
     let shaped (shape: int64[]) dtype (values: float[]) =
         TensorView.OfDoubles(dtype, ReadOnlySpan values, ReadOnlySpan shape)
 
-    /// A tensor of one dimension.
+    /// A tensor of one dimension; of a complex dtype, with two numbers for each element.
     let ofFloats dtype (values: float[]) =
-        shaped [| values.LongLength |] dtype values
+        shaped [| values.LongLength / int64 (DTypes.Parts dtype) |] dtype values
 
     /// Writes an element of a contiguous tensor.
     let set (view: TensorView) (i: int) (value: float) =
@@ -227,14 +227,13 @@ module Memory =
 
     /// A tensor that begins so many elements into its memory.
     let offset (elements: int) dtype (values: float[]) =
-        let all =
-            TensorView.Zeros(dtype, ReadOnlySpan [| int64 (values.Length + elements) |])
+        let parts = DTypes.Parts dtype
 
-        for i in 0 .. values.Length - 1 do
-            Tensor.set all (i + elements) values[i]
+        let all =
+            Tensor.ofFloats dtype (Array.append (Array.zeroCreate (elements * parts)) values)
 
         let address = all.Address + nativeint (elements * DTypes.Size dtype)
-        TensorView(address, Layout.Contiguous(dtype, ReadOnlySpan [| values.LongLength |]), all.Owner)
+        TensorView(address, Layout.Contiguous(dtype, ReadOnlySpan [| values.LongLength / int64 parts |]), all.Owner)
 
 /// The steps themselves, without the rounding of the parameters that they are added to.
 [<RequireQualifiedAccess>]

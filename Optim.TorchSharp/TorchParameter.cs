@@ -12,8 +12,8 @@ namespace Optim;
 /// It refers to the tensor's wrapper and owns nothing: whoever made the tensor, or its module, disposes it, and steps are refused from then on.
 /// </summary>
 /// <remarks>
-/// Leaf tensors. Which dtypes, devices and strides can be stepped, the rules say: float32 and float64 on the CPU, in any strides
-/// that do not repeat elements. Gradients are dense, of the same dtype and shape, in any strides; those of a frozen tensor
+/// Leaf tensors. Which dtypes, devices and strides can be stepped, the rules say: float16, bfloat16, float32, float64, complex64 and
+/// complex128 on the CPU, in any strides that do not repeat elements. Gradients are dense, of the same dtype and shape, in any strides; those of a frozen tensor
 /// (<c>requires_grad</c> false) are passed over.
 /// </remarks>
 public sealed class TorchParameter : IParameter
@@ -228,7 +228,7 @@ public sealed class TorchParameter : IParameter
         var dtype = (DType)LibTorch.ScalarType(tensor);
         if (!Enum.IsDefined(dtype))
             throw new NotSupportedException(
-                $"{label} is of libtorch's dtype {(int)dtype}, which is not supported: it must be float32 or float64"
+                $"{label} is of libtorch's dtype {(int)dtype}, which is not supported: it must be a floating point or complex dtype"
             );
         var shape = LibTorch.Shape(tensor);
         return Layout.Strided(dtype, shape, LibTorch.Strides(tensor, shape.Length), LibTorch.Device(tensor));

@@ -63,6 +63,17 @@ internal sealed record Goal(
         new(["adamw tail"], ["1000 x 1K"], Measurement.Passes, Row.Host, 2, Aim.Ratio, 10, 4),
         // An average moves 12 bytes for the 8 of a copy: this is 0.9 of its bytes per second.
         new(["average"], ["16M"], Measurement.Copy, Row.Host, 2, Aim.Ratio, 0.6, 0.6),
+        new(
+            ["sgd", "sgd momentum", "adam", "adamw", "adadelta", "adagrad", "adamax", "asgd", "nadam", "radam", "rmsprop", "rprop"],
+            ["16M", "64M"],
+            Measurement.Traffic,
+            Row.Host,
+            2,
+            Aim.Ratio,
+            0.9,
+            0.9
+        ),
+        new(["adam"], ["16M"], Measurement.Single, Row.Host, 2, Aim.Ratio, 1.3, 1.3),
         new([], [], null, null, null, Aim.Bytes, 512, 512),
     ];
 
@@ -71,10 +82,26 @@ internal sealed record Goal(
     public double Needed => Machine.Here.WidestBits >= 512 ? Avx512 : Avx2;
 
     public bool Applies(Measurement m) =>
-        Applies(m.Rule.Name, m.List.Name, m.Peer, m.Parameters, m.Threads, m.DType == Kernels.DType.Float32, m.IsTraining);
+        Applies(
+            m.Rule.Name,
+            m.List.Name,
+            m.Peer,
+            m.Parameters,
+            m.Threads,
+            m.DType == Kernels.DType.Float32 || m.Peer == Measurement.Single,
+            m.IsTraining
+        );
 
     public bool Applies(Row row) =>
-        Applies(row.Rule, row.List, row.Peer, row.Parameters, row.Threads, row.Dtype == "float32", Training.Names.Contains(row.List));
+        Applies(
+            row.Rule,
+            row.List,
+            row.Peer,
+            row.Parameters,
+            row.Threads,
+            row.Dtype == "float32" || row.Peer == Measurement.Single,
+            Training.Names.Contains(row.List)
+        );
 
     /// <summary>The number of a row that this goal is about.</summary>
     public double Value(Row row) =>

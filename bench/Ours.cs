@@ -16,30 +16,39 @@ internal abstract class Ours : Side
 
     public static Ours Of(Measurement m) =>
         m.Rule == RuleCase.Average ? new OurAverage(m.List)
-        : m.Parameters == Row.Host ? new OverHost(m.Rule, m.List, m.DType)
+        : m.Parameters == Row.Host ? new OverHost(m.Rule.Ours, m.List, m.DType)
         : new OverTorchSharp(m.Rule, m.List, (ScalarType)(int)m.DType);
+
+    /// <summary>What moves the bytes of a step of ours, and does not compute.</summary>
+    public static Ours Traffic(Measurement m) => new OverHost(parameters => Peers.Traffic.Of(m.Rule, parameters), m.List, m.DType);
 
     private sealed class OverHost : Ours
     {
         private readonly Param[] parameters;
-        private readonly bool isSingle;
 
-        public OverHost(RuleCase rule, ParameterList list, DType dtype)
+        public OverHost(Func<IEnumerable<IParameter>, Optimizer> rule, ParameterList list, DType dtype)
         {
-            isSingle = dtype == DType.Float32;
             parameters = [.. list.Shapes.Select((shape, i) => Param.Zeros($"p{i}", dtype, shape))];
             for (var i = 0; i < parameters.Length; i++)
-                if (isSingle)
+                if (dtype == DType.Float32)
                 {
                     Values.Parameter(parameters[i].Data<float>(), i);
                     Values.Gradient(parameters[i].Gradient<float>(), i);
                 }
-                else
+                else if (dtype == DType.Float64)
                 {
                     Values.Parameter(parameters[i].Data<double>(), i);
                     Values.Gradient(parameters[i].Gradient<double>(), i);
                 }
-            Optimizer = rule.Ours(parameters);
+                else
+                {
+                    var values = new double[parameters[i].View.Count];
+                    Values.Parameter(values, i);
+                    parameters[i].View.CopyFrom(TensorView.OfDoubles(dtype, values, list.Shapes[i]));
+                    Values.Gradient(values, i);
+                    parameters[i].SetGradient(TensorView.OfDoubles(dtype, values, list.Shapes[i]));
+                }
+            Optimizer = rule(parameters);
         }
 
         protected override Optimizer Optimizer { get; }
@@ -62,15 +71,11 @@ internal abstract class Ours : Side
                 parameter.Dispose();
         }
 
-        private double[] First(Param parameter) => isSingle ? First(parameter.Data<float>()) : First(parameter.Data<double>());
-
-        private static double[] First<T>(Span<T> values)
-            where T : System.Numerics.INumber<T>
+        private static double[] First(Param parameter)
         {
-            var first = new double[Math.Min(64, values.Length)];
-            for (var i = 0; i < first.Length; i++)
-                first[i] = double.CreateTruncating(values[i]);
-            return first;
+            var whole = parameter.View;
+            var length = Math.Min(64, (long)whole.Count);
+            return new TensorView(whole.Address, Layout.Contiguous(whole.DType, length), whole.Owner).ToDoubles();
         }
     }
 

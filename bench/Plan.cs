@@ -9,9 +9,11 @@ internal sealed record Measurement(RuleCase Rule, ParameterList List, DType DTyp
         Ops = "libtorch ops",
         TorchSharp = "torchsharp",
         Passes = "libtorch passes",
-        Copy = "libtorch copy";
+        Copy = "libtorch copy",
+        Traffic = "traffic",
+        Single = "float32";
 
-    public static readonly string[] Peers = [Fused, Ops, TorchSharp, Passes, Copy];
+    public static readonly string[] Peers = [Fused, Ops, TorchSharp, Passes, Copy, Traffic, Single];
 
     public bool IsTraining => List == Training.Step;
 
@@ -26,7 +28,7 @@ internal static class Plan
     public static IEnumerable<Measurement> All(IReadOnlyList<int> threads) =>
         from list in ParameterList.All.Append(Training.Step)
         from rule in RuleCase.All
-        from dtype in (DType[])[DType.Float32, DType.Float64]
+        from dtype in (DType[])[DType.Float32, DType.Float64, DType.BFloat16]
         from parameters in (string[])[Row.Host, Row.TorchSharp]
         from peer in Measurement.Peers
         from count in threads
@@ -39,7 +41,15 @@ internal static class Plan
         select measurement;
 
     private static bool Belongs(Measurement m) =>
-        m.List.Name.EndsWith("matrices", StringComparison.Ordinal) || m.Rule.IsOfWholeTensors
+        m.DType == DType.BFloat16 || m.Peer == Measurement.Single
+            ? m.DType == DType.BFloat16
+                && m.Peer == Measurement.Single
+                && m.Rule == RuleCase.Adam
+                && m.List.Name == "16M"
+                && m.Parameters == Row.Host
+        : m.Peer == Measurement.Traffic
+            ? m.List.Name is "16M" or "64M" && m.DType == DType.Float32 && m.Parameters == Row.Host && !m.Rule.IsOfWholeTensors
+        : m.List.Name.EndsWith("matrices", StringComparison.Ordinal) || m.Rule.IsOfWholeTensors
             ? m.Peer == Measurement.Ops
                 && m.DType == DType.Float32
                 && m.Parameters == Row.Host

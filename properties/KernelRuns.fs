@@ -10,8 +10,12 @@ open Optim.Laws
 /// All widths.
 let widths = [ Width.Single; Width.Bits128; Width.Bits256; Width.Bits512 ]
 
-/// All dtypes that kernels have.
+/// The dtypes of the arithmetic.
 let dtypes = [ DType.Float32; DType.Float64 ]
+
+/// The dtypes that are only stored: narrower than the arithmetic, or pairs of it.
+let storedDTypes =
+    [ DType.Float16; DType.BFloat16; DType.Complex64; DType.Complex128 ]
 
 /// Every combination of the switches of every rule.
 let combinations: (Rule * obj) list =
@@ -157,9 +161,13 @@ let checksum () =
         sum <- (sum ^^^ uint64 bits) * 1099511628211UL
 
     for rule, options in combinations do
-        for dtype in dtypes do
+        // RAdam has another loop once it rectifies, from its sixth step on.
+        let steps = if rule.Name = "RAdam" then 7 else 2
+
+        for dtype in dtypes @ storedDTypes do
             for length in tails do
-                let final = run rule (scenario rule options dtype 2 length)
+                let length = length * DTypes.Parts dtype
+                let final = run rule (scenario rule options dtype steps length)
 
                 for values in Seq.append final.Theta (final.State |> Seq.collect snd |> Seq.choose ValueOption.toOption) do
                     for x in values do

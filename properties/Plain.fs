@@ -239,8 +239,8 @@ let private stepper (s: Scenario) =
     | "RMSprop" -> either one<RMSpropFormula, Floats> one<RMSpropFormula, Doubles>
     | _ -> either one<RpropFormula, Floats> one<RpropFormula, Doubles>
 
-/// The end of a scenario of one parameter that always has a gradient, element by element.
-let final (s: Scenario) : Snapshot =
+/// The end of a scenario of one parameter that always has a gradient, element by element; parameters are stored rounded by `store`.
+let finalStored (store: float -> float) (s: Scenario) : Snapshot =
     let arithmetic = arithmetic s
     let mutable scalars = arithmetic.Scalars
     let step = stepper s
@@ -259,7 +259,7 @@ let final (s: Scenario) : Snapshot =
         Row.only s.History[t - 1]
         |> Array.iteri (fun i grad ->
             let struct (moved, next) = step coefficients theta[i] grad columns[i]
-            theta[i] <- moved
+            theta[i] <- store moved
             columns[i] <- next)
 
     {
@@ -290,3 +290,6 @@ let final (s: Scenario) : Snapshot =
                     s.History.LongLength
             |]
     }
+
+/// The same, parameters stored as wide as the arithmetic.
+let final (s: Scenario) : Snapshot = finalStored id s

@@ -837,6 +837,7 @@ let tests =
                 testList "differentiable" DifferentiableTests.tests
                 testList "AsTorchSharp" AdapterTests.tests
                 testList "elsewhere" DeviceTests.tests
+                testList "products" ProductTests.tests
             ]
     | Error why ->
         testList

@@ -7,7 +7,7 @@ namespace Optim;
 /// x = x (1 - lambd eta) - eta g; ax = x at first, then ax + mu (x - ax); eta = lr / (1 + lambd lr t)^alpha and mu = 1 / max(1, t - t0) are
 /// worked out after step t for the next one, so a change of lr is felt a step later, as in PyTorch. Polyak and Juditsky, 1992.
 /// </remarks>
-/// <param name="parameters">Parameters, or groups of them with options of their own; float32 or float64, of any shape and strides.</param>
+/// <param name="parameters">Parameters, or groups of them with options of their own; float16, bfloat16, float32, float64, complex64 or complex128, of any shape and strides. Half types are stepped in float32, complex ones as pairs of reals.</param>
 /// <param name="lr">Learning rate, at least 0.</param>
 /// <param name="lambd">How fast the rate falls, and how much parameters shrink; at least 0.</param>
 /// <param name="alpha">The power with which the rate falls, at least 0.</param>

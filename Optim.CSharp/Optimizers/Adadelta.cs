@@ -4,7 +4,7 @@ namespace Optim;
 
 /// <summary>Adadelta, as torch.optim.Adadelta.</summary>
 /// <remarks>v = rho v + (1 - rho) g^2, d = sqrt(a + eps) / sqrt(v + eps) g, a = rho a + (1 - rho) d^2, x = x - lr d. Zeiler, arXiv:1212.5701.</remarks>
-/// <param name="parameters">Parameters, or groups of them with options of their own; float32 or float64, of any shape and strides.</param>
+/// <param name="parameters">Parameters, or groups of them with options of their own; float16, bfloat16, float32, float64, complex64 or complex128, of any shape and strides. Half types are stepped in float32, complex ones as pairs of reals.</param>
 /// <param name="lr">Learning rate, at least 0.</param>
 /// <param name="rho">Decay of the averages of squared gradients and squared steps, in [0, 1].</param>
 /// <param name="eps">Added under both roots, at least 0.</param>

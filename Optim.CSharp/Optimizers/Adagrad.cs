@@ -4,7 +4,7 @@ namespace Optim;
 
 /// <summary>Adagrad, as torch.optim.Adagrad.</summary>
 /// <remarks>s = s + g^2, x = x - lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps). Duchi, Hazan and Singer, JMLR 12, 2011.</remarks>
-/// <param name="parameters">Parameters, or groups of them with options of their own; float32 or float64, of any shape and strides.</param>
+/// <param name="parameters">Parameters, or groups of them with options of their own; float16, bfloat16, float32, float64, complex64 or complex128, of any shape and strides. Half types are stepped in float32, complex ones as pairs of reals.</param>
 /// <param name="lr">Learning rate, at least 0.</param>
 /// <param name="lrDecay">The rate falls as 1 / (1 + this times the steps before); at least 0.</param>
 /// <param name="weightDecay">Added to the gradient, this times the parameter; at least 0.</param>

@@ -4,7 +4,7 @@ namespace Optim;
 
 /// <summary>Adam, as torch.optim.Adam.</summary>
 /// <remarks>m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, x = x - lr m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps). Kingma and Ba, arXiv:1412.6980.</remarks>
-/// <param name="parameters">Parameters, or groups of them with options of their own; float32 or float64, of any shape and strides.</param>
+/// <param name="parameters">Parameters, or groups of them with options of their own; float16, bfloat16, float32, float64, complex64 or complex128, of any shape and strides. Half types are stepped in float32, complex ones as pairs of reals.</param>
 /// <param name="lr">Learning rate, at least 0.</param>
 /// <param name="betas">Decay of the averages of gradient and squared gradient, each in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="eps">Added to the denominator, at least 0.</param>

@@ -7,7 +7,7 @@ namespace Optim;
 /// Adam with Nesterov's momentum: mu = b1 (1 - 0.96^(t momentum_decay) / 2), P the product of all mu so far,
 /// x = x - lr ((1 - mu_t) / (1 - P_t) g + mu_(t+1) / (1 - P_(t+1)) m) / (sqrt(v / (1 - b2^t)) + eps). Dozat, 2016.
 /// </remarks>
-/// <param name="parameters">Parameters, or groups of them with options of their own; float32 or float64, of any shape and strides.</param>
+/// <param name="parameters">Parameters, or groups of them with options of their own; float16, bfloat16, float32, float64, complex64 or complex128, of any shape and strides. Half types are stepped in float32, complex ones as pairs of reals.</param>
 /// <param name="lr">Learning rate, at least 0.</param>
 /// <param name="betas">Decay of the averages of gradient and squared gradient, each in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="eps">Added to the denominator, at least 0.</param>

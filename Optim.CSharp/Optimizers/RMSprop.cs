@@ -4,7 +4,7 @@ namespace Optim;
 
 /// <summary>RMSprop, as torch.optim.RMSprop.</summary>
 /// <remarks>v = alpha v + (1 - alpha) g^2, x = x - lr g / (sqrt(v) + eps). Hinton's lecture; centered: Graves, arXiv:1308.0850.</remarks>
-/// <param name="parameters">Parameters, or groups of them with options of their own; float32 or float64, of any shape and strides.</param>
+/// <param name="parameters">Parameters, or groups of them with options of their own; float16, bfloat16, float32, float64, complex64 or complex128, of any shape and strides. Half types are stepped in float32, complex ones as pairs of reals.</param>
 /// <param name="lr">Learning rate, at least 0.</param>
 /// <param name="alpha">Decay of the average of squared gradients, at least 0.</param>
 /// <param name="eps">Added to the denominator, at least 0.</param>

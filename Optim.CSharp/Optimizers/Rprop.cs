@@ -4,7 +4,7 @@ namespace Optim;
 
 /// <summary>Resilient backpropagation, as torch.optim.Rprop: for gradients over the whole data.</summary>
 /// <remarks>Each element's step size grows by the second eta while its gradient keeps its sign and shrinks by the first when it turns; x = x - sign(g) size. Riedmiller and Braun, 1993.</remarks>
-/// <param name="parameters">Parameters, or groups of them with options of their own; float32 or float64, of any shape and strides.</param>
+/// <param name="parameters">Parameters, or groups of them with options of their own; float16, bfloat16, float32, float64, complex64 or complex128, of any shape and strides. Half types are stepped in float32, complex ones as pairs of reals.</param>
 /// <param name="lr">Where step sizes start, at least 0; of no effect afterwards.</param>
 /// <param name="etas">In (0, 1) and above 1; (0.5, 1.2) when null.</param>
 /// <param name="stepSizes">The smallest and the largest step size; (1e-6, 50) when null.</param>

@@ -4,7 +4,7 @@ namespace Optim;
 
 /// <summary>Stochastic gradient descent with momentum, as torch.optim.SGD.</summary>
 /// <remarks>b = momentum b + (1 - dampening) g, the first b is g; x = x - lr b, with nesterov x = x - lr (g + momentum b). </remarks>
-/// <param name="parameters">Parameters, or groups of them with options of their own; float32 or float64, of any shape and strides.</param>
+/// <param name="parameters">Parameters, or groups of them with options of their own; float16, bfloat16, float32, float64, complex64 or complex128, of any shape and strides. Half types are stepped in float32, complex ones as pairs of reals.</param>
 /// <param name="lr">Learning rate, at least 0.</param>
 /// <param name="momentum">At least 0.</param>
 /// <param name="dampening">Taken off the part of a new gradient, but not off a first one.</param>

@@ -39,7 +39,12 @@ internal sealed class LibtorchOps : Side
         first = Tensors.Full(rule == RuleCase.SGD ? none : list, dtype);
         second =
             rule == RuleCase.Rprop ? Tensors.Full(list, dtype, Lr)
-            : rule == RuleCase.SGD || rule == RuleCase.SGDMomentum || rule == RuleCase.RMSprop || rule == RuleCase.Adagrad ? []
+            : rule == RuleCase.SGD
+            || rule == RuleCase.SGDMomentum
+            || rule == RuleCase.RMSprop
+            || rule == RuleCase.Adagrad
+            || rule == RuleCase.ASGD
+                ? []
             : Tensors.Full(list, dtype);
         oneMinusBeta1 = tensor(1 - Beta1, dtype);
         step =
@@ -51,6 +56,7 @@ internal sealed class LibtorchOps : Side
             : rule == RuleCase.Adadelta ? StepAdadelta
             : rule == RuleCase.Adagrad ? StepAdagrad
             : rule == RuleCase.Adamax ? StepAdamax
+            : rule == RuleCase.ASGD ? StepAsgd
             : rule == RuleCase.NAdam ? StepNadam
             : rule == RuleCase.RAdam ? StepRadam
             : StepRprop;
@@ -142,6 +148,20 @@ internal sealed class LibtorchOps : Side
             second[i].copy_(norm);
             parameters[i].addcdiv_(first[i], second[i], minusStepSize);
         }
+    }
+
+    private double eta = Lr;
+
+    private void StepAsgd()
+    {
+        using Scalar minusEta = -eta;
+        using Scalar shrink = 1 - Lambd * eta;
+        for (var i = 0; i < parameters.Length; i++)
+        {
+            parameters[i].mul_(shrink).add_(gradients[i], minusEta);
+            first[i].copy_(parameters[i]); // averaging begins after a million steps
+        }
+        eta = Lr / Math.Pow(1 + Lambd * Lr * count, AsgdAlpha);
     }
 
     private double product = 1;

@@ -26,6 +26,7 @@ internal sealed class TorchSharpPeer : Side
         : rule == RuleCase.Adadelta ? optim.Adadelta(parameters, Lr)
         : rule == RuleCase.Adagrad ? optim.Adagrad(parameters, Lr)
         : rule == RuleCase.Adamax ? optim.Adamax(parameters, Lr)
+        : rule == RuleCase.ASGD ? optim.ASGD(parameters, Lr)
         : rule == RuleCase.NAdam ? optim.NAdam(parameters, Lr)
         : rule == RuleCase.RMSprop ? optim.RMSProp(parameters, Lr)
         : optim.Rprop(parameters, Lr, min_step: MinStep, max_step: MaxStep);
