@@ -56,10 +56,11 @@ let private train =
                                 Expect.equal code 0 error
 
                             let more =
-                                if optimizer = "adamw" then
-                                    [ "--ema"; "0.9"; "--clip"; "0.5" ]
-                                else
-                                    []
+                                match optimizer with
+                                | "adamw" -> [ "--ema"; "0.9"; "--clip"; "0.5" ]
+                                | "sgd" -> [ "--scheduler"; "cosine"; "--set-scheduler"; "T_max=17" ]
+                                | "radam" -> [ "--scheduler"; "plateau"; "--set-scheduler"; "patience=0" ]
+                                | _ -> []
 
                             let run name epochs further = run name epochs (more @ further)
                             run "whole.pt" 3 []
@@ -177,6 +178,39 @@ let private torchNet () =
 
     torch.nn.Sequential(layer "0" (torch.nn.Linear(4L, 3L)), layer "1" (torch.nn.BatchNorm1d 3L), layer "2" (torch.nn.Linear(3L, 2L)))
 
+/// PyTorch's own training.pt: an AdamW of two groups and a cosine over ten epochs, three of which are over.
+let private scheduled =
+    testCase "an optimizer and a scheduler saved by PyTorch go on where they were" (fun () ->
+        let path = golden (Path.Combine("checkpoints", "training.pt"))
+        let saved = (Checkpoint.Read path)["optimizer"]
+        let state = saved["state"]
+
+        let list =
+            [
+                for KeyValue(id, row) in state.AsMap() ->
+                    let shape = Seq.toArray ((row["exp_avg"]).AsTensor().Shape)
+                    Param.Zeros($"p{id}", DType.Float32, shape)
+            ]
+
+        let optimizer =
+            new AdamW(groups [ group list[..2] []; group list[3..] [ "weight_decay", Number 0.0 ] ], lr = 3e-4, weightDecay = 0.1)
+
+        let scheduler = CosineAnnealingLR(optimizer, tMax = 10)
+
+        Checkpoint.Load(path, struct ("optimizer", box optimizer), struct ("scheduler", box scheduler))
+        |> ignore
+
+        let closed epoch =
+            3e-4 * (1.0 + cos (Math.PI * float epoch / 10.0)) / 2.0
+
+        for epoch in 3..10 do
+            for g in optimizer.ParamGroups do
+                let rate: float = OptionValue.op_Explicit g["lr"]
+                Expect.floatClose Accuracy.high rate (closed epoch) $"epoch {epoch}"
+
+            optimizer.Step()
+            scheduler.Step())
+
 let private loads () =
     if Result.isError TorchSharpTests.loads.Value then
         skiptest "libtorch does not load"
@@ -248,5 +282,6 @@ let tests =
         [
             testList "optim train" train
             testList "states" states
+            scheduled
             testList "modules" modules |> testSequenced
         ]
