@@ -65,7 +65,7 @@ internal sealed record Goal(
         new(["average"], ["16M"], Measurement.Copy, Row.Host, 2, Aim.Ratio, 0.6, 0.6),
         new(
             ["sgd", "sgd momentum", "adam", "adamw", "adadelta", "adagrad", "adamax", "asgd", "nadam", "radam", "rmsprop", "rprop"],
-            ["16M", "64M"],
+            ["16M", "64M", "resnet50"],
             Measurement.Traffic,
             Row.Host,
             2,

@@ -48,7 +48,10 @@ internal static class Plan
                 && m.List.Name == "16M"
                 && m.Parameters == Row.Host
         : m.Peer == Measurement.Traffic
-            ? m.List.Name is "16M" or "64M" && m.DType == DType.Float32 && m.Parameters == Row.Host && !m.Rule.IsOfWholeTensors
+            ? m.List.Name is "16M" or "64M" or "resnet50"
+                && m.DType == DType.Float32
+                && m.Parameters == Row.Host
+                && !m.Rule.IsOfWholeTensors
         : m.List.Name.EndsWith("matrices", StringComparison.Ordinal) || m.Rule.IsOfWholeTensors
             ? m.Peer == Measurement.Ops
                 && m.DType == DType.Float32

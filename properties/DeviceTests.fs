@@ -235,7 +235,11 @@ let private wholeRules =
                 "weight_decay", Number 0.1
                 "maximize", Flag true
             ]
-            [ "lr", Number 0.05; "beta2_decay", Number 0.0; "eps", Several [ Unset; Number 0.5 ] ]
+            [
+                "lr", Number 0.05
+                "beta2_decay", Number 0.0
+                "eps", Several [ Unset; Number 0.5 ]
+            ]
             [ "lr", Number 0.05; "foreach", Flag true; "d", Number 1.01 ]
         ],
         [
@@ -341,7 +345,10 @@ let private whole =
                     (tensorOf torch.float32 torch.CPU [| 20L; 50L |] (noise 1 1000)).requires_grad_ true
 
                 w.grad <- tensorOf torch.float32 torch.CPU [| 20L; 50L |] (noise 2 1000)
-                let optimizer = make (Kit.rule name) [] (parametersAt (ValueSome Torch.Operators) [ "w", w ])
+
+                let optimizer =
+                    make (Kit.rule name) [] (parametersAt (ValueSome Torch.Operators) [ "w", w ])
+
                 expectFlat optimizer.Step
         }
 
@@ -364,7 +371,11 @@ let private elsewhere =
             for rule in stepped @ [ for name, _, _ in wholeRules -> Kit.rule name ] do
                 let _, settings = settingsOf rule |> List.last
                 // Muon takes matrices only.
-                let shape = if rule.Scope = RuleScope.Elements then [| 6L |] else [| 3L; 2L |]
+                let shape =
+                    if rule.Scope = RuleScope.Elements then
+                        [| 6L |]
+                    else
+                        [| 3L; 2L |]
 
                 let record =
                     rule.Replace(rule.Defaults, [ for name, s in settings -> KeyValuePair(name, option s) ])
@@ -429,7 +440,10 @@ let private elsewhere =
             for name in [ "Adam"; "Adafactor"; "Muon" ] do
                 let rule = Kit.rule name
                 let here (values: float[]) = TensorView.Of(values, [| 1L; 1L |])
-                let some () = [ here [| 1.0 |]; thereOf [| 1L; 1L |] [| 1.0 |]; here [| 1.0 |] ]
+
+                let some () =
+                    [ here [| 1.0 |]; thereOf [| 1L; 1L |] [| 1.0 |]; here [| 1.0 |] ]
+
                 let parameters = Parameters.Of(some ())
                 let mutable state = rule.Init(rule.Defaults, parameters)
 

@@ -140,4 +140,114 @@ let tests =
 
                     expectSameBits (place a b) at "parameters"
                     Expect.isTrue (optimizer.StateDict().ToTree().Equals saved) "state")
+            testCase "a line search reads the parameters once: what a closure does to them does not shift where it is asked next" (fun () ->
+                for dtype in [ DType.Float64; DType.Float32; DType.BFloat16 ] do
+                    let asked scribbles =
+                        let p = param "p" dtype [| 2L |] [| -1.0; 2.0 |]
+
+                        // No iteration after the first: it would begin at what was scribbled.
+                        let optimizer =
+                            new LBFGS(
+                                parameters [ p; param "q" DType.Float64 [| 1L |] [| 0.0 |] ],
+                                maxIter = 1,
+                                maxEval = Nullable 20,
+                                lineSearchFn = "strong_wolfe",
+                                lr = 50.0
+                            )
+
+                        let points = ResizeArray<float[]>()
+
+                        optimizer.Step(
+                            Func<float>(fun () ->
+                                let x = values p
+                                points.Add x
+                                let value, gradient = Objectives.rosenbrock x
+                                setGradient p (Some gradient)
+
+                                if scribbles && points.Count > 1 then
+                                    p.View.CopyFrom(tensor dtype [| 2L |] [| nan; nan |])
+
+                                value)
+                        )
+                        |> ignore
+
+                        points.ToArray()
+
+                    let expected = asked false
+                    Expect.isGreaterThan expected.Length 3 "a line search of several evaluations"
+                    expectSameBits (Array.concat (asked true)) (Array.concat expected) (string dtype))
+
+            testSequenced
+            <| testCase "its memory is bounded by history_size: steps after that make no further block, nor do those that throw" (fun () ->
+                let count, history = 20_000, 4
+                let p = param "p" DType.Float64 [| int64 count |] (noise 5 count)
+
+                let optimizer =
+                    new LBFGS(
+                        parameters [ p ],
+                        maxIter = 6,
+                        historySize = history,
+                        lineSearchFn = "strong_wolfe",
+                        toleranceGrad = 0.0,
+                        toleranceChange = 0.0
+                    )
+
+                let g = p.Gradient<float>().ToArray()
+                p.BindGradient g
+                let mutable calls = 0
+                let mutable stumblesAt = 0
+
+                // log cosh, with curvatures that differ: it takes all steps of the test to get near.
+                let closure =
+                    Func<float>(fun () ->
+                        calls <- calls + 1
+
+                        if calls = stumblesAt then
+                            raise Stumbled
+
+                        let w = p.View.AsSpan<float>()
+                        let mutable loss = 0.0
+
+                        for i in 0 .. count - 1 do
+                            let c = 1.0 + float (i % 50)
+                            loss <- loss + c * (sqrt (1.0 + w[i] * w[i]) - 1.0)
+                            g[i] <- c * w[i] / sqrt (1.0 + w[i] * w[i])
+
+                        loss)
+
+                let step () = optimizer.Step closure |> ignore
+
+                let pairs () =
+                    let state = optimizer.StateDict().State[0]
+                    state["old_dirs"].AsItems().Length
+
+                let start = NativeBlock.Made
+                step ()
+                step ()
+                Expect.equal (pairs ()) history "pairs: as many as there may be"
+                let made = NativeBlock.Made - start
+                // Two for each pair and for the one that comes before the oldest goes; direction, gradients, points of the search.
+                Expect.isLessThanOrEqual made (2 * history + 16) "blocks of the first steps"
+
+                for _ in 1..4 do
+                    step ()
+
+                let settled = NativeBlock.Made
+                let before = calls
+
+                for _ in 1..6 do
+                    step ()
+
+                Expect.isGreaterThan (calls - before) 30 "evaluations"
+                Expect.equal NativeBlock.Made settled "blocks of later steps"
+
+                for further in 1..5 do
+                    stumblesAt <- calls + further
+
+                    match thrown "a closure that throws" step with
+                    | Stumbled -> ()
+                    | e -> failtestf "%O" e
+
+                Expect.equal NativeBlock.Made settled "blocks of steps that throw"
+                Expect.equal (pairs ()) history "pairs")
         ]

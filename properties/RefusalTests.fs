@@ -60,7 +60,7 @@ let private checkOptions name options (error: string) =
     let square () =
         param "weight" DType.Float64 [| 2L; 2L |] [| 1.0; 2.0; 3.0; 4.0 |]
 
-    let ways =
+    let rules =
         [
             "constructor", (fun () -> optimizer name options [ square () ] |> ignore)
             "group",
@@ -74,6 +74,28 @@ let private checkOptions name options (error: string) =
 
                 optimizer.AddParamGroup(group [ square () ] options))
         ]
+
+    let given = Kit.options options
+
+    /// It takes one group.
+    let lbfgs =
+        [
+            "constructor",
+            (fun () ->
+                let values = [ for struct (name, value) in given -> KeyValuePair(name, value) ]
+
+                let options = LBFGS.algorithm.Replace(LBFGS.defaults, values) |> unbox<LBFGSOptions>
+                new LBFGS(parameters [ square () ], options) |> ignore)
+            "group", (fun () -> new LBFGS(groups [ group [ square () ] options ]) |> ignore)
+            "an option of its group",
+            (fun () ->
+                let optimizer = new LBFGS(parameters [ square () ])
+
+                for struct (name, value) in given do
+                    optimizer.ParamGroups[0][name] <- value)
+        ]
+
+    let ways = if name = "LBFGS" then lbfgs else rules
 
     for way, action in ways do
         let said = refused kind way action
@@ -156,6 +178,7 @@ let private cases: Map<string, unit -> unit> =
             "named and unnamed mixed in one group", by value (fun () -> sgd [ one "a"; one null ] |> ignore)
             "named and unnamed groups mixed", by value (fun () -> ofGroups [ group [ one "a" ] []; group [ one null ] [] ] |> ignore)
             "duplicate names", by value (fun () -> sgd [ one "a"; one "a" ] |> ignore)
+            "LBFGS with two groups", by value (fun () -> new LBFGS(groups [ group [ one "a" ] []; group [ one "b" ] [] ]) |> ignore)
             "load: different number of groups",
             by value (fun () -> load (sgd [ one "a"; one "b" ]) (ofGroups [ group [ one "a" ] []; group [ one "b" ] [] ]))
             "load: different group size", by value (fun () -> load (sgd [ one "a"; one "b" ]) (sgd [ one "a" ]))
@@ -255,7 +278,7 @@ let private ofFile (path: string) =
             let given = (field "options" element).GetRawText().Replace("\"", "")
             let label = $"#{i} {name} {given}"
 
-            if hasRule name then
+            if hasRule name || name = "LBFGS" then
                 testCase label (fun () ->
                     checkOptions name (field "options" element |> pairs setting) (field "error" element |> Golden.text))
             else
@@ -279,3 +302,23 @@ let tests =
     match files "refusals*.json" with
     | [] -> ptestCase "golden refusals*.json: no such file" ignore
     | files -> TestList(files |> List.map ofFile, Normal)
+
+[<Tests>]
+let ofLBFGS =
+    testCase "golden refusals: those of LBFGS are all checked" (fun () ->
+        let speaks (element: JsonElement) =
+            element.GetRawText().Contains("LBFGS", StringComparison.Ordinal)
+
+        let found =
+            [
+                for path in files "refusals*.json" do
+                    for element in Golden.cases path do
+                        if speaks element then
+                            match tryField "case" element with
+                            | Some words -> Expect.isTrue (cases.ContainsKey(Golden.text words)) (Golden.text words)
+                            | None -> Expect.equal (Golden.text (field "optimizer" element)) "LBFGS" "the optimizer"
+
+                            element
+            ]
+
+        Expect.isGreaterThanOrEqual found.Length 2 "cases")

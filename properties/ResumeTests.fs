@@ -25,10 +25,10 @@ let private command (arguments: string list) =
 
 let private train =
     [
-        for optimizer in [ "adamw"; "sgd"; "rprop"; "radam"; "nadam" ] do
+        for optimizer in [ "adamw"; "sgd"; "rprop"; "radam"; "nadam"; "lbfgs" ] do
             if
                 hasRule optimizer
-                || Rules.all
+                || Algorithms.all
                    |> Seq.exists (fun rule -> rule.Name.Equals(optimizer, StringComparison.OrdinalIgnoreCase))
             then
                 testCase
@@ -60,6 +60,21 @@ let private train =
                                 | "adamw" -> [ "--ema"; "0.9"; "--clip"; "0.5" ]
                                 | "sgd" -> [ "--scheduler"; "cosine"; "--set-scheduler"; "T_max=17" ]
                                 | "radam" -> [ "--scheduler"; "plateau"; "--set-scheduler"; "patience=0" ]
+                                | "lbfgs" ->
+                                    [
+                                        "--set"
+                                        "line_search_fn=strong_wolfe"
+                                        "--set"
+                                        "max_iter=3"
+                                        "--clip"
+                                        "5"
+                                        "--ema"
+                                        "0.9"
+                                        "--scheduler"
+                                        "exponential"
+                                        "--set-scheduler"
+                                        "gamma=0.9"
+                                    ]
                                 | _ -> []
 
                             let run name epochs further = run name epochs (more @ further)

@@ -114,6 +114,61 @@ let private stepping =
             equal (values (torch.imag after)) expected[1] "by autograd, the imaginary part"
         }
 
+        test "LBFGS: a closure that returns a tensor; the first loss, lower losses, and versions that autograd sees" {
+            let net, data = network (), batch ()
+
+            let optimizer =
+                new LBFGS(all (net.NamedParameters()), maxIter = 5, lineSearchFn = "strong_wolfe")
+
+            let closure () =
+                optimizer.ZeroGrad()
+                let value: Tensor = loss net data
+                value.backward ()
+                value
+
+            use before = loss net data
+            let first: Tensor = optimizer.Step(Func<Tensor> closure)
+            Expect.equal (first.item<float32>()) (before.item<float32>()) "the first loss"
+
+            for _ in 1..4 do
+                optimizer.Step(Func<Tensor> closure) |> ignore
+
+            use after = loss net data
+            Expect.isLessThan (after.item<float32>()) (0.5f * before.item<float32>()) "the last"
+
+            // A graph from before a step holds parameters that have changed since.
+            let stale: Tensor = loss net data
+            optimizer.Step(Func<Tensor> closure) |> ignore
+            Expect.throws (fun () -> stale.backward ()) "a graph from before the step"
+        }
+
+        test "LBFGS: the sparse gradients of an embedding move it as dense ones do, bit for bit" {
+            let run sparse =
+                torch.random.manual_seed 5L |> ignore
+                let table = torch.nn.Embedding(6L, 3L, sparse = sparse)
+
+                let optimizer =
+                    new LBFGS(all (table.NamedParameters()), maxIter = 5, lineSearchFn = "strong_wolfe")
+
+                let closure () =
+                    optimizer.ZeroGrad()
+                    let seen: Tensor = table.call (torch.tensor [| 4L; 1L; 5L |])
+                    let value: Tensor = (seen - torch.ones_like seen).square().sum()
+                    value.backward ()
+                    Expect.equal (gradient (weight table)).is_sparse sparse "the kind of gradient"
+                    value
+
+                let losses =
+                    [|
+                        for _ in 1..3 -> (optimizer.Step(Func<Tensor> closure): Tensor).item<float32>()
+                    |]
+
+                Expect.isLessThan losses[2] (0.01f * losses[0]) "it goes down"
+                Array.append losses (values (weight table))
+
+            equal (run true) (run false) "losses and weights"
+        }
+
         test "a step writes into the tensor's own memory" {
             let w = leaf [ 2L; 3L ] (floats 1 6)
             use alias = w.detach ()

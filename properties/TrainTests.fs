@@ -210,6 +210,53 @@ let private runs =
 
                     Expect.isLessThan last first $"{rule.Name}, {dtype}: the loss goes down")
 
+        testCase "LBFGS trains by name, with options, clipping and an average, and races" (fun () ->
+            inFolder (fun file ->
+                let json = file "run.json"
+
+                let code, output, error =
+                    run (
+                        [
+                            "train"
+                            "--optimizer"
+                            "lbfgs"
+                            "--set"
+                            "line_search_fn=strong_wolfe"
+                            "--set"
+                            "max_iter=8"
+                        ]
+                        @ [ "--batch-size"; "1437"; "--epochs"; "6"; "--hidden"; "16"; "--threads"; "1" ]
+                        @ [ "--ema"; "0.5"; "--clip"; "10"; "--json"; json ]
+                    )
+
+                Expect.equal (code, error) (0, "") "train"
+                Expect.stringContains output "max_eval=10" "settled by max_iter"
+
+                let losses =
+                    [
+                        for loss in (readJson json).GetProperty("losses").EnumerateArray() -> loss.GetDouble()
+                    ]
+
+                Expect.isLessThan (List.last losses) (0.5 * List.head losses) "the loss goes down"
+                Expect.isGreaterThan ((readJson json).GetProperty("test_accuracy").GetDouble()) 0.8 "accuracy"
+
+                let code, output, error =
+                    run
+                        [
+                            "race"
+                            "adam"
+                            "lbfgs:line_search_fn=strong_wolfe,max_iter=2"
+                            "--epochs"
+                            "1"
+                            "--batch-size"
+                            "718"
+                            "--hidden"
+                            "4"
+                        ]
+
+                Expect.equal (code, error) (0, "") "race"
+                Expect.stringContains output "lbfgs" "in the table"))
+
         testCase "the same settings give the same bits, with any number of threads; another seed does not" (fun () ->
             let settings threads seed =
                 TrainingSettings(Epochs = 2, Hidden = ImmutableArray.Create(96, 32), ThreadCount = threads, Seed = seed)
@@ -395,7 +442,7 @@ let private results =
             let code, output, _ = run [ "train"; "--help" ]
             Expect.equal code 0 "exit code"
 
-            for rule in Rules.all do
+            for rule in Algorithms.all do
                 Expect.stringContains output $"{rule.Name}: lr=" "options of every rule"
 
             Expect.equal (run [ "--version" ]) (0, $"optim {OptimCommand.Version}{Environment.NewLine}", "") "version"
@@ -407,6 +454,17 @@ let private results =
 let private refusals =
     [
         [ "train"; "--optimizer"; "adamx" ], [ "--optimizer"; "'adamx'"; "Adam, AdamW" ]
+        [ "train"; "--optimizer"; "lbfgs"; "--set"; "line_search_fn=armijo" ], [ "line_search_fn"; "armijo"; "strong_wolfe" ]
+        [
+            "train"
+            "--optimizer"
+            "lbfgs"
+            "--scheduler"
+            "onecycle"
+            "--set-scheduler"
+            "max_lr=1"
+        ],
+        [ "momentum" ]
         [ "train"; "--set"; "momentun=0.9"; "--optimizer"; "sgd" ], [ "momentun"; "momentum"; "weight_decay" ]
         [ "train"; "--set"; "lr=-1" ], [ "lr"; "-1" ]
         [ "train"; "--set"; "lr=0.1,0.2" ], [ "lr"; "(0.1, 0.2)" ]
@@ -510,6 +568,27 @@ let private recorded =
                 for row in report.Rows do
                     Expect.isLessThan row.LargestLossDifference 1e-12 "losses"
                     Expect.equal row.TestAccuracy row.Run.TestAccuracy "accuracy"))
+
+        testCase "LBFGS as recorded, by the model over host arrays and by autograd" (fun () ->
+            inFolder (fun file ->
+                let path = file "runs.json"
+
+                recording path (fun run -> Golden.text (run.GetProperty "optimizer") = "LBFGS") id
+
+                let backends =
+                    if libtorch.Value then
+                        [ Backend.Host; Backend.TorchSharp ]
+                    else
+                        [ Backend.Host ]
+
+                for backend in backends do
+                    let report = Like.Run(path, backend)
+                    Expect.isEmpty report.Skipped "skipped"
+                    Expect.isTrue report.Passed $"{[ for row in report.Rows -> List.ofSeq row.Failures ]}"
+
+                    for row in report.Rows do
+                        for ours, theirs in Seq.zip row.Losses row.Run.Losses |> Seq.truncate 10 do
+                            Expect.isLessThan (abs (ours - theirs)) (if row.Run.DType = "float32" then 1e-3 else 1e-7) "loss"))
 
         testCase "by autograd, too" (fun () ->
             if not libtorch.Value then

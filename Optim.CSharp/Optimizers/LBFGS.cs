@@ -46,6 +46,24 @@ public sealed class LBFGS(
         parameters
     )
 {
+    /// <summary>The same with the options as a record, such as <c>LBFGSModule.defaults</c> with other values.</summary>
+    /// <param name="parameters">Parameters, or one group of them.</param>
+    /// <param name="options">The options.</param>
+    /// <exception cref="OptionException">An option is outside of its range.</exception>
+    /// <exception cref="ArgumentException">More than one group.</exception>
+    public LBFGS(IEnumerable<IParameterOrGroup> parameters, LBFGSOptions options)
+        : this(
+            parameters,
+            options.Lr,
+            options.MaxIter,
+            options.MaxEval,
+            options.ToleranceGrad,
+            options.ToleranceChange,
+            options.HistorySize,
+            options.LineSearchFn == LineSearch.None ? null : "strong_wolfe",
+            options.Maximize
+        ) { }
+
     private protected override bool TakesGroups => false;
 
     private protected override T? Advance<T>(Func<T>? closure, GradScaler? scaler, out bool stepped)

@@ -122,7 +122,7 @@ public sealed class Param : IParameter, IDisposable
 
     /// <summary>
     /// Takes a sparse gradient, not copied: the indices of its rows (int64 of shape [n]; a row may come more than once) and their values,
-    /// of shape [n, rest of the parameter's shape]. SparseAdam, Adagrad and SGD take such gradients, and say what is wrong with them in the step.
+    /// of shape [n, rest of the parameter's shape]. SparseAdam, Adagrad, SGD and LBFGS take such gradients, and say what is wrong with them in the step.
     /// </summary>
     /// <exception cref="ArgumentException">The values have another dtype than the parameter.</exception>
     public void SetSparseGradient(TensorView indices, TensorView values)

@@ -77,16 +77,17 @@ internal sealed class TrainCommand
               optim train
               optim train --optimizer sgd --set lr=0.1 --set momentum=0.9 --hidden 64,32
               optim train --optimizer adam --set betas=0.9,0.99 --epochs 20 --json results.json
+              optim train --optimizer lbfgs --set line_search_fn=strong_wolfe --batch-size 1437
               optim train --scheduler cosine --svg curves.svg
               optim train --ema 0.99 --clip 1.0 --scheduler cosine
 
             Rules, and their options with the defaults:
-            {string.Join('\n', Rules.all.Select(Describe))}
+            {string.Join('\n', Algorithms.all.Select(Describe))}
 
             {SchedulerNames.Table}
             """;
 
-    private static string Describe(Rule rule) =>
+    private static string Describe(Algorithm rule) =>
         $"  {rule.Name}: {Text.Options(rule.OptionNames.Select(name => (name, rule.Read(rule.Defaults, name))))}";
 
     private int Run(ParseResult parsed, Screen screen, CancellationToken cancel)

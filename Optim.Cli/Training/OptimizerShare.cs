@@ -3,13 +3,13 @@ using Optim.Kernels;
 
 namespace Optim.Cli.Training;
 
-/// <summary>A rule, its options, and the parameters of a model that it is given.</summary>
+/// <summary>A rule (or LBFGS), its options, and the parameters of a model that it is given.</summary>
 /// <param name="Rule">The rule.</param>
 /// <param name="Options">Options that are not at its defaults.</param>
 /// <param name="Parameters">Its parameters.</param>
 /// <param name="Which">Which these are, in words; empty for all.</param>
 public sealed record OptimizerShare(
-    Rule Rule,
+    Algorithm Rule,
     IReadOnlyList<(string Name, OptionValue Value)> Options,
     IReadOnlyList<IParameter> Parameters,
     string Which
@@ -21,7 +21,7 @@ public sealed record OptimizerShare(
     /// </summary>
     /// <exception cref="OptionException">There is no such option.</exception>
     public static IReadOnlyList<OptimizerShare> Of(
-        Rule rule,
+        Algorithm rule,
         IReadOnlyList<(string Name, OptionValue Value)> options,
         IReadOnlyList<IParameter> parameters
     )
@@ -39,8 +39,14 @@ public sealed record OptimizerShare(
     }
 
     /// <summary>The rule that takes what this one does not; null when it takes all.</summary>
-    public static Rule? Companion(Rule rule) => rule.Name == "Muon" ? Rules.find("AdamW") : null;
+    public static Rule? Companion(Algorithm rule) => rule.Name == "Muon" ? Rules.find("AdamW") : null;
 
     /// <summary>The optimizer.</summary>
-    public Optimizer Create() => new RuleOptimizer(Rule, [new ParameterGroup(Parameters)], [.. Options]);
+    public Optimizer Create() =>
+        Rule is Rule rule
+            ? new RuleOptimizer(rule, [new ParameterGroup(Parameters)], [.. Options])
+            : new LBFGS(
+                [new ParameterGroup(Parameters)],
+                (LBFGSOptions)Rule.Replace(Rule.Defaults, Options.Select(option => KeyValuePair.Create(option.Name, option.Value)))
+            );
 }

@@ -2,21 +2,21 @@ using Optim.Core;
 
 namespace Optim.Cli.Training;
 
-/// <summary>Rules by their names.</summary>
+/// <summary>Rules, and LBFGS, by their names.</summary>
 internal static class RuleNames
 {
     /// <summary>Whether there is a rule of that name, in any case.</summary>
-    public static bool Has(string name) => Rules.all.Any(rule => rule.Name.Equals(name, StringComparison.OrdinalIgnoreCase));
+    public static bool Has(string name) => Algorithms.all.Any(rule => rule.Name.Equals(name, StringComparison.OrdinalIgnoreCase));
 
     /// <summary>The rule of that name, in any case.</summary>
     /// <param name="name">The name.</param>
     /// <param name="place">What a complaint begins with.</param>
     /// <exception cref="OptionException">There is none; the message says which there are.</exception>
-    public static Rule Find(string name, string place = "")
+    public static Algorithm Find(string name, string place = "")
     {
         try
         {
-            return Rules.find(name);
+            return Algorithms.find(name);
         }
         catch (ArgumentException e)
         {
@@ -25,5 +25,5 @@ internal static class RuleNames
     }
 
     /// <summary>All of them, for messages.</summary>
-    public static string Known => string.Join(", ", Rules.all.Select(rule => rule.Name));
+    public static string Known => string.Join(", ", Algorithms.all.Select(rule => rule.Name));
 }

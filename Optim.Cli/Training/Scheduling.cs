@@ -33,14 +33,14 @@ public sealed record Scheduling(SchedulerKind Kind, IReadOnlyList<(string Name, 
 
     /// <summary>Refuses settings that are wrong, alone or together with the optimizers.</summary>
     /// <exception cref="OptionException">A setting is unknown, missing or not allowed.</exception>
-    public void Check(Rule rule, IReadOnlyList<(string Name, OptionValue Value)> options, int steps)
+    public void Check(Algorithm rule, IReadOnlyList<(string Name, OptionValue Value)> options, int steps)
     {
         using var parameter = Param.Zeros("w", Kernels.DType.Float32, 1, 1);
         foreach (var share in OptimizerShare.Of(rule, options, [parameter]))
         {
             var optimizer = (share with { Parameters = [parameter] }).Create();
             var scheduler = Create(optimizer, steps);
-            optimizer.Step();
+            optimizer.Step(() => 0.0);
             if (Kind.Settings.Any(setting => setting.Name == "total_steps")) // refuses to go further
                 for (var step = 0; step < steps; step++)
                     scheduler.Step();

@@ -18,7 +18,7 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
 
         for row in 0 .. parameters.Count - 1 do
             if gradients[row].Kind <> GradientKind.Absent then
-                Checks.gradient "LBFGS" SparseGradients.Refused parameters row gradients[row]
+                Checks.gradient "LBFGS" SparseGradients.Rows parameters row gradients[row]
 
     let fit (parameters: Parameters) (state: LBFGSState) =
         let line = state.Line

@@ -96,7 +96,11 @@ module Muon =
 
     let private numbers o (parameter: Layout) =
         let struct (a, b, c) = o.NsCoefficients
-        let rate = o.Lr * factor o.AdjustLrFn (double parameter.Shape[0]) (double parameter.Shape[1])
+
+        let rate =
+            o.Lr
+            * factor o.AdjustLrFn (double parameter.Shape[0]) (double parameter.Shape[1])
+
         MuonNumbers(o.Momentum, o.Nesterov, 1.0 - o.Lr * o.WeightDecay, rate, o.Eps, a, b, c, o.NsSteps, o.Precision)
 
     let private arithmetic =

@@ -24,14 +24,18 @@ module Rules =
             SparseAdam.rule
         ]
 
-    /// The rule of a name, in any case; an ArgumentException lists the names when there is none.
-    let find (name: string) =
+    /// The one of a name, in any case, among some.
+    let internal among (some: #Algorithm list) (name: string) =
         match
-            all
-            |> List.tryFind (fun rule -> String.Equals(rule.Name, name, StringComparison.OrdinalIgnoreCase))
+            some
+            |> List.tryFind (fun one -> String.Equals(one.Name, name, StringComparison.OrdinalIgnoreCase))
         with
-        | Some rule -> rule
+        | Some one -> one
         | None ->
-            let known = String.Join(", ", all |> List.map _.Name)
-            let nearest = Names.nearest name (all |> List.map _.Name)
+            let names = some |> List.map _.Name
+            let known = String.Join(", ", names)
+            let nearest = Names.nearest name names
             raise (ArgumentException $"optimizer '{name}' is not known; did you mean {nearest}? There are: {known}")
+
+    /// The rule of a name, in any case; an ArgumentException lists the names when there is none.
+    let find (name: string) = among all name

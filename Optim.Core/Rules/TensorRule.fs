@@ -142,14 +142,7 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct>(name: str
                 threads <-
                     max
                         threads
-                        (arithmetic.Step(
-                            prepared.Options,
-                            stepOf row,
-                            parameters[row].DType,
-                            tensors,
-                            workspace,
-                            prepared.KernelExecutor
-                        ))
+                        (arithmetic.Step(prepared.Options, stepOf row, parameters[row].DType, tensors, workspace, prepared.KernelExecutor))
 
                 if not parameterCopy.IsAbsent then
                     parameters[row].ConvertFrom parameterCopy

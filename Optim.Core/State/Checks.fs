@@ -108,7 +108,7 @@ module internal Checks =
         | GradientKind.Sparse, SparseGradients.Refused ->
             raise (
                 NotSupportedException
-                    $"{rule} does not support sparse gradients, and {label} has one; SparseAdam, Adagrad and SGD take them"
+                    $"{rule} does not support sparse gradients, and {label} has one; SparseAdam, Adagrad, SGD and LBFGS take them"
             )
         | GradientKind.Sparse, SparseGradients.RefusedByWeightDecay ->
             raise (

@@ -54,6 +54,7 @@ type internal Flat(first: Parameters) =
     let table = SliceTable()
     let work = lazy TensorView.Zeros layout
     let mutable parameters = first
+    let sparse = SparseRows()
     let mutable threads = 1
 
     let executor () =
@@ -94,6 +95,21 @@ type internal Flat(first: Parameters) =
     let flatten (view: TensorView) =
         let view = if view.Layout.IsContiguous then view else view.Copy()
         TensorView(view.Address, Layout.Contiguous(view.DType, ReadOnlySpan [| int64 view.Count |]), view.Owner)
+
+    /// A sparse gradient as a dense one: the sums of its rows, and zero elsewhere.
+    let scatter (gradient: Gradient) row (target: TensorView) =
+        let parameter = parameters[row].Layout
+        let wrong = sparse.Sort(parameter, gradient.Rows, gradient.Values)
+
+        if wrong.HasValue then
+            raise (
+                ArgumentOutOfRangeException(
+                    "gradients",
+                    $"LBFGS: the sparse gradient of {parameters.Label row} has row {wrong.Value}, and the parameter is {parameter}"
+                )
+            )
+
+        sparse.WriteOver(target, gradient.Rows, gradient.Values.DType)
 
     let isAtHand (gradient: Gradient) row =
         direct[row]
@@ -152,7 +168,7 @@ type internal Flat(first: Parameters) =
 
         taken.Clear()
 
-    /// target = sign * gradients.
+    /// target = sign * gradients; those of rows that a sparse one lacks are zero.
     member _.Gather(gradients: Gradients, sign: float, target: TensorView) =
         let add row =
             table.Add(reals[row], parameters[row].Address, gradients[row].Values.Address)
@@ -165,10 +181,12 @@ type internal Flat(first: Parameters) =
             if not (isAtHand gradients[row] row) then
                 others <- true
 
-                if gradients[row].Kind = GradientKind.Absent then
-                    (slice target row).Clear()
-                else
-                    (slice target row).ConvertFrom gradients[row].Values
+                let target = slice target row
+
+                match gradients[row].Kind with
+                | GradientKind.Absent -> target.Clear()
+                | GradientKind.Sparse -> scatter gradients[row] row target
+                | _ -> target.ConvertFrom gradients[row].Values
 
         if others && sign <> 1.0 then
             table.Reset(rows, 1)

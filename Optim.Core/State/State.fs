@@ -155,6 +155,7 @@ and [<AbstractClass>] TensorUpdate internal () =
 
     /// The same on lanes that are whole tensors: any rule's formula.
     abstract RunWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>> : row: 'v array -> unit
+
     default update.RunWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>(row: 'v array) =
         update.Run<'v> row
 

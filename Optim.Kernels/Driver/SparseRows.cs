@@ -113,6 +113,18 @@ internal sealed unsafe class SparseRows
         }
     }
 
+    /// <summary>The same gradient with a zero for every row that it lacks, over a contiguous tensor of the parameter's shape.</summary>
+    public void WriteOver(TensorView dense, TensorView indices, DType dtype)
+    {
+        dense.Clear();
+        var length = RowLength(dense.Layout, IndexDimensions(indices));
+        var (from, to) = (Layout.Contiguous(dtype, length), Layout.Contiguous(dense.DType, length));
+        var bytes = (nint)length * dense.DType.Size();
+        for (var i = 0; i < count; i++)
+            new TensorView(dense.Address + (nint)rows[i] * bytes, to, dense.Owner).ConvertFrom(new(values[i], from, owner));
+        KeepAlive();
+    }
+
     /// <summary>Keeps what the slices point to alive.</summary>
     public void KeepAlive()
     {

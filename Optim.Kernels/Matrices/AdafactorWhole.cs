@@ -37,9 +37,7 @@ internal readonly struct AdafactorWhole<V>(V[] row, bool isVector, AdafactorNumb
             Moved(Columns, V.Mean(squares, -2));
         }
         V.Free(squares);
-        var variance = isVector
-            ? row[Variance]
-            : row[Rows] * AdafactorFormula.Scale(V.Mean(row[Rows], -2), numbers) * row[Columns];
+        var variance = isVector ? row[Variance] : row[Rows] * AdafactorFormula.Scale(V.Mean(row[Rows], -2), numbers) * row[Columns];
         row[Updated] = AdafactorFormula.Update(grad, variance, V.Of(numbers.Eps1 * numbers.Eps1));
     }
 

@@ -45,8 +45,7 @@ internal unsafe struct MuonKernel<T, W>(MuonPass* pass, IMatrixProducts? product
 
     public readonly void Square() => Square(pass->X, pass->C, pass->Square, 1, 0, 0);
 
-    public readonly void Polynomial() =>
-        Square(pass->Square, pass->R, pass->Polynomial, pass->Numbers.C, pass->Numbers.B, pass->Square);
+    public readonly void Polynomial() => Square(pass->Square, pass->R, pass->Polynomial, pass->Numbers.C, pass->Numbers.B, pass->Square);
 
     /// <summary>result = scale left left' + shift other.</summary>
     private readonly void Square(nint left, nint columns, nint result, double scale, double shift, nint other)
