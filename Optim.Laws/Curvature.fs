@@ -5,9 +5,44 @@ open Optim.Core
 open Optim.Kernels
 open Descents
 
-/// C5 to C8: what LBFGS knows of the curvature, and how it moves.
+/// C4 to C8: what LBFGS knows of the curvature, and how it moves.
 [<RequireQualifiedAccess>]
 module Curvature =
+    /// C4: it minimizes.
+    let tenth =
+        let steps = 12
+
+        law
+            "C4"
+            (sprintf "a convex quadratic is at a tenth of where it began within %d iterations, with a line search and without" steps)
+            false
+            (descents false both (2, 12) [ stepwise LBFGS.defaults; stepwise searching ])
+            (fun m d ->
+                // The lowest point is 0, and so is its value.
+                let d =
+                    { d with
+                        B = Array.map (fun _ -> 0.0) d.B
+                    }
+
+                let parameters = parameters d
+
+                let value () =
+                    let struct (value, _) = d.At(where parameters)
+                    value
+
+                let first = value ()
+                let mutable state = m.Init d.Options parameters
+                let mutable lowest = first
+
+                for _ in 1..steps do
+                    if lowest > 0.1 * first then
+                        let struct (_, next) = m.Step d.Options parameters (asked d 1.0 ignore) state
+                        state <- next
+                        lowest <- min lowest (value ())
+
+                lowest <= 0.1 * first
+                |> Verdict.require (fun () -> sprintf "from %g to %g only" first lowest))
+
     /// C5: with exact line searches a quadratic of n variables is at its minimum after n iterations.
     let exact =
         law
@@ -215,4 +250,4 @@ module Curvature =
                     ])
 
     /// All of them.
-    let all = [ exact; wolfe; dense; first ]
+    let all = [ tenth; exact; wolfe; dense; first ]

@@ -277,6 +277,32 @@ module Equivariance =
                 Snapshot.compare Comparator.bit (Run.final subject s) without
                 |> Verdict.tellingIf (Run.moves subject s))
 
+    /// E10: complex numbers are pairs of real ones.
+    let complex =
+        let recipe rule =
+            { Recipe.any rule with
+                Length = Gen.map ((*) 2) Generators.length
+            }
+
+        let whole (s: Scenario) =
+            s.Start |> Array.forall (fun values -> values.Length % 2 = 0)
+
+        Statement.forAll
+            "E10"
+            "a complex parameter goes as the pairs of real numbers that it consists of, bit for bit"
+            everyRule
+            (fun rule -> Recipe.generate rule (recipe rule))
+            (fun rule s -> Recipe.shrink (recipe rule) s |> Seq.filter whole)
+            (fun subject s ->
+                let dtype =
+                    if s.DType = DType.Float32 then
+                        DType.Complex64
+                    else
+                        DType.Complex128
+
+                Snapshot.compare Comparator.bit (Run.final subject s) (Run.final subject { s with DType = dtype })
+                |> Verdict.tellingIf (Run.moves subject s))
+
     /// The laws of this family.
     let all =
         [
@@ -289,4 +315,5 @@ module Equivariance =
             nanStays
             nanIsSwallowed
             emptyAndSingle
+            complex
         ]

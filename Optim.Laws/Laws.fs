@@ -27,7 +27,7 @@ module Laws =
         |> List.concat
 
     /// Laws of what a step does with one element, whatever the others are.
-    let private ofElements = set [ "E1"; "E2"; "E3"; "E8"; "G1"; "G4" ]
+    let private ofElements = set [ "E1"; "E2"; "E3"; "E8"; "E10"; "G1"; "G4" ]
 
     /// Whether a law that is tried on vectors suits the scope of a rule.
     let private suits (rule: Rule) (statement: Statement) =
@@ -40,12 +40,12 @@ module Laws =
     let ofSubject (subject: Subject) : Law list =
         let rule = subject.Rule
         let takesDense = rule.Sparse rule.Defaults <> SparseGradients.Required
+        let ofVectors = if takesDense then all else []
 
-        (all @ Sparsity.all |> List.filter (suits rule)) @ WholeTensors.all
-        |> List.filter (fun statement ->
-            statement.About rule
-            && (takesDense
-                || List.exists (fun (s: Statement) -> s.Id = statement.Id) Sparsity.all))
+        (ofVectors @ Sparsity.all |> List.filter (suits rule))
+        @ (if takesDense then WholeTensors.all else [])
+        @ Convergence.all
+        |> List.filter (fun statement -> statement.About rule)
         |> List.map (Statement.on subject)
 
     /// The laws that apply to a rule: those of every element-wise rule, and its own when it is one of this library's. Each is a name

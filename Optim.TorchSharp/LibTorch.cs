@@ -179,6 +179,9 @@ internal static unsafe class LibTorch
     /// <summary>Whether the elements stand in memory with the wrong sign, to be turned when they are read.</summary>
     public static bool IsNegated(nint tensor) => THSTensor_is_neg(tensor) != 0;
 
+    /// <summary>Whether the elements stand in memory with the other sign of their imaginary part, to be turned when they are read.</summary>
+    public static bool IsConjugated(nint tensor) => ((DType)ScalarType(tensor)).IsComplex() && THSTensor_is_conj(tensor) != 0;
+
     /// <summary>The gradient, to be given back with <see cref="Return"/>; 0 when there is none.</summary>
     public static nint Gradient(nint tensor)
     {
@@ -316,6 +319,9 @@ internal static unsafe class LibTorch
 
     [DllImport(Sharp), SuppressGCTransition]
     private static extern byte THSTensor_is_neg(nint tensor);
+
+    [DllImport(Sharp), SuppressGCTransition]
+    private static extern byte THSTensor_is_conj(nint tensor);
 
     [DllImport(Sharp), SuppressGCTransition]
     private static extern byte THSTensor_requires_grad(nint tensor);

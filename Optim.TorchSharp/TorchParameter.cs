@@ -38,6 +38,10 @@ public sealed class TorchParameter : IParameter
         layout = gradientLayout = Describe(Handle, Label);
         if (!tensor.is_leaf)
             throw new ArgumentException($"can't optimize a non-leaf Tensor: {Label} was computed from others", nameof(tensor));
+        if (LibTorch.IsNegated(Handle) || LibTorch.IsConjugated(Handle))
+            throw new NotSupportedException(
+                $"{Label} is a conjugated or negated view, whose elements are others than its memory holds: use a copy of it (resolve_conj, resolve_neg)"
+            );
         if (LibTorch.IsInference(Handle))
             throw new ArgumentException($"{Label} was made in inference mode, outside of which it cannot change", nameof(tensor));
     }
@@ -107,10 +111,8 @@ public sealed class TorchParameter : IParameter
                 gradient = SparseGradient(found);
                 return;
             }
-            if (LibTorch.IsNegated(found))
-                throw new NotSupportedException(
-                    $"the gradient of {Label} is a negated view, which is not supported: use its resolve_neg()"
-                );
+            if (LibTorch.IsNegated(found) || LibTorch.IsConjugated(found))
+                Resolve(handle, ref found);
             gradientLayout = Match(found, gradientLayout, of: "the gradient of ");
             address = LibTorch.Data(found);
             // Its owner is the parameter, which keeps its gradient alive until the step is over.
@@ -126,6 +128,18 @@ public sealed class TorchParameter : IParameter
             if (found != 0)
                 LibTorch.Return(found);
         }
+    }
+
+    // The gradient becomes an ordinary tensor of the same values, which passes over memory can read and write.
+    private void Resolve(nint handle, ref nint found)
+    {
+        LibTorch.Return(found);
+        found = 0;
+        using (var gradient = Tensor.grad)
+        using (var conjugated = gradient!.resolve_conj())
+        using (var resolved = conjugated.resolve_neg())
+            Tensor.grad = resolved;
+        found = LibTorch.Gradient(handle);
     }
 
     // Coalesced or not, as it is: what the rule makes of rows that come twice, it does without a tensor of the parameter's size.

@@ -221,6 +221,7 @@ let private weighing (weight: Averaging -> int64 -> float) : Averages.Averager =
 let private averageMutants: (Averages.AverageLaw * string * Averages.Averager) list =
     [
         Averages.mean, "an update is counted twice", weighing (fun averaging n -> Averaging.weight averaging (n + 1L))
+        Averages.mean, "what was worked out is kept nowhere", (fun _ _ values -> values |> Array.map (fun _ -> values[0]))
         Averages.order, "later values weigh more", weighing (fun averaging n -> 1.5 * Averaging.weight averaging n)
         Averages.sum, "the decay is the weight of the new value", weighing (fun averaging n -> 1.0 - Averaging.weight averaging n)
         Averages.constant,

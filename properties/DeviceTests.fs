@@ -120,54 +120,65 @@ let private takes (rule: Rule) (dtype: torch.ScalarType) =
         with :? NotSupportedException ->
             false)
 
+/// Five steps by our kernels and five by libtorch's operators, the third without a gradient: parameters and state agree. `slack` is what
+/// parameters may differ by beside what dtypes allow.
+let private agree (rule: Rule) settings slack dtype shape =
+    for place, device, executor in places.Value do
+        let n = count dtype shape
+        let start = noise 1 n
+        let ours = (tensorOf dtype torch.CPU shape start).requires_grad_ true
+        let theirs = (tensorOf dtype device shape start).requires_grad_ true
+        let kernels = make rule settings (Torch.Parameters(struct ("w", ours)))
+        let operators = make rule settings (parametersAt executor [ "w", theirs ])
+        let before = doubles theirs
+
+        for step in 1..5 do
+            if step <> 3 then
+                ours.grad <- tensorOf dtype torch.CPU shape (noise (10 + step) n)
+                theirs.grad <- tensorOf dtype device shape (noise (10 + step) n)
+            else
+                ours.grad <- null
+                theirs.grad <- null
+
+            kernels.Step()
+            operators.Step()
+
+        Expect.equal operators.LastExecutor "libtorch's operators" "who stepped"
+        let size = String.Join(", ", shape)
+        let what = $"{rule.Name}, {place}, {dtype}, [{size}]"
+        let actual, expected = doubles theirs, doubles ours
+
+        for i in 0 .. n - 1 do
+            if abs (actual[i] - expected[i]) > slack then
+                close what dtype actual[i..i] expected[i..i]
+
+        // Numbers of a half type may lie too far from the next ones.
+        if n > 0 && not (List.contains dtype halves) then
+            Expect.notEqual actual before "it moved"
+
+        let a, b = operators.StateDict(), kernels.StateDict()
+        Expect.sequenceEqual a.State.Keys b.State.Keys what
+
+        for KeyValue(id, state) in b.State do
+            Expect.sequenceEqual (a.State[id]).Keys state.Keys what
+
+            for KeyValue(name, tensor) in state do
+                let tensor = (tensor: Tree).AsTensor()
+                let theirs: Tree = (a.State[id])[name]
+                let other = theirs.AsTensor()
+                Expect.equal (string other.Layout) (string tensor.Layout) name
+                let wide = if List.contains dtype halves then torch.float32 else dtype
+                close $"{what}, {name}" wide (other.ToDoubles()) (tensor.ToDoubles())
+
 let private dense =
     [
         for rule in stepped do
             for label, settings in settingsOf rule do
                 test $"{rule.Name} ({label}): libtorch's operators and our kernels agree, for every dtype" {
-                    for place, device, executor in places.Value do
-                        for dtype in [ torch.float32; torch.float64; torch.complex64; torch.complex128 ] @ halves do
-                            if takes rule dtype then
-                                for shape in [ [| 3L; 4L |]; [||]; [| 0L |] ] do
-                                    let n = count dtype shape
-                                    let start = noise 1 n
-                                    let ours = (tensorOf dtype torch.CPU shape start).requires_grad_ true
-                                    let theirs = (tensorOf dtype device shape start).requires_grad_ true
-                                    let kernels = make rule settings (Torch.Parameters(struct ("w", ours)))
-                                    let operators = make rule settings (parametersAt executor [ "w", theirs ])
-                                    let before = doubles theirs
-
-                                    for step in 1..5 do
-                                        if step <> 3 then
-                                            ours.grad <- tensorOf dtype torch.CPU shape (noise (10 + step) n)
-                                            theirs.grad <- tensorOf dtype device shape (noise (10 + step) n)
-                                        else
-                                            ours.grad <- null
-                                            theirs.grad <- null
-
-                                        kernels.Step()
-                                        operators.Step()
-
-                                    let what = $"{place}, {dtype}, {shape.Length} dimensions"
-                                    close what dtype (doubles theirs) (doubles ours)
-
-                                    // Numbers of a half type may lie too far from the next ones.
-                                    if n > 0 && not (List.contains dtype halves) then
-                                        Expect.notEqual (doubles theirs) before "it moved"
-
-                                    let a, b = operators.StateDict(), kernels.StateDict()
-                                    Expect.sequenceEqual a.State.Keys b.State.Keys what
-
-                                    for KeyValue(id, state) in b.State do
-                                        Expect.sequenceEqual (a.State[id]).Keys state.Keys what
-
-                                        for KeyValue(name, tensor) in state do
-                                            let tensor = (tensor: Tree).AsTensor()
-                                            let theirs: Tree = (a.State[id])[name]
-                                            let other = theirs.AsTensor()
-                                            Expect.equal (string other.Layout) (string tensor.Layout) name
-                                            let wide = if List.contains dtype halves then torch.float32 else dtype
-                                            close $"{what}, {name}" wide (other.ToDoubles()) (tensor.ToDoubles())
+                    for dtype in [ torch.float32; torch.float64; torch.complex64; torch.complex128 ] @ halves do
+                        if takes rule dtype then
+                            for shape in [ [| 3L; 4L |]; [||]; [| 0L |] ] do
+                                agree rule settings 0.0 dtype shape
                 }
     ]
 
@@ -180,24 +191,196 @@ let private pretend =
          Device("pretend", 0))
 
 /// A tensor there.
-let private there (values: float[]) =
+let private thereOf (shape: int64[]) (values: float[]) =
+    let here = TensorView.Of(values, shape)
+
     let layout =
-        Layout.Strided(DType.Float64, ReadOnlySpan [| int64 values.Length |], ReadOnlySpan [| 1L |], Nullable(pretend.Force()))
+        Layout.Strided(DType.Float64, here.Shape.AsSpan(), here.Strides.AsSpan(), Nullable(pretend.Force()))
 
     let view = TensorView.Zeros layout
-    view.CopyFrom(TensorView.Of values)
+    view.CopyFrom here
     view
+
+let private there (values: float[]) =
+    thereOf [| int64 values.Length |] values
+
+/// Many steps keep no tensor, and no memory.
+let private expectFlat (step: unit -> unit) =
+    let steps count =
+        for _ in 1..count do
+            step ()
+
+    steps 100
+    GC.Collect()
+    GC.WaitForPendingFinalizers()
+    let tensors, before = Tensor.TotalCount, Environment.WorkingSet
+    steps 2000
+    GC.Collect()
+    GC.WaitForPendingFinalizers()
+    Expect.isLessThanOrEqual Tensor.TotalCount tensors "live tensors"
+    // A vector of 1000 numbers left behind in each step would be 8 MB.
+    Expect.isLessThan (Environment.WorkingSet - before) (6L <<< 20) "growth of the working set"
+
+/// The rules that look at whole tensors, a shape that both take, and what tells their options apart.
+let private wholeRules =
+    [
+        "Adafactor",
+        [
+            [ "lr", Number 0.05 ]
+            [
+                "lr", Number 0.3
+                "beta2_decay", Number -0.3
+                "eps", Pair(0.01, 2.0)
+                "d", Number 1.5
+                "weight_decay", Number 0.1
+                "maximize", Flag true
+            ]
+            [
+                "lr", Number 0.05
+                "beta2_decay", Number 0.0
+                "eps", Several [ Unset; Number 0.5 ]
+            ]
+            [ "lr", Number 0.05; "foreach", Flag true; "d", Number 1.01 ]
+        ],
+        [
+            [||]
+            [| 7L |]
+            [| 3L; 4L |]
+            [| 1L; 5L |]
+            [| 5L; 1L |]
+            [| 2L; 1L; 1L |]
+            [| 2L; 3L; 4L |]
+            [| 2L; 40L; 70L |]
+            [| 0L |]
+            [| 2L; 0L; 3L |]
+        ]
+        "Muon",
+        [
+            [ "lr", Number 0.05 ]
+            for adjust in [ "original"; "match_rms_adamw"; "spectral_unclamped" ] do
+                [
+                    "lr", Number 0.05
+                    "weight_decay", Number 0.0
+                    "momentum", Number 0.4
+                    "nesterov", Flag false
+                    "ns_coefficients", Several [ Number 1.5; Number -0.5; Number 0.01 ]
+                    "eps", Number 1.0
+                    "ns_steps", Number 3.0
+                    "adjust_lr_fn", Text adjust
+                ]
+            [ "lr", Number 0.05; "ns_steps", Number 0.0 ]
+            [ "lr", Number 0.05; "product", Text "provider" ]
+            [ "lr", Number 0.05; "precision", Text "bfloat16"; "momentum", Number 0.6 ]
+        ],
+        [
+            [| 1L; 1L |]
+            [| 3L; 4L |]
+            [| 4L; 3L |]
+            [| 20L; 20L |]
+            [| 33L; 50L |]
+            [| 70L; 35L |]
+            [| 0L; 3L |]
+        ]
+    ]
+
+let private whole =
+    [
+        for name, all, shapes in wholeRules do
+            for settings in all do
+                let label =
+                    String.Join(", ", settings |> Seq.map (fun (name, value) -> $"{name} {value}"))
+
+                test $"{name} ({label}): libtorch's operators and our kernels agree, for every dtype and shape" {
+                    let before = MatrixProducts.Provider
+                    TorchProducts.Register()
+
+                    try
+                        for dtype in [ torch.float32; torch.float64 ] @ halves do
+                            for shape in shapes do
+                                // Single flips of bfloat16 in the iteration (GoldenTests has the measure).
+                                let slack =
+                                    if List.contains ("precision", Text "bfloat16") settings then
+                                        5.0 * 0.003 * 0.05 * 2.0
+                                    else
+                                        0.0
+
+                                agree (Kit.rule name) settings slack dtype shape
+                    finally
+                        MatrixProducts.Provider <- before
+                }
+
+        test "whole tensors in any strides: transposed parameters and gradients, and what lies between the elements" {
+            for name, _, _ in wholeRules do
+                for place, device, executor in places.Value do
+                    let step (tensor: float[] -> Tensor) executor =
+                        let w = (tensor (noise 1 12)).requires_grad_ true
+                        let optimizer = make (Kit.rule name) [] (parametersAt executor [ "w", w ])
+
+                        for i in 2..4 do
+                            w.grad <- tensor (noise i 12)
+                            optimizer.Step()
+
+                        w
+
+                    let plain values =
+                        tensorOf torch.float64 torch.CPU [| 4L; 3L |] values
+
+                    let turned (values: float[]) =
+                        (plain values).t().contiguous().``to``(device).t()
+
+                    let sliced (values: float[]) =
+                        let whole = tensorOf torch.float64 device [| 4L; 6L |] (Array.create 24 7.0)
+                        let inside = whole.slice (1L, 0L, 6L, 2L)
+                        inside.copy_ (plain values) |> ignore
+                        inside
+
+                    let expected = doubles (step plain ValueNone)
+                    close $"{name}, {place}, turned" torch.float64 (doubles (step turned executor)) expected
+                    close $"{name}, {place}, sliced" torch.float64 (doubles (step sliced executor)) expected
+        }
+
+        test "steps of whole tensors leave no tensor behind, and memory flat" {
+            for name, _, _ in wholeRules do
+                let w =
+                    (tensorOf torch.float32 torch.CPU [| 20L; 50L |] (noise 1 1000)).requires_grad_ true
+
+                w.grad <- tensorOf torch.float32 torch.CPU [| 20L; 50L |] (noise 2 1000)
+
+                let optimizer =
+                    make (Kit.rule name) [] (parametersAt (ValueSome Torch.Operators) [ "w", w ])
+
+                expectFlat optimizer.Step
+        }
+
+        test "refused on another device: complex parameters, as on the processor" {
+            for name, _, _ in wholeRules do
+                let rule = Kit.rule name
+
+                let layout =
+                    Layout.Strided(DType.Complex64, ReadOnlySpan [| 1L; 1L |], ReadOnlySpan [| 1L; 1L |], Nullable(pretend.Force()))
+
+                refuses<NotSupportedException> name [ name; "parameter 0"; "complex64" ] (fun () ->
+                    rule.Init(rule.Defaults, Parameters.Of [ TensorView(0n, layout, obj ()) ])
+                    |> ignore)
+        }
+    ]
 
 let private elsewhere =
     [
         test "a tensor on another device: state is made there, state dicts come to the processor, and back" {
-            for rule in stepped do
+            for rule in stepped @ [ for name, _, _ in wholeRules -> Kit.rule name ] do
                 let _, settings = settingsOf rule |> List.last
+                // Muon takes matrices only.
+                let shape =
+                    if rule.Scope = RuleScope.Elements then
+                        [| 6L |]
+                    else
+                        [| 3L; 2L |]
 
                 let record =
                     rule.Replace(rule.Defaults, [ for name, s in settings -> KeyValuePair(name, option s) ])
 
-                let start, gradients = noise 1 7, [ for i in 2..6 -> noise i 7 ]
+                let start, gradients = noise 1 6, [ for i in 2..6 -> noise i 6 ]
 
                 let run (make: float[] -> TensorView) through =
                     let parameters = Parameters.Of [ make start ]
@@ -233,7 +416,8 @@ let private elsewhere =
 
                     parameters[0].ToDoubles(), state
 
-                let expected, _ = run (fun v -> TensorView.Of v) false
+                let there = thereOf shape
+                let expected, _ = run (fun v -> TensorView.Of(v, shape)) false
                 let actual, state = run there true
                 close rule.Name torch.float64 actual expected
 
@@ -253,21 +437,23 @@ let private elsewhere =
         }
 
         test "parameters of two devices in one group: each is stepped where it lies" {
-            let rule = Kit.rule "Adam"
+            for name in [ "Adam"; "Adafactor"; "Muon" ] do
+                let rule = Kit.rule name
+                let here (values: float[]) = TensorView.Of(values, [| 1L; 1L |])
 
-            let parameters =
-                Parameters.Of [ TensorView.Of [| 1.0 |]; there [| 1.0 |]; TensorView.Of [| 1.0 |] ]
+                let some () =
+                    [ here [| 1.0 |]; thereOf [| 1L; 1L |] [| 1.0 |]; here [| 1.0 |] ]
 
-            let gradients =
-                Gradients.OfDense [ TensorView.Of [| 1.0 |]; there [| 1.0 |]; TensorView.Of [| 1.0 |] ]
+                let parameters = Parameters.Of(some ())
+                let mutable state = rule.Init(rule.Defaults, parameters)
 
-            rule.Step(rule.Defaults, parameters, gradients, rule.Init(rule.Defaults, parameters))
-            |> ignore
+                for _ in 1..3 do
+                    state <- rule.Step(rule.Defaults, parameters, Gradients.OfDense(some ()), state)
 
-            let values = [ for i in 0..2 -> parameters[i].ToDoubles()[0] ]
-            Expect.equal values[2] values[0] "kernels"
-            Expect.isLessThan (abs (values[1] - values[0])) 1e-12 "and operators"
-            Expect.isLessThan values[0] 1.0 "moved"
+                let values = [ for i in 0..2 -> parameters[i].ToDoubles()[0] ]
+                Expect.equal values[2] values[0] "kernels"
+                Expect.isLessThan (abs (values[1] - values[0])) 1e-12 "and operators"
+                Expect.isLessThan values[0] 1.0 "moved"
         }
 
         test "refused: a device that nobody is registered for, with those that there are" {
@@ -331,20 +517,7 @@ let private elsewhere =
             let optimizer =
                 Adam(all (Torch.Parameters(Torch.Operators, struct ("w", w))), amsgrad = true)
 
-            let steps count =
-                for _ in 1..count do
-                    optimizer.Step()
-
-            steps 100
-            GC.Collect()
-            GC.WaitForPendingFinalizers()
-            let tensors, before = Tensor.TotalCount, Environment.WorkingSet
-            steps 2000
-            GC.Collect()
-            GC.WaitForPendingFinalizers()
-            Expect.isLessThanOrEqual Tensor.TotalCount tensors "live tensors"
-            // A vector left behind in each step would be 8 MB.
-            Expect.isLessThan (Environment.WorkingSet - before) (6L <<< 20) "growth of the working set"
+            expectFlat optimizer.Step
         }
     ]
 
@@ -545,6 +718,7 @@ let private sparse =
 let tests =
     [
         testList "operators" dense
+        testList "whole tensors" whole
         testList "devices" elsewhere
         testList "sparse" sparse
     ]

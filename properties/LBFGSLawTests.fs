@@ -27,6 +27,7 @@ let private nudge (parameters: Parameters) =
 
 let private mutants =
     [
+        Curvature.tenth, "it goes uphill", withOptions (fun o -> { o with Maximize = true })
         Curvature.exact,
         "the first element moves a little farther",
         steps (fun real options parameters ask state ->

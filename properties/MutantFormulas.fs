@@ -27,3 +27,18 @@ type Lopsided =
             (coefficients: inref<Coefficients<'v>>, param: byref<'v>, grad: 'v)
             =
             param <- param - (coefficients.First * grad + 'v.Of 1e-3)
+
+/// Adam that adds eps after the reciprocal root.
+[<Struct>]
+type EpsAfterRoot =
+    interface IFormula2<EpsAfterRoot> with
+        static member Update<'v, 'is when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> ILane<'v> and 'is :> ISwitches>
+            (coefficients: inref<Coefficients<'v>>, param: byref<'v>, grad: 'v, mean: byref<'v>, square: byref<'v>)
+            =
+            let mutable stepSize, scale, eps, beta1, alpha1 = grad, grad, grad, grad, grad
+            let mutable beta2, alpha2, decay, keep = grad, grad, grad, grad
+            coefficients.Deconstruct(&stepSize, &scale, &eps, &beta1, &alpha1, &beta2, &alpha2, &decay, &keep)
+            mean <- beta1 * mean + alpha1 * grad
+            square <- beta2 * square + alpha2 * grad * grad
+            let root = 'v.Of 1.0 / ('v.Sqrt square * scale)
+            param <- param - stepSize * mean * (root + eps)

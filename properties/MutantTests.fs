@@ -19,12 +19,15 @@ type Mutant =
         Subject: Subject
     }
 
-let private kills (law: Statement) (defect: string) (subject: Subject) =
+let kills (law: Statement) (defect: string) (subject: Subject) =
     {
         Law = law
         Defect = defect
         Subject = subject
     }
+
+/// A rule of one's own that goes by signs.
+let lion = Subject.ofRule OwnRuleFSharp.Lion.rule
 
 let private number = Options.ofNumber
 let private forever = 1_000_000_000L
@@ -37,6 +40,12 @@ let private epsIsFixed = withOption "eps" (number 1e-2)
 
 let private clipped =
     withGradients (fun _ -> Array.map (fun g -> Math.Clamp(g, -1.0, 1.0)))
+
+let private rateTwice =
+    subject "SGD"
+    |> withOptions (fun rule options ->
+        let lr = Options.number rule "lr" options
+        Options.set [ "lr", number (lr * lr) ] rule options)
 
 /// Decay that forgets lr: 1 - lr (decay / lr).
 let private decayWithoutRate =
@@ -58,6 +67,7 @@ let table: Mutant list =
             "a gradient that is not finite is stepped by"
             (subject "AdamW"
              |> attaches (fun what -> { what with Clip = None; Scaler = None }))
+        kills Surroundings.identity "options that are set are rounded to float32" (roundsOptions (subject "Adam"))
         kills
             Surroundings.accumulated
             "decay and step count advance with each batch"
@@ -86,6 +96,7 @@ let table: Mutant list =
             (subject "Rprop"
              |> withGradients (fun _ -> Array.map (fun g -> if Double.IsNaN g then -1.0 else g)))
         kills Equivariance.emptyAndSingle "nothing is stepped after an empty parameter" (stopsAtEmpty (subject "RMSprop"))
+        kills Equivariance.complex "both parts are divided by the magnitude" (byMagnitude (subject "Adagrad"))
 
         kills
             Sparsity.untouched
@@ -122,33 +133,32 @@ let table: Mutant list =
                  Options.set [ "alpha", number (alpha * alpha) ] rule options))
         kills Analytic.amsgrad "the maximum is not written back" (columnBecomes "max_exp_avg_sq" 0.0 (subject "Adam"))
         kills Analytic.rpropSigns "step sizes have no limits" (subject "Rprop" |> withOption "step_sizes" (Options.ofPair (0.0, 1e9)))
+        kills Analytic.lionSigns "the step grows with the gradient" (stepsByGradient lion)
         kills Analytic.asgdAverage "the average begins at once" (subject "ASGD" |> withOption "t0" (number -1.0))
-        kills Analytic.nadamProduct "mu_product begins at 0" (nadam 0.0 id)
-        kills Analytic.nadamProduct "the product that is ahead has a factor too many" (nadam 1.0 (fun product -> 0.99 * product))
+        kills Analytic.nadamProduct "mu_product begins at 0" (nadam 0.0 (fun _ product -> product))
+        kills Analytic.nadamProduct "the product that is ahead has a factor too many" (nadam 1.0 (fun _ product -> 0.99 * product))
         kills Analytic.radamRectifies "rectification comes a step late" (radam (fun step -> max 1L (step - 1L)))
         kills
             Analytic.firstMoment
             "the two coefficients are swapped"
             (adam "Adam" (fun (lr, b1, b2, eps, decay, step) -> lr, 1.0 - b1, b2, eps, decay, step))
         kills
-            Analytic.quadratic
-            "lr is applied twice"
-            (subject "SGD"
-             |> withOptions (fun rule options ->
-                 let lr = Options.number rule "lr" options
-                 Options.set [ "lr", number (lr * lr) ] rule options))
+            Analytic.secondMoment
+            "the two coefficients are swapped"
+            (adam "AdamW" (fun (lr, b1, b2, eps, decay, step) -> lr, b1, 1.0 - b2, eps, decay, step))
+        kills Analytic.quadratic "lr is applied twice" rateTwice
+
+        kills Convergence.descent "lr is applied twice" rateTwice
+        kills Convergence.contraction "gradients are clipped at 1" (clipped (subject "SGD"))
+        kills Convergence.heavyBall "the momentum is forgotten" (subject "SGD" |> withOption "momentum" (number 0.0))
+        for rule in [ "Adafactor"; "Adam"; "SparseAdam" ] do
+            kills Convergence.tenth $"{rule} goes uphill" (subject rule |> withOption "maximize" (Options.ofFlag true))
+        for rule in [ "Muon"; "Rprop" ] do
+            kills Convergence.tenth $"{rule} loses the sign of gradients" (subject rule |> withGradients (fun _ -> Array.map abs))
 
         kills Invariance.gradientScale "eps is ignored" (epsIsFixed (subject "Adam"))
         kills Invariance.anyGradientScale "eps is ignored" (epsIsFixed (subject "RMSprop"))
-        kills
-            Invariance.rpropScale
-            "the step grows with the gradient"
-            (subject "Rprop"
-             |> after (fun _ parameters gradients _ ->
-                 for k in 0 .. parameters.Count - 1 do
-                     if gradients[k].Kind = GradientKind.Dense then
-                         Array.map2 (fun x g -> x - 1e-2 * g) (parameters[k].ToDoubles()) (gradients[k].Values.ToDoubles())
-                         |> Tensor.fill parameters[k]))
+        kills Invariance.rpropScale "the step grows with the gradient" (stepsByGradient (subject "Rprop"))
         kills
             Invariance.translation
             "a weight_decay of 0 is taken for the default"
@@ -342,7 +352,7 @@ let table: Mutant list =
 /// Enough for each law to find its defect; always the same ones.
 let private cases, seed = 300, 20261123UL
 
-let private toTest (mutant: Mutant) =
+let toTest (mutant: Mutant) =
     let name =
         sprintf "\"%s\" (%s) finds: %s" mutant.Law.Says mutant.Law.Id mutant.Defect
 
@@ -364,7 +374,7 @@ let private complete =
             Laws.all
             |> List.filter (fun law -> Schedules.all |> List.forall (fun other -> other.Id <> law.Id))
 
-        for law in others @ WholeTensors.all do
+        for law in others @ Sparsity.all @ WholeTensors.all @ Convergence.all do
             let has = table |> List.exists (fun mutant -> obj.ReferenceEquals(mutant.Law, law))
             Expect.isTrue has (sprintf "%s, %s" law.Id law.Says)
     }

@@ -87,13 +87,49 @@ let alignmentMatters =
             if int64 view.Address % 64L <> 0L then
                 nudge view 0)
 
+/// Columns of all rows set to a number after each step under such options.
+let columnBecomesUnder (applies: obj -> bool) (name: string) (value: float) =
+    after (fun options _ _ state ->
+        if applies options then
+            for row in state[name].Rows do
+                if not row.IsAbsent then
+                    for i in 0 .. int row.Count - 1 do
+                        Tensor.set row i value)
+
 /// Columns of all rows set to a number after each step.
-let columnBecomes (name: string) (value: float) =
-    after (fun _ _ _ state ->
-        for row in state[name].Rows do
-            if not row.IsAbsent then
-                for i in 0 .. int row.Count - 1 do
-                    Tensor.set row i value)
+let columnBecomes name value =
+    columnBecomesUnder (fun _ -> true) name value
+
+/// A part of the gradient is stepped by once more.
+let stepsByGradient =
+    after (fun _ parameters gradients _ ->
+        for k in 0 .. parameters.Count - 1 do
+            if gradients[k].Kind = GradientKind.Dense then
+                Array.map2 (fun x g -> x - 1e-2 * g) (parameters[k].ToDoubles()) (gradients[k].Values.ToDoubles())
+                |> Tensor.fill parameters[k])
+
+/// Both parts of a complex gradient are divided by its magnitude.
+let byMagnitude =
+    around (fun step _ parameters gradients state ->
+        let divided =
+            [
+                for k in 0 .. gradients.Count - 1 do
+                    let gradient = gradients[k]
+
+                    if gradient.Kind <> GradientKind.Dense || not (gradient.Values.DType.IsComplex()) then
+                        gradient
+                    else
+                        let divide (z: float[]) =
+                            let size = sqrt (z[0] * z[0] + z[1] * z[1])
+                            z |> Array.map (fun x -> if size > 0.0 then x / size else x)
+
+                        let values =
+                            gradient.Values.ToDoubles() |> Array.chunkBySize 2 |> Array.collect divide
+
+                        Gradient.OfDense(Tensor.shaped (Seq.toArray gradient.Values.Shape) gradient.Values.DType values)
+            ]
+
+        step parameters (Gradients.Of divided) state)
 
 /// A gradient is read as if it lay in row-major order.
 let readsMemoryOrder =
@@ -108,19 +144,22 @@ let readsMemoryOrder =
 
         step parameters (Gradients.Of flat) state)
 
-/// A missing gradient is taken for zero.
-let noneIsZero =
-    around (fun step _ parameters gradients state ->
+/// A missing gradient is taken for zero, under such options.
+let noneIsZeroUnder (applies: obj -> bool) =
+    around (fun step options parameters gradients state ->
         let filled =
             [
                 for k in 0 .. gradients.Count - 1 do
-                    if gradients[k].Kind = GradientKind.Absent then
+                    if gradients[k].Kind = GradientKind.Absent && applies options then
                         Gradient.OfDense(TensorView.Zeros(parameters[k].Layout.ToContiguous()))
                     else
                         gradients[k]
             ]
 
         step parameters (Gradients.Of filled) state)
+
+/// A missing gradient is taken for zero.
+let noneIsZero subject = noneIsZeroUnder (fun _ -> true) subject
 
 /// A gradient of zero is taken for none.
 let zeroIsNone =
@@ -221,8 +260,12 @@ let shrinksForL2 (subject: Subject) =
                 subject.Step (Options.set [ "weight_decay", Options.ofNumber 0.0 ] rule options) parameters gradients state
     }
 
-/// A product formula with other coefficients: options are the product's, `change` maps lr, beta1, beta2, eps, decay and step.
-let adam (name: string) (change: float * float * float * float * float * int64 -> float * float * float * float * float * int64) : Subject =
+/// Adam by a formula of our own, with other coefficients: options are the product's, `change` maps lr, beta1, beta2, eps, decay and step.
+let adamBy<'f when 'f: struct and 'f: (new: unit -> 'f) and 'f :> ValueType and 'f :> IFormula>
+    columns
+    (name: string)
+    (change: float * float * float * float * float * int64 -> float * float * float * float * float * int64)
+    : Subject =
     let original = Rules.find name
 
     let arithmetic =
@@ -244,7 +287,11 @@ let adam (name: string) (change: float * float * float * float * float * int64 -
         }
 
     let defaults = unbox<AdamOptions> original.Defaults
-    Subject.ofRule (Rule.elementWise<AdamOptions, AdamFormula> name defaults Adam.options Adam.columns arithmetic)
+    Subject.ofRule (Rule.elementWise<AdamOptions, 'f> name defaults Adam.options columns arithmetic)
+
+/// The product's formula with other coefficients.
+let adam name change =
+    adamBy<AdamFormula> Adam.columns name change
 
 /// SGD's options for formulas of our own.
 let private sgdFields: Field<SGDOptions> list =
@@ -295,7 +342,7 @@ let firstTwice: Subject =
     )
 
 /// NAdam by an arithmetic that begins with another mu_product, or hands another one to the formula.
-let nadam (start: float) (change: float -> float) : Subject =
+let nadam (start: float) (change: NAdamOptions -> float -> float) : Subject =
     let original = NAdam.arithmetic
 
     let arithmetic =
@@ -310,7 +357,7 @@ let nadam (start: float) (change: float -> float) : Subject =
             member _.Next(read, o, step, before) = original.Next(read, o, step, before)
 
             member _.Coefficients(read, o, step, before) =
-                original.Coefficients(read, o, step, Scalars(Formula.(*) before.First (read.Of("", change 1.0))))
+                original.Coefficients(read, o, step, Scalars(Formula.(*) before.First (read.Of("", change o 1.0))))
         }
 
     Subject.ofRule (Rule.elementWise<NAdamOptions, NAdamFormula> "NAdam" NAdam.defaults NAdam.options NAdam.columns arithmetic)

@@ -41,6 +41,37 @@ let private after change =
                 change scheduler
     }
 
+/// A number in a scheduler's state.
+let private saved (name: string) (scheduler: LRScheduler) : float =
+    let state = real.Save scheduler
+    Tree.op_Explicit state[name]
+
+/// LinearLR's next rate from the one before, with a pair of parentheses too few.
+let private withoutParentheses =
+    { real with
+        Step =
+            fun scheduler ->
+                let before = [ for group in scheduler.Optimizer.ParamGroups -> lr group ]
+                real.Step scheduler
+
+                if scheduler :? LinearLR && scheduler.LastEpoch <= saved "total_iters" scheduler then
+                    let start, steps = saved "start_factor" scheduler, saved "total_iters" scheduler
+                    let way = saved "end_factor" scheduler - start
+
+                    for group, rate in Seq.zip scheduler.Optimizer.ParamGroups before do
+                        group["lr"] <- number (rate * (1.0 + way / steps * start + (scheduler.LastEpoch - 1.0) * way))
+    }
+
+/// Writes the current rates where the first ones were kept.
+let private overwriteInitial (optimizer: Optimizer) =
+    let dict = optimizer.StateDict()
+
+    for group in dict.ParamGroups do
+        if group.ContainsKey "initial_lr" then
+            group["initial_lr"] <- group["lr"]
+
+    optimizer.LoadStateDict dict |> ignore
+
 let private table: (ScheduleStatement * string * SchedulerShell) list =
     [
         Schedules.recursion,
@@ -48,6 +79,8 @@ let private table: (ScheduleStatement * string * SchedulerShell) list =
         { real with
             Step = fun scheduler -> real.StepTo scheduler (scheduler.LastEpoch + 1.0)
         }
+        Schedules.recursion, "a pair of parentheses is missing", withoutParentheses
+        Schedules.ends, "the end is at a factor of its own", setting "end_factor" (fun _ -> 0.5)
         Schedules.ends, "the way is one step longer", setting "total_iters" (fun steps -> steps + 1.0)
         Schedules.range, "triangles are a little too high", setting "max_lr" (fun rate -> rate * 1.001)
         Schedules.monotone,
@@ -81,14 +114,17 @@ let private table: (ScheduleStatement * string * SchedulerShell) list =
         { real with
             Make =
                 fun optimizer kind settings ->
-                    let dict = optimizer.StateDict()
-
-                    for group in dict.ParamGroups do
-                        if group.ContainsKey "initial_lr" then
-                            group["initial_lr"] <- group["lr"]
-
-                    optimizer.LoadStateDict dict |> ignore
+                    overwriteInitial optimizer
                     real.Make optimizer kind settings
+        }
+        Schedules.construction,
+        "initial_lr is what lr is",
+        { real with
+            Make =
+                fun optimizer kind settings ->
+                    let scheduler = real.Make optimizer kind settings
+                    overwriteInitial optimizer
+                    scheduler
         }
         Schedules.product,
         "only the last one counts",
@@ -114,6 +150,27 @@ let private table: (ScheduleStatement * string * SchedulerShell) list =
             each scheduler (fun _ -> last))
         Schedules.resume, "a state is not loaded", { real with Load = fun _ _ -> () }
         Schedules.made, "a state is not loaded", { real with Load = fun _ _ -> () }
+        Schedules.pure', "powers are whole", setting "power" Math.Floor
+        Schedules.plateau,
+        "thresholds are relative, which turns round below 0",
+        { real with
+            Make =
+                fun optimizer kind settings ->
+                    real.Make
+                        optimizer
+                        kind
+                        [
+                            for key, value in settings do
+                                key,
+                                (if key = "threshold_mode" then
+                                     OptionValue.Text "rel"
+                                 else
+                                     value)
+
+                            if kind = "ReduceLROnPlateau" then
+                                "threshold", number 0.1
+                        ]
+        }
         Schedules.pure', "the rate drifts", after (fun scheduler -> each scheduler (fun rate -> rate * (1.0 + 1e-6)))
     ]
 

@@ -66,6 +66,22 @@ let loadsOptionsOnly: Subject -> Subject =
                     real.Load optimizer empty
         })
 
+/// Loads the state, and drops the options.
+let loadsStateOnly: Subject -> Subject =
+    shell (fun real ->
+        { real with
+            Load =
+                fun optimizer saved ->
+                    let own = real.Clone saved
+
+                    for group, entry in Seq.zip optimizer.ParamGroups own.ParamGroups do
+                        for name in group.OptionNames do
+                            if entry.ContainsKey name then
+                                entry[name] <- group[name]
+
+                    real.Load optimizer own
+        })
+
 /// Matches by order, whatever the names.
 let loadsByOrder: Subject -> Subject =
     shell (fun real ->
@@ -141,4 +157,15 @@ let attaches (change: Attached -> Attached) : Subject -> Subject =
     shell (fun real ->
         { real with
             Attach = fun optimizer what -> real.Attach optimizer (change what)
+        })
+
+/// Numbers that are set as options are rounded to float32.
+let roundsOptions: Subject -> Subject =
+    shell (fun real ->
+        { real with
+            SetOption =
+                fun group name value ->
+                    match value with
+                    | OptionValue.Float x -> real.SetOption group name (OptionValue.Float(float (float32 x)))
+                    | other -> real.SetOption group name other
         })

@@ -87,6 +87,33 @@ let private equal (actual: float32[]) (expected: float32[]) what =
 
 let private stepping =
     [
+        test "gradients that are conjugated or negated views move what their values say" {
+            let both = torch.complex (torch.tensor [| 1f; 2f |], torch.tensor [| 3f; -4f |])
+
+            let step (w: Tensor) (gradient: Tensor) =
+                w.requires_grad_ true |> ignore
+                w.grad <- gradient
+                (SGD(all (Torch.Parameters(struct ("w", w))), lr = 1.0)).Step()
+                w.detach ()
+
+            let conjugated: Tensor = both.conj ()
+            let moved = step (torch.zeros_like both) conjugated
+            equal (values (torch.real moved)) [| -1f; -2f |] "the real part"
+            equal (values (torch.imag moved)) [| 3f; -4f |] "the imaginary part"
+            let negated = step (torch.zeros [| 2L |]) (torch.imag (both.conj ()))
+            equal (values negated) [| 3f; -4f |] "a negated view"
+
+            // As autograd leaves them: loss = sum of the imaginary parts of conj(w) both.
+            let w = (torch.zeros_like both).requires_grad_ true
+            torch.imag(w.conj () * both).sum().backward()
+            let gradient = (gradient w).resolve_conj().clone()
+            let expected = [| values (torch.real gradient); values (torch.imag gradient) |]
+            (SGD(all (Torch.Parameters(struct ("w", w))), lr = 1.0, maximize = true)).Step()
+            let after = w.detach ()
+            equal (values (torch.real after)) expected[0] "by autograd, the real part"
+            equal (values (torch.imag after)) expected[1] "by autograd, the imaginary part"
+        }
+
         test "LBFGS: a closure that returns a tensor; the first loss, lower losses, and versions that autograd sees" {
             let net, data = network (), batch ()
 
@@ -556,8 +583,9 @@ let private refusals =
         refusesGradient<NotSupportedException> "of another dtype" [ "float64"; "float32" ] (fun () -> zeros torch.float64 [ 2L; 3L ])
         refusesGradient<NotSupportedException> "on another device" [ "meta" ] (fun () ->
             torch.zeros ([| 2L; 3L |], device = torch.device "meta"))
-        refusesGradient<NotSupportedException> "that is a negated view" [ "resolve_neg" ] (fun () ->
-            torch.imag ((zeros torch.complex64 [ 2L; 3L ]).conj()))
+        refusesTensor<NotSupportedException> "a conjugated view" [ "resolve_conj" ] (fun () -> (zeros torch.complex64 [ 3L ]).conj())
+        refusesTensor<NotSupportedException> "a negated view" [ "resolve_neg" ] (fun () ->
+            torch.imag ((zeros torch.complex64 [ 3L ]).conj()))
 
         test "refused: a non-leaf, as PyTorch says it" {
             let computed = leaf [ 2L ] [| 1f; 2f |] * torch.tensor 2f

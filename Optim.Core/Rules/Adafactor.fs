@@ -50,6 +50,19 @@ module Adafactor =
         | 1 -> struct (0n, 0n)
         | rank -> struct (nativeint parameter.Shape[rank - 2], nativeint parameter.Shape[rank - 1])
 
+    let private numbers o (step: int64) (dtype: DType) =
+        let struct (eps1, eps2) = o.Eps
+        let rate = min o.Lr (1.0 / sqrt (double step))
+
+        AdafactorNumbers(
+            Math.Pow(double step, o.Beta2Decay),
+            (if eps1.HasValue then eps1.Value else dtype.Epsilon()),
+            eps2,
+            (if o.Maximize then -rate else rate),
+            o.D,
+            1.0 - o.Lr * o.WeightDecay
+        )
+
     let private arithmetic =
         { new TensorArithmetic<AdafactorOptions>() with
             member _.Scope = RuleScope.Tensors
@@ -72,14 +85,12 @@ module Adafactor =
                     | column -> column = 2 && rank < 2
 
                 if keep then
-                    Layout.Contiguous(parameter.DType.ToStateDType(), ReadOnlySpan shape)
+                    (Layout.Contiguous(parameter.DType.ToStateDType(), ReadOnlySpan shape)).On parameter.Device
                 else
                     null
 
             member _.Step(o, step, dtype, tensors, workspace, executor) =
                 let struct (rows, columns) = matrix tensors.Parameter.Layout
-                let struct (eps1, eps2) = o.Eps
-                let rate = min o.Lr (1.0 / sqrt (double step))
 
                 AdafactorPass.Run(
                     AdafactorTensor(
@@ -92,17 +103,15 @@ module Adafactor =
                         tensors.Address(if tensors.Parameter.Shape.Length < 2 then 2 else 0),
                         tensors.Address 1
                     ),
-                    AdafactorNumbers(
-                        Math.Pow(double step, o.Beta2Decay),
-                        (if eps1.HasValue then eps1.Value else dtype.Epsilon()),
-                        eps2,
-                        (if o.Maximize then -rate else rate),
-                        o.D,
-                        1.0 - o.Lr * o.WeightDecay
-                    ),
+                    numbers o step dtype,
                     workspace,
                     executor
                 )
+
+            member _.StepWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>
+                (o, step, parameter, row: 'v array)
+                =
+                AdafactorWhole<'v>.Run(row, parameter.Shape.Length < 2, numbers o step parameter.DType, parameter.Count)
         }
 
     /// The rule.

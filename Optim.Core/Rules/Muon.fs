@@ -94,6 +94,15 @@ module Muon =
         else
             null
 
+    let private numbers o (parameter: Layout) =
+        let struct (a, b, c) = o.NsCoefficients
+
+        let rate =
+            o.Lr
+            * factor o.AdjustLrFn (double parameter.Shape[0]) (double parameter.Shape[1])
+
+        MuonNumbers(o.Momentum, o.Nesterov, 1.0 - o.Lr * o.WeightDecay, rate, o.Eps, a, b, c, o.NsSteps, o.Precision)
+
     let private arithmetic =
         { new TensorArithmetic<MuonOptions>() with
             member _.Scope = RuleScope.Matrices
@@ -119,34 +128,26 @@ module Muon =
 
             member _.Step(o, _, _, tensors, workspace, executor) =
                 let parameter = tensors.Parameter
-                let struct (a, b, c) = o.NsCoefficients
-                let rows, columns = parameter.Shape[0], parameter.Shape[1]
 
                 MuonPass.Run(
                     MuonTensor(
                         parameter.DType,
-                        nativeint rows,
-                        nativeint columns,
+                        nativeint parameter.Shape[0],
+                        nativeint parameter.Shape[1],
                         parameter.Address,
                         tensors.Gradient.Address,
                         tensors.Address 0
                     ),
-                    MuonNumbers(
-                        o.Momentum,
-                        o.Nesterov,
-                        1.0 - o.Lr * o.WeightDecay,
-                        o.Lr * factor o.AdjustLrFn (double rows) (double columns),
-                        o.Eps,
-                        a,
-                        b,
-                        c,
-                        o.NsSteps,
-                        o.Precision
-                    ),
+                    numbers o parameter.Layout,
                     products o,
                     workspace,
                     executor
                 )
+
+            member _.StepWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>
+                (o, _, parameter, row: 'v array)
+                =
+                MuonWhole<'v>.Run(Span row, parameter.Shape[0] > parameter.Shape[1], numbers o parameter)
         }
 
     /// The rule.

@@ -26,6 +26,10 @@ type internal TensorArithmetic<'o>() =
     /// Returns how many threads took part.
     abstract Step: options: 'o * step: int64 * dtype: DType * tensors: StepTensors * workspace: Workspace * executor: Executor -> int
 
+    /// The same on lanes: parameter, gradient and columns, which become those after the step. The parameter lies as it was given.
+    abstract StepWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>> :
+        options: 'o * step: int64 * parameter: Layout * row: 'v array -> unit
+
 /// A parameter, its gradient and its columns, where a step finds them.
 and [<Struct>] internal StepTensors =
     {
@@ -40,9 +44,33 @@ and [<Struct>] internal StepTensors =
         let row = tensors.Columns[column].[tensors.Row]
         if row.IsAbsent then 0n else row.Address
 
+/// A step of one parameter by somebody else than our kernels.
+[<Sealed>]
+type internal WholeUpdate<'o when 'o: not null and 'o: not struct>
+    (
+        name: string,
+        arithmetic: TensorArithmetic<'o>,
+        options: 'o,
+        step: int64,
+        parameter: TensorView,
+        gradient: Gradient,
+        columns: TensorView array
+    ) =
+    inherit TensorUpdate()
+    override _.Parameter = parameter
+    override _.Gradient = gradient
+    override _.Sparse = SparseGradients.Refused
+    override _.Columns = columns
+
+    override _.Run _ =
+        raise (NotSupportedException $"{name} looks at whole tensors: its formula runs on lanes that are such (RunWhole)")
+
+    override _.RunWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>(row: 'v array) =
+        arithmetic.StepWhole<'v>(options, step, parameter.Layout, row)
+
 /// A step of a rule of whole tensors, kept between steps.
 [<Sealed>]
-type internal PreparedTensors<'o when 'o: not null and 'o: not struct>(arithmetic: TensorArithmetic<'o>) =
+type internal PreparedTensors<'o when 'o: not null and 'o: not struct>(name: string, arithmetic: TensorArithmetic<'o>) =
     inherit PreparedStep()
     let workspace = Workspace()
     let mutable threads = 1
@@ -51,10 +79,22 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct>(arithmeti
     member val Parameters = Unchecked.defaultof<Parameters> with get, set
     member val Gradients = Unchecked.defaultof<Gradients> with get, set
     member val State = Unchecked.defaultof<State> with get, set
+    /// Which rows our kernels step.
+    member val OnKernels: bool array = [||] with get, set
     /// Copies of what does not lie in row-major order, or is narrower than its state; absent ones are stepped where they lie.
     member val Copies: struct (TensorView * TensorView) array = [||] with get, set
     override _.Threads = threads
-    override prepared.Executor = Executors.choose prepared.IsForLoop prepared.Parameters
+
+    override prepared.Executor =
+        let line = prepared.State.Line
+
+        if line.Whole.Length > 0 then
+            line.Whole[0].By :> Executor
+        else
+            prepared.KernelExecutor
+
+    member private prepared.KernelExecutor =
+        Executors.choose prepared.IsForLoop prepared.Parameters
 
     override prepared.Run() =
         let state = prepared.State
@@ -63,8 +103,18 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct>(arithmeti
         let parameters, gradients = prepared.Parameters, prepared.Gradients
         threads <- 1
 
+        let stepOf row =
+            line.NextCounts.OfClass(line.NextCounts.Class row) + 1L
+
+        // First of all: whoever steps them may run out of memory, and then nothing should have moved.
+        for whole in line.Whole do
+            let row = whole.Place
+
+            WholeUpdate<'o>(name, arithmetic, prepared.Options, stepOf row, parameters[row], gradients[row], whole.State)
+            |> whole.By.Step
+
         for row in 0 .. parameters.Count - 1 do
-            if gradients[row].Kind <> GradientKind.Absent then
+            if prepared.OnKernels[row] then
                 let struct (parameterCopy, gradientCopy) = prepared.Copies[row]
 
                 if not gradientCopy.IsAbsent then
@@ -89,10 +139,10 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct>(arithmeti
                         Columns = line.Columns
                     }
 
-                let step = line.NextCounts.OfClass(line.NextCounts.Class row) + 1L
-
                 threads <-
-                    max threads (arithmetic.Step(prepared.Options, step, parameters[row].DType, tensors, workspace, prepared.Executor))
+                    max
+                        threads
+                        (arithmetic.Step(prepared.Options, stepOf row, parameters[row].DType, tensors, workspace, prepared.KernelExecutor))
 
                 if not parameterCopy.IsAbsent then
                     parameters[row].ConvertFrom parameterCopy
@@ -111,7 +161,7 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct>
     let columnNames = ImmutableArray.CreateRange arithmetic.Columns
 
     let check (parameters: Parameters) =
-        Checks.parameters name false parameters
+        Checks.wholeParametersAnywhere name false parameters
 
         for row in 0 .. parameters.Count - 1 do
             let problem = arithmetic.Refuse parameters[row].Layout
@@ -147,7 +197,7 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct>
         let prepared =
             match line.Prepared with
             | ValueSome(:? PreparedTensors<'o> as prepared) -> prepared
-            | _ -> PreparedTensors<'o>(arithmetic)
+            | _ -> PreparedTensors<'o>(name, arithmetic)
 
         line.Prepared <- ValueSome(prepared :> PreparedStep)
 
@@ -174,6 +224,7 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct>
         let mutable current =
             line.ParameterLayouts.Length = parameters.Count
             && parameters.Count > 0
+            && obj.ReferenceEquals(line.Executor, parameters.Executor)
             && obj.ReferenceEquals(line.NextCounts, state.Counts)
 
         let mutable row = 0
@@ -242,6 +293,8 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct>
             if steps row then
                 classSteps[counts.Class row] <- true
 
+        let byOthers = Array.init rows (Table.stepperOf parameters)
+
         let copyOf (view: TensorView) =
             let layout = view.Layout.WithDType(view.DType.ToStateDType()).ToContiguous()
 
@@ -253,13 +306,29 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct>
             else
                 TensorView.Zeros layout
 
+        prepared.OnKernels <- Array.init rows (fun row -> steps row && byOthers[row].IsNone)
+
         prepared.Copies <-
             Array.init rows (fun row ->
-                if steps row then
+                if prepared.OnKernels[row] then
                     struct (copyOf parameters[row], copyOf gradients[row].Values)
                 else
                     struct (TensorView(), TensorView()))
 
+        line.Whole <-
+            [|
+                for row in 0 .. rows - 1 do
+                    match byOthers[row] with
+                    | ValueSome executor when steps row && parameters[row].Count > 0n ->
+                        {
+                            Place = row
+                            By = executor
+                            State = grown |> Seq.map _.Rows[row] |> Seq.toArray
+                        }
+                    | _ -> ()
+            |]
+
+        line.Executor <- parameters.Executor
         line.Steps <- classSteps
         line.Columns <- grown
         line.NextCounts <- counts

@@ -51,8 +51,27 @@ module internal Checks =
             rule
             complex
             (fun device -> device = Device.Cpu || (TensorExecutor.Find device).IsSome)
-            (fun () -> TensorExecutor.Known)
+            (fun () -> TensorExecutor.KnownOf(fun _ -> true))
             parameters
+
+    /// Refuses parameters that neither a kernel steps nor whoever is registered for their device, which must have lanes that are whole tensors.
+    let wholeParametersAnywhere rule complex (parameters: Parameters) =
+        let takes (executor: TensorExecutor) = executor.HasWholeLanes
+
+        refuseParameters
+            rule
+            complex
+            (fun device -> device = Device.Cpu || ValueOption.exists takes (TensorExecutor.Find device))
+            (fun () -> TensorExecutor.KnownOf takes)
+            parameters
+
+        match parameters.Executor with
+        | :? TensorExecutor as executor when not (takes executor) ->
+            raise (
+                NotSupportedException
+                    $"{rule} looks at whole tensors, and {executor.Name}, who is asked to step {parameters.Label 0}, has no lanes that are such"
+            )
+        | _ -> ()
 
     let private sparse rule (parameters: Parameters) row (gradient: Gradient) =
         let parameter, label = parameters[row], parameters.Label row

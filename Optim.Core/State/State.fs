@@ -126,11 +126,17 @@ and [<AbstractClass>] TensorExecutor() =
         | true, executor -> ValueSome executor
         | _ -> ValueNone
 
-    /// What a device without kernels is refused with.
-    static member internal Known = String.Join(", ", Seq.append [ "cpu" ] kinds.Keys)
+    /// What a device is refused with on which nobody steps, or nobody of some kind.
+    static member internal KnownOf(takes: TensorExecutor -> bool) =
+        let known = kinds |> Seq.filter (fun entry -> takes entry.Value) |> Seq.map _.Key
+        String.Join(", ", Seq.append [ "cpu" ] known)
 
     /// Steps one parameter in place.
     abstract Step: update: TensorUpdate -> unit
+
+    /// Whether its lanes are whole tensors (IWhole) and it calls RunWhole, so that it steps the rules that look at whole tensors, too.
+    abstract HasWholeLanes: bool
+    default _.HasWholeLanes = false
 
 /// One step of one parameter as a whole tensor: what it is made of, and the formula to run on lanes.
 and [<AbstractClass>] TensorUpdate internal () =
@@ -146,6 +152,12 @@ and [<AbstractClass>] TensorUpdate internal () =
     /// Runs the formula: parameter, gradient and room for six state columns, which become those after the step.
     abstract Run<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> ILane<'v> and 'v :> ITakes<'v, Real>> :
         row: 'v array -> unit
+
+    /// The same on lanes that are whole tensors: any rule's formula.
+    abstract RunWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>> : row: 'v array -> unit
+
+    default update.RunWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>(row: 'v array) =
+        update.Run<'v> row
 
 /// A step of which everything is checked: Run writes, and cannot fail. It is valid until its state takes another step.
 and [<AbstractClass>] PreparedStep internal () =

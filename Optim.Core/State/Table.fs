@@ -11,6 +11,13 @@ module internal Table =
     let private addressOf (copy: TensorView) (original: TensorView) =
         if copy.IsAbsent then original.Address else copy.Address
 
+    /// Who steps a parameter as a whole tensor; none where our kernels do.
+    let stepperOf (parameters: Parameters) row =
+        match parameters.Executor with
+        | :? TensorExecutor as executor -> ValueSome executor
+        | _ when parameters[row].Layout.IsOnCpu -> ValueNone
+        | _ -> TensorExecutor.Find parameters[row].Device
+
     /// A state whose gradients, layouts or loop differ from the last step's: check all, make missing rows, lay the table anew.
     let private rebuild rule (loop: Loop) columnCount start accepts complex (parameters: Parameters) (gradients: Gradients) (state: State) =
         let rows = parameters.Count
@@ -66,12 +73,7 @@ module internal Table =
         let segments = ResizeArray<Segment>()
         line.Table.Reset(rows, columnCount)
 
-        let byOthers =
-            Array.init rows (fun row ->
-                match parameters.Executor with
-                | :? TensorExecutor as executor -> ValueSome executor
-                | _ when parameters[row].Layout.IsOnCpu -> ValueNone
-                | _ -> TensorExecutor.Find parameters[row].Device)
+        let byOthers = Array.init rows (stepperOf parameters)
 
         let active kind =
             [|

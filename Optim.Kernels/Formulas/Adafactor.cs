@@ -2,14 +2,56 @@ using System.Runtime.CompilerServices;
 
 namespace Optim.Kernels;
 
+/// <summary>What carries out the parts of a step of Adafactor: our kernels, or whole tensors as lanes.</summary>
+/// <typeparam name="N">Numbers about a tensor as a whole.</typeparam>
+internal interface IAdafactorEngine<N>
+    where N : struct, ILane<N>
+{
+    /// <summary>The sum of the squares of the parameter.</summary>
+    N SquaresOfParameter();
+
+    /// <summary>
+    /// The means of squares move (<see cref="Moves.Between"/>), and the update is made of each element: <see cref="AdafactorFormula.Update"/> by
+    /// V, which is R C over the mean of R (<see cref="AdafactorFormula.Scale"/>), or is kept itself.
+    /// </summary>
+    void Update();
+
+    /// <summary>The sum of the squares of the update.</summary>
+    N SquaresOfUpdate();
+
+    /// <summary>The parameter moves against the update: <see cref="Moves.Against"/> of each element.</summary>
+    void Move(N rate);
+}
+
 /// <summary>
-/// The arithmetic of Adafactor (Shazeer and Stern, arXiv:1804.04235) on one element, as PyTorch has it: means of squares of rows R and columns C
+/// The arithmetic of Adafactor (Shazeer and Stern, arXiv:1804.04235), as PyTorch has it: means of squares of rows R and columns C
 /// (or of the elements, V), u = g / sqrt(max(R C / max(mean R, eps1), eps1^2)), and x = x (1 - lr weight_decay) - rate u.
 /// </summary>
 internal readonly struct AdafactorFormula
 {
+    /// <summary>The step of a tensor of so many elements.</summary>
+    public static void Step<E, N>(ref E engine, in AdafactorNumbers numbers, nint count)
+        where E : struct, IAdafactorEngine<N>
+        where N : struct, ILane<N>
+    {
+        var size = engine.SquaresOfParameter();
+        engine.Update();
+        engine.Move(Rate(size, engine.SquaresOfUpdate(), count, numbers));
+    }
+
     /// <summary>The gradient over the root of its mean square, of which the smallest is eps1^2.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static V Update<V>(V grad, V variance, V smallest)
         where V : struct, ILane<V> => grad / V.Sqrt(V.Max(variance, smallest));
+
+    /// <summary>What the product of a row's mean and a column's is multiplied by.</summary>
+    public static N Scale<N>(N meanOfRows, in AdafactorNumbers numbers)
+        where N : struct, ILane<N> => N.Of(1) / N.Max(meanOfRows, N.Of(numbers.Eps1));
+
+    /// <summary>max(eps2, RMS x) rate / max(1, RMS u / d), from sums of squares.</summary>
+    private static N Rate<N>(N parameter, N update, double count, in AdafactorNumbers numbers)
+        where N : struct, ILane<N> =>
+        N.Max(N.Of(numbers.Eps2), N.Sqrt(parameter / N.Of(count)))
+        * N.Of(numbers.Rate)
+        / N.Max(N.Of(1), N.Sqrt(update) / N.Of(Math.Sqrt(count) * numbers.Clip));
 }

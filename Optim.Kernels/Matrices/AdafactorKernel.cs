@@ -7,31 +7,41 @@ namespace Optim.Kernels;
 /// The passes of Adafactor: squares into the means of rows and columns, from them the update of each element, its root mean
 /// square, and the move. Every sum has an order of its own, so no bit depends on width, executor or number of threads.
 /// </summary>
-internal static unsafe class AdafactorKernel<T>
+internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor) : IAdafactorEngine<Lane1<double>>
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
 {
-    public static int Run(ref AdafactorPass given, Executor executor)
+    private readonly AdafactorPass* pass = pass;
+    private readonly Executor executor = executor;
+
+    /// <summary>How many threads took part.</summary>
+    public int Threads { get; private set; }
+
+    public readonly Lane1<double> SquaresOfParameter() => Squares(pass->Tensor.Param);
+
+    public readonly Lane1<double> SquaresOfUpdate() => Squares((nint)pass->Update);
+
+    private readonly Lane1<double> Squares(nint address) =>
+        Lane1<double>.Of(Reduction.SumOfSquares.Of(address, pass->Tensor.Count, pass->Tensor.DType, executor));
+
+    public readonly void Update()
     {
-        var pass = given;
-        var (dtype, count) = (pass.Tensor.DType, pass.Tensor.Count);
-        var numbers = pass.Numbers;
-        var size = Reduction.SumOfSquares.Of(pass.Tensor.Param, count, dtype, executor);
-        if (pass.IsVector)
-            executor.Run(count, &ElementLoop<T, Elements>.Run, &pass);
-        else if (pass.IsSmall)
-            executor.Run(count, pass.Size == 1 ? &ElementLoop<T, Single>.Run : &Small, &pass);
+        var count = pass->Tensor.Count;
+        if (pass->IsVector)
+            executor.Run(count, &ElementLoop<T, Elements>.Run, pass);
+        else if (pass->IsSmall)
+            executor.Run(count, pass->Size == 1 ? &ElementLoop<T, Single>.Run : &Small, pass);
         else
         {
-            executor.Run(count, &Squares, &pass);
-            Means(&pass);
-            executor.Run(count, &Updates, &pass);
+            executor.Run(count, &Squares, pass);
+            Means(pass);
+            executor.Run(count, &Updates, pass);
         }
-        var update = Reduction.SumOfSquares.Of((nint)pass.Update, count, dtype, executor);
-        pass.Rate =
-            Math.Max(numbers.Eps2, Math.Sqrt(size / count))
-            * numbers.Rate
-            / Math.Max(1, Math.Sqrt(update) / (Math.Sqrt(count) * numbers.Clip));
-        return executor.Run(count, &ElementLoop<T, Move>.Run, &pass);
+    }
+
+    public void Move(Lane1<double> rate)
+    {
+        Lane1<double>.Store(rate, &pass->Rate);
+        Threads = executor.Run(pass->Tensor.Count, &ElementLoop<T, Moved>.Run, pass);
     }
 
     /// <summary>A vector: the mean square of each element.</summary>
@@ -117,7 +127,7 @@ internal static unsafe class AdafactorKernel<T>
             }
             for (nint j = 0; j < columns; j++)
                 mean.Move(column + j, sums[j] / rows);
-            var scale = T.CreateTruncating(1 / Largest(total / rows, pass->Numbers.Eps1));
+            var scale = T.CreateTruncating(Scale(pass, total / rows));
             for (nint i = 0; i < rows; i++)
             {
                 var scaled = row[i] * scale;
@@ -233,7 +243,7 @@ internal static unsafe class AdafactorKernel<T>
             var total = 0.0;
             for (nint i = 0; i < rows; i++)
                 total += double.CreateTruncating(((T*)pass->Tensor.RowVar)[matrix * rows + i]);
-            pass->Scales[matrix] = 1 / Largest(total / rows, pass->Numbers.Eps1);
+            pass->Scales[matrix] = Scale(pass, total / rows);
         }
     }
 
@@ -273,7 +283,7 @@ internal static unsafe class AdafactorKernel<T>
         }
     }
 
-    private readonly struct Move : IElementLoop
+    private readonly struct Moved : IElementLoop
     {
         [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
         public static nint Run<V>(void* context, nint i, nint end)
@@ -289,8 +299,12 @@ internal static unsafe class AdafactorKernel<T>
         }
     }
 
-    /// <summary>The larger one; NaN spreads.</summary>
-    private static double Largest(double value, double bound) => value > bound || double.IsNaN(value) ? value : bound;
+    private static double Scale(AdafactorPass* pass, double meanOfRows)
+    {
+        double scale;
+        Lane1<double>.Store(AdafactorFormula.Scale(Lane1<double>.Of(meanOfRows), pass->Numbers), &scale);
+        return scale;
+    }
 
     /// <summary>How means move in this step.</summary>
     private readonly struct Mean<V>(AdafactorPass* pass)

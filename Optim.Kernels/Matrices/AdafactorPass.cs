@@ -1,3 +1,5 @@
+using System.Numerics;
+
 namespace Optim.Kernels;
 
 /// <summary>What a step of Adafactor needs to know of its options.</summary>
@@ -74,11 +76,16 @@ internal unsafe struct AdafactorPass
             pass.Sums = (double*)workspace.Take(8 * pass.Matrices * pass.Chunks * tensor.Columns);
             pass.Scales = (double*)workspace.Take(8 * pass.Matrices);
         }
-        var threads =
-            tensor.DType == DType.Float32
-                ? AdafactorKernel<float>.Run(ref pass, executor)
-                : AdafactorKernel<double>.Run(ref pass, executor);
+        var threads = tensor.DType == DType.Float32 ? Run<float>(&pass, executor) : Run<double>(&pass, executor);
         workspace.KeepAlive();
         return threads;
+    }
+
+    private static int Run<T>(AdafactorPass* pass, Executor executor)
+        where T : unmanaged, IBinaryFloatingPointIeee754<T>
+    {
+        var engine = new AdafactorKernel<T>(pass, executor);
+        AdafactorFormula.Step<AdafactorKernel<T>, Lane1<double>>(ref engine, pass->Numbers, pass->Tensor.Count);
+        return engine.Threads;
     }
 }

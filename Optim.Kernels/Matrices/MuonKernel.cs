@@ -3,97 +3,92 @@ using System.Runtime.CompilerServices;
 
 namespace Optim.Kernels;
 
-/// <summary>The passes of a step of Muon.</summary>
+/// <summary>The passes of a step of Muon on our kernels.</summary>
 /// <typeparam name="T">Of the parameter's state: float or double.</typeparam>
 /// <typeparam name="W">Of the iteration.</typeparam>
-internal static unsafe class MuonKernel<T, W>
+internal unsafe struct MuonKernel<T, W>(MuonPass* pass, IMatrixProducts? products, Executor executor) : IMuonEngine<Lane1<double>>
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
     where W : unmanaged, IBinaryFloatingPointIeee754<W>
 {
-    public static int Run(ref MuonPass given, IMatrixProducts? products, Executor executor)
+    private readonly MuonPass* pass = pass;
+    private readonly IMatrixProducts? products = products;
+    private readonly Executor executor = executor;
+
+    /// <summary>How many threads took part.</summary>
+    public int Threads { get; private set; }
+
+    private readonly bool IsNarrow => pass->Numbers.Precision == MuonPrecision.BFloat16;
+
+    public readonly void Momentum() => executor.Run(pass->Tensor.Count, &ElementLoop<T, Moments>.Run, pass);
+
+    public readonly Lane1<double> SumOfSquares()
     {
-        var pass = given;
-        var (tensor, numbers, dtype) = (pass.Tensor, pass.Numbers, pass.Work);
-        var isNarrow = numbers.Precision == MuonPrecision.BFloat16;
-        executor.Run(tensor.Count, &ElementLoop<T, Momentum>.Run, &pass);
-        pass.Norm = 1;
-        if (isNarrow)
-            executor.Run(tensor.Count, &Scale, &pass);
-        var norm = Math.Sqrt(
-            isNarrow
-                ? Reduction.SumOfSquares.Of(pass.X, tensor.Count, dtype, executor)
-                : Reduction.SumOfSquares.Of((nint)pass.Direction, tensor.Count, tensor.DType, executor)
-        );
-        pass.Norm = isNarrow ? Largest(Round((float)norm), Round((float)numbers.Eps)) : Largest(norm, numbers.Eps);
-        executor.Run(tensor.Count, &Scale, &pass);
-        for (var step = 0; step < numbers.Steps; step++)
-        {
-            Square(ref pass, pass.X, pass.C, pass.Square, 1, 0, 0, products, executor);
-            Square(ref pass, pass.Square, pass.R, pass.Polynomial, numbers.C, numbers.B, pass.Square, products, executor);
-            Times(ref pass, numbers.A, products, executor);
-            (pass.X, pass.Next) = (pass.Next, pass.X);
-        }
-        if (pass.IsTransposed)
-        {
-            executor.Run(tensor.Count, &Back, &pass);
-            (pass.X, pass.Next) = (pass.Next, pass.X);
-        }
-        return executor.Run(tensor.Count, &ElementLoop<T, Move>.Run, &pass);
+        var (tensor, direction) = (pass->Tensor, (nint)pass->Direction);
+        if (!IsNarrow)
+            return Lane1<double>.Of(Reduction.SumOfSquares.Of(direction, tensor.Count, tensor.DType, executor));
+        Begin(Lane1<double>.Of(1));
+        return Lane1<double>.Of(Reduction.SumOfSquares.Of(pass->X, tensor.Count, pass->Work, executor));
     }
+
+    public readonly Lane1<double> Rounded(Lane1<double> value)
+    {
+        double number;
+        Lane1<double>.Store(value, &number);
+        return Lane1<double>.Of(IsNarrow ? Round((float)number) : number);
+    }
+
+    public readonly void Begin(Lane1<double> norm)
+    {
+        Lane1<double>.Store(norm, &pass->Norm);
+        executor.Run(pass->Tensor.Count, &Scale, pass);
+    }
+
+    public readonly void Square() => Square(pass->X, pass->C, pass->Square, 1, 0, 0);
+
+    public readonly void Polynomial() => Square(pass->Square, pass->R, pass->Polynomial, pass->Numbers.C, pass->Numbers.B, pass->Square);
 
     /// <summary>result = scale left left' + shift other.</summary>
-    private static void Square(
-        ref MuonPass given,
-        nint left,
-        nint columns,
-        nint result,
-        double scale,
-        double shift,
-        nint other,
-        IMatrixProducts? products,
-        Executor executor
-    )
+    private readonly void Square(nint left, nint columns, nint result, double scale, double shift, nint other)
     {
-        var pass = given;
+        var (work, r) = (pass->Work, pass->R);
         if (products is null)
-            MatrixProduct.Square(pass.Work, pass.R, columns, left, result, pass.Panels, executor, scale, shift, other, Depth(pass));
+            MatrixProduct.Square(work, r, columns, left, result, pass->Panels, executor, scale, shift, other, Depth);
         else
         {
-            products.Multiply(
-                View(pass.Work, left, pass.R, columns),
-                View(pass.Work, left, pass.R, columns),
-                true,
-                View(pass.Work, result, pass.R, pass.R)
-            );
-            Combine(result, pass.R * pass.R, scale, shift, other);
+            products.Multiply(View(work, left, r, columns), View(work, left, r, columns), true, View(work, result, r, r));
+            Combine(result, r * r, scale, shift, other);
         }
-        if (pass.Numbers.Precision == MuonPrecision.BFloat16)
-            Narrow(result, pass.R * pass.R);
+        if (IsNarrow)
+            Narrow(result, r * r);
     }
 
-    /// <summary>next = polynomial x + shift x.</summary>
-    private static void Times(ref MuonPass given, double shift, IMatrixProducts? products, Executor executor)
+    public readonly void Multiply()
     {
-        var pass = given;
-        var (r, c) = (pass.R, pass.C);
+        var (work, r, c, a) = (pass->Work, pass->R, pass->C, pass->Numbers.A);
         if (products is null)
-            MatrixProduct.Run(pass.Work, r, c, r, pass.Polynomial, pass.X, pass.Next, pass.Panels, executor, 1, shift, pass.X, Depth(pass));
+            MatrixProduct.Run(work, r, c, r, pass->Polynomial, pass->X, pass->Next, pass->Panels, executor, 1, a, pass->X, Depth);
         else
         {
-            products.Multiply(
-                View(pass.Work, pass.Polynomial, r, r),
-                View(pass.Work, pass.X, r, c),
-                false,
-                View(pass.Work, pass.Next, r, c)
-            );
-            Combine(pass.Next, r * c, 1, shift, pass.X);
+            products.Multiply(View(work, pass->Polynomial, r, r), View(work, pass->X, r, c), false, View(work, pass->Next, r, c));
+            Combine(pass->Next, r * c, 1, a, pass->X);
         }
-        if (pass.Numbers.Precision == MuonPrecision.BFloat16)
-            Narrow(pass.Next, r * c);
+        if (IsNarrow)
+            Narrow(pass->Next, r * c);
+        (pass->X, pass->Next) = (pass->Next, pass->X);
+    }
+
+    public void Move()
+    {
+        if (pass->IsTransposed)
+        {
+            executor.Run(pass->Tensor.Count, &Back, pass);
+            (pass->X, pass->Next) = (pass->Next, pass->X);
+        }
+        Threads = executor.Run(pass->Tensor.Count, &ElementLoop<T, Moved>.Run, pass);
     }
 
     /// <summary>What is rounded to bfloat16 is one sum from the first term to the last, as in PyTorch.</summary>
-    private static nint Depth(in MuonPass pass) => pass.Numbers.Precision == MuonPrecision.BFloat16 ? nint.MaxValue : MatrixProduct.Depth;
+    private readonly nint Depth => IsNarrow ? nint.MaxValue : MatrixProduct.Depth;
 
     private static TensorView View(DType dtype, nint address, nint rows, nint columns) =>
         new(address, Layout.Contiguous(dtype, rows, columns), null);
@@ -109,7 +104,7 @@ internal static unsafe class MuonKernel<T, W>
             x[i] = W.FusedMultiplyAdd(with, y[i], by * x[i]);
     }
 
-    private readonly struct Momentum : IElementLoop
+    private readonly struct Moments : IElementLoop
     {
         [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
         public static nint Run<V>(void* context, nint i, nint end)
@@ -119,14 +114,14 @@ internal static unsafe class MuonKernel<T, W>
             T* g = (T*)pass->Tensor.Grad,
                 buffer = (T*)pass->Tensor.Buffer,
                 direction = (T*)pass->Direction;
-            var momentum = pass->Numbers.Momentum;
-            var (weight, rest, isNear) = (V.Of(1 - momentum), V.Of(momentum), 1 - momentum < 0.5);
+            var (momentum, nesterov) = (pass->Numbers.Momentum, pass->Numbers.Nesterov);
+            var (weight, rest) = (V.Of(1 - momentum), V.Of(momentum));
             for (; i <= end - V.Count; i += V.Count)
             {
-                var grad = V.Load(g + i);
-                var next = Moves.Between(V.Load(buffer + i), grad, weight, rest, isNear);
+                var next = V.Load(buffer + i);
+                var along = MuonFormula.Momentum(ref next, V.Load(g + i), momentum, weight, rest, nesterov);
                 V.Store(next, buffer + i);
-                V.Store(pass->Numbers.Nesterov ? Moves.Between(grad, next, rest, weight, momentum < 0.5) : next, direction + i);
+                V.Store(along, direction + i);
             }
             return i;
         }
@@ -167,7 +162,7 @@ internal static unsafe class MuonKernel<T, W>
         }
     }
 
-    private readonly struct Move : IElementLoop
+    private readonly struct Moved : IElementLoop
     {
         [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
         public static nint Run<V>(void* context, nint i, nint end)
@@ -197,6 +192,4 @@ internal static unsafe class MuonKernel<T, W>
         var bits = BitConverter.SingleToUInt32Bits(value);
         return float.IsNaN(value) ? value : BitConverter.UInt32BitsToSingle((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000);
     }
-
-    private static double Largest(double value, double bound) => value > bound || double.IsNaN(value) ? value : bound;
 }

@@ -1,3 +1,5 @@
+using System.Numerics;
+
 namespace Optim.Kernels;
 
 /// <summary>In which precision a matrix is made orthogonal.</summary>
@@ -87,10 +89,19 @@ internal unsafe struct MuonPass
         (pass.Square, pass.Polynomial) = (workspace.Take(size * r * r), workspace.Take(size * r * r));
         pass.Panels = workspace.Take(size * panels);
         var threads =
-            tensor.DType == DType.Float32 ? MuonKernel<float, float>.Run(ref pass, products, executor)
-            : pass.Work == DType.Float32 ? MuonKernel<double, float>.Run(ref pass, products, executor)
-            : MuonKernel<double, double>.Run(ref pass, products, executor);
+            tensor.DType == DType.Float32 ? Run<float, float>(&pass, products, executor)
+            : pass.Work == DType.Float32 ? Run<double, float>(&pass, products, executor)
+            : Run<double, double>(&pass, products, executor);
         workspace.KeepAlive();
         return threads;
+    }
+
+    private static int Run<T, W>(MuonPass* pass, IMatrixProducts? products, Executor executor)
+        where T : unmanaged, IBinaryFloatingPointIeee754<T>
+        where W : unmanaged, IBinaryFloatingPointIeee754<W>
+    {
+        var engine = new MuonKernel<T, W>(pass, products, executor);
+        MuonFormula.Step<MuonKernel<T, W>, Lane1<double>>(ref engine, pass->Numbers);
+        return engine.Threads;
     }
 }

@@ -63,6 +63,9 @@ public sealed class Layout : IEquatable<Layout>
     /// <summary>The same shape, strides and device with elements of another type.</summary>
     public Layout WithDType(DType dtype) => dtype == DType ? this : new(dtype, Device, Shape, Strides);
 
+    /// <summary>The same dtype, shape and strides on another device.</summary>
+    internal Layout On(Device device) => device == Device ? this : new(DType, device, Shape, Strides);
+
     /// <summary>Whether both have the same shape.</summary>
     public bool SameShape(Layout other) => Shape.AsSpan().SequenceEqual(other.Shape.AsSpan());
 

@@ -13,7 +13,7 @@ namespace Optim;
 /// Numbers are tensors without dimensions in float64 on the CPU. Combined with a tensor that has dimensions they take on its dtype
 /// and work on its device; lanes therefore have one dimension at least. Every result belongs to the dispose scope in force.
 /// </remarks>
-internal readonly struct TorchLane : ILane<TorchLane>, IScalar<TorchLane>, ITakes<TorchLane, TorchLane>, ITakes<TorchLane, Real>
+internal readonly struct TorchLane : IWhole<TorchLane>, IScalar<TorchLane>, ITakes<TorchLane, TorchLane>
 {
     private readonly Tensor? tensor;
     private readonly double constant;
@@ -127,6 +127,30 @@ internal readonly struct TorchLane : ILane<TorchLane>, IScalar<TorchLane>, ITake
         var like = mask.compared!;
         return new(where(mask.tensor, Alike(yes, like), Alike(no, like)));
     }
+
+    // Float64 is not to be had on mps. Without dimensions it leaves the dtype of what it is combined with as it is.
+    public static TorchLane SumOfSquares(TorchLane value) =>
+        new(Whole(value).mul(Whole(value)).sum(Whole(value).device_type == DeviceType.MPS ? ScalarType.Float32 : ScalarType.Float64));
+
+    public static TorchLane Mean(TorchLane value, int dimension) => new(Whole(value).mean([dimension], keepdim: true));
+
+    public static TorchLane Transposed(TorchLane matrix) => new(Whole(matrix).transpose(0, 1));
+
+    public static TorchLane Product(TorchLane left, TorchLane right) => new(Whole(left).mm(Whole(right)));
+
+    // One operator rounds once, but takes its numbers in float32.
+    public static TorchLane Product(TorchLane left, TorchLane right, double scale, TorchLane other, double shift) =>
+        Whole(left).dtype == ScalarType.Float64
+            ? Fma(new(shift), other, new TorchLane(scale) * Product(left, right))
+            : new(Whole(other).addmm(Whole(left), Whole(right), (float)shift, (float)scale));
+
+    public static TorchLane Narrow(TorchLane value) => new(value.ToNumber().to(ScalarType.BFloat16));
+
+    public static TorchLane Widen(TorchLane value, TorchLane like) => new(Whole(value).to(like.ToNumber().dtype));
+
+    public static void Free(TorchLane value) => value.tensor?.Dispose();
+
+    private static Tensor Whole(TorchLane value) => value.tensor!;
 
     // Numbers take on the dtype of tensors with dimensions by themselves, except where both sides are numbers.
     private static Tensor Alike(TorchLane value, Tensor like) =>

@@ -19,6 +19,8 @@ internal sealed class TorchOperators : TensorExecutor
 
     public override string Name => "libtorch's operators";
 
+    public override bool HasWholeLanes => true;
+
     /// <summary>Registers for libtorch's devices.</summary>
     public static void Register()
     {
@@ -55,7 +57,7 @@ internal sealed class TorchOperators : TensorExecutor
         for (var i = 0; i < columns.Length; i++)
             if (columns[i] is { } column)
                 row[i + 2] = new(LaneForm.In(column));
-        update.Run(row);
+        update.RunWhole(row);
         for (var i = 0; i < columns.Length; i++)
             if (columns[i] is { } column)
                 column.copy_(LaneForm.Out(row[i + 2].ToTensor(form), column, wide: true));

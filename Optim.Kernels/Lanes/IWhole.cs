@@ -1,0 +1,34 @@
+namespace Optim.Kernels;
+
+/// <summary>
+/// A lane that is a whole tensor of one dimension at least: what the rules that look at whole tensors need beside the arithmetic of elements.
+/// A number that is made of all elements is a lane, too, which combines with the tensor.
+/// </summary>
+/// <typeparam name="V">The implementing type.</typeparam>
+public interface IWhole<V> : ILane<V>, ITakes<V, Real>
+    where V : struct, IWhole<V>
+{
+    /// <summary>The sum of the squares of all elements, as a number; in float64 where there is such a thing.</summary>
+    static abstract V SumOfSquares(V value);
+
+    /// <summary>The means along a dimension, counted from the last one, which is -1; it stays, with a length of 1.</summary>
+    static abstract V Mean(V value, int dimension);
+
+    /// <summary>A matrix with rows and columns exchanged; it may share its memory.</summary>
+    static abstract V Transposed(V matrix);
+
+    /// <summary>The product of two matrices.</summary>
+    static abstract V Product(V left, V right);
+
+    /// <summary>scale left right + shift other, of matrices; what is kept in a narrow type is rounded to it once.</summary>
+    static abstract V Product(V left, V right, double scale, V other, double shift);
+
+    /// <summary>Rounded to bfloat16, in which products are then computed.</summary>
+    static abstract V Narrow(V value);
+
+    /// <summary>A narrow one in the type of another lane.</summary>
+    static abstract V Widen(V value, V like);
+
+    /// <summary>Says that a value which nothing else shares is not needed any more, so that its memory can be used again.</summary>
+    static abstract void Free(V value);
+}
