@@ -148,7 +148,13 @@ module Minimizing =
                 let after = run m d 1.0 d.Options parameters before 3 ignore
                 let still = sameTree saved (m.Save copy) |> Verdict.where "the copy"
                 let again = run m d 1.0 d.Options others copy 3 ignore
-                Verdict.all [ still; bits (where parameters) (where others); sameTree (m.Save after) (m.Save again) ])
+
+                Verdict.all
+                    [
+                        still
+                        bits (where parameters) (where others)
+                        sameTree (m.Save after) (m.Save again)
+                    ])
 
     exception private Stumbled
 
@@ -342,4 +348,15 @@ module Minimizing =
     /// All of them, and those of the curvature.
     let all =
         Curvature.all
-        @ [ calls; maximize; resume; pure'; copies; throws; traversals; splitting; bounded; finite ]
+        @ [
+            calls
+            maximize
+            resume
+            pure'
+            copies
+            throws
+            traversals
+            splitting
+            bounded
+            finite
+        ]

@@ -85,8 +85,7 @@ let private mutants =
         { Minimizer.lbfgs with
             PureStep =
                 fun options parameters ask state ->
-                    let struct (loss, next) =
-                        LBFGS.step options parameters ask (LBFGS.copy state)
+                    let struct (loss, next) = LBFGS.step options parameters ask (LBFGS.copy state)
 
                     struct (parameters, next, loss)
         }
