@@ -315,10 +315,12 @@ module Minimizing =
             (fun m d ->
                 let wall = 1.0 + 2.0 * norm d.Start
                 let inside x = norm x <= wall
+                let looks = ResizeArray<float[]>()
                 let mutable beyond = false
 
                 let ask (parameters: Parameters) =
                     let x = where parameters
+                    looks.Add x
 
                     if inside x then
                         asked d 1.0 ignore parameters
@@ -329,18 +331,30 @@ module Minimizing =
 
                 let parameters = parameters d
                 let mutable state = m.Init d.Options parameters
+                let mutable stays = Verdict.Trivial
 
                 for _ in 1 .. d.Steps do
+                    looks.Clear()
                     let struct (_, next) = m.Step d.Options parameters ask state
                     state <- next
+                    let x = where parameters
+
+                    // Without a line search nobody looks at the last move of a step; the next step begins there, and moves nothing.
+                    let unseen =
+                        d.Options.LineSearchFn = LineSearch.None
+                        && not (looks |> Seq.skip 1 |> Seq.contains x)
+
+                    stays <-
+                        (inside x || unseen)
+                        |> Verdict.require (fun () -> sprintf "the parameters are %A, beyond the wall at %g" x wall)
+                        |> Verdict.both stays
 
                 let x = where parameters
                 let struct (before, _) = d.At d.Start
                 let struct (after, _) = d.At x
 
                 Verdict.both
-                    (inside x
-                     |> Verdict.require (fun () -> sprintf "the parameters are %A, beyond the wall at %g" x wall))
+                    stays
                     ((d.Options.LineSearchFn = LineSearch.None || after <= before)
                      |> Verdict.require (fun () -> sprintf "the loss went up from %g to %g" before after))
                 |> Verdict.tellingIf (beyond || d.Options.Lr <= 1.0))
