@@ -86,6 +86,76 @@ module Minimizing =
                     |> Verdict.where (sprintf "broken after step %d" broken))
                 |> Verdict.all)
 
+    /// F2: the step in place and the one that touches nothing.
+    let pure' =
+        law
+            "F2"
+            "the pure step is the step in place, and leaves parameters and state as they were"
+            false
+            (descents true both (1, 8) usual)
+            (fun m d ->
+                let parameters = parameters d
+                let mutable state = m.Init d.Options parameters
+                let mutable verdict = Verdict.Trivial
+
+                for _ in 1 .. d.Steps do
+                    let at, saved = where parameters, (m.Save state).Copy()
+
+                    let struct (moved, next, loss) =
+                        m.PureStep d.Options parameters (asked d 1.0 ignore) state
+
+                    let untouched =
+                        if state.IsSpent then
+                            Verdict.Broken "the state is spent"
+                        else
+                            Verdict.both (bits at (where parameters)) (sameTree saved (m.Save state))
+                            |> Verdict.where "what was given has changed"
+
+                    if not (verdict.IsBroken || untouched.IsBroken) then
+                        let struct (lossInPlace, after) =
+                            m.Step d.Options parameters (asked d 1.0 ignore) state
+
+                        state <- after
+
+                        verdict <-
+                            Verdict.all
+                                [
+                                    bits [| lossInPlace |] [| loss |]
+                                    bits (where parameters) (where moved)
+                                    sameTree (m.Save after) (m.Save next)
+                                ]
+
+                    verdict <- Verdict.both untouched verdict
+
+                verdict)
+
+    /// E7: a copy shares no memory with what it was copied from.
+    let copies =
+        law
+            "E7"
+            "a copy of a state stays as it is while the state is stepped, and goes on as the state did"
+            false
+            (descents true both (1, 8) usual)
+            (fun m d ->
+                let parameters = parameters d
+
+                let before =
+                    run m d 1.0 d.Options parameters (m.Init d.Options parameters) d.Steps ignore
+
+                let others, copy = parameters.Copy(), m.Copy before
+                let saved = (m.Save copy).Copy()
+                // More than one step: vectors that one lets go are written by the next.
+                let after = run m d 1.0 d.Options parameters before 3 ignore
+                let still = sameTree saved (m.Save copy) |> Verdict.where "the copy"
+                let again = run m d 1.0 d.Options others copy 3 ignore
+
+                Verdict.all
+                    [
+                        still
+                        bits (where parameters) (where others)
+                        sameTree (m.Save after) (m.Save again)
+                    ])
+
     exception private Stumbled
 
     /// G: an objective that throws, whenever it does.
@@ -292,4 +362,15 @@ module Minimizing =
     /// All of them, and those of the curvature.
     let all =
         Curvature.all
-        @ [ calls; maximize; resume; throws; traversals; splitting; bounded; finite ]
+        @ [
+            calls
+            maximize
+            resume
+            pure'
+            copies
+            throws
+            traversals
+            splitting
+            bounded
+            finite
+        ]

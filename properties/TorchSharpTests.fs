@@ -140,6 +140,23 @@ let private stepping =
             let stale: Tensor = loss net data
             optimizer.Step(Func<Tensor> closure) |> ignore
             Expect.throws (fun () -> stale.backward ()) "a graph from before the step"
+
+            // And between two evaluations of one step.
+            let mutable first: Tensor | null = null
+            let mutable calls = 0
+
+            let remembering () =
+                calls <- calls + 1
+
+                match first with
+                | null -> first <- loss net data
+                | stale when calls = 2 -> Expect.throws (fun () -> stale.backward ()) "a graph from the evaluation before"
+                | _ -> ()
+
+                closure ()
+
+            optimizer.Step(Func<Tensor> remembering) |> ignore
+            Expect.isGreaterThan calls 1 "evaluations"
         }
 
         test "LBFGS: the sparse gradients of an embedding move it as dense ones do, bit for bit" {
