@@ -281,7 +281,9 @@ let tests =
                         host.SetGradient(tensor DType.Float32 [| 2L |] (x |> Array.map (fun x -> 2.0 * x)))
                         use wide = half.``to`` torch.float32
                         use off = w - torch.ones_like w
-                        let loss: Tensor = (off * off).sum() + (wide * wide).sum()
+                        let squares = x |> Array.sumBy (fun x -> x * x) |> float32
+                        use third = torch.tensor(squares).``to`` w.device
+                        let loss: Tensor = (off * off).sum() + (wide * wide).sum() + third
                         loss.backward ()
                         loss
 
