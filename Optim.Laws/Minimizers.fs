@@ -13,6 +13,15 @@ type Minimizer =
         Init: LBFGSOptions -> Parameters -> LBFGSState
         /// A step in place.
         Step: LBFGSOptions -> Parameters -> (Parameters -> struct (float * Gradients)) -> LBFGSState -> struct (float * LBFGSState)
+        /// A step that touches nothing that it is given: parameters and state after it, and the first loss.
+        PureStep:
+            LBFGSOptions
+                -> Parameters
+                -> (Parameters -> struct (float * Gradients))
+                -> LBFGSState
+                -> struct (Parameters * LBFGSState * float)
+        /// The same state in memory of its own.
+        Copy: LBFGSState -> LBFGSState
         /// The state as a tree.
         Save: LBFGSState -> Tree
         /// The state from a tree.
@@ -73,6 +82,8 @@ module Minimizer =
         {
             Init = LBFGS.init
             Step = LBFGS.step
+            PureStep = LBFGS.pureStep
+            Copy = LBFGS.copy
             Save = LBFGS.toTree
             Load = LBFGS.ofTree
         }

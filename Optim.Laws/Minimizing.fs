@@ -86,6 +86,76 @@ module Minimizing =
                     |> Verdict.where (sprintf "broken after step %d" broken))
                 |> Verdict.all)
 
+    /// F2: the step in place and the one that touches nothing.
+    let pure' =
+        law
+            "F2"
+            "the pure step is the step in place, and leaves parameters and state as they were"
+            false
+            (descents true both (1, 8) usual)
+            (fun m d ->
+                let parameters = parameters d
+                let mutable state = m.Init d.Options parameters
+                let mutable verdict = Verdict.Trivial
+
+                for _ in 1 .. d.Steps do
+                    let at, saved = where parameters, (m.Save state).Copy()
+
+                    let struct (moved, next, loss) =
+                        m.PureStep d.Options parameters (asked d 1.0 ignore) state
+
+                    let untouched =
+                        if state.IsSpent then
+                            Verdict.Broken "the state is spent"
+                        else
+                            Verdict.both (bits at (where parameters)) (sameTree saved (m.Save state))
+                            |> Verdict.where "what was given has changed"
+
+                    if not (verdict.IsBroken || untouched.IsBroken) then
+                        let struct (lossInPlace, after) =
+                            m.Step d.Options parameters (asked d 1.0 ignore) state
+
+                        state <- after
+
+                        verdict <-
+                            Verdict.all
+                                [
+                                    bits [| lossInPlace |] [| loss |]
+                                    bits (where parameters) (where moved)
+                                    sameTree (m.Save after) (m.Save next)
+                                ]
+
+                    verdict <- Verdict.both untouched verdict
+
+                verdict)
+
+    /// E7: a copy shares no memory with what it was copied from.
+    let copies =
+        law
+            "E7"
+            "a copy of a state stays as it is while the state is stepped, and goes on as the state did"
+            false
+            (descents true both (1, 8) usual)
+            (fun m d ->
+                let parameters = parameters d
+
+                let before =
+                    run m d 1.0 d.Options parameters (m.Init d.Options parameters) d.Steps ignore
+
+                let others, copy = parameters.Copy(), m.Copy before
+                let saved = (m.Save copy).Copy()
+                // More than one step: vectors that one lets go are written by the next.
+                let after = run m d 1.0 d.Options parameters before 3 ignore
+                let still = sameTree saved (m.Save copy) |> Verdict.where "the copy"
+                let again = run m d 1.0 d.Options others copy 3 ignore
+
+                Verdict.all
+                    [
+                        still
+                        bits (where parameters) (where others)
+                        sameTree (m.Save after) (m.Save again)
+                    ])
+
     exception private Stumbled
 
     /// G: an objective that throws, whenever it does.
@@ -245,10 +315,12 @@ module Minimizing =
             (fun m d ->
                 let wall = 1.0 + 2.0 * norm d.Start
                 let inside x = norm x <= wall
+                let looks = ResizeArray<float[]>()
                 let mutable beyond = false
 
                 let ask (parameters: Parameters) =
                     let x = where parameters
+                    looks.Add x
 
                     if inside x then
                         asked d 1.0 ignore parameters
@@ -259,18 +331,30 @@ module Minimizing =
 
                 let parameters = parameters d
                 let mutable state = m.Init d.Options parameters
+                let mutable stays = Verdict.Trivial
 
                 for _ in 1 .. d.Steps do
+                    looks.Clear()
                     let struct (_, next) = m.Step d.Options parameters ask state
                     state <- next
+                    let x = where parameters
+
+                    // Without a line search nobody looks at the last move of a step; the next step begins there, and moves nothing.
+                    let unseen =
+                        d.Options.LineSearchFn = LineSearch.None
+                        && not (looks |> Seq.skip 1 |> Seq.contains x)
+
+                    stays <-
+                        (inside x || unseen)
+                        |> Verdict.require (fun () -> sprintf "the parameters are %A, beyond the wall at %g" x wall)
+                        |> Verdict.both stays
 
                 let x = where parameters
                 let struct (before, _) = d.At d.Start
                 let struct (after, _) = d.At x
 
                 Verdict.both
-                    (inside x
-                     |> Verdict.require (fun () -> sprintf "the parameters are %A, beyond the wall at %g" x wall))
+                    stays
                     ((d.Options.LineSearchFn = LineSearch.None || after <= before)
                      |> Verdict.require (fun () -> sprintf "the loss went up from %g to %g" before after))
                 |> Verdict.tellingIf (beyond || d.Options.Lr <= 1.0))
@@ -278,4 +362,15 @@ module Minimizing =
     /// All of them, and those of the curvature.
     let all =
         Curvature.all
-        @ [ calls; maximize; resume; throws; traversals; splitting; bounded; finite ]
+        @ [
+            calls
+            maximize
+            resume
+            pure'
+            copies
+            throws
+            traversals
+            splitting
+            bounded
+            finite
+        ]

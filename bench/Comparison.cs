@@ -25,7 +25,7 @@ internal static class Comparison
         theirs.Step();
         // Traffic computes nothing, and bfloat16 rounds further than sides may differ.
         if (m.Peer is not (Measurement.Traffic or Measurement.Single))
-            Agree(ours.Sample(), theirs.Sample(), m);
+            Agree(ours, theirs, m);
         if (m.Rule == RuleCase.Tail)
         {
             ours.Rest();
@@ -65,13 +65,19 @@ internal static class Comparison
             Measurement.Single => Ours.Of(m with { DType = Kernels.DType.Float32 }),
             Measurement.Copy => new LibtorchCopy(m.List, dtype),
             Measurement.Ops => new LibtorchOps(m.Rule, m.List, dtype),
+            _ when m.Rule == RuleCase.LBFGS => new TorchSharpQuadratic(m.List),
             _ => new TorchSharpPeer(m.Rule, m.List, dtype),
         };
     }
 
     /// <summary>One step moves a parameter by up to 1e-4: sides that disagree by a hundredth of that do not run the same rule.</summary>
-    private static void Agree(double[] ours, double[] theirs, Measurement m)
+    private static void Agree(Side one, Side other, Measurement m)
     {
+        if (one.Evaluations != other.Evaluations)
+            throw new InvalidOperationException(
+                $"{m}: our side asked for {one.Evaluations} losses, the other for {other.Evaluations}: they do not do the same work"
+            );
+        var (ours, theirs) = (one.Sample(), other.Sample());
         for (var i = 0; i < ours.Length; i++)
             if (!(Math.Abs(ours[i] - theirs[i]) <= 1e-2 * RuleCase.Lr))
                 throw new InvalidOperationException(

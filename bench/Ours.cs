@@ -12,11 +12,22 @@ internal abstract class Ours : Side
 
     public virtual string Executor => Optimizer.LastExecutor;
 
-    public override void Step() => Optimizer.Step();
+    /// <summary>What LBFGS minimizes; null for rules that take gradients as they are.</summary>
+    protected Quadratic? Objective { get; init; }
+
+    public override long Evaluations => Objective?.Evaluations ?? 0;
+
+    public override void Step()
+    {
+        if (Objective is null)
+            Optimizer.Step();
+        else
+            Optimizer.Step(Objective.Evaluate);
+    }
 
     public static Ours Of(Measurement m) =>
         m.Rule == RuleCase.Average ? new OurAverage(m.List)
-        : m.Parameters == Row.Host ? new OverHost(m.Rule.Ours, m.List, m.DType)
+        : m.Parameters == Row.Host ? new OverHost(m.Rule.Ours, m.List, m.DType, m.Rule == RuleCase.LBFGS)
         : new OverTorchSharp(m.Rule, m.List, (ScalarType)(int)m.DType);
 
     /// <summary>What moves the bytes of a step of ours, and does not compute.</summary>
@@ -26,7 +37,7 @@ internal abstract class Ours : Side
     {
         private readonly Param[] parameters;
 
-        public OverHost(Func<IEnumerable<IParameter>, Optimizer> rule, ParameterList list, DType dtype)
+        public OverHost(Func<IEnumerable<IParameter>, Optimizer> rule, ParameterList list, DType dtype, bool isQuadratic = false)
         {
             parameters = [.. list.Shapes.Select((shape, i) => Param.Zeros($"p{i}", dtype, shape))];
             for (var i = 0; i < parameters.Length; i++)
@@ -49,6 +60,8 @@ internal abstract class Ours : Side
                     parameters[i].SetGradient(TensorView.OfDoubles(dtype, values, list.Shapes[i]));
                 }
             Optimizer = rule(parameters);
+            if (isQuadratic)
+                Objective = new(parameters[0].View.Address, parameters[0].GradientView.Address, (int)parameters[0].View.Count);
         }
 
         protected override Optimizer Optimizer { get; }
@@ -117,6 +130,8 @@ internal abstract class Ours : Side
         {
             (parameters, gradients) = TorchSharpPeer.Parameters(list, dtype);
             Optimizer = rule.Ours(Torch.Parameters([.. parameters.Select((parameter, i) => ($"p{i}", (Tensor)parameter))]));
+            if (rule == RuleCase.LBFGS)
+                Objective = Tensors.Quadratic(parameters[0], gradients[0]);
         }
 
         protected override Optimizer Optimizer { get; }

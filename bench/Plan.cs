@@ -28,7 +28,7 @@ internal static class Plan
     public static IEnumerable<Measurement> All(IReadOnlyList<int> threads) =>
         from list in ParameterList.All.Append(Training.Step)
         from rule in RuleCase.All
-        from dtype in (DType[])[DType.Float32, DType.Float64, DType.BFloat16]
+        from dtype in (DType[])[DType.Float32, DType.Float64, DType.BFloat16, DType.Float16]
         from parameters in (string[])[Row.Host, Row.TorchSharp]
         from peer in Measurement.Peers
         from count in threads
@@ -41,11 +41,12 @@ internal static class Plan
         select measurement;
 
     private static bool Belongs(Measurement m) =>
-        m.DType == DType.BFloat16 || m.Peer == Measurement.Single
-            ? m.DType == DType.BFloat16
+        m.Rule == RuleCase.LBFGS ? m.List.Name == "1M" && m.Peer == Measurement.TorchSharp && m.DType == DType.Float32
+        : m.DType is DType.BFloat16 or DType.Float16 || m.Peer == Measurement.Single
+            ? m.DType is DType.BFloat16 or DType.Float16
                 && m.Peer == Measurement.Single
-                && m.Rule == RuleCase.Adam
-                && m.List.Name == "16M"
+                && (m.Rule == RuleCase.Adam || m.Rule == RuleCase.SGDMomentum || m.Rule == RuleCase.RMSprop)
+                && m.List.Name is "16M" or "64K"
                 && m.Parameters == Row.Host
         : m.Peer == Measurement.Traffic
             ? m.List.Name is "16M" or "64M" or "resnet50"
@@ -74,12 +75,16 @@ internal static class Plan
                 && m.List.Name is not ("64M" or "gpt2_124m")
             );
 
-    /// <summary>What `--quick` measures of all these: what the goals ask for, but the two largest lists, and a little of the rest.</summary>
+    /// <summary>
+    /// What `--quick` measures of all these: what the goals ask for, and a little of the rest; but none of the lists of which a step or
+    /// two take as long as everything else.
+    /// </summary>
     public static bool IsQuick(Measurement m) =>
-        m.List.Name is not ("64M" or "gpt2_124m")
+        m.List.Name is not ("64M" or "gpt2_124m" or "vit_b16 matrices")
+        && !(m.Peer == Measurement.Traffic && m.List.Name == "resnet50") // 16M says the same
         && (
             Goal.All.Any(goal => !goal.IsAboutAll && goal.Applies(m))
-            || (m.Threads == 2 && m.List.Name == "64K")
+            || (m.Threads == 2 && m.List.Name == "64K" && m.DType != DType.Float16)
             || (m.IsTraining && m.Threads == 2)
         );
 }

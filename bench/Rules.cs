@@ -28,6 +28,11 @@ internal sealed record RuleCase(
         MinStep = 1e-6,
         MaxStep = 1e-3;
 
+    /// <summary>LBFGS's rate, at which hundreds of steps are still on their way; iterations of a step, and pairs that it remembers.</summary>
+    public const double CurvatureLr = 1e-3;
+    public const int Iterations = 4,
+        History = 10;
+
     public static readonly RuleCase SGD = new("sgd", Rate(), true, parameters => new SGD(parameters, lr: Lr)),
         SGDMomentum =
             new("sgd momentum", Rate(("momentum", Momentum)), true, parameters => new SGD(parameters, lr: Lr, momentum: Momentum)),
@@ -52,6 +57,27 @@ internal sealed record RuleCase(
     /// <summary>Rules of whole tensors, which have peers and lists of their own.</summary>
     public static readonly RuleCase Adafactor = new("adafactor", Rate(), false, parameters => new Adafactor(parameters, lr: Lr)),
         Muon = new("muon", Rate(("weight_decay", MuonDecay)), false, parameters => new Muon(parameters, lr: Lr, weightDecay: MuonDecay));
+
+    /// <summary>LBFGS on a quadratic, without a line search (TorchSharp's has none), with as many evaluations as iterations.</summary>
+    public static readonly RuleCase LBFGS = new(
+        "lbfgs quadratic",
+        new Dictionary<string, double>
+        {
+            ["lr"] = CurvatureLr,
+            ["max_iter"] = Iterations,
+            ["history_size"] = History,
+        },
+        false,
+        parameters => new LBFGS(
+            parameters,
+            lr: CurvatureLr,
+            maxIter: Iterations,
+            maxEval: 2 * Iterations,
+            toleranceGrad: 0,
+            toleranceChange: 0,
+            historySize: History
+        )
+    );
 
     public bool IsOfWholeTensors => this == Adafactor || this == Muon;
 
@@ -100,6 +126,7 @@ internal sealed record RuleCase(
         Rprop,
         Adafactor,
         Muon,
+        LBFGS,
         Tail,
         Average,
     ];

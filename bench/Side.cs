@@ -5,6 +5,9 @@ internal abstract class Side : IDisposable
 {
     public abstract void Step();
 
+    /// <summary>How often a loss was asked for so far: sides that ask less often do less. Zero where steps ask for none.</summary>
+    public virtual long Evaluations => 0;
+
     /// <summary>Sets gradients and moments to zero, for a step that leaves zeros behind: else moments would fade into numbers too small for full speed.</summary>
     public virtual void Rest() => throw new NotSupportedException();
 

@@ -462,3 +462,39 @@ let training =
     match files "training*.json" with
     | [] -> ptestCase "golden training*.json: no such file" ignore
     | files -> TestList(files |> List.map ofFile, Normal)
+
+/// Nothing of golden/ is passed over in silence.
+[<Tests>]
+let counted =
+    test "golden: no recorded run is skipped, and every optimizer has some" {
+        let names pattern =
+            [
+                for file in files pattern do
+                    for element in cases file do
+                        let name =
+                            tryField "optimizer" element
+                            |> Option.map Golden.text
+                            |> Option.defaultValue "LBFGS"
+
+                        match tryField "dtype" element |> Option.map Golden.text with
+                        | Some dtype when not (dtypes.ContainsKey dtype) -> failtestf "%s: no dtype %s" file dtype
+                        | _ -> ()
+
+                        if name <> "LBFGS" && not (hasRule name) then
+                            failtestf "%s: no rule %s" file name
+
+                        name
+            ]
+
+        let recorded =
+            List.collect names [ "optimizers*.json"; "sparse*.json"; "lbfgs*.json" ]
+
+        // Another folder may have other files, or fewer.
+        if isNull (Environment.GetEnvironmentVariable "OPTIM_GOLDEN") then
+            for algorithm in Algorithms.all do
+                Expect.contains recorded algorithm.Name "a recorded run"
+
+            for file in files "training_digits*.json" do
+                for run in RecordedRun.ReadAll file do
+                    Expect.isNull (Like.WhyNot run) $"{run.Optimizer} {run.DType}"
+    }

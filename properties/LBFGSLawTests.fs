@@ -80,6 +80,43 @@ let private mutants =
 
                     Minimizer.lbfgs.Load parameters (Tree.MapOf(MapKind.Dict, kept))
         }
+        Minimizing.pure',
+        "the pure step moves the parameters that it was given",
+        { Minimizer.lbfgs with
+            PureStep =
+                fun options parameters ask state ->
+                    let struct (loss, next) = LBFGS.step options parameters ask (LBFGS.copy state)
+
+                    struct (parameters, next, loss)
+        }
+        Minimizing.pure',
+        "the pure step spends the state that it was given",
+        { Minimizer.lbfgs with
+            PureStep =
+                fun options parameters ask state ->
+                    let parameters = parameters.Copy()
+                    let struct (loss, next) = LBFGS.step options parameters ask state
+                    struct (parameters, next, loss)
+        }
+        Minimizing.copies,
+        "a copy shares the vectors of the state",
+        { Minimizer.lbfgs with
+            Copy = fun state -> LBFGSState(state.Memory, LBFGSLine(state.Line.Flat.Fork()))
+        }
+        Minimizing.copies,
+        "a copy forgets the pairs",
+        { Minimizer.lbfgs with
+            Copy =
+                fun state ->
+                    let copy = LBFGS.copy state
+
+                    LBFGSState(
+                        { copy.Memory with
+                            Pairs = Collections.Immutable.ImmutableArray.Empty
+                        },
+                        copy.Line
+                    )
+        }
         Minimizing.throws,
         "parameters stay where the throwing call found them",
         steps (fun real options parameters ask state ->

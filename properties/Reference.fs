@@ -367,6 +367,24 @@ let asgd (settings: Settings) (x: Element) gradient =
 
     { next with Slots = Map.ofList slots }
 
+/// Adam as PyTorch's SparseAdam has it: only elements whose rows have a gradient move, eps stands beside the uncorrected root, and steps are
+/// counted for the whole parameter.
+let sparseAdam (settings: Settings) (x: Element) (gradient: float option) =
+    match gradient with
+    | None -> { x with Steps = x.Steps + 1 }
+    | Some gradient ->
+        let g = seen settings 0.0 x gradient
+        let struct (beta1, beta2) = pair "betas" settings
+        let struct (m, v) = means settings x g
+        let t = float (x.Steps + 1)
+
+        let lr =
+            number "lr" settings * sqrt (1.0 - Math.Pow(beta2, t))
+            / (1.0 - Math.Pow(beta1, t))
+
+        x
+        |> moved [ "exp_avg", m; "exp_avg_sq", v ] (real lr * (m / (sqrt v + real (number "eps" settings))))
+
 /// Whether PyTorch's state_dict has a `step` among the rule's state.
 let countsSteps rule = rule <> "SGD"
 
@@ -491,6 +509,14 @@ let defaults: Map<string, Settings> =
                 ]
                 @ common
             )
+            "SparseAdam",
+            Map
+                [
+                    "lr", Number 1e-3
+                    "betas", Pair(0.9, 0.999)
+                    "eps", Number 1e-8
+                    "maximize", Flag false
+                ]
             "RMSprop",
             Map(
                 [

@@ -372,6 +372,25 @@ let tests =
                     agrees rule dtype
                     notices rule dtype
 
+            testCase "every option that changes what comes out is drawn" (fun () ->
+                for KeyValue(name, drawn) in settings do
+                    // How a step runs is no matter of the reference, and AdamW's decay is decoupled.
+                    let fixed' =
+                        set
+                            [
+                                "foreach"
+                                "fused"
+                                "capturable"
+                                "differentiable"
+                                if name = "AdamW" then
+                                    "decoupled_weight_decay"
+                            ]
+
+                    let names = Set.ofSeq (rule name).OptionNames - fixed'
+                    Expect.equal (Set.ofList (List.map fst drawn)) names name
+
+                Expect.equal (Map.keys settings |> Set.ofSeq) (set [ for rule in denseRules -> rule.Name ]) "rules")
+
             testCase "agrees with PyTorch's recorded runs, in float64" (fun () ->
                 for file in Golden.files "optimizers*.json" do
                     for raw in Golden.cases file do

@@ -140,6 +140,23 @@ let private stepping =
             let stale: Tensor = loss net data
             optimizer.Step(Func<Tensor> closure) |> ignore
             Expect.throws (fun () -> stale.backward ()) "a graph from before the step"
+
+            // And between two evaluations of one step.
+            let mutable first: Tensor | null = null
+            let mutable calls = 0
+
+            let remembering () =
+                calls <- calls + 1
+
+                match first with
+                | null -> first <- loss net data
+                | stale when calls = 2 -> Expect.throws (fun () -> stale.backward ()) "a graph from the evaluation before"
+                | _ -> ()
+
+                closure ()
+
+            optimizer.Step(Func<Tensor> remembering) |> ignore
+            Expect.isGreaterThan calls 1 "evaluations"
         }
 
         test "LBFGS: the sparse gradients of an embedding move it as dense ones do, bit for bit" {
@@ -837,6 +854,55 @@ let private peers =
             [ "lr", lr; "lambd", Number 0.01; "t0", Number 3.0; "weight_decay", decay ],
             (fun m -> torch.optim.ASGD(weights m, lr = 0.01, lambd = 0.01, t0 = 3.0, weight_decay = 0.01)),
             20
+            "Adam",
+            [ "lr", lr; "weight_decay", decay; "maximize", Flag true ],
+            (fun m -> torch.optim.Adam(weights m, lr = 0.01, weight_decay = 0.01, maximize = true)),
+            20
+            "AdamW",
+            [
+                "lr", lr
+                "weight_decay", decay
+                "betas", Pair(0.8, 0.9)
+                "maximize", Flag true
+            ],
+            (fun m -> torch.optim.AdamW(weights m, lr = 0.01, beta1 = 0.8, beta2 = 0.9, weight_decay = 0.01, maximize = true)),
+            20
+            "RMSprop",
+            [
+                "lr", lr
+                "alpha", Number 0.9
+                "eps", Number 1e-3
+                "momentum", Number 0.9
+                "maximize", Flag true
+            ],
+            (fun m -> torch.optim.RMSProp(weights m, lr = 0.01, alpha = 0.9, eps = 1e-3, momentum = 0.9, maximize = true)),
+            20
+            "Rprop",
+            [
+                "lr", lr
+                "etas", Pair(0.4, 1.3)
+                "step_sizes", Pair(1e-3, 0.02)
+                "maximize", Flag true
+            ],
+            (fun m ->
+                torch.optim.Rprop(weights m, lr = 0.01, etaminus = 0.4, etaplus = 1.3, min_step = 1e-3, max_step = 0.02, maximize = true)),
+            20
+            "Adadelta",
+            [ "lr", Number 0.5; "eps", Number 1e-4; "maximize", Flag true ],
+            (fun m -> torch.optim.Adadelta(weights m, lr = 0.5, eps = 1e-4, maximize = true)),
+            20
+            "ASGD",
+            [ "lr", lr; "lambd", Number 0.1; "alpha", Number 1.0; "maximize", Flag true ],
+            (fun m -> torch.optim.ASGD(weights m, lr = 0.01, lambd = 0.1, alpha = 1.0, maximize = true)),
+            20
+            "Adamax",
+            [ "lr", lr; "betas", Pair(0.8, 0.9); "eps", Number 1e-3 ],
+            (fun m -> torch.optim.Adamax(weights m, lr = 0.01, beta1 = 0.8, beta2 = 0.9, eps = 1e-3)),
+            20
+            "NAdam",
+            [ "lr", lr; "betas", Pair(0.8, 0.9); "eps", Number 1e-3 ],
+            (fun m -> torch.optim.NAdam(weights m, lr = 0.01, beta1 = 0.8, beta2 = 0.9, eps = 1e-3)),
+            20
         ]
 
     [
@@ -871,6 +937,50 @@ let private peers =
                         Expect.isLessThan (abs (x - y)) 2e-5f $"{name}: {x} against {y}"
             }
 
+        for maxIter, historySize in [ 20, 100; 4, 2 ] do
+            test $"LBFGS (max_iter {maxIter}, history_size {historySize}): training steps as with TorchSharp's" {
+                let a, b = network (), network ()
+                let start = values (Seq.head (a.parameters ()))
+                let data = batch ()
+
+                let optimizer =
+                    new LBFGS(
+                        all (a.NamedParameters()),
+                        lr = 0.2,
+                        maxIter = maxIter,
+                        maxEval = Nullable 25,
+                        toleranceGrad = 1e-5,
+                        historySize = historySize
+                    )
+
+                use peer =
+                    torch.optim.LBFGS(
+                        weights b,
+                        lr = 0.2,
+                        max_iter = int64 maxIter,
+                        max_eval = Nullable 25L,
+                        tolerange_grad = 1e-5,
+                        history_size = int64 historySize
+                    )
+
+                let closure (model: Net) (zero: unit -> unit) =
+                    Func<Tensor>(fun () ->
+                        zero ()
+                        let loss = loss model data
+                        loss.backward ()
+                        loss)
+
+                for _ in 1..3 do
+                    optimizer.Step(closure a optimizer.ZeroGrad) |> ignore
+                    peer.step (closure b peer.zero_grad) |> ignore
+
+                Expect.notEqual (values (Seq.head (a.parameters ()))) start "it moved"
+
+                for struct (name, p), q in Seq.zip (a.named_parameters ()) (b.parameters ()) do
+                    for x, y in Seq.zip (values p) (values q) do
+                        Expect.isLessThan (abs (x - y)) 2e-4f $"{name}: {x} against {y}"
+            }
+
         test "every rule that TorchSharp has is compared with it" {
             let theirs =
                 typeof<Modules.OptimizerHelper>.Assembly.GetTypes()
@@ -878,12 +988,14 @@ let private peers =
                 |> Seq.map _.Name
                 |> List.ofSeq
 
-            for rule in Rules.all do
+            let compared = "LBFGS" :: [ for name, _, _, _ in peers -> name ]
+
+            for algorithm in Algorithms.all do
                 if
                     theirs
-                    |> List.exists (fun name -> name.Equals(rule.Name, StringComparison.OrdinalIgnoreCase))
+                    |> List.exists (fun name -> name.Equals(algorithm.Name, StringComparison.OrdinalIgnoreCase))
                 then
-                    Expect.contains [ for name, _, _, _ in peers -> name ] rule.Name "in the list above"
+                    Expect.contains compared algorithm.Name "above"
         }
     ]
 

@@ -2,6 +2,7 @@
 module WholeReference
 
 open System
+open Reference
 
 /// A tensor in row-major order, what the rule remembers of it, and its steps.
 type Tensor =
@@ -37,6 +38,58 @@ type AdafactorOptions =
         D: float
         WeightDecay: float
         Maximize: bool
+    }
+
+let private number name (settings: Settings) =
+    match settings[name] with
+    | Number value -> value
+    | other -> failwithf "%s is %O, not a number" name other
+
+/// PyTorch's constructors.
+let wholeDefaults: Map<string, Settings> =
+    Map
+        [
+            "Adafactor",
+            Map
+                [
+                    "lr", Number 1e-2
+                    "beta2_decay", Number -0.8
+                    "eps", Several [ Unset; Number 1e-3 ]
+                    "d", Number 1.0
+                    "weight_decay", Number 0.0
+                    "maximize", Flag false
+                ]
+            "Muon",
+            Map
+                [
+                    "lr", Number 1e-3
+                    "weight_decay", Number 0.1
+                    "momentum", Number 0.95
+                    "nesterov", Flag true
+                    "ns_coefficients", Several [ Number 3.4445; Number -4.7750; Number 2.0315 ]
+                    "eps", Number 1e-7
+                    "ns_steps", Number 5.0
+                    "adjust_lr_fn", Unset
+                ]
+        ]
+
+/// Adafactor's options; `least` is the first eps where none is given.
+let adafactorOptions (least: float) (settings: Settings) =
+    let eps1, eps2 =
+        match settings["eps"] with
+        | Pair(first, second)
+        | Several [ Number first; Number second ] -> first, second
+        | Several [ Unset; Number second ] -> least, second
+        | other -> failwithf "eps is %O" other
+
+    {
+        Lr = number "lr" settings
+        Beta2Decay = number "beta2_decay" settings
+        Eps1 = eps1
+        Eps2 = eps2
+        D = number "d" settings
+        WeightDecay = number "weight_decay" settings
+        Maximize = settings["maximize"] = Flag true
     }
 
 /// Algorithm 4 and 5 of arXiv:1804.04235 in PyTorch's form: the last two dimensions are a matrix, those before them count matrices.
@@ -109,6 +162,29 @@ type MuonOptions =
         Eps: float
         Steps: int
         Adjust: string
+    }
+
+/// Muon's options.
+let muonOptions (settings: Settings) =
+    let a, b, c =
+        match settings["ns_coefficients"] with
+        | Several [ Number a; Number b; Number c ] -> a, b, c
+        | other -> failwithf "ns_coefficients are %O" other
+
+    {
+        Lr = number "lr" settings
+        WeightDecay = number "weight_decay" settings
+        Momentum = number "momentum" settings
+        Nesterov = settings["nesterov"] = Flag true
+        A = a
+        B = b
+        C = c
+        Eps = number "eps" settings
+        Steps = int (number "ns_steps" settings)
+        Adjust =
+            match settings["adjust_lr_fn"] with
+            | Text text -> text
+            | _ -> ""
     }
 
 let private product rows inner columns (a: int -> int -> float) (b: int -> int -> float) =

@@ -196,28 +196,10 @@ let private judgesTests =
                     let mutable tensors =
                         [
                             for group, g in List.indexed case.Groups do
-                                let given = Map.ofList (case.Options @ g.Options)
-
-                                let number name otherwise =
-                                    match Map.tryFind name given with
-                                    | Some(Reference.Number value) -> value
-                                    | _ -> otherwise
-
-                                let eps1, eps2 =
-                                    match Map.tryFind "eps" given with
-                                    | Some(Reference.Pair(first, second)) -> first, second
-                                    | _ -> Math.ScaleB(1.0, -52), 1e-3
-
                                 let options =
-                                    {
-                                        Lr = number "lr" 1e-2
-                                        Beta2Decay = number "beta2_decay" -0.8
-                                        Eps1 = eps1
-                                        Eps2 = eps2
-                                        D = number "d" 1.0
-                                        WeightDecay = number "weight_decay" 0.0
-                                        Maximize = Map.tryFind "maximize" given = Some(Reference.Flag true)
-                                    }
+                                    (wholeDefaults["Adafactor"], case.Options @ g.Options)
+                                    ||> List.fold (fun all (name, value) -> Map.add name value all)
+                                    |> adafactorOptions (Math.ScaleB(1.0, -52))
 
                                 for p in g.Parameters -> group, options, tensor (p.Shape |> Array.map int |> List.ofArray) p.Initial
                         ]

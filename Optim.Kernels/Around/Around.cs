@@ -47,6 +47,82 @@ internal struct Around
         );
 }
 
+/// <summary>Whether there is anything, as a type: where there is nothing, a loop has no trace of it.</summary>
+internal unsafe interface IAround
+{
+    /// <summary>Whether something surrounds the step.</summary>
+    static abstract bool On { get; }
+
+    /// <inheritdoc cref="Around{V}.Before"/>
+    static abstract V Before<V, P>(in Around<V> around, V gradient)
+        where V : struct, IVector<V>
+        where P : IStorage;
+
+    /// <inheritdoc cref="Around{V}.Move"/>
+    static abstract V Move<V, P>(in Around<V> around, V average, V param)
+        where V : struct, IVector<V>
+        where P : IStorage;
+
+    /// <summary>Zero for gradients that are to become it.</summary>
+    static abstract void Zero<V, P>(in Around<V> around, void* gradient, nint i)
+        where V : struct, IVector<V>
+        where P : IStorage;
+}
+
+/// <summary>A step that something surrounds.</summary>
+internal readonly unsafe struct Surrounded : IAround
+{
+    public static bool On
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => true;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Before<V, P>(in Around<V> around, V gradient)
+        where V : struct, IVector<V>
+        where P : IStorage => around.Before<P>(gradient);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Move<V, P>(in Around<V> around, V average, V param)
+        where V : struct, IVector<V>
+        where P : IStorage => around.Move<P>(average, param);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Zero<V, P>(in Around<V> around, void* gradient, nint i)
+        where V : struct, IVector<V>
+        where P : IStorage
+    {
+        if (around.Zeroes)
+            P.Store(around.Zero, gradient, i);
+    }
+}
+
+/// <summary>A step alone.</summary>
+internal readonly unsafe struct Alone : IAround
+{
+    public static bool On
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => false;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Before<V, P>(in Around<V> around, V gradient)
+        where V : struct, IVector<V>
+        where P : IStorage => gradient;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Move<V, P>(in Around<V> around, V average, V param)
+        where V : struct, IVector<V>
+        where P : IStorage => average;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Zero<V, P>(in Around<V> around, void* gradient, nint i)
+        where V : struct, IVector<V>
+        where P : IStorage { }
+}
+
 /// <summary>The numbers of <see cref="Around"/> in lanes. Questions are asked once a vector and answered alike each time.</summary>
 internal readonly struct Around<V>(V unscale, V clip, V limit, V lower, V weight, V keep, bool fromNew, bool clamps, bool zeroes)
     where V : struct, IVector<V>

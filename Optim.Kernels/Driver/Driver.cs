@@ -136,10 +136,10 @@ internal sealed unsafe class Driver<F> : Driver
         where Is : ISwitches
     {
         public override delegate* <nint, nint, void*, void> For(DType dtype, bool surrounded) =>
-            surrounded ? For<One>(dtype) : For<Zero>(dtype);
+            surrounded ? For<Surrounded>(dtype) : For<Alone>(dtype);
 
         private static delegate* <nint, nint, void*, void> For<A>(DType dtype)
-            where A : IBit =>
+            where A : IAround =>
             dtype switch
             {
                 DType.Float32 or DType.Complex64 => &Kernel<F, Is, float, Wide<float>, A>.Run,

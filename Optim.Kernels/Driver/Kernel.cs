@@ -29,7 +29,7 @@ internal static unsafe class Kernel<F, Is, T, P, A>
     where Is : ISwitches
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
     where P : IStorage
-    where A : IBit
+    where A : IAround
 {
     /// <summary>Elements [begin, end) of a pass, counted from its first slice, at the width that it asks for.</summary>
     public static void Run(nint begin, nint end, void* context)
@@ -60,15 +60,19 @@ internal static unsafe class Kernel<F, Is, T, P, A>
         var entry = pass->Entries + FirstAt(pass, at) * (nint)pass->Stride;
         var numbers = new Numbers<V>();
         numbers.Take(pass);
+        // With what surrounds a step there are enough loads under way, and two rows would be too much for one loop.
+        var inPairs = !A.On && pass->Unrolled;
         while (at < end)
         {
-            // With what surrounds a step there are enough loads under way, and two rows would be too much for one loop.
-            at =
-                !A.On && pass->Unrolled
-                    ? Vectors<V, One>(pass, in numbers, ref entry, at, end)
-                    : Vectors<V, Zero>(pass, in numbers, ref entry, at, end);
-            if (at < end)
-                at = Tail(pass, ref entry, at, end);
+            if (inPairs)
+                at = Pairs(pass, in numbers, ref entry, at, end);
+            if (at == end)
+                return;
+            // After the pairs the rest of one slice, else as far as there are whole vectors.
+            var to = inPairs ? Math.Min(end, entry[pass->Stride]) : end;
+            at = Vectors(pass, in numbers, ref entry, at, to);
+            if (at < to)
+                at = Tail(pass, ref entry, at, to);
         }
     }
 
@@ -88,14 +92,46 @@ internal static unsafe class Kernel<F, Is, T, P, A>
         }
     }
 
-    // Two loops with no call in them: only so do the coefficients stay in registers, and does the compiler's budget for inlining last.
+    // Loops with no call in them, each in a method of its own: only so do the coefficients stay in registers, and does the compiler's
+    // budget for inlining last. What is never reached counts, too: a branch not taken costs as much of it as one that is.
     // Without AggressiveOptimization the first hundred steps run unoptimized code, twenty times slower.
+
+    /// <summary>Whole vectors two by two, of one slice after the other, up to the first that has more than pairs.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+    private static nint Pairs<V>(Pass* pass, in Numbers<V> numbers, ref nint* first, nint at, nint end)
+        where V : struct, IVector<V>
+    {
+        var coefficients = numbers.Coefficients;
+        nint stride = pass->Stride;
+        var entry = first;
+        while (at < end)
+        {
+            var i = at - entry[0];
+            var to = Math.Min(end, entry[stride]) - entry[0];
+            var slice = new Slice(entry, stride);
+            for (; i <= to - 2 * V.Count; i += 2 * V.Count)
+            {
+                // All loads before the stores: more of them are under way at once from main memory.
+                var one = slice.Load<V>(i);
+                var two = slice.Load<V>(i + V.Count);
+                one.Update(in coefficients, default);
+                two.Update(in coefficients, default);
+                slice.Store(in one, default, i);
+                slice.Store(in two, default, i + V.Count);
+            }
+            at = entry[0] + i;
+            if (i < to)
+                break;
+            entry += stride;
+        }
+        first = entry;
+        return at;
+    }
 
     /// <summary>Whole vectors, of one slice after the other, up to the first that has a tail.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
-    private static nint Vectors<V, Unrolled>(Pass* pass, in Numbers<V> numbers, ref nint* first, nint at, nint end)
+    private static nint Vectors<V>(Pass* pass, in Numbers<V> numbers, ref nint* first, nint at, nint end)
         where V : struct, IVector<V>
-        where Unrolled : IBit
     {
         var coefficients = numbers.Coefficients;
         var around = A.On ? numbers.Around : default;
@@ -106,17 +142,6 @@ internal static unsafe class Kernel<F, Is, T, P, A>
             var i = at - entry[0];
             var to = Math.Min(end, entry[stride]) - entry[0];
             var slice = new Slice(entry, stride);
-            if (Unrolled.On)
-                for (; i <= to - 2 * V.Count; i += 2 * V.Count)
-                {
-                    // All loads before the stores: more of them are under way at once from main memory.
-                    var one = slice.Load<V>(i);
-                    var two = slice.Load<V>(i + V.Count);
-                    one.Update(in coefficients, in around);
-                    two.Update(in coefficients, in around);
-                    slice.Store(in one, in around, i);
-                    slice.Store(in two, in around, i + V.Count);
-                }
             for (; i <= to - V.Count; i += V.Count)
             {
                 var row = slice.Load<V>(i);
@@ -169,11 +194,9 @@ internal static unsafe class Kernel<F, Is, T, P, A>
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public void Update(in Coefficients<V> coefficients, in Around<V> around)
         {
-            if (A.On)
-                Grad = around.Before<P>(Grad);
+            Grad = A.Before<V, P>(in around, Grad);
             F.UpdateAll<V, Is>(in coefficients, ref Param, Grad, ref V0, ref V1, ref V2, ref V3, ref V4, ref V5);
-            if (A.On)
-                Average = around.Move<P>(Average, Param);
+            Average = A.Move<V, P>(in around, Average, Param);
         }
     }
 
@@ -241,8 +264,7 @@ internal static unsafe class Kernel<F, Is, T, P, A>
                 V.Store(row.V5, c5 + i);
             if (A.On && average != null)
                 V.Store(row.Average, average + i);
-            if (A.On && around.Zeroes)
-                P.Store(around.Zero, grad, i);
+            A.Zero<V, P>(in around, grad, i);
         }
     }
 

@@ -16,6 +16,16 @@ internal static class Tensors
     /// <summary>The first numbers of the first and of the last tensor.</summary>
     public static double[] Sample(Tensor[] tensors) => [.. First(tensors[0]), .. First(tensors[^1])];
 
+    /// <summary>The objective over a tensor's memory and its gradient's.</summary>
+    public static unsafe Quadratic Quadratic(Tensor parameter, Tensor gradient)
+    {
+        fixed (
+            byte* x = parameter.bytes,
+                g = gradient.bytes
+        )
+            return new((nint)x, (nint)g, checked((int)parameter.numel()));
+    }
+
     public static void Dispose(params ReadOnlySpan<Tensor[]> lists)
     {
         foreach (var list in lists)
