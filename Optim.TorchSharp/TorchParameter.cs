@@ -13,8 +13,8 @@ namespace Optim;
 /// </summary>
 /// <remarks>
 /// Leaf tensors. Which dtypes, devices and strides can be stepped, the rules say: float16, bfloat16, float32, float64, complex64 and
-/// complex128 on the CPU, in any strides that do not repeat elements. Gradients are dense, of the same dtype and shape, in any strides; those of a frozen tensor
-/// (<c>requires_grad</c> false) are passed over.
+/// complex128 on any device, in any strides that do not repeat elements. Gradients are of the same dtype, device and shape, in any strides or
+/// sparse; those of a frozen tensor (<c>requires_grad</c> false) are passed over.
 /// </remarks>
 public sealed class TorchParameter : IParameter
 {

@@ -13,7 +13,7 @@ open Kit
 
 type private Tensor = torch.Tensor
 
-let private doubles (tensor: Tensor) : float[] =
+let doubles (tensor: Tensor) : float[] =
     use plain = tensor.detach().cpu().resolve_conj()
     use real = if plain.is_complex () then plain.view_as_real () else plain
     use wide = real.``to``(torch.float64).contiguous()
@@ -23,10 +23,10 @@ let private doubles (tensor: Tensor) : float[] =
     else
         wide.data<float>().ToArray()
 
-let private all (parameters: IParameter seq) = Seq.cast<IParameterOrGroup> parameters
+let all (parameters: IParameter seq) = Seq.cast<IParameterOrGroup> parameters
 
 /// A number for each element, both parts of complex ones.
-let private tensorOf (dtype: torch.ScalarType) (device: torch.Device) (shape: int64[]) (values: float[]) : Tensor =
+let tensorOf (dtype: torch.ScalarType) (device: torch.Device) (shape: int64[]) (values: float[]) : Tensor =
     let complex = torch.is_complex dtype
     // In libtorch's own memory, since its complex numbers must begin at multiples of their size, and .NET's arrays need not.
     let flat = (torch.tensor values).clone()
@@ -43,7 +43,7 @@ let private count (dtype: torch.ScalarType) (shape: int64[]) =
     int (Array.fold (*) 1L shape) * (if torch.is_complex dtype then 2 else 1)
 
 /// Where steps by libtorch's operators can be had: the device, who is asked for, the name that steps then go by.
-let private places =
+let places =
     lazy
         [
             "cpu", torch.CPU, ValueSome Torch.Operators
@@ -51,7 +51,7 @@ let private places =
                 "cuda", torch.CUDA, ValueNone
         ]
 
-let private parametersAt executor (list: (string * Tensor) list) =
+let parametersAt executor (list: (string * Tensor) list) =
     let tensors = [| for name, tensor in list -> struct (name, tensor) |]
 
     match executor with
@@ -183,23 +183,23 @@ let private dense =
     ]
 
 /// A device of the tests' own: memory of the processor under another name, which kernels do not reach.
-let private pretend =
+let pretend =
     lazy
         (LibTorch.Name("pretend", 0)
          DeviceMemory.Register("pretend", TorchMemory())
          TensorExecutor.Register("pretend", Torch.Operators :?> TensorExecutor)
          Device("pretend", 0))
 
-/// A tensor there.
-let private thereOf (shape: int64[]) (values: float[]) =
-    let here = TensorView.Of(values, shape)
-
+/// A tensor there, of the same elements, without gaps in the same order.
+let moved (here: TensorView) =
     let layout =
-        Layout.Strided(DType.Float64, here.Shape.AsSpan(), here.Strides.AsSpan(), Nullable(pretend.Force()))
+        Layout.Strided(here.DType, here.Shape.AsSpan(), here.Strides.AsSpan(), Nullable(pretend.Force()))
 
     let view = TensorView.Zeros layout
     view.CopyFrom here
     view
+
+let private thereOf (shape: int64[]) (values: float[]) = moved (TensorView.Of(values, shape))
 
 let private there (values: float[]) =
     thereOf [| int64 values.Length |] values

@@ -1032,6 +1032,7 @@ let tests =
                 testList "differentiable" DifferentiableTests.tests
                 testList "AsTorchSharp" AdapterTests.tests
                 testList "elsewhere" DeviceTests.tests
+                testList "LBFGS elsewhere" LBFGSDeviceTests.tests
                 testList "products" ProductTests.tests
             ]
     | Error why ->

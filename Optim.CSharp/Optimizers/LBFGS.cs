@@ -110,8 +110,10 @@ public sealed class LBFGS(
         {
             double number => number,
             float number => number,
-            _ => group.Parameters.Count > 0
-                ? group.Parameters[0].ReadLoss(loss)
+            // A library's own number, wherever its parameters stand among others.
+            _ => (group.Parameters.FirstOrDefault(parameter => parameter is not Param) ?? group.Parameters.FirstOrDefault())
+                is { } parameter
+                ? parameter.ReadLoss(loss)
                 : throw new NotSupportedException("the loss is needed as a number; return a double"),
         };
 }

@@ -360,7 +360,7 @@ public abstract class Optimizer : IStateful
 
     private protected T Evaluate<T>(Func<T> closure)
     {
-        using (groups.SelectMany(group => group.Parameters).FirstOrDefault()?.EnterClosure())
+        using (groups.SelectMany(group => group.Parameters).FirstOrDefault(parameter => parameter is not Param)?.EnterClosure())
             return closure();
     }
 

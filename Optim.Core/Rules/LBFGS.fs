@@ -24,7 +24,7 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
         let line = state.Line
 
         if not (line.Flat.Takes parameters) then
-            Checks.parameters "LBFGS" true parameters
+            Checks.parametersAnywhere "LBFGS" true parameters
             let flat = Flat parameters
 
             if state.Memory.HasIterated && not (flat.Layout.Equals line.Flat.Layout) then
@@ -40,7 +40,7 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
     /// The state before the first step; checks the options and the parameters' dtypes, devices and layouts.
     member _.Init(options: LBFGSOptions, parameters: Parameters) =
         table.Check options
-        Checks.parameters "LBFGS" true parameters
+        Checks.parametersAnywhere "LBFGS" true parameters
         LBFGSState(LBFGSMemory.Empty, LBFGSLine(Flat parameters))
 
     /// The names of the entries of its state in PyTorch's state dicts, in order.
@@ -55,7 +55,7 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
     /// A state from such entries, whose tensors are copied and converted. Its vectors may be of the same parameters in another order:
     /// `order` has the row of each parameter there. An ArgumentException says which entry does not fit.
     member _.Restore(parameters: Parameters, order: IReadOnlyList<int>, entries: IReadOnlyDictionary<string, Tree>) =
-        Checks.parameters "LBFGS" true parameters
+        Checks.parametersAnywhere "LBFGS" true parameters
         let flat = Flat parameters
 
         let memory =

@@ -41,10 +41,6 @@ module internal Checks =
             if mayOverlap parameter.Layout then
                 raise (refuse "has elements that share memory (an expanded tensor); make it contiguous")
 
-    /// Refuses parameters that no kernel steps.
-    let parameters rule complex parameters =
-        refuseParameters rule complex (fun device -> device = Device.Cpu) (fun () -> "cpu") parameters
-
     /// Refuses parameters that neither a kernel steps nor whoever is registered for their device.
     let parametersAnywhere rule complex parameters =
         refuseParameters

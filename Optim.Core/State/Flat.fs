@@ -6,7 +6,7 @@ open Optim.Kernels
 
 /// All parameters as one vector, in order and row-major, as PyTorch lays them out: of float64 where a parameter is float64 or
 /// complex128, of float32 otherwise; complex numbers are pairs of reals, a missing gradient is zero. The parameters stay where they
-/// are, and are stepped there. Vectors are blocks that are taken and given back, so that steps after the first allocate none.
+/// are, and are stepped there; those of other devices are copied to the processor and back. Vectors are blocks that are taken and given back, so that steps after the first allocate none.
 [<Sealed>]
 type internal Flat(first: Parameters) =
     let rows = first.Count
@@ -44,10 +44,18 @@ type internal Flat(first: Parameters) =
     let layout = Layout.Contiguous(dtype, ReadOnlySpan [| int64 starts[rows] |])
     let kinds = given |> Array.map _.DType |> Array.distinct
 
-    /// Parameters that a kernel steps where they are: their elements lie in the vector's order, and are computed with in its dtype.
+    /// Parameters that a kernel steps where they are, or where they are copied to from another device: their elements lie in the vector's
+    /// order, and are computed with in its dtype.
     let direct =
         given
-        |> Array.map (fun layout -> layout.IsContiguous && isWide layout.DType = (dtype = DType.Float64))
+        |> Array.map (fun layout ->
+            (layout.IsContiguous || not layout.IsOnCpu)
+            && isWide layout.DType = (dtype = DType.Float64))
+
+    /// Memory of the processor for what lies on other devices, parameters as well as gradients.
+    let landings =
+        given
+        |> Array.map (fun layout -> lazy TensorView.Zeros(layout.DType, layout.Shape.AsSpan()))
 
     let free = Stack<TensorView>()
     let taken = List<TensorView>()
@@ -60,7 +68,19 @@ type internal Flat(first: Parameters) =
     let executor () =
         match parameters.Executor with
         | null -> Executor.Team
+        // Vectors are the processor's, whoever steps tensors.
+        | :? TensorExecutor -> Executor.Team
         | executor -> executor
+
+    let isElsewhere row = not given[row].IsOnCpu
+
+    /// The address in the memory of the processor of a parameter or a gradient that is there, or is copied there.
+    let fetch row (view: TensorView) =
+        if isElsewhere row then
+            landings[row].Value.CopyFrom view
+            landings[row].Value.Address
+        else
+            view.Address
 
     let address (vector: TensorView) row =
         vector.Address + starts[row] * nativeint (dtype.Size())
@@ -99,7 +119,8 @@ type internal Flat(first: Parameters) =
     /// A sparse gradient as a dense one: the sums of its rows, and zero elsewhere.
     let scatter (gradient: Gradient) row (target: TensorView) =
         let parameter = parameters[row].Layout
-        let wrong = sparse.Sort(parameter, gradient.Rows, gradient.Values)
+        let indices, values = gradient.Rows.ToHost(), gradient.Values.ToHost()
+        let wrong = sparse.Sort(parameter, indices, values)
 
         if wrong.HasValue then
             raise (
@@ -109,12 +130,14 @@ type internal Flat(first: Parameters) =
                 )
             )
 
-        sparse.WriteOver(target, gradient.Rows, gradient.Values.DType)
+        sparse.WriteOver(target, indices, values.DType)
+        GC.KeepAlive indices
+        GC.KeepAlive values
 
     let isAtHand (gradient: Gradient) row =
         direct[row]
         && gradient.Kind = GradientKind.Dense
-        && gradient.Values.Layout.IsContiguous
+        && (gradient.Values.Layout.IsContiguous || isElsewhere row)
 
     /// How vectors lie.
     member _.Layout = layout
@@ -171,7 +194,17 @@ type internal Flat(first: Parameters) =
     /// target = sign * gradients; those of rows that a sparse one lacks are zero.
     member _.Gather(gradients: Gradients, sign: float, target: TensorView) =
         let add row =
-            table.Add(reals[row], parameters[row].Address, gradients[row].Values.Address)
+            let gradient = fetch row gradients[row].Values
+
+            table.Add(
+                reals[row],
+                (if isElsewhere row then
+                     gradient
+                 else
+                     parameters[row].Address),
+                gradient
+            )
+
             table.SetColumn(0, address target row)
 
         pass Driver<ScaledFormula>.Instance 1 sign (fun row -> isAtHand gradients[row] row) add
@@ -203,7 +236,8 @@ type internal Flat(first: Parameters) =
     /// target = the parameters.
     member _.Read(target: TensorView) =
         let add row =
-            table.Add(reals[row], parameters[row].Address, parameters[row].Address)
+            let parameter = fetch row parameters[row]
+            table.Add(reals[row], parameter, parameter)
             table.SetColumn(0, address target row)
 
         pass Driver<ScaledFormula>.Instance 1 1.0 (fun row -> direct[row]) add
@@ -220,11 +254,21 @@ type internal Flat(first: Parameters) =
     /// The parameters become x + t d.
     member _.Move(t: float, d: TensorView, x: TensorView) =
         let add row =
-            table.Add(reals[row], parameters[row].Address, parameters[row].Address)
+            let parameter =
+                if isElsewhere row then
+                    landings[row].Value.Address
+                else
+                    parameters[row].Address
+
+            table.Add(reals[row], parameter, parameter)
             table.SetColumn(0, address d row)
             table.SetColumn(1, address x row)
 
         pass Driver<CombinedFormula>.Instance 2 t (fun row -> direct[row]) add
+
+        for row in 0 .. rows - 1 do
+            if direct[row] && isElsewhere row then
+                parameters[row].CopyFrom landings[row].Value
 
         if not (Array.forall id direct) then
             let work = work.Value
