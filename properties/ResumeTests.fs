@@ -155,7 +155,7 @@ let private states =
                         if not rule.ColumnNames.IsEmpty && not state[rule.ColumnNames[0]].Rows[0].IsAbsent then
                             let other = State.copy state
                             let row = other[rule.ColumnNames[0]].Rows[0]
-                            row.AsSpan<int64>()[0] <- row.AsSpan<int64>()[0] ^^^ 1L
+                            row.AsSpan<float>()[0] <- Math.BitIncrement(row.AsSpan<float>()[0])
                             Expect.isFalse (State.contentEquals other state) $"{rule.Name}: another state"
 
                         for seed in 4..6 do
