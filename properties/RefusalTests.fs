@@ -9,6 +9,7 @@ open Expecto
 open Optim
 open Optim.Core
 open Optim.Kernels
+open TorchSharp
 open Reference
 open Golden
 open Kit
@@ -205,6 +206,25 @@ let private cases: Map<string, unit -> unit> =
                 let parameters = Parameters.OfNamed [ struct ("weight", weights) ]
                 let state = Adam.init Adam.defaults parameters
                 Adam.step Adam.defaults parameters (Gradients.Of [ sparse ]) state |> ignore)
+
+            "dense gradient to SparseAdam",
+            by "RuntimeError" (fun () ->
+                let p = one "a"
+                setGradient p (Some [| 1.0; 1.0 |])
+                (optimizer "SparseAdam" [] [ p ]).Step())
+            "Muon on 1-D", by value (fun () -> optimizer "Muon" [] [ one "a" ] |> ignore)
+            "non-leaf",
+            (fun () ->
+                let w =
+                    try
+                        torch.ones (2L, requires_grad = true)
+                    with e ->
+                        skiptest $"libtorch does not load: {e.Message}"
+
+                use twice = w + w
+                by value (fun () -> Torch.Parameters [| struct ("twice", twice) |] |> ignore) ())
+            "WarmRestarts T_0 0", scheduler value [ "T_0 is 0" ] (fun o -> CosineAnnealingWarmRestarts(o, 0))
+            "WarmRestarts T_mult 0", scheduler value [ "T_mult is 0" ] (fun o -> CosineAnnealingWarmRestarts(o, 1, tMult = 0))
 
             "StepLR with last_epoch 5 before the groups have initial_lr",
             scheduler "KeyError" [ "last_epoch is 5"; "initial_lr" ] (fun o -> StepLR(o, 3, lastEpoch = 5))
