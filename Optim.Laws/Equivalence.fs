@@ -172,7 +172,11 @@ module Equivalence =
             (fun _ -> Gen.elements [ 1; 10; 1000 ])
             (fun _ _ -> Seq.empty)
             (fun subject count ->
-                let parameters = [ for _ in 1..count -> new Param(Array.create 16 1f) ]
+                let parameters =
+                    [
+                        for _ in 1..count -> Param.Of(null, Shapes.suit subject.Rule (Tensor.ofFloats DType.Float32 (Array.create 16 1.0)))
+                    ]
+
 
                 for parameter in parameters do
                     parameter.SetGradient<float32>(ReadOnlySpan(Array.create 16 0.5f))

@@ -104,6 +104,11 @@ module Guards =
             "lambd", [ number -0.1; number nan ]
             "t0", [ number nan ]
             "alpha", [ number -0.1; number nan ]
+            "beta2_decay", [ number 0.1; number nan ]
+            "d", [ number 0.5; number nan ]
+            "ns_steps", [ number -1.0; number 2.5; number 100.0 ]
+            "ns_coefficients", [ pair 1.0 2.0 ]
+            "adjust_lr_fn", [ OptionValue.Text "fast" ]
             "etas", [ pair 0.0 1.2; pair 1.0 1.2; pair 0.5 1.0; pair 0.5 0.9; pair nan 1.2 ]
         ]
 
@@ -113,7 +118,7 @@ module Guards =
                 if Options.has name rule then
                     for value in values do
                         [ name, value ]
-            if Options.has "nesterov" rule then
+            if Options.has "nesterov" rule && Options.has "dampening" rule then
                 [ "momentum", zero; "nesterov", Options.ofFlag true ]
 
                 [
@@ -135,7 +140,7 @@ module Guards =
                 let shell, rule = subject.Shell, subject.Rule
 
                 let parameter () =
-                    Param.Of(null, Tensor.ofFloats DType.Float32 [| 1.0; 2.0 |])
+                    Param.Of(null, Shapes.suit rule (Tensor.ofFloats DType.Float32 [| 1.0; 2.0 |]))
 
                 let group () =
                     Host.group rule rule.Defaults [ parameter () ]

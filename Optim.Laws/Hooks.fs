@@ -57,7 +57,9 @@ module Hooks =
             (fun _ -> Gen.listOfLength 12 action)
             (fun _ actions -> List.indexed actions |> Seq.map (fun (i, _) -> List.removeAt i actions))
             (fun subject actions ->
-                let parameter = Param.Of("w", Tensor.ofFloats DType.Float64 [| 1.0 |])
+                let parameter =
+                    Param.Of("w", Shapes.suit subject.Rule (Tensor.ofFloats DType.Float64 [| 1.0 |]))
+
                 parameter.SetGradient<float>(ReadOnlySpan [| 0.5 |])
                 let optimizer = Host.optimizer subject subject.Rule.Defaults [ parameter ]
                 let trace = ResizeArray<string>()

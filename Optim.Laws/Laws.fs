@@ -34,7 +34,8 @@ module Laws =
         match rule.Scope with
         | RuleScope.Elements -> true
         | RuleScope.Tensors -> not (ofElements.Contains statement.Id)
-        | _ -> false
+        // The model of the machine knows vectors only.
+        | _ -> not (ofElements.Contains statement.Id || statement.Id = "M0")
 
     /// The laws of a subject. Those of sparse gradients are all that a rule has which takes no others.
     let ofSubject (subject: Subject) : Law list =

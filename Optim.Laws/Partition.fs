@@ -85,7 +85,8 @@ module Partition =
         ]
 
     /// Options that choose how a step runs, or on what, and not what comes of it.
-    let private execution = [ "foreach"; "fused"; "capturable"; "differentiable" ]
+    let private execution =
+        [ "foreach"; "fused"; "capturable"; "differentiable"; "precision"; "product" ]
 
     /// Another value of each option, where the rule takes one: what is changed first so that the option matters, and the change.
     let private perturbations (rule: Rule) =
@@ -96,6 +97,12 @@ module Partition =
             | "step_sizes", _ -> [ Options.ofPair (0.02, 50.0); Options.ofPair (1e-6, 0.004) ]
             | "dampening", _ -> [ Options.ofNumber 0.4 ]
             | "t0", _ -> [ Options.ofNumber 1.0 ]
+            | "ns_coefficients", _ -> [ OptionValue.Tuple [ for c in [ 1.5; -0.5; 0.01 ] -> Options.ofNumber c ] ]
+            | "adjust_lr_fn", _ -> [ OptionValue.Text "match_rms_adamw" ]
+            // Of a tensor these count where it is small.
+            | "eps", _ when rule.Scope = RuleScope.Matrices -> [ Options.ofNumber 1e3 ]
+            | "eps", OptionValue.Tuple _ -> [ Options.ofPair (1e-3, 100.0) ]
+            | _, OptionValue.Int number -> [ OptionValue.Int(number + 1L) ]
             | _, OptionValue.Bool flag -> [ Options.ofFlag (not flag) ]
             | _, OptionValue.Float number -> [ Options.ofNumber (0.5 * number + 0.25) ]
             | _ -> []
@@ -232,7 +239,7 @@ module Partition =
                 let rule = subject.Rule
 
                 let parameter name =
-                    Param.Of(name, Tensor.ofFloats DType.Float64 [| 1.0 |])
+                    Param.Of(name, Shapes.suit rule (Tensor.ofFloats DType.Float64 [| 1.0 |]))
 
                 let a, b = parameter "a", parameter "b"
 

@@ -89,7 +89,7 @@ module PyTorchDicts =
     let private unnamed (subject: Subject) (s: Scenario) =
         let parameters =
             s.Start
-            |> Array.map (fun values -> Param.Of(null, Tensor.ofFloats s.DType values))
+            |> Array.map (fun values -> Param.Of(null, Shapes.suit s.Rule (Tensor.ofFloats s.DType values)))
 
         Host.optimizer subject subject.Rule.Defaults parameters
 

@@ -10,7 +10,7 @@ module Host =
     /// The parameters of a scenario, with names that begin so.
     let named (prefix: string) (s: Scenario) =
         s.Start
-        |> Array.mapi (fun k values -> Param.Of(prefix + string k, Tensor.ofFloats s.DType values))
+        |> Array.mapi (fun k values -> Param.Of(prefix + string k, Shapes.suit s.Rule (Tensor.ofFloats s.DType values)))
 
     /// The parameters of a scenario, called p0, p1, ...
     let parameters (s: Scenario) = named "p" s
@@ -38,7 +38,9 @@ module Host =
             (fun (parameter: Param) values ->
                 match values with
                 | ValueNone -> parameter.DropGradient()
-                | ValueSome values -> parameter.BindGradient(Tensor.ofFloats dtype values))
+                | ValueSome values ->
+                    let shape = Seq.toArray (parameter :> IParameter).Data.Shape
+                    parameter.BindGradient(Tensor.shaped shape dtype values))
             parameters
             row
 

@@ -3,6 +3,7 @@ namespace Optim.Laws
 open System
 open Optim
 open Optim.Core
+open Optim.Kernels
 
 /// When a hook runs.
 [<RequireQualifiedAccess>]
@@ -124,15 +125,50 @@ module Shell =
                     | Hook.EveryPost -> Optimizer.RegisterOptimizerStepPostHook(Action<Optimizer> act)
         }
 
+/// How the laws lay elements out: in one dimension, and as matrices of one row or two for rules that take nothing else.
+[<RequireQualifiedAccess>]
+module Shapes =
+    /// A contiguous tensor as the rule takes it, in the same memory.
+    let suit (rule: Rule) (view: TensorView) =
+        if rule.Scope <> RuleScope.Matrices || view.IsAbsent || view.Shape.Length >= 2 then
+            view
+        else
+            let count = int64 view.Count
+            let rows = if count > 0L && count % 2L = 0L then 2L else 1L
+            TensorView(view.Address, Layout.Contiguous(view.DType, ReadOnlySpan [| rows; count / rows |]), view.Owner)
+
+    /// All parameters as the rule takes them.
+    let parameters (rule: Rule) (parameters: Parameters) =
+        Parameters.Of [ for k in 0 .. parameters.Count - 1 -> suit rule parameters[k] ]
+
+    /// All gradients as the rule takes them.
+    let gradients (rule: Rule) (gradients: Gradients) =
+        Gradients.Of
+            [
+                for k in 0 .. gradients.Count - 1 ->
+                    let gradient = gradients[k]
+
+                    if gradient.Kind = GradientKind.Dense then
+                        Gradient.OfDense(suit rule gradient.Values)
+                    else
+                        gradient
+            ]
+
 /// Subjects of the laws.
 [<RequireQualifiedAccess>]
 module Subject =
     /// The rule as it is.
     let ofRule (rule: Rule) =
+        let parameters, gradients =
+            if rule.Scope = RuleScope.Matrices then
+                Shapes.parameters rule, Shapes.gradients rule
+            else
+                id, id
+
         {
             Rule = rule
-            Init = fun options parameters -> rule.Init(options, parameters)
-            Step = fun options parameters gradients state -> rule.Step(options, parameters, gradients, state)
-            PureStep = fun options parameters gradients state -> rule.PureStep(options, parameters, gradients, state)
+            Init = fun options theta -> rule.Init(options, parameters theta)
+            Step = fun options theta gradient state -> rule.Step(options, parameters theta, gradients gradient, state)
+            PureStep = fun options theta gradient state -> rule.PureStep(options, parameters theta, gradients gradient, state)
             Shell = Shell.real
         }
