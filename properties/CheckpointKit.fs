@@ -12,15 +12,6 @@ open Optim.Core
 open Optim.Kernels
 open Kit
 
-/// A folder that is gone afterwards.
-let inFolder action =
-    let folder = Directory.CreateTempSubdirectory "optim"
-
-    try
-        action (fun name -> Path.Combine(folder.FullName, name))
-    finally
-        folder.Delete true
-
 let golden (name: string) = Path.Combine(Golden.folder, name)
 
 /// A number of cases that an environment variable may raise.

@@ -17,15 +17,6 @@ let command (cancel: CancellationToken) (arguments: string list) =
 
 let run = command CancellationToken.None
 
-/// A folder that is gone afterwards.
-let inFolder action =
-    let folder = Directory.CreateTempSubdirectory "optim"
-
-    try
-        action (fun name -> Path.Combine(folder.FullName, name))
-    finally
-        folder.Delete true
-
 let readJson (path: string) =
     use document = JsonDocument.Parse(File.ReadAllText path)
     document.RootElement.Clone()

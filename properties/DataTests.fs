@@ -9,6 +9,7 @@ open Expecto
 open Optim.Cli.Data
 open Optim.Cli.Training
 open Command
+open Kit
 
 // Files are made here, byte by byte.
 

@@ -114,15 +114,14 @@ let run rule (s: Scenario) = Run.final (Subject.ofRule rule) s
 /// Lengths from nothing to two of the widest vectors and a tail.
 let tails = [ 0 .. 2 * 16 + 1 ]
 
-/// The same scenario, in pieces of so many elements, each by itself.
-let inPieces rule (length: int) (s: Scenario) =
+/// A scenario, in pieces of so many elements, each by itself.
+let inPiecesBy (run: Scenario -> Snapshot) (length: int) (s: Scenario) =
     let pieces (values: float[]) = Array.chunkBySize length values
 
     let runs =
         [|
             for piece in 0 .. (s.Start[0].Length - 1) / length do
                 run
-                    rule
                     { s with
                         Start = [| (pieces s.Start[0])[piece] |]
                         History =
@@ -140,6 +139,9 @@ let inPieces rule (length: int) (s: Scenario) =
             runs[0].State
             |> List.map (fun (name, rows) -> name, [| if rows[0].IsNone then ValueNone else ValueSome(joined name) |])
     }
+
+/// The same, by a rule.
+let inPieces rule = inPiecesBy (run rule)
 
 /// All the columns that each rule has.
 let full (rule: Rule) =

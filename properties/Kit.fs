@@ -4,6 +4,7 @@ module Kit
 open System
 open System.Collections.Generic
 open System.Globalization
+open System.IO
 open Expecto
 open Optim
 open Optim.Core
@@ -152,6 +153,15 @@ let describe (dict: StateDict) =
                 let names = String.Join(",", group.ParamNames)
                 $"names {names}"
     ]
+
+/// A folder that is gone afterwards.
+let inFolder action =
+    let folder = Directory.CreateTempSubdirectory "optim"
+
+    try
+        action (fun name -> Path.Combine(folder.FullName, name))
+    finally
+        folder.Delete true
 
 /// Small deterministic numbers in (-2, 2), for gradients.
 let noise seed count =

@@ -65,6 +65,12 @@ let nudge (view: TensorView) (i: int) =
         let span = view.AsSpan<float>()
         span[i] <- Math.BitIncrement span[i]
 
+/// One element changed, in any dtype.
+let spoil (view: TensorView) (i: int) =
+    let values = view.ToDoubles()
+    values[i] <- 2.0 * values[i] + 1.0
+    view.CopyFrom(Tensor.shaped (Seq.toArray view.Shape) view.DType values)
+
 /// The parameters that have a gradient and elements.
 let stepped (parameters: Parameters) (gradients: Gradients) =
     [

@@ -11,6 +11,7 @@ open Optim.Cli.Pictures
 open Optim.Cli.Training
 open Optim.Core
 open Command
+open Kit
 
 let private curve name identity (ys: float list) =
     Curve(name, [| for i, y in List.indexed ys -> struct (float i, y) |], identity)

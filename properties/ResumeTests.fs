@@ -151,6 +151,13 @@ let private states =
                         let mutable again = State.ofTree rule second tree["state"]
                         Expect.isTrue (State.contentEquals again state) $"{rule.Name}: state"
 
+                        // One bit of one row makes another state.
+                        if not rule.ColumnNames.IsEmpty && not state[rule.ColumnNames[0]].Rows[0].IsAbsent then
+                            let other = State.copy state
+                            let row = other[rule.ColumnNames[0]].Rows[0]
+                            row.AsSpan<float>()[0] <- Math.BitIncrement(row.AsSpan<float>()[0])
+                            Expect.isFalse (State.contentEquals other state) $"{rule.Name}: another state"
+
                         for seed in 4..6 do
                             state <- rule.Step(rule.Defaults, parameters, gradients seed, state)
                             again <- rule.Step(rule.Defaults, second, gradients seed, again)

@@ -241,17 +241,6 @@ module State =
 
     /// Whether two states hold the same: counts, columns, shapes, dtypes and every bit (zeros of either sign and all NaN are their own bits).
     let contentEquals (a: State) (b: State) =
-        let sameRow (x: TensorView) (y: TensorView) =
-            if x.IsAbsent || y.IsAbsent then
-                x.IsAbsent = y.IsAbsent
-            else
-                x.DType = y.DType
-                && x.Layout.SameShape y.Layout
-                && Array.forall2
-                    (fun (p: double) q -> BitConverter.DoubleToInt64Bits p = BitConverter.DoubleToInt64Bits q)
-                    (x.ToDoubles())
-                    (y.ToDoubles())
-
         a.Live()
         b.Live()
 
@@ -262,4 +251,9 @@ module State =
                 a.Count row = b.Count row
                 && (a.Count row = 0L || a.Counts.Scalars row = b.Counts.Scalars row))
             (seq { 0 .. a.RowCount - 1 })
-        && Seq.forall2 (fun (x: Column) (y: Column) -> x.Name = y.Name && Seq.forall2 sameRow x.Rows y.Rows) a.Columns b.Columns
+        && Seq.forall2
+            (fun (x: Column) (y: Column) ->
+                x.Name = y.Name
+                && Seq.forall2 (fun (x: TensorView) (y: TensorView) -> x.ContentEquals y) x.Rows y.Rows)
+            a.Columns
+            b.Columns
