@@ -11,6 +11,7 @@ module Laws =
         [
             Equivariance.all
             Analytic.all
+            Moments.all
             Invariance.all
             Decay.all
             Reductions.all

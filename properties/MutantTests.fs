@@ -139,11 +139,11 @@ let table: Mutant list =
         kills Analytic.nadamProduct "the product that is ahead has a factor too many" (nadam 1.0 (fun _ product -> 0.99 * product))
         kills Analytic.radamRectifies "rectification comes a step late" (radam (fun step -> max 1L (step - 1L)))
         kills
-            Analytic.firstMoment
+            Moments.first
             "the two coefficients are swapped"
             (adam "Adam" (fun (lr, b1, b2, eps, decay, step) -> lr, 1.0 - b1, b2, eps, decay, step))
         kills
-            Analytic.secondMoment
+            Moments.second
             "the two coefficients are swapped"
             (adam "AdamW" (fun (lr, b1, b2, eps, decay, step) -> lr, b1, 1.0 - b2, eps, decay, step))
         kills Analytic.quadratic "lr is applied twice" rateTwice

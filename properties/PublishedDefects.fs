@@ -73,7 +73,7 @@ let private table: (string * Mutant) list =
 
         "Optimisers.jl Lion",
         kills
-            Analytic.firstMoment
+            Moments.first
             "the two coefficients are swapped"
             (lion
              |> withOptions (fun rule options ->
