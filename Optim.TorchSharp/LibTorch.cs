@@ -180,7 +180,7 @@ internal static unsafe class LibTorch
     public static bool IsNegated(nint tensor) => THSTensor_is_neg(tensor) != 0;
 
     /// <summary>Whether the elements stand in memory with the other sign of their imaginary part, to be turned when they are read.</summary>
-    public static bool IsConjugated(nint tensor) => ((DType)ScalarType(tensor)).IsComplex() && THSTensor_is_conj(tensor) != 0;
+    public static bool IsConjugated(nint tensor) => THSTensor_is_conj(tensor) != 0;
 
     /// <summary>The gradient, to be given back with <see cref="Return"/>; 0 when there is none.</summary>
     public static nint Gradient(nint tensor)

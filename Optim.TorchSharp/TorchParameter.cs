@@ -111,7 +111,8 @@ public sealed class TorchParameter : IParameter
                 gradient = SparseGradient(found);
                 return;
             }
-            if (LibTorch.IsNegated(found) || LibTorch.IsConjugated(found))
+            // Only of complex tensors: a question to libtorch less for all others.
+            if (LibTorch.IsNegated(found) || (layout.DType.IsComplex() && LibTorch.IsConjugated(found)))
                 Resolve(handle, ref found);
             gradientLayout = Match(found, gradientLayout, of: "the gradient of ");
             address = LibTorch.Data(found);
