@@ -162,6 +162,31 @@ let private made =
                     { entry with
                         LocalName = "SGD/data.pkx"
                     }))
+            testCase "names with line ends and other controls are shown without them" (fun () ->
+                inFolder (fun within ->
+                    let renamed entry =
+                        { entry with
+                            Name = "SGD/a\nb\027[31m"
+                            LocalName = "SGD/c"
+                        }
+
+                    for what, change in
+                        [
+                            "disagree", first renamed
+                            "twice",
+                            (fun entries ->
+                                let other =
+                                    { renamed (List.head entries) with
+                                        LocalName = "SGD/a\nb\027[31m"
+                                    }
+
+                                entries @ [ other; other ])
+                        ] do
+                        rawZip false (within "x.pt") (change plain.Value)
+                        let e = thrown what (fun () -> Checkpoint.Read(within "x.pt") |> ignore)
+                        Expect.stringContains e.Message what "why"
+                        Expect.stringContains e.Message "SGD/a?b?[31m" "the name"
+                        Expect.isFalse (Seq.exists Char.IsControl e.Message) e.Message))
             refused "a local header of another size" [ "disagree" ] false (first (fun entry -> { entry with LocalSize = 1L }))
             refused "a local header of another checksum" [ "disagree" ] false (first (fun entry -> { entry with LocalCrc = 1u }))
             refused "a local header of another size, zip64" [ "disagree" ] true (first (fun entry -> { entry with LocalSize = 1L <<< 40 }))
@@ -219,8 +244,10 @@ let private mutate (random: Random) (bytes: byte[]) =
     bytes.ToArray()
 
 let private mutations (path: string) =
-    testCase $"{Path.GetFileName path}, changed at random, is read or refused" (fun () ->
-        let random = Random(path.Length + int (FileInfo path).Length)
+    let name = nonNull (Path.GetFileName path)
+
+    testCase $"{name}, changed at random, is read or refused" (fun () ->
+        let random = Random(name.Length + int (FileInfo path).Length)
         let whole = File.ReadAllBytes path
         let isZip = whole.Length > 1 && whole[0] = byte 'P'
         let entries = if isZip then entriesOf path else []

@@ -35,7 +35,7 @@ internal static class ZipReader
         {
             var entry = Entry(file, bytes, ref at, place);
             if (!entries.TryAdd(entry.Name, entry))
-                throw Broken(file, $"the entry '{entry.Name}' is there twice");
+                throw Broken(file, $"the entry '{PickleNames.Shown(entry.Name)}' is there twice");
         }
         if (at != bytes.Length)
             throw Broken(file, "its directory holds more than it says");
@@ -43,7 +43,7 @@ internal static class ZipReader
         foreach (var entry in entries.Values.OrderBy(entry => entry.Header))
         {
             if (entry.Header < end)
-                throw Broken(file, $"the entry '{entry.Name}' overlaps another");
+                throw Broken(file, $"the entry '{PickleNames.Shown(entry.Name)}' overlaps another");
             end = entry.Place + entry.Size;
         }
         return entries;
@@ -60,7 +60,7 @@ internal static class ZipReader
             for (var i = 0; i < sums.Length; i++)
                 crc = Crc32.Combine(crc, sums[i], Math.Min(FileBytes.Piece, entry.Size - i * (long)FileBytes.Piece));
             if (crc != entry.Crc)
-                throw Broken(file, $"the checksum of '{entry.Name}' does not fit its bytes");
+                throw Broken(file, $"the checksum of '{PickleNames.Shown(entry.Name)}' does not fit its bytes");
         }
     }
 
@@ -139,7 +139,7 @@ internal static class ZipReader
             || (U16(local, 6) & 8) != (flags & 8)
             || !described && (size != entry.Size || packed != entry.Size || U32(local, 14) != entry.Crc)
         )
-            throw Broken(file, $"the directory and the header of the entry '{entry.Name}' disagree");
+            throw Broken(file, $"the directory and the header of the entry '{PickleNames.Shown(entry.Name)}' disagree");
     }
 
     /// <summary>The zip64 extra field holds those of the numbers that do not fit into 32 bits, in this order.</summary>
