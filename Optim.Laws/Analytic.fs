@@ -105,6 +105,19 @@ module Analytic =
     let private boundedBetas =
         Gen.elements [ 0.9, 0.999; 0.5, 0.9; 0.8, 0.99; 0.3, 0.6 ]
 
+    /// Updates are not longer than their bounds, and where it is said reach them.
+    let private within (bound: int -> float) (slack: int -> float) reach subject (s: Scenario) =
+        Updates.exact subject s
+        |> Seq.mapi (fun t update ->
+            let bound, slack = bound (t + 1), slack (t + 1)
+
+            update[0]
+            |> Seq.map (fun x ->
+                (abs x <= bound * (1.0 + slack) && (not reach || abs x >= bound * (1.0 - slack)))
+                |> Verdict.require (fun () -> sprintf "step %d is %s, its bound %s" (t + 1) (Number.describe s.DType x) (string bound)))
+            |> Verdict.all)
+        |> Verdict.all
+
     /// A4: the bound of Adam's step, and that it is reached.
     let adamBound =
         Statement.withDraw
@@ -136,19 +149,6 @@ module Analytic =
                                 |> Array.map (ValueOption.map (Array.map (fun g -> Number.round s.DType (float (sign g) * factor)))))
                     }
 
-                let check reach (s: Scenario) =
-                    Updates.exact subject s
-                    |> Seq.mapi (fun t update ->
-                        let bound, slack = bound (t + 1), slack (t + 1)
-
-                        update[0]
-                        |> Seq.map (fun x ->
-                            (abs x <= bound * (1.0 + slack) && (not reach || abs x >= bound * (1.0 - slack)))
-                            |> Verdict.require (fun () ->
-                                sprintf "step %d is %s, its bound %s" (t + 1) (Number.describe s.DType x) (string bound)))
-                        |> Verdict.all)
-                    |> Verdict.all
-
                 // The sequence begins anew in each run: its signs must be those of the first step throughout.
                 let aligned =
                     { growing with
@@ -161,7 +161,7 @@ module Analytic =
                                 |])
                     }
 
-                Verdict.both (check false s) (check true aligned))
+                Verdict.both (within bound slack false subject s) (within bound slack true subject aligned))
 
     /// A5: the bound of Adamax's step.
     let adamaxBound =
@@ -187,19 +187,6 @@ module Analytic =
                 let slack t =
                     (Tolerances.allowed "A5" + float t) * Number.u s.DType
 
-                let check reach (s: Scenario) =
-                    Updates.exact subject s
-                    |> Seq.mapi (fun t update ->
-                        let bound, slack = bound (t + 1), slack (t + 1)
-
-                        update[0]
-                        |> Seq.map (fun x ->
-                            (abs x <= bound * (1.0 + slack) && (not reach || abs x >= bound * (1.0 - slack)))
-                            |> Verdict.require (fun () ->
-                                sprintf "step %d is %s, its bound %s" (t + 1) (Number.describe s.DType x) (string bound)))
-                        |> Verdict.all)
-                    |> Verdict.all
-
                 let falling =
                     { s with
                         History =
@@ -212,7 +199,7 @@ module Analytic =
                                 |])
                     }
 
-                Verdict.both (check false s) (check true falling))
+                Verdict.both (within bound slack false subject s) (within bound slack true subject falling))
 
     /// A7: Adagrad's sums, its bound, and its path under a constant gradient.
     let adagradSums =

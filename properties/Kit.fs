@@ -163,6 +163,31 @@ let inFolder action =
     finally
         folder.Delete true
 
+/// What nobody holds any more is gone.
+let collect () =
+    GC.Collect()
+    GC.WaitForPendingFinalizers()
+    GC.Collect()
+
+/// The process grows by less than so many bytes in a round. What else it does comes in between, so one round of three is enough: what
+/// leaves memory behind does so in each.
+let expectFlat (bytes: int64) (round: unit -> unit) =
+    let workingSet () =
+        collect ()
+        Environment.WorkingSet
+
+    let rec attempt left =
+        let before = workingSet ()
+        round ()
+        let grown = workingSet () - before
+
+        if grown >= bytes && left > 1 then
+            attempt (left - 1)
+        else
+            Expect.isLessThan grown bytes "growth of the working set"
+
+    attempt 3
+
 /// Small deterministic numbers in (-2, 2), for gradients.
 let noise seed count =
     let random = Random(seed: int)

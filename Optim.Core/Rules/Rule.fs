@@ -162,19 +162,18 @@ type internal ElementsUpdate<'o when 'o: not null and 'o: not struct>
 
         driver.Update(arithmetic.Switches(options, step), &coefficients, Span row)
 
-/// A step of an element-wise rule, kept between steps.
-[<Sealed>]
-type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: Driver, arithmetic: Arithmetic<'o>) =
+/// What is kept of a step for the next one, whatever the kind of rule.
+[<AbstractClass>]
+type internal PreparedOptions<'o when 'o: not null and 'o: not struct>() =
     inherit PreparedStep()
-    let mutable threads = 1
-    let mutable around = Around()
     member val Options: 'o = Unchecked.defaultof<'o> with get, set
-    member val Switches = 0 with get, set
     member val IsForLoop = false with get, set
     member val Parameters = Unchecked.defaultof<Parameters> with get, set
     member val Gradients = Unchecked.defaultof<Gradients> with get, set
     member val State = Unchecked.defaultof<State> with get, set
-    override _.Threads = threads
+    /// How many threads took part.
+    member val Took = 1 with get, set
+    override prepared.Threads = prepared.Took
 
     override prepared.Executor =
         let line = prepared.State.Line
@@ -185,8 +184,15 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
             prepared.KernelExecutor
 
     /// Who runs the kernels.
-    member private prepared.KernelExecutor =
+    member prepared.KernelExecutor =
         Executors.choose prepared.IsForLoop prepared.Parameters
+
+/// A step of an element-wise rule, kept between steps.
+[<Sealed>]
+type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: Driver, arithmetic: Arithmetic<'o>) =
+    inherit PreparedOptions<'o>()
+    let mutable around = Around()
+    member val Switches = 0 with get, set
 
     override prepared.Surround surrounding =
         let line = prepared.State.Line
@@ -203,7 +209,7 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
         let state = prepared.State
         state.Live()
         let line = state.Line
-        threads <- 1
+        prepared.Took <- 1
 
         // First of all: whoever steps them may run out of memory, and then nothing should have moved.
         for whole in line.Whole do
@@ -270,7 +276,7 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
         let part =
             driver.Run(table, segment.First, segment.Count, segment.DType, switches, &coefficients, &around, executor)
 
-        threads <- max threads part
+        prepared.Took <- max prepared.Took part
 
 /// A rule that works element by element: the formula, the table of options, the columns, and how options become coefficients.
 [<Sealed>]

@@ -71,37 +71,19 @@ type internal WholeUpdate<'o when 'o: not null and 'o: not struct>
 /// A step of a rule of whole tensors, kept between steps.
 [<Sealed>]
 type internal PreparedTensors<'o when 'o: not null and 'o: not struct>(name: string, arithmetic: TensorArithmetic<'o>) =
-    inherit PreparedStep()
+    inherit PreparedOptions<'o>()
     let workspace = Workspace()
-    let mutable threads = 1
-    member val Options: 'o = Unchecked.defaultof<'o> with get, set
-    member val IsForLoop = false with get, set
-    member val Parameters = Unchecked.defaultof<Parameters> with get, set
-    member val Gradients = Unchecked.defaultof<Gradients> with get, set
-    member val State = Unchecked.defaultof<State> with get, set
     /// Which rows our kernels step.
     member val OnKernels: bool array = [||] with get, set
     /// Copies of what does not lie in row-major order, or is narrower than its state; absent ones are stepped where they lie.
     member val Copies: struct (TensorView * TensorView) array = [||] with get, set
-    override _.Threads = threads
-
-    override prepared.Executor =
-        let line = prepared.State.Line
-
-        if line.Whole.Length > 0 then
-            line.Whole[0].By :> Executor
-        else
-            prepared.KernelExecutor
-
-    member private prepared.KernelExecutor =
-        Executors.choose prepared.IsForLoop prepared.Parameters
 
     override prepared.Run() =
         let state = prepared.State
         state.Live()
         let line = state.Line
         let parameters, gradients = prepared.Parameters, prepared.Gradients
-        threads <- 1
+        prepared.Took <- 1
 
         let stepOf row =
             line.NextCounts.OfClass(line.NextCounts.Class row) + 1L
@@ -139,9 +121,9 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct>(name: str
                         Columns = line.Columns
                     }
 
-                threads <-
+                prepared.Took <-
                     max
-                        threads
+                        prepared.Took
                         (arithmetic.Step(prepared.Options, stepOf row, parameters[row].DType, tensors, workspace, prepared.KernelExecutor))
 
                 if not parameterCopy.IsAbsent then
@@ -315,19 +297,7 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct>
                 else
                     struct (TensorView(), TensorView()))
 
-        line.Whole <-
-            [|
-                for row in 0 .. rows - 1 do
-                    match byOthers[row] with
-                    | ValueSome executor when steps row && parameters[row].Count > 0n ->
-                        {
-                            Place = row
-                            By = executor
-                            State = grown |> Seq.map _.Rows[row] |> Seq.toArray
-                        }
-                    | _ -> ()
-            |]
-
+        line.Whole <- Table.wholes parameters byOthers steps (fun row -> grown |> Seq.map _.Rows[row] |> Seq.toArray)
         line.Executor <- parameters.Executor
         line.Steps <- classSteps
         line.Columns <- grown

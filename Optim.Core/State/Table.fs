@@ -18,6 +18,20 @@ module internal Table =
         | _ when parameters[row].Layout.IsOnCpu -> ValueNone
         | _ -> TensorExecutor.Find parameters[row].Device
 
+    /// The rows of a step that others make, and what there is of their state.
+    let wholes (parameters: Parameters) (byOthers: TensorExecutor voption array) (steps: int -> bool) (stateOf: int -> TensorView array) =
+        [|
+            for row in 0 .. parameters.Count - 1 do
+                match byOthers[row] with
+                | ValueSome executor when steps row && parameters[row].Count > 0n ->
+                    {
+                        Place = row
+                        By = executor
+                        State = stateOf row
+                    }
+                | _ -> ()
+        |]
+
     /// A state whose gradients, layouts or loop differ from the last step's: check all, make missing rows, lay the table anew.
     let private rebuild rule (loop: Loop) columnCount start accepts complex (parameters: Parameters) (gradients: Gradients) (state: State) =
         let rows = parameters.Count
@@ -83,22 +97,12 @@ module internal Table =
             |]
 
         line.Whole <-
-            [|
-                for row in 0 .. rows - 1 do
-                    match byOthers[row] with
-                    | ValueSome executor when steps row && parameters[row].Count > 0n ->
-                        {
-                            Place = row
-                            By = executor
-                            State =
-                                Array.init columnCount (fun column ->
-                                    if loop.Uses column then
-                                        columns[column].Rows[row]
-                                    else
-                                        TensorView())
-                        }
-                    | _ -> ()
-            |]
+            wholes parameters byOthers steps (fun row ->
+                Array.init columnCount (fun column ->
+                    if loop.Uses column then
+                        columns[column].Rows[row]
+                    else
+                        TensorView()))
 
         let copyOf (order: Layout) (view: TensorView) =
             if view.Layout.SameOrder order then
