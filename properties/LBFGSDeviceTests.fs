@@ -268,7 +268,7 @@ let tests =
 
                     let make () =
                         new LBFGS(
-                            all [ host :> IParameter; yield! parametersAt executor [ "w", w; "half", half ] ],
+                            TorchKit.all [ host :> IParameter; yield! parametersAt executor [ "w", w; "half", half ] ],
                             maxIter = 3,
                             lineSearchFn = "strong_wolfe"
                         )
