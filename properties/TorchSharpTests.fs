@@ -742,7 +742,7 @@ let tests =
                 testList "peers" TorchPeerTests.tests
                 testList "differentiable" DifferentiableTests.tests
                 testList "AsTorchSharp" AdapterTests.tests
-                testList "elsewhere" (DeviceTests.tests @ DeviceSparseTests.tests)
+                testList "elsewhere" (DeviceTests.tests @ DeviceSparseTests.tests @ DeviceAroundTests.tests)
                 testList "LBFGS elsewhere" LBFGSDeviceTests.tests
                 testList "products" ProductTests.tests
             ]

@@ -60,7 +60,6 @@ internal sealed class Attachments(
         var (unscale, overflow) = scaler?.Begin(optimizer) ?? (1, false);
         if (scaler is not null)
             RefuseUnscalable(groups, gradients);
-        RefuseOtherDevices(groups);
         var executor = prepared.Length > 0 && prepared[0].Executor is not TensorExecutor ? prepared[0].Executor : Executor.Team;
         var factor = 1.0;
         RefuseSparse(groups, gradients);
@@ -158,16 +157,6 @@ internal sealed class Attachments(
             }
         if (!any)
             throw new InvalidOperationException("No inf checks were recorded for this optimizer: it has no gradients.");
-    }
-
-    private static void RefuseOtherDevices(IReadOnlyList<ParameterGroup> groups)
-    {
-        foreach (var group in groups)
-            for (var row = 0; row < group.List.Count; row++)
-                if (!group.List[row].Layout.IsOnCpu)
-                    throw new NotSupportedException(
-                        $"{group.List.Label(row)} lies on {group.List[row].Device}; what is attached to an optimizer needs parameters on the cpu"
-                    );
     }
 
     private void RefuseSparse(IReadOnlyList<ParameterGroup> groups, Gradients[] gradients)

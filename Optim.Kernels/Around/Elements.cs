@@ -2,7 +2,7 @@ namespace Optim.Kernels;
 
 /// <summary>
 /// Passes of their own over lists of tensors, element by element: averaging, unscaling, clipping, accumulating. One flat pass
-/// for each dtype; tensors that do not lie in one piece, or in another order than their partners, go over copies.
+/// for each dtype; tensors that do not lie in one piece, or in another order than their partners, go over copies, and so do those of other devices.
 /// </summary>
 internal static class Elements
 {
@@ -56,14 +56,14 @@ internal static class Elements
             if (target.IsAbsent || target.Count == 0 || (partners.IsEmpty ? targets : partners)[i].DType != dtype)
                 continue;
             var partner = partners.IsEmpty ? target : partners[i];
-            if (!target.Layout.IsDense)
+            if (!target.Layout.IsDense || !target.Layout.IsOnCpu)
             {
-                var copy = target.Copy();
+                var copy = target.Layout.IsOnCpu ? target.Copy() : target.ToHost();
                 (copies ??= []).Add((copy, target));
                 target = copy;
                 partner = partners.IsEmpty ? copy : partner;
             }
-            if (!target.Layout.SameOrder(partner.Layout))
+            if (!partner.Layout.IsOnCpu || !target.Layout.SameOrder(partner.Layout))
             {
                 var copy = TensorView.Zeros(target.Layout.WithDType(dtype));
                 copy.CopyFrom(partner);

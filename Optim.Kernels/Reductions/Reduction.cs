@@ -6,8 +6,8 @@ namespace Optim.Kernels;
 /// row-major order, 32 running sums in a block (element i goes to sum i mod 32), and pairs of neighbours until one is left.
 /// So vector width, number of threads, executor, offset and alignment change no bit. NaN and infinities spread; of an
 /// empty tensor the sums are 0. float16, bfloat16, float32, float64 and complex tensors (by their magnitudes; a sum or a dot
-/// product of complex tensors is that of their pairs of reals), in the processor's memory; one with gaps or in another
-/// order of dimensions is copied first.
+/// product of complex tensors is that of their pairs of reals); one with gaps, in another order of dimensions or on another
+/// device is copied first.
 /// <code>var norm = Math.Sqrt(Reduction.SumOfSquares.Of(gradient));</code>
 /// </summary>
 public sealed unsafe class Reduction
@@ -79,7 +79,7 @@ public sealed unsafe class Reduction
 
     /// <summary>The number of one tensor, on the fastest executor unless one is named.</summary>
     /// <exception cref="ArgumentException">Absent, or <see cref="Dot"/>, which takes two.</exception>
-    /// <exception cref="NotSupportedException">Integers, or not in the processor's memory.</exception>
+    /// <exception cref="NotSupportedException">Integers.</exception>
     public double Of(TensorView x, Executor? executor = null)
     {
         double result = 0;
@@ -89,7 +89,7 @@ public sealed unsafe class Reduction
 
     /// <summary>The number of two tensors of one shape: for <see cref="Dot"/> only.</summary>
     /// <exception cref="ArgumentException">Absent, of two shapes or dtypes, or a reduction of one tensor.</exception>
-    /// <exception cref="NotSupportedException">Integers, or not in the processor's memory.</exception>
+    /// <exception cref="NotSupportedException">Integers.</exception>
     public double Of(TensorView x, TensorView y, Executor? executor = null)
     {
         double result = 0;
@@ -99,7 +99,7 @@ public sealed unsafe class Reduction
 
     /// <summary>The numbers of several tensors in one pass; they may differ in dtype and shape. Nothing is allocated that grows with them.</summary>
     /// <exception cref="ArgumentException">One is absent, the numbers of tensors and results differ, or <see cref="Dot"/>.</exception>
-    /// <exception cref="NotSupportedException">Integers, or not in the processor's memory.</exception>
+    /// <exception cref="NotSupportedException">Integers.</exception>
     public void Each(ReadOnlySpan<TensorView> tensors, Span<double> results, Executor? executor = null) =>
         Each(tensors, results, executor, 1);
 
@@ -109,7 +109,7 @@ public sealed unsafe class Reduction
 
     /// <summary>The numbers of several pairs of tensors in one pass.</summary>
     /// <exception cref="ArgumentException">One is absent, two do not fit, the numbers of tensors and results differ, or not <see cref="Dot"/>.</exception>
-    /// <exception cref="NotSupportedException">Integers, or not in the processor's memory.</exception>
+    /// <exception cref="NotSupportedException">Integers.</exception>
     public void Each(ReadOnlySpan<TensorView> xs, ReadOnlySpan<TensorView> ys, Span<double> results, Executor? executor = null)
     {
         if (ys.Length != xs.Length)
@@ -162,11 +162,11 @@ public sealed unsafe class Reduction
     {
         if (x.IsAbsent)
             throw new ArgumentException("a tensor to reduce is absent");
-        if (!x.Layout.IsOnCpu || !(x.DType.IsFloatingPoint() || x.DType.IsComplex()))
-            throw new NotSupportedException(
-                $"{x.Layout} on {x.Device} cannot be reduced here; it must be of a floating point or complex dtype, in the processor's memory"
-            );
-        return x.Layout.IsContiguous ? x : x.Copy();
+        if (!(x.DType.IsFloatingPoint() || x.DType.IsComplex()))
+            throw new NotSupportedException($"{x.Layout} cannot be reduced; it must be of a floating point or complex dtype");
+        return !x.Layout.IsOnCpu ? x.ToHost()
+            : x.Layout.IsContiguous ? x
+            : x.Copy();
     }
 
     private static TensorView Partner(TensorView x, TensorView y)
