@@ -274,6 +274,53 @@ let private otherTypes =
         Expect.equal (Reduction.Dot.Of(pairs, pairs)) 26.0 "dot"
     }
 
+/// A device whose addresses mean nothing to the processor: whoever reads them as memory of its own dies of it.
+let private opaque =
+    lazy
+        let here (view: TensorView) =
+            match view.Owner with
+            | :? TensorView as here when not view.Layout.IsOnCpu -> here
+            | _ -> view
+
+        DeviceMemory.Register(
+            "opaque",
+            { new DeviceMemory() with
+                member _.Zeros layout =
+                    TensorView(16n, layout, TensorView.Zeros(layout.DType, layout.Shape.AsSpan()))
+
+                member _.Fill(target, value) =
+                    (here target)
+                        .CopyFrom(
+                            TensorView.OfDoubles(target.DType, ReadOnlySpan(Array.create (int target.Count) value), target.Shape.AsSpan())
+                        )
+
+                member _.Copy(source, target) = (here target).CopyFrom(here source)
+            }
+        )
+
+        Nullable(Device("opaque", 0))
+
+let private deviceTests =
+    test "tensors of other devices are reduced, changed and compared over copies" {
+        let there (values: float[]) =
+            let here = TensorView.Of values
+
+            let view =
+                TensorView.Zeros(Layout.Strided(DType.Float64, here.Shape.AsSpan(), here.Strides.AsSpan(), opaque.Force()))
+
+            view.CopyFrom here
+            view
+
+        let x, y = there [| 1.0; -2.0; 4.0 |], there [| 1.0; 1.0; 0.5 |]
+        Expect.equal (Reduction.Sum.Of x) 3.0 "sum"
+        Expect.equal (Reduction.Dot.Of(x, y)) 1.0 "dot"
+        Expect.isTrue (x.ContentEquals(there [| 1.0; -2.0; 4.0 |])) "the same elsewhere"
+        Expect.isTrue (x.ContentEquals(TensorView.Of [| 1.0; -2.0; 4.0 |])) "the same here"
+        Expect.isFalse (x.ContentEquals y) "others"
+        Optim.Core.Clipping.scale 2.0 (Optim.Core.Gradients.OfDense [ x ]) Executor.Team
+        Expect.equal (x.ToDoubles()) [| 2.0; -4.0; 8.0 |] "changed"
+    }
+
 let private refusalTests =
     test "what cannot be reduced is refused, and says why" {
         let x = TensorView.Of [| 1.0; 2.0 |]
@@ -304,6 +351,7 @@ let tests =
             layoutTests
             spreadTests
             otherTypes
+            deviceTests
             refusalTests
          ]
          @ lawTests

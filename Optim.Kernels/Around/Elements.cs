@@ -58,7 +58,7 @@ internal static class Elements
             var partner = partners.IsEmpty ? target : partners[i];
             if (!target.Layout.IsDense || !target.Layout.IsOnCpu)
             {
-                var copy = target.Layout.IsOnCpu ? target.Copy() : target.ToHost();
+                var copy = target.InOrder();
                 (copies ??= []).Add((copy, target));
                 target = copy;
                 partner = partners.IsEmpty ? copy : partner;

@@ -258,7 +258,11 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
         GC.KeepAlive(Owner);
     }
 
-    private TensorView InOrder() => Layout.IsContiguous && Owner is not DeferredMemory ? this : Copy();
+    /// <summary>The elements in row-major order in the memory of the processor: itself where they lie so, else a copy.</summary>
+    internal TensorView InOrder() =>
+        !Layout.IsOnCpu ? ToHost()
+        : Layout.IsContiguous && Owner is not DeferredMemory ? this
+        : Copy();
 
     /// <summary>Sets the elements of a contiguous tensor of a floating point or complex dtype, in row-major order; parts of complex ones one by one.</summary>
     private void SetAll(ReadOnlySpan<double> values)

@@ -164,9 +164,7 @@ public sealed unsafe class Reduction
             throw new ArgumentException("a tensor to reduce is absent");
         if (!(x.DType.IsFloatingPoint() || x.DType.IsComplex()))
             throw new NotSupportedException($"{x.Layout} cannot be reduced; it must be of a floating point or complex dtype");
-        return !x.Layout.IsOnCpu ? x.ToHost()
-            : x.Layout.IsContiguous ? x
-            : x.Copy();
+        return x.InOrder();
     }
 
     private static TensorView Partner(TensorView x, TensorView y)
