@@ -324,43 +324,49 @@ let private disagreement (run: Run) (referenceSettings: Settings) =
 
     found
 
-let private config =
-    { FsCheckConfig.defaultConfig with
-        maxTest = 60
-    }
-
-let private agrees rule dtype =
+/// Generated runs go as the reference under their settings; the first number that does not is told.
+let agrees cases name runs (complete: 'run -> Settings) (disagreement: 'run -> Settings -> string option) =
     testPropertyWithConfig
-        config
-        $"{rule} {DTypes.Name dtype}: every slot within 64 u of the reference, parameters within 64 u of the largest step"
-        (Prop.forAll (Arb.fromGenShrink (run rule dtype, shrink)) (fun run ->
-            match disagreement run (Reference.settings rule run.Given) with
+        { FsCheckConfig.defaultConfig with
+            maxTest = cases
+        }
+        name
+        (Prop.forAll runs (fun run ->
+            match disagreement run (complete run) with
             | Some difference -> failtestf "%s" difference
             | None -> ()))
 
 /// The judge must be able to convict: with any option of the reference a little off, some run disagrees.
-let private notices rule dtype =
-    testCase $"{rule} {DTypes.Name dtype}: a reference with any option off by a thousandth disagrees" (fun () ->
-        let runs = Gen.sampleWithSeed (Rnd 3UL) 50 400 (run rule dtype)
+let notices
+    cases
+    name
+    run
+    options
+    (off: string -> Setting -> Setting)
+    (complete: 'run -> Settings)
+    (disagreement: 'run -> Settings -> string option)
+    =
+    testCase name (fun () ->
+        let runs = Gen.sampleWithSeed (Rnd 3UL) 50 cases run
 
-        for name, _ in settings[rule] do
-            let off =
-                match name, Map.find name Reference.defaults[rule] with
-                | _, Flag _ -> fun value -> if value = Flag true then Flag false else Flag true
-                | _ ->
-                    function
-                    | Number number -> Number(0.999 * number)
-                    | Pair(first, second) -> Pair(0.999 * first, 0.999 * second)
-                    | other -> other
-
+        for name in options do
             let convicts run =
-                let settings = Reference.settings rule run.Given
+                let settings = complete run
 
-                disagreement run (settings |> Map.add name (off settings[name]))
+                disagreement run (settings |> Map.add name (off name settings[name]))
                 |> Option.isSome
 
             if not (runs |> Array.exists convicts) then
-                failtestf "%s 0.1 %% off went unnoticed in %d runs" name runs.Length)
+                failtestf "%s a little off went unnoticed in %d runs" name runs.Length)
+
+let private off rule name =
+    match Map.find name Reference.defaults[rule] with
+    | Flag _ -> fun value -> if value = Flag true then Flag false else Flag true
+    | _ ->
+        function
+        | Number number -> Number(0.999 * number)
+        | Pair(first, second) -> Pair(0.999 * first, 0.999 * second)
+        | other -> other
 
 [<Tests>]
 let tests =
@@ -369,8 +375,23 @@ let tests =
         [
             for KeyValue(rule, _) in Reference.rules do
                 for dtype in [ DType.Float64; DType.Float32 ] do
-                    agrees rule dtype
-                    notices rule dtype
+                    let complete (run: Run) = Reference.settings rule run.Given
+
+                    agrees
+                        60
+                        $"{rule} {DTypes.Name dtype}: every slot within 64 u of the reference, parameters within 64 u of the largest step"
+                        (Arb.fromGenShrink (run rule dtype, shrink))
+                        complete
+                        disagreement
+
+                    notices
+                        400
+                        $"{rule} {DTypes.Name dtype}: a reference with any option off by a thousandth disagrees"
+                        (run rule dtype)
+                        (List.map fst settings[rule])
+                        (off rule)
+                        complete
+                        disagreement
 
             testCase "every option that changes what comes out is drawn" (fun () ->
                 for KeyValue(name, drawn) in settings do

@@ -183,41 +183,12 @@ let private disagreement (run: Run) (settings: Settings) =
 
     found
 
-let private complete rule given : Settings = Reference.settings rule given
-
-let private agrees rule (dtype: DType) =
-    testPropertyWithConfig
-        { FsCheckConfig.defaultConfig with
-            maxTest = 100
-        }
-        $"{rule} {dtype.Name()}, sparse: every slot within 64 u of the reference, parameters within 64 u of the largest step"
-        (Prop.forAll (Arb.fromGenShrink (run rule dtype, shrink)) (fun run ->
-            match disagreement run (complete rule run.Given) with
-            | Some difference -> failtestf "%s" difference
-            | None -> ()))
-
-/// The judge must be able to convict: with any option of the reference a little off, some run disagrees.
-let private notices rule (dtype: DType) =
-    test $"{rule} {dtype.Name()}, sparse: a reference with any option off by a thousandth disagrees" {
-        let runs = Gen.sampleWithSeed (Rnd 3UL) 50 200 (run rule dtype)
-
-        for name, _ in settings[rule] do
-            let off =
-                function
-                | Number number -> Number(if number = 0.0 then 1e-3 else 0.999 * number)
-                | Pair(first, second) -> Pair(0.999 * first, 0.999 * second)
-                | Flag flag -> Flag(not flag)
-                | other -> other
-
-            let convicts run =
-                let settings = complete rule run.Given
-
-                disagreement run (settings |> Map.add name (off settings[name]))
-                |> Option.isSome
-
-            if not (runs |> Array.exists convicts) then
-                failtestf "%s a little off went unnoticed in %d runs" name runs.Length
-    }
+let private off _ =
+    function
+    | Number number -> Number(if number = 0.0 then 1e-3 else 0.999 * number)
+    | Pair(first, second) -> Pair(0.999 * first, 0.999 * second)
+    | Flag flag -> Flag(not flag)
+    | other -> other
 
 [<Tests>]
 let tests =
@@ -226,6 +197,21 @@ let tests =
         [
             for KeyValue(rule, _) in settings do
                 for dtype in [ DType.Float64; DType.Float32 ] do
-                    agrees rule dtype
-                    notices rule dtype
+                    let complete (run: Run) = Reference.settings rule run.Given
+
+                    ReferenceTests.agrees
+                        100
+                        $"{rule} {dtype.Name()}, sparse: every slot within 64 u of the reference, parameters within 64 u of the largest step"
+                        (Arb.fromGenShrink (run rule dtype, shrink))
+                        complete
+                        disagreement
+
+                    ReferenceTests.notices
+                        200
+                        $"{rule} {dtype.Name()}, sparse: a reference with any option off by a thousandth disagrees"
+                        (run rule dtype)
+                        (List.map fst settings[rule])
+                        off
+                        complete
+                        disagreement
         ]
