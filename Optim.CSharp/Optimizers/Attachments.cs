@@ -60,7 +60,7 @@ internal sealed class Attachments(
         var (unscale, overflow) = scaler?.Begin(optimizer) ?? (1, false);
         if (scaler is not null)
             RefuseUnscalable(groups, gradients);
-        var executor = prepared.Length > 0 && prepared[0].Executor is not TensorExecutor ? prepared[0].Executor : Executor.Team;
+        var executor = TensorExecutor.OrTeam(prepared.Length > 0 ? prepared[0].Executor : null);
         var factor = 1.0;
         RefuseSparse(groups, gradients);
         if (overflow is null || clip is ClipGradNorm)

@@ -360,7 +360,12 @@ public abstract class Optimizer : IStateful
 
     private protected T Evaluate<T>(Func<T> closure)
     {
-        using (groups.SelectMany(group => group.Parameters).FirstOrDefault(parameter => parameter is not Param)?.EnterClosure())
+        using (
+            groups
+                .SelectMany(group => group.Parameters)
+                .Select(parameter => parameter.EnterClosure())
+                .FirstOrDefault(scope => scope is not null)
+        )
             return closure();
     }
 

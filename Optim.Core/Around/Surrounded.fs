@@ -20,10 +20,7 @@ module StepAround =
             around.Begin parameters.Count
             let inside = prepared.Surround around
 
-            let executor =
-                match prepared.Executor with
-                | :? TensorExecutor -> Executor.Team
-                | executor -> executor
+            let executor = TensorExecutor.OrTeam prepared.Executor
 
             if not inside then
                 around.Before(gradients, executor)

@@ -148,11 +148,7 @@ type internal ElementsUpdate<'o when 'o: not null and 'o: not struct>
         gradient: Gradient,
         columns: TensorView array
     ) =
-    inherit TensorUpdate()
-    override _.Parameter = parameter
-    override _.Gradient = gradient
-    override _.Sparse = arithmetic.Sparse options
-    override _.Columns = columns
+    inherit TensorUpdate(parameter, gradient, arithmetic.Sparse options, columns)
 
     override _.Run<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> ILane<'v> and 'v :> ITakes<'v, Real>>
         (row: 'v array)

@@ -56,11 +56,7 @@ type internal WholeUpdate<'o when 'o: not null and 'o: not struct>
         gradient: Gradient,
         columns: TensorView array
     ) =
-    inherit TensorUpdate()
-    override _.Parameter = parameter
-    override _.Gradient = gradient
-    override _.Sparse = SparseGradients.Refused
-    override _.Columns = columns
+    inherit TensorUpdate(parameter, gradient, SparseGradients.Refused, columns)
 
     override _.Run _ =
         raise (NotSupportedException $"{name} looks at whole tensors: its formula runs on lanes that are such (RunWhole)")

@@ -19,7 +19,7 @@ module internal Checks =
 
         overlaps && layout.Count > 0n
 
-    let private refuseParameters rule complex (reaches: Device -> bool) (devices: unit -> string) (parameters: Parameters) =
+    let private refuseParameters rule complex (takes: TensorExecutor -> bool) (parameters: Parameters) =
         for row in 0 .. parameters.Count - 1 do
             let parameter = parameters[row]
 
@@ -35,31 +35,25 @@ module internal Checks =
             if parameter.DType.IsComplex() && not complex then
                 raise (refuse $"is of dtype {parameter.DType.Name()}; {rule} does not support complex parameters")
 
-            if not (reaches parameter.Device) then
-                raise (refuse $"lies on {parameter.Device}; supported is {devices ()}")
+            if
+                not (
+                    parameter.Layout.IsOnCpu
+                    || ValueOption.exists takes (TensorExecutor.Find parameter.Device)
+                )
+            then
+                raise (refuse $"lies on {parameter.Device}; supported is {TensorExecutor.KnownOf takes}")
 
             if mayOverlap parameter.Layout then
                 raise (refuse "has elements that share memory (an expanded tensor); make it contiguous")
 
     /// Refuses parameters that neither a kernel steps nor whoever is registered for their device.
     let parametersAnywhere rule complex parameters =
-        refuseParameters
-            rule
-            complex
-            (fun device -> device = Device.Cpu || (TensorExecutor.Find device).IsSome)
-            (fun () -> TensorExecutor.KnownOf(fun _ -> true))
-            parameters
+        refuseParameters rule complex (fun _ -> true) parameters
 
     /// Refuses parameters that neither a kernel steps nor whoever is registered for their device, which must have lanes that are whole tensors.
     let wholeParametersAnywhere rule complex (parameters: Parameters) =
         let takes (executor: TensorExecutor) = executor.HasWholeLanes
-
-        refuseParameters
-            rule
-            complex
-            (fun device -> device = Device.Cpu || ValueOption.exists takes (TensorExecutor.Find device))
-            (fun () -> TensorExecutor.KnownOf takes)
-            parameters
+        refuseParameters rule complex takes parameters
 
         match parameters.Executor with
         | :? TensorExecutor as executor when not (takes executor) ->
@@ -131,4 +125,17 @@ module internal Checks =
             raise (
                 ArgumentException
                     $"{rule}: the gradient of {label} is {gradient.Values.Layout}; its shape must be that of the parameter, {parameter.Layout}"
+            )
+
+    /// Puts a sparse gradient in order; refuses rows that its parameter does not have.
+    let sort rule (rows: SparseRows) (parameters: Parameters) row (indices: TensorView) (values: TensorView) =
+        let parameter = parameters[row].Layout
+        let wrong = rows.Sort(parameter, indices, values)
+
+        if wrong.HasValue then
+            raise (
+                ArgumentOutOfRangeException(
+                    "gradients",
+                    $"{rule}: the sparse gradient of {parameters.Label row} has row {wrong.Value}, and the parameter is {parameter}"
+                )
             )

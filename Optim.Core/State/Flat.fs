@@ -6,7 +6,8 @@ open Optim.Kernels
 
 /// All parameters as one vector, in order and row-major, as PyTorch lays them out: of float64 where a parameter is float64 or
 /// complex128, of float32 otherwise; complex numbers are pairs of reals, a missing gradient is zero. The parameters stay where they
-/// are, and are stepped there; those of other devices are copied to the processor and back. Vectors are blocks that are taken and given back, so that steps after the first allocate none.
+/// are, and are stepped there; those of other devices are copied to the processor and back. Vectors are blocks that are taken and given
+/// back, so that steps after the first allocate none.
 [<Sealed>]
 type internal Flat(first: Parameters) =
     let rows = first.Count
@@ -65,12 +66,9 @@ type internal Flat(first: Parameters) =
     let sparse = SparseRows()
     let mutable threads = 1
 
+    // Vectors are the processor's, whoever steps tensors.
     let executor () =
-        match parameters.Executor with
-        | null -> Executor.Team
-        // Vectors are the processor's, whoever steps tensors.
-        | :? TensorExecutor -> Executor.Team
-        | executor -> executor
+        TensorExecutor.OrTeam parameters.Executor
 
     let isElsewhere row = not given[row].IsOnCpu
 
@@ -118,18 +116,8 @@ type internal Flat(first: Parameters) =
 
     /// A sparse gradient as a dense one: the sums of its rows, and zero elsewhere.
     let scatter (gradient: Gradient) row (target: TensorView) =
-        let parameter = parameters[row].Layout
         let indices, values = gradient.Rows.ToHost(), gradient.Values.ToHost()
-        let wrong = sparse.Sort(parameter, indices, values)
-
-        if wrong.HasValue then
-            raise (
-                ArgumentOutOfRangeException(
-                    "gradients",
-                    $"LBFGS: the sparse gradient of {parameters.Label row} has row {wrong.Value}, and the parameter is {parameter}"
-                )
-            )
-
+        Checks.sort "LBFGS" sparse parameters row indices values
         sparse.WriteOver(target, indices, values.DType)
         GC.KeepAlive indices
         GC.KeepAlive values
@@ -195,16 +183,7 @@ type internal Flat(first: Parameters) =
     member _.Gather(gradients: Gradients, sign: float, target: TensorView) =
         let add row =
             let gradient = fetch row gradients[row].Values
-
-            table.Add(
-                reals[row],
-                (if isElsewhere row then
-                     gradient
-                 else
-                     parameters[row].Address),
-                gradient
-            )
-
+            table.Add(reals[row], gradient, gradient)
             table.SetColumn(0, address target row)
 
         pass Driver<ScaledFormula>.Instance 1 sign (fun row -> isAtHand gradients[row] row) add

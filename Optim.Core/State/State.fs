@@ -126,6 +126,13 @@ and [<AbstractClass>] TensorExecutor() =
         | true, executor -> ValueSome executor
         | _ -> ValueNone
 
+    /// Who runs kernels where this executor is named: our team where nobody is, or somebody who runs none.
+    static member internal OrTeam(executor: Executor | null) : Executor =
+        match executor with
+        | null -> Executor.Team
+        | :? TensorExecutor -> Executor.Team
+        | executor -> executor
+
     /// What a device is refused with on which nobody steps, or nobody of some kind.
     static member internal KnownOf(takes: TensorExecutor -> bool) =
         let known = kinds |> Seq.filter (fun entry -> takes entry.Value) |> Seq.map _.Key
@@ -139,15 +146,16 @@ and [<AbstractClass>] TensorExecutor() =
     default _.HasWholeLanes = false
 
 /// One step of one parameter as a whole tensor: what it is made of, and the formula to run on lanes.
-and [<AbstractClass>] TensorUpdate internal () =
+and [<AbstractClass>] TensorUpdate internal (parameter: TensorView, gradient: Gradient, sparse: SparseGradients, columns: TensorView array)
+    =
     /// The parameter, which is changed in place.
-    abstract Parameter: TensorView
+    member _.Parameter = parameter
     /// Its gradient, dense or sparse.
-    abstract Gradient: Gradient
+    member _.Gradient = gradient
     /// What the rule makes of sparse gradients.
-    abstract Sparse: SparseGradients
+    member _.Sparse = sparse
     /// Its state, which is changed in place; absent rows are not used.
-    abstract Columns: TensorView array
+    member _.Columns = columns
 
     /// Runs the formula: parameter, gradient and room for six state columns, which become those after the step.
     abstract Run<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> ILane<'v> and 'v :> ITakes<'v, Real>> :

@@ -242,15 +242,7 @@ module internal Table =
             let sparse = line.Sparse[index]
             let parameter, gradient = parameters[sparse.At], gradients[sparse.At]
             Checks.gradient rule accepts parameters sparse.At gradient
-            let wrong = sparse.Gradient.Sort(parameter.Layout, gradient.Rows, gradient.Values)
-
-            if wrong.HasValue then
-                raise (
-                    ArgumentOutOfRangeException(
-                        "gradients",
-                        $"{rule}: the sparse gradient of {parameters.Label sparse.At} has row {wrong.Value}, and the parameter is {parameter.Layout}"
-                    )
-                )
+            Checks.sort rule sparse.Gradient parameters sparse.At gradient.Rows gradient.Values
 
             if accepts = SparseGradients.RowsSoFar then
                 sparse.Gradient.KeepRowsSoFar(sparse.Order, gradient.Rows, line.Columns[0].Rows[sparse.At])
