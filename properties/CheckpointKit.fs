@@ -127,27 +127,27 @@ let describeTree (tree: Tree) =
 
     go tree
 
-/// An optimizer of that name with default options, found where it may not be yet: a public class with the parameters first and
-/// whatever else optional.
-let createOptimizer (name: string) (list: seq<Param>) : Optimizer option =
-    match typeof<Optimizer>.Assembly.GetType $"Optim.{name}" with
-    | null -> None
-    | found ->
-        let takesParameters (constructor: Reflection.ConstructorInfo) =
-            match constructor.GetParameters() |> List.ofArray with
-            | first :: rest ->
-                first.ParameterType.IsAssignableFrom typeof<IParameterOrGroup[]>
-                && rest |> List.forall _.IsOptional
-            | [] -> false
+/// The public class of that name with default options: it takes the parameters first, and whatever else is optional.
+let createOptimizer (name: string) (list: seq<Param>) : Optimizer =
+    let found =
+        typeof<Optimizer>.Assembly.GetType($"Optim.{name}", throwOnError = true)
+        |> nonNull
 
-        let constructor = found.GetConstructors() |> Array.find takesParameters
-        let given = list |> Seq.map (fun p -> p :> IParameterOrGroup) |> Seq.toArray
+    let takesParameters (constructor: Reflection.ConstructorInfo) =
+        match constructor.GetParameters() |> List.ofArray with
+        | first :: rest ->
+            first.ParameterType.IsAssignableFrom typeof<IParameterOrGroup[]>
+            && rest |> List.forall _.IsOptional
+        | [] -> false
 
-        let arguments =
-            constructor.GetParameters()
-            |> Array.mapi (fun i p -> if i = 0 then box given else p.DefaultValue)
+    let constructor = found.GetConstructors() |> Array.find takesParameters
+    let given = list |> Seq.map (fun p -> p :> IParameterOrGroup) |> Seq.toArray
 
-        Some(constructor.Invoke arguments :?> Optimizer)
+    let arguments =
+        constructor.GetParameters()
+        |> Array.mapi (fun i p -> if i = 0 then box given else p.DefaultValue)
+
+    constructor.Invoke arguments :?> Optimizer
 
 /// A zip archive of stored entries, written without regard to what is right.
 type RawEntry =

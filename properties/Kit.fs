@@ -32,9 +32,6 @@ let rule name =
     | Some rule -> rule
     | None -> failtestf "there is no rule %s" name
 
-let hasRule name =
-    Rules.all |> Seq.exists (fun (rule: Rule) -> rule.Name = name)
-
 /// The element-wise rules that take dense gradients.
 let denseRules =
     Rules.all

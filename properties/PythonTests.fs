@@ -92,29 +92,28 @@ let private ours () =
 
             let list = [ matrix 1; matrix 2 ]
 
-            match createOptimizer name list with
-            | None -> ()
-            | Some optimizer ->
-                for round in 1..2 do
-                    optimizer.Step(fun () ->
-                        for p in list do
-                            setGradient p (Some(noise round 6))
+            let optimizer = createOptimizer name list
 
-                        1.0 / float round)
-                    |> ignore
+            for round in 1..2 do
+                optimizer.Step(fun () ->
+                    for p in list do
+                        setGradient p (Some(noise round 6))
 
-                name,
-                Tree.Dict(
-                    struct ("model",
-                            Tree.MapOf(
-                                MapKind.OrderedDict,
-                                [
-                                    for p in list -> Collections.Generic.KeyValuePair(TreeKey.Text p.Name, Tree.Tensor p.View)
-                                ]
-                            )),
-                    struct ("optimizer", (optimizer :> IStateful).SaveState()),
-                    struct ("epoch", Tree.Int 3L)
-                )
+                    1.0 / float round)
+                |> ignore
+
+            name,
+            Tree.Dict(
+                struct ("model",
+                        Tree.MapOf(
+                            MapKind.OrderedDict,
+                            [
+                                for p in list -> Collections.Generic.KeyValuePair(TreeKey.Text p.Name, Tree.Tensor p.View)
+                            ]
+                        )),
+                struct ("optimizer", (optimizer :> IStateful).SaveState()),
+                struct ("epoch", Tree.Int 3L)
+            )
     ]
 
 let private tensorsOnly () =

@@ -26,70 +26,65 @@ let private command (arguments: string list) =
 let private train =
     [
         for optimizer in [ "adamw"; "sgd"; "rprop"; "radam"; "nadam"; "lbfgs" ] do
-            if
-                hasRule optimizer
-                || Algorithms.all
-                   |> Seq.exists (fun rule -> rule.Name.Equals(optimizer, StringComparison.OrdinalIgnoreCase))
-            then
-                testCase
-                    $"{optimizer}: a run that was stopped and resumed has the losses and parameters of an unbroken one, bit for bit"
-                    (fun () ->
-                        inFolder (fun within ->
-                            let run name epochs more =
-                                let code, error =
-                                    command (
-                                        [
-                                            "train"
-                                            "--optimizer"
-                                            optimizer
-                                            "--hidden"
-                                            "8"
-                                            "--batch-size"
-                                            "200"
-                                            "--epochs"
-                                            string epochs
-                                        ]
-                                        @ [ "--checkpoint"; within name ]
-                                        @ more
-                                    )
-
-                                Expect.equal code 0 error
-
-                            let more =
-                                match optimizer with
-                                | "adamw" -> [ "--ema"; "0.9"; "--clip"; "0.5" ]
-                                | "sgd" -> [ "--scheduler"; "cosine"; "--set-scheduler"; "T_max=17" ]
-                                | "radam" -> [ "--scheduler"; "plateau"; "--set-scheduler"; "patience=0" ]
-                                | "lbfgs" ->
+            testCase
+                $"{optimizer}: a run that was stopped and resumed has the losses and parameters of an unbroken one, bit for bit"
+                (fun () ->
+                    inFolder (fun within ->
+                        let run name epochs more =
+                            let code, error =
+                                command (
                                     [
-                                        "--set"
-                                        "line_search_fn=strong_wolfe"
-                                        "--set"
-                                        "max_iter=3"
-                                        "--clip"
-                                        "5"
-                                        "--ema"
-                                        "0.9"
-                                        "--scheduler"
-                                        "exponential"
-                                        "--set-scheduler"
-                                        "gamma=0.9"
+                                        "train"
+                                        "--optimizer"
+                                        optimizer
+                                        "--hidden"
+                                        "8"
+                                        "--batch-size"
+                                        "200"
+                                        "--epochs"
+                                        string epochs
                                     ]
-                                | _ -> []
+                                    @ [ "--checkpoint"; within name ]
+                                    @ more
+                                )
 
-                            let run name epochs further = run name epochs (more @ further)
-                            run "whole.pt" 3 []
-                            run "parts.pt" 1 [ "--resume" ]
-                            run "parts.pt" 3 [ "--resume" ]
+                            Expect.equal code 0 error
 
-                            let whole, parts =
-                                Checkpoint.Read(within "whole.pt"), Checkpoint.Read(within "parts.pt")
+                        let more =
+                            match optimizer with
+                            | "adamw" -> [ "--ema"; "0.9"; "--clip"; "0.5" ]
+                            | "sgd" -> [ "--scheduler"; "cosine"; "--set-scheduler"; "T_max=17" ]
+                            | "radam" -> [ "--scheduler"; "plateau"; "--set-scheduler"; "patience=0" ]
+                            | "lbfgs" ->
+                                [
+                                    "--set"
+                                    "line_search_fn=strong_wolfe"
+                                    "--set"
+                                    "max_iter=3"
+                                    "--clip"
+                                    "5"
+                                    "--ema"
+                                    "0.9"
+                                    "--scheduler"
+                                    "exponential"
+                                    "--set-scheduler"
+                                    "gamma=0.9"
+                                ]
+                            | _ -> []
 
-                            for part in [ "model"; "optimizer"; "settings" ] do
-                                Expect.equal (parts[part]) (whole[part]) part
+                        let run name epochs further = run name epochs (more @ further)
+                        run "whole.pt" 3 []
+                        run "parts.pt" 1 [ "--resume" ]
+                        run "parts.pt" 3 [ "--resume" ]
 
-                            Expect.equal (parts["history"].["losses"]) (whole["history"].["losses"]) "losses"
-                            Expect.isGreaterThan (whole["history"].["losses"].AsItems().Length) 10 "steps"))
+                        let whole, parts =
+                            Checkpoint.Read(within "whole.pt"), Checkpoint.Read(within "parts.pt")
+
+                        for part in [ "model"; "optimizer"; "settings" ] do
+                            Expect.equal (parts[part]) (whole[part]) part
+
+                        Expect.equal (parts["history"].["losses"]) (whole["history"].["losses"]) "losses"
+                        Expect.isGreaterThan (whole["history"].["losses"].AsItems().Length) 10 "steps"))
 
         testCase "--resume with other settings, without --checkpoint, or from another file is refused in one sentence" (fun () ->
             inFolder (fun within ->
