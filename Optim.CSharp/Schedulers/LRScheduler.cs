@@ -313,6 +313,7 @@ public abstract class LRScheduler : IStateful
     /// <param name="outermost">Whether it is loaded for itself, and not as a part of a container.</param>
     internal PreparedLoad Prepare(Tree state, bool strict, bool outermost = true)
     {
+        ArgumentNullException.ThrowIfNull(state);
         var reader = new StateReader(GetType().Name, state, strict);
         var commit = Load(reader);
         return new(
@@ -337,7 +338,8 @@ public abstract class LRScheduler : IStateful
     private protected static Tree Numbers(IEnumerable<double> values) => Tree.ListOf(values.Select(value => (Tree)value));
 
     /// <summary>A number that is whole is written as such.</summary>
-    private protected static Tree WholeOrNot(double value) => Math.Floor(value) == value && Math.Abs(value) < 9e15 ? (long)value : value;
+    private protected static Tree WholeOrNot(double value) =>
+        Math.Floor(value) == value && Math.Abs(value) < 9e15 ? Tree.NewInt((long)value) : value;
 
     /// <summary>An array with a value at a place, which may be just behind its end.</summary>
     private protected static double[] Put(double[] values, int index, double value) =>
