@@ -225,12 +225,21 @@ internal sealed unsafe class SparseRows
     /// <summary>The rows of a state column that are not all zero.</summary>
     private static List<long> Moving(TensorView column, int dimensions)
     {
-        var numbers = column.ToDoubles();
-        var length = RowLength(column.Layout, dimensions) * column.DType.Parts();
+        const long together = 1 << 16; // elements, as far as rows are shorter
+        var (ordered, length) = (column.InOrder(), RowLength(column.Layout, dimensions));
         var found = new List<long>();
-        for (long row = 0; length > 0 && row < numbers.Length / length; row++)
-            if (numbers.AsSpan((int)(row * length), (int)length).ContainsAnyExcept(0.0))
-                found.Add(row);
+        if (column.Count == 0)
+            return found;
+        var (rows, atOnce) = (column.Count / length, Math.Max(1, together / length));
+        for (long first = 0; first < rows; first += atOnce)
+        {
+            var count = Math.Min(atOnce, rows - first);
+            var numbers = ordered.Part((nint)(first * length), (nint)(count * length)).ToDoubles();
+            var size = (int)(numbers.Length / count);
+            for (var row = 0; row < count; row++)
+                if (numbers.AsSpan(row * size, size).ContainsAnyExcept(0.0))
+                    found.Add(first + row);
+        }
         return found;
     }
 }

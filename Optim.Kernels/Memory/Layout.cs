@@ -9,9 +9,20 @@ public sealed class Layout : IEquatable<Layout>
     {
         (DType, Device, Shape, Strides) = (dtype, device, shape, strides);
         IsOnCpu = device == Device.Cpu;
-        Count = 1;
-        foreach (var length in shape)
-            Count = checked(Count * (nint)length);
+        try
+        {
+            Count = 1;
+            foreach (var length in shape)
+                Count = checked(Count * (nint)length);
+        }
+        catch (OverflowException error)
+        {
+            throw new ArgumentException(
+                $"the shape [{string.Join(", ", shape)}] has more elements than {nint.MaxValue}",
+                nameof(shape),
+                error
+            );
+        }
         (IsContiguous, IsDense) = (strides.SequenceEqual(RowMajor(shape)) || Count <= 1, Count <= 1 || Packed());
     }
 
@@ -40,7 +51,7 @@ public sealed class Layout : IEquatable<Layout>
     public static Layout Contiguous(DType dtype, params ReadOnlySpan<long> shape) => Strided(dtype, shape, RowMajor([.. shape]).AsSpan());
 
     /// <summary>Any strides, in elements; 0 repeats an element.</summary>
-    /// <exception cref="ArgumentException">A length or a stride is negative, or their numbers differ.</exception>
+    /// <exception cref="ArgumentException">A length or a stride is negative, their numbers differ, or the elements are more than a 64-bit number counts.</exception>
     public static Layout Strided(DType dtype, ReadOnlySpan<long> shape, ReadOnlySpan<long> strides, Device? device = null)
     {
         if (shape.Length != strides.Length)
@@ -65,6 +76,18 @@ public sealed class Layout : IEquatable<Layout>
 
     /// <summary>The same dtype, shape and strides on another device.</summary>
     internal Layout On(Device device) => device == Device ? this : new(DType, device, Shape, Strides);
+
+    /// <summary>The bytes that its elements take where each lies by itself.</summary>
+    /// <exception cref="ArgumentException">More than there are addresses.</exception>
+    internal nint Bytes => Addressable(Count <= MostBytes / DType.Size() ? Count * DType.Size() : nint.MaxValue, this);
+
+    /// <summary>What any memory is smaller than; sums of two such numbers do not overflow.</summary>
+    private const long MostBytes = 1L << 61;
+
+    /// <summary>That many bytes, if there can be as many.</summary>
+    /// <exception cref="ArgumentException">There cannot.</exception>
+    internal static nint Addressable(nint bytes, Layout layout) =>
+        bytes <= MostBytes ? bytes : throw new ArgumentException($"{layout} takes more memory than can be addressed");
 
     /// <summary>Whether both have the same shape.</summary>
     public bool SameShape(Layout other) => Shape.AsSpan().SequenceEqual(other.Shape.AsSpan());

@@ -15,6 +15,9 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
 {
     private const int Chunk = 1 << 20;
 
+    /// <summary>Elements that are converted at a time: their numbers as doubles stay in a cache.</summary>
+    private const int Converted = 1 << 16;
+
     /// <summary>The address of the first element.</summary>
     public nint Address { get; } = address;
 
@@ -53,7 +56,7 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
     {
         if (!layout.IsOnCpu)
             return DeviceMemory.Of(layout.Device).Zeros(layout);
-        var block = new NativeBlock(checked(layout.Count * layout.DType.Size()));
+        var block = new NativeBlock(layout.Bytes);
         return new(block.Address, layout, block);
     }
 
@@ -66,7 +69,7 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
         nint length = 0;
         foreach (var layout in layouts)
             if (layout.IsOnCpu)
-                length = checked(length + NativeBlock.Aligned(layout.Count * layout.DType.Size()));
+                length = Layout.Addressable(length + NativeBlock.Aligned(layout.Bytes), layout);
         var block = new NativeBlock(length, cleared);
         var views = new TensorView[layouts.Length];
         var address = block.Address;
@@ -78,7 +81,7 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
                 continue;
             }
             views[i] = new(address, layouts[i], block);
-            address += NativeBlock.Aligned(layouts[i].Count * layouts[i].DType.Size());
+            address += NativeBlock.Aligned(layouts[i].Bytes);
         }
         return views;
     }
@@ -105,7 +108,7 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
         where T : unmanaged => Of<T>(values.AsSpan(), [values.Length]);
 
     /// <summary>The elements as a span; free. Up to int.MaxValue elements, without gaps.</summary>
-    /// <exception cref="InvalidOperationException">Another dtype, strides with gaps, or not in the processor's memory.</exception>
+    /// <exception cref="InvalidOperationException">Another dtype, strides with gaps, more elements, or not in the processor's memory.</exception>
     public Span<T> AsSpan<T>()
         where T : unmanaged
     {
@@ -113,15 +116,28 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
             throw new InvalidOperationException($"the elements of {Layout} are not of type {typeof(T).Name}");
         if (!Layout.IsContiguous || Device != Device.Cpu || Owner is DeferredMemory)
             throw new InvalidOperationException($"{Layout} is not contiguous memory of the processor");
-        return new((void*)Address, checked((int)Count));
+        if (Count > int.MaxValue)
+            throw new InvalidOperationException($"{Layout} has more elements than a span, {int.MaxValue}; take views of its parts");
+        return new((void*)Address, (int)Count);
     }
 
     /// <summary>The elements in row-major order, widened to double; complex numbers give two each.</summary>
+    /// <exception cref="InvalidOperationException">There are more than an array holds.</exception>
     public double[] ToDoubles()
     {
-        var source = Layout.IsOnCpu ? Copy() : ToHost();
-        var values = new double[checked((int)(Count * (DType.IsComplex() ? 2 : 1)))];
-        var p = (byte*)source.Address;
+        if (Count > Array.MaxLength / DType.Parts())
+            throw new InvalidOperationException(
+                $"{Layout} has more numbers than an array holds, {Array.MaxLength}; take views of its parts"
+            );
+        var values = new double[(int)Count * DType.Parts()];
+        InOrder().Widen(values);
+        return values;
+    }
+
+    /// <summary>The elements of a contiguous tensor, widened to double.</summary>
+    private void Widen(Span<double> values)
+    {
+        var p = (byte*)Address;
         for (var i = 0; i < values.Length; i++)
             values[i] = DType switch
             {
@@ -140,8 +156,7 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
                 DType.Float32 or DType.Complex64 => ((float*)p)[i],
                 _ => ((double*)p)[i],
             };
-        GC.KeepAlive(source.Owner);
-        return values;
+        GC.KeepAlive(Owner);
     }
 
     /// <summary>A sign, four bits of exponent and three of mantissa, no infinity, one NaN.</summary>
@@ -196,10 +211,22 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
             throw new NotSupportedException($"{source.Layout} cannot be converted to {DType.Name()}");
         if (!source.Layout.SameShape(Layout))
             throw new ArgumentException($"{source.Layout} cannot be copied over {Layout}", nameof(source));
+        // As a whole before anything is written here: what is deferred may fail to be read, and both may overlap.
         var converted = Zeros(DType, Shape.AsSpan());
-        converted.SetAll(source.ToDoubles());
+        var ordered = source.Layout.IsOnCpu && source.Layout.IsContiguous ? source : source.InOrder();
+        Span<double> numbers = new double[(int)Math.Min(Converted, Count) * DType.Parts()];
+        for (nint at = 0; at < Count; at += Converted)
+        {
+            var length = (int)Math.Min(Converted, Count - at);
+            numbers = numbers[..(length * DType.Parts())];
+            ordered.Part(at, length).InOrder().Widen(numbers);
+            converted.Part(at, length).SetAll(numbers);
+        }
         CopyFrom(converted);
     }
+
+    /// <summary>Some elements of a contiguous tensor, from one on.</summary>
+    internal TensorView Part(nint at, nint length) => new(Address + at * DType.Size(), Layout.Contiguous(DType, length), Owner);
 
     /// <summary>Whether both have the same dtype, shape and elements, bit for bit, however they lie.</summary>
     public bool ContentEquals(TensorView other)
@@ -242,18 +269,22 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
             DeviceMemory.Of(Device).Fill(this, value);
             return;
         }
-        var length = checked((int)(Count * DType.Parts()));
-        switch (DType)
+        var numbers = Count * DType.Parts();
+        for (nint at = 0; at < numbers; at += Chunk)
         {
-            case DType.Float32 or DType.Complex64:
-                new Span<float>((void*)Address, length).Fill((float)value);
-                break;
-            case DType.Float64 or DType.Complex128:
-                new Span<double>((void*)Address, length).Fill(value);
-                break;
-            default:
-                new Span<ushort>((void*)Address, length).Fill(Word(value));
-                break;
+            var length = (int)Math.Min(Chunk, numbers - at);
+            switch (DType)
+            {
+                case DType.Float32 or DType.Complex64:
+                    new Span<float>((float*)Address + at, length).Fill((float)value);
+                    break;
+                case DType.Float64 or DType.Complex128:
+                    new Span<double>((double*)Address + at, length).Fill(value);
+                    break;
+                default:
+                    new Span<ushort>((ushort*)Address + at, length).Fill(Word(value));
+                    break;
+            }
         }
         GC.KeepAlive(Owner);
     }
