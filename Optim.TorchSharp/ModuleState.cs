@@ -24,6 +24,7 @@ public sealed class ModuleState(nn.Module module) : IStateful
     /// <inheritdoc/>
     public PreparedLoad PrepareLoad(Tree state, bool strict = true)
     {
+        ArgumentNullException.ThrowIfNull(state);
         if (state is not Tree.Map { Item: var given })
             throw new ArgumentException($"the state of a module must be a dict of tensors; it is {state.Described}");
         var own = module.state_dict();

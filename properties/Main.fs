@@ -1,5 +1,14 @@
 /// The runner of all tests: `./optim test [--filter TEXT]`, TEXT being any part of a test's dotted name, in any case.
 /// Other arguments are Expecto's. The last line is "N passed, N failed" (and ", N skipped").
+///
+/// Environment variables:
+///   OPTIM_LARGE=1             also the tests of tensors of more than 2^31 elements: 16 GB of memory, 5 GB of disk
+///   OPTIM_CASES, OPTIM_SEED   times as many cases of the laws; the seed that they are drawn with
+///   OPTIM_MUTATIONS           random changes to each kind of checkpoint file
+///   OPTIM_KILLS               savers that are killed
+///   OPTIM_GOLDEN              another folder of recordings: see golden/README.md
+///   OPTIM_API                 a folder into which the files of the public API are written anew: see Shell/ApiTests.fs
+///   OPTIM_REQUIRE_LIBTORCH=1, OPTIM_REQUIRE_TORCH=1   fail, instead of skipping tests, where libtorch or Python's torch is missing
 module Main
 
 open System
@@ -92,7 +101,7 @@ let private run arguments =
 
 [<EntryPoint>]
 let main arguments =
-    match KernelTests.runChild arguments, SavingTests.runChild arguments with
+    match KernelTests.runChild arguments, SavingKit.runChild arguments with
     | ValueSome code, _
     | _, ValueSome code -> code
     | _ -> run arguments

@@ -7,7 +7,8 @@ namespace Optim;
 /// <summary>
 /// Checkpoint files that PyTorch reads and writes, too: <c>.pt</c> (torch.save and torch.load, with weights_only), and
 /// <c>.safetensors</c> for named tensors. Reading runs no code. Saving keeps the old file until the new one is whole and on the disk;
-/// loading is all or nothing. All failures are a <see cref="CheckpointException"/>.
+/// loading is all or nothing. All failures are a <see cref="CheckpointException"/>; arguments that no file could satisfy, such as an empty
+/// path, are an <see cref="ArgumentException"/>. Into devices and pipes it is written, and they stay what they are.
 /// </summary>
 public static class Checkpoint
 {
@@ -16,17 +17,20 @@ public static class Checkpoint
 
     /// <summary>Saves parts under their names: optimizers, schedulers, modules, whatever is <see cref="IStateful"/>, and plain values.</summary>
     /// <example><code>Checkpoint.Save("run.pt", ("model", model), ("optimizer", optimizer), ("scheduler", scheduler), ("epoch", 3));</code></example>
-    /// <exception cref="CheckpointException">It cannot be written; the old file is as it was.</exception>
-    /// <exception cref="ArgumentException">A part cannot be saved, or two have one name.</exception>
+    /// <exception cref="CheckpointException">It cannot be written; the old file is there as a whole, or the new one is.</exception>
+    /// <exception cref="ArgumentException">The path is no path, a part cannot be saved or has no name, or two have one name.</exception>
     public static void Save(string path, params (string Name, object? Value)[] parts)
     {
+        CheckPath(path);
         ArgumentNullException.ThrowIfNull(parts);
+        CheckNames(parts.Select(part => part.Name));
         Write(path, Tree.Dict([.. parts.Select(part => (part.Name, Parts.Save(part.Name, part.Value)))]));
     }
 
     /// <summary>Loads parts by their names, strictly: what is missing or left over in one is an error.</summary>
     /// <returns>Reports, and the entries for which no part was given.</returns>
     /// <exception cref="CheckpointException">The file is refused, lacks a part, or one does not fit; nothing has changed.</exception>
+    /// <exception cref="ArgumentException">The path is no path, a part cannot be loaded into or has no name, or two have one name.</exception>
     public static LoadedCheckpoint Load(string path, params (string Name, object Value)[] parts) => Load(path, true, parts);
 
     /// <summary>Loads parts by their names.</summary>
@@ -35,7 +39,9 @@ public static class Checkpoint
     /// <param name="parts">What is loaded.</param>
     public static LoadedCheckpoint Load(string path, bool strict, params (string Name, object Value)[] parts)
     {
+        CheckPath(path);
         ArgumentNullException.ThrowIfNull(parts);
+        CheckNames(parts.Select(part => part.Name));
         var targets = parts
             .Select(part =>
                 (
@@ -65,16 +71,20 @@ public static class Checkpoint
 
     /// <summary>Reads a whole file, with its tensors in memory; tensors that share a storage share it.</summary>
     /// <exception cref="CheckpointException">The file is refused.</exception>
+    /// <exception cref="ArgumentException">The path is no path.</exception>
     public static Tree Read(string path)
     {
+        CheckPath(path);
         using var file = CheckpointFile.Open(path);
         return CheckpointFile.InMemory(file.Tree);
     }
 
     /// <summary>The metadata of a .safetensors file.</summary>
     /// <exception cref="CheckpointException">The file is refused.</exception>
+    /// <exception cref="ArgumentException">The path is no path.</exception>
     public static IReadOnlyDictionary<string, string> ReadMetadata(string path)
     {
+        CheckPath(path);
         using var file = CheckpointFile.Open(path);
         return file.Metadata;
     }
@@ -82,12 +92,16 @@ public static class Checkpoint
     /// <summary>Writes a tree as a file of its own, .safetensors by that extension, and as torch.save does otherwise.</summary>
     /// <param name="path">The file; an old one is replaced when the new one is whole.</param>
     /// <param name="tree">The tree; for .safetensors dicts of tensors.</param>
-    /// <param name="metadata">Texts beside the tensors, for .safetensors.</param>
-    /// <exception cref="CheckpointException">It cannot be written; the old file is as it was.</exception>
-    /// <exception cref="ArgumentException">The format cannot hold the tree.</exception>
-    public static void Write(string path, Tree tree, IReadOnlyDictionary<string, string>? metadata = null)
+    /// <param name="metadata">Texts beside the tensors, for .safetensors; <c>format: pt</c>, which Hugging Face's loaders ask for, is added where no format is given.</param>
+    /// <exception cref="CheckpointException">It cannot be written; the old file is there as a whole, or the new one is.</exception>
+    /// <exception cref="ArgumentException">The path is no path, or the format cannot hold the tree.</exception>
+    public static void Write(string path, Tree tree, IReadOnlyDictionary<string, string>? metadata = null) =>
+        Write(path, tree, metadata, FileOperations.Real);
+
+    /// <summary>The same, by other operations than the file system's own.</summary>
+    internal static void Write(string path, Tree tree, IReadOnlyDictionary<string, string>? metadata, FileOperations operations)
     {
-        ArgumentNullException.ThrowIfNull(path);
+        CheckPath(path);
         ArgumentNullException.ThrowIfNull(tree);
         var tensorsOnly = CheckpointFile.IsSafetensors(path);
         if (metadata is not null && !tensorsOnly)
@@ -102,7 +116,8 @@ public static class Checkpoint
                         SafetensorsWriter.Write(file, tree, metadata);
                     else
                         PtWriter.Write(file, tree);
-                }
+                },
+                operations
             );
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
@@ -112,7 +127,34 @@ public static class Checkpoint
     }
 
     /// <summary>Lets parts of a further library be saved and loaded: the adapter gives their state, or null for what it does not know.</summary>
-    public static void Register(Func<object, IStateful?> adapter) => Parts.Register(adapter);
+    public static void Register(Func<object, IStateful?> adapter)
+    {
+        ArgumentNullException.ThrowIfNull(adapter);
+        Parts.Register(adapter);
+    }
+
+    /// <summary>A path that no system has is a mistake of the caller, not of a file.</summary>
+    private static void CheckPath(string path)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        if (path.Contains('\0', StringComparison.Ordinal))
+            throw new ArgumentException($"the path '{PickleNames.Shown(path)}' holds the character NUL, which no path can", nameof(path));
+    }
+
+    private static void CheckNames(IEnumerable<string?> names)
+    {
+        var seen = new HashSet<string>(StringComparer.Ordinal);
+        foreach (var (name, i) in names.Select((name, i) => (name, i)))
+        {
+            if (name is null)
+                throw new ArgumentException($"the name of part {i} is null; each part needs one", "parts");
+            if (!seen.Add(name))
+                throw new ArgumentException(
+                    $"the name '{PickleNames.Shown(name)}' is there twice; each part needs one of its own",
+                    "parts"
+                );
+        }
+    }
 
     private static PreparedLoad Prepare(string path, TreeMap entries, string name, IStateful target, bool strict)
     {

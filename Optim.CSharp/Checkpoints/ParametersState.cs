@@ -7,7 +7,7 @@ namespace Optim;
 /// <param name="parameters">The parameters; those of host arrays, or of any other library.</param>
 public sealed class ParametersState(IEnumerable<IParameter> parameters) : IStateful
 {
-    private readonly List<IParameter> parameters = [.. parameters];
+    private readonly List<IParameter> parameters = [.. parameters ?? throw new ArgumentNullException(nameof(parameters))];
 
     /// <inheritdoc/>
     public Tree SaveState() =>
@@ -16,6 +16,7 @@ public sealed class ParametersState(IEnumerable<IParameter> parameters) : IState
     /// <inheritdoc/>
     public PreparedLoad PrepareLoad(Tree state, bool strict = true)
     {
+        ArgumentNullException.ThrowIfNull(state);
         if (state is not Tree.Map { Item: var given })
             throw new ArgumentException($"the state of parameters must be a dict of tensors; it is {state.Described}");
         var keys = parameters.Select(Key).ToHashSet();

@@ -29,7 +29,11 @@ public sealed class StateDict
 
     /// <summary>From a tree, such as a file holds it. It shares the tensors.</summary>
     /// <exception cref="ArgumentException">The tree is not in PyTorch's layout; the message says where.</exception>
-    public static StateDict FromTree(Tree tree) => StateDictTrees.Read(tree);
+    public static StateDict FromTree(Tree tree)
+    {
+        ArgumentNullException.ThrowIfNull(tree);
+        return StateDictTrees.Read(tree);
+    }
 
     /// <summary>A dict of its own with the same contents.</summary>
     internal StateDict ShallowCopy()

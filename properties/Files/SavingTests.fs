@@ -11,31 +11,7 @@ open Optim.Core
 open Optim.Kernels
 open Kit
 open CheckpointKit
-
-let private treeOf (number: int64) elements =
-    Tree.Dict(
-        struct ("number", Tree.Int number),
-        struct ("w", Tree.Tensor(tensor DType.Float64 [| int64 elements |] (Array.create elements (float number))))
-    )
-
-/// Saves until it is killed, in a process of its own: `properties save-on PATH`.
-let runChild (arguments: string array) =
-    match arguments with
-    | [| "save-on"; path |] ->
-        let mutable number = 1L
-
-        while true do
-            Checkpoint.Write(path, treeOf number 200000)
-            number <- number + 1L
-
-        ValueSome 0
-    | _ -> ValueNone
-
-/// The file holds one save as a whole.
-let private expectWhole (path: string) =
-    let tree = Checkpoint.Read path
-    let number: int64 = Tree.op_Explicit tree["number"]
-    Expect.isTrue (tree["w"].ToDoubles() |> Array.forall (fun x -> x = float number)) "all elements are of one save"
+open SavingKit
 
 let private killed =
     testCase "kill -9 at random moments never leaves a checkpoint that cannot be read" (fun () ->
@@ -49,10 +25,7 @@ let private killed =
             let mutable replaced = 0
 
             for _ in 1 .. casesOf "OPTIM_KILLS" 20 do
-                let start =
-                    ProcessStartInfo("dotnet", [ typeof<Golden.Tensor>.Assembly.Location; "save-on"; path ])
-
-                use child = nonNull (Process.Start start)
+                use child = (start "dotnet" (childOf [ "save-on"; path ])).Value
                 let before = File.GetLastWriteTimeUtc path
                 // Until its first save, and then somewhere into the next ones.
                 let clock = Stopwatch.StartNew()
@@ -66,12 +39,16 @@ let private killed =
                 Expect.isFalse child.HasExited "the saving process goes on"
                 child.Kill()
                 child.WaitForExit()
-                expectWhole path
+                wholeNumber path |> ignore
                 replaced <- replaced + (if File.GetLastWriteTimeUtc path <> before then 1 else 0)
 
             Expect.isGreaterThan replaced 0 "saves took place"
+
+            for left in Directory.GetFiles(within "") |> Array.except [ path ] do
+                File.SetLastWriteTimeUtc(left, DateTime.UtcNow.AddHours -2.0)
+
             Checkpoint.Write(path, treeOf 3L 10)
-            Expect.equal (Directory.GetFiles(within "")) [| path |] "what killed saves had left is swept away by the next"))
+            Expect.equal (Directory.GetFiles(within "")) [| path |] "what killed saves had left is swept away by a later one"))
 
 /// Memory of which a part cannot be read.
 type private Unreadable(good: int64) =
@@ -137,18 +114,7 @@ let private failures =
             inFolder (fun within ->
                 let folder = Directory.CreateDirectory(within "small").FullName
 
-                let run (command: string) (arguments: string list) =
-                    try
-                        use child =
-                            nonNull (Process.Start(ProcessStartInfo(command, arguments, RedirectStandardError = true)))
-
-                        child.StandardError.ReadToEnd() |> ignore
-                        child.WaitForExit()
-                        child.ExitCode = 0
-                    with :? ComponentModel.Win32Exception ->
-                        false
-
-                if not (run "mount" [ "-t"; "tmpfs"; "-o"; "size=2m"; "tmpfs"; folder ]) then
+                if not (succeeds "mount" [ "-t"; "tmpfs"; "-o"; "size=2m"; "tmpfs"; folder ]) then
                     skiptest "a small file system cannot be mounted here (it needs root)"
 
                 try
@@ -160,9 +126,166 @@ let private failures =
                     Expect.equal (Checkpoint.Read path) (treeOf 1L 1000) "the old file"
                     Expect.equal (Directory.GetFiles folder) [| path |] "nothing beside it"
                 finally
-                    run "umount" [ folder ] |> ignore))
+                    succeeds "umount" [ folder ] |> ignore))
+    ]
+
+/// Everything that takes a path, with one that no system has or that is fine.
+let private withPath: (string * (string -> unit)) list =
+    [
+        "Save", fun path -> Checkpoint.Save(path, struct ("epoch", box 3))
+        "Write", fun path -> Checkpoint.Write(path, Tree.Int 1L)
+        "Read", fun path -> Checkpoint.Read path |> ignore
+        "ReadMetadata", fun path -> Checkpoint.ReadMetadata path |> ignore
+        "Load", fun path -> Checkpoint.Load path |> ignore
+    ]
+
+let private arguments =
+    [
+        testCase "a path that no system has is an ArgumentException, wherever it is given" (fun () ->
+            for name, call in withPath do
+                for path, words in [ "", [ "path"; "empty" ]; "run\000.pt", [ "path"; "NUL" ] ] do
+                    refuses<ArgumentException> $"{name} '{path}'" words (fun () -> call path)
+
+                refuses<ArgumentNullException> $"{name} null" [ "path" ] (fun () -> call (Unchecked.defaultof<string>)))
+
+        testCase "a file that is not there, and one that cannot be made, is a CheckpointException" (fun () ->
+            inFolder (fun within ->
+                for name, call in withPath do
+                    refuses<CheckpointException> name [ within "none/run.pt" ] (fun () -> call (within "none/run.pt"))))
+
+        testCase "parts without a name, or two of one name, are an ArgumentException, and nothing is saved or loaded" (fun () ->
+            inFolder (fun within ->
+                let path = within "run.pt"
+                Checkpoint.Save(path, struct ("a", box (SGD([ param "w" DType.Float32 [| 1L |] [| 1.0 |] ], 0.1))))
+                let before = File.ReadAllBytes path
+
+                let sgd rate =
+                    SGD([ param "w" DType.Float32 [| 1L |] [| 1.0 |] ], rate)
+
+                let first, second = sgd 0.3, sgd 0.4
+
+                let nameless: string = Unchecked.defaultof<string>
+
+                refuses<ArgumentException> "save" [ "part 1"; "null" ] (fun () ->
+                    Checkpoint.Save(path, struct ("a", box 1), struct (nameless, box 2)))
+
+                refuses<ArgumentException> "save twice" [ "'a'" ] (fun () ->
+                    Checkpoint.Save(path, struct ("a", box 1), struct ("a", box 2)))
+
+                refuses<ArgumentException> "load" [ "part 0"; "null" ] (fun () ->
+                    Checkpoint.Load(path, struct (nameless, box first)) |> ignore)
+
+                refuses<ArgumentException> "load twice" [ "'a'" ] (fun () ->
+                    Checkpoint.Load(path, struct ("a", box first), struct ("a", box second))
+                    |> ignore)
+
+                refuses<ArgumentException> "into nothing" [ "'a'"; "null" ] (fun () ->
+                    Checkpoint.Load(path, struct ("a", null)) |> ignore)
+
+                let rates: float list =
+                    [
+                        for o in [ first; second ] -> OptionValue.op_Explicit o.ParamGroups[0].["lr"]
+                    ]
+
+                Expect.equal rates [ 0.3; 0.4 ] "nothing is loaded"
+                Expect.equal (File.ReadAllBytes path) before "nothing is saved"))
+
+        testCase "null where a state is needed is an ArgumentNullException" (fun () ->
+            let p = param "w" DType.Float32 [| 1L |] [| 1.0 |]
+            let sgd = SGD([ p ], 0.1)
+            let nothing: Tree = Unchecked.defaultof<Tree>
+
+            let all: (string * (unit -> unit)) list =
+                [
+                    "StateDict.FromTree", fun () -> StateDict.FromTree nothing |> ignore
+                    "optimizer", fun () -> (sgd :> IStateful).PrepareLoad nothing |> ignore
+                    "scheduler", fun () -> StepLR(sgd, 1).LoadStateDict nothing |> ignore
+                    "parameters", fun () -> ParametersState([ p :> IParameter ]).PrepareLoad nothing |> ignore
+                    "scaler", fun () -> GradScaler().LoadStateDict nothing |> ignore
+                    "Write", fun () -> Checkpoint.Write("run.pt", nothing)
+                    "Register", fun () -> Checkpoint.Register(Unchecked.defaultof<Func<obj, IStateful>>)
+                ]
+
+            for name, call in all do
+                refuses<ArgumentNullException> name [] call)
+
+        testCase "a shape of more elements or bytes than there are addresses is an ArgumentException" (fun () ->
+            let all: (string * (unit -> unit)) list =
+                [
+                    "elements", fun () -> TensorView.Zeros(DType.Float32, [| 1L <<< 40; 1L <<< 40 |]) |> ignore
+                    "bytes", fun () -> TensorView.Zeros(DType.Float64, [| 1L <<< 61 |]) |> ignore
+                    "a parameter", fun () -> Param.Zeros("w", DType.Float32, [| 1L <<< 40; 1L <<< 40 |]) |> ignore
+                    "values",
+                    fun () ->
+                        TensorView.OfDoubles(DType.Float32, ReadOnlySpan [| 1.0 |], ReadOnlySpan [| 1L <<< 40; 1L <<< 40 |])
+                        |> ignore
+                    "a layout",
+                    fun () ->
+                        Layout.Strided(DType.Int8, ReadOnlySpan [| 1L <<< 62; 4L |], ReadOnlySpan [| 0L; 0L |])
+                        |> ignore
+                ]
+
+            for name, call in all do
+                refuses<ArgumentException> name [ "more" ] call
+
+            refuses<ArgumentException> "two rows that together are too long" [] (fun () ->
+                let half = Layout.Contiguous(DType.Float64, ReadOnlySpan [| 1L <<< 59 |])
+                TensorView.Slab(ReadOnlySpan [| half; half; half; half |]) |> ignore))
+    ]
+
+let private weights =
+    [
+        testCase ".safetensors files say that they are PyTorch's, unless they say another format" (fun () ->
+            inFolder (fun within ->
+                let path = within "w.safetensors"
+
+                let tree =
+                    Tree.Dict(struct ("w", Tree.Tensor(tensor DType.Float32 [| 1L |] [| 1.0 |])))
+
+                let metadata () =
+                    [ for entry in Checkpoint.ReadMetadata path -> entry.Key, entry.Value ]
+                    |> List.sort
+
+                Checkpoint.Write(path, tree)
+                Expect.equal (metadata ()) [ "format", "pt" ] "without metadata"
+                Checkpoint.Write(path, tree, dict [ "step", "3" ] |> Collections.Generic.Dictionary)
+                Expect.equal (metadata ()) [ "format", "pt"; "step", "3" ] "with others"
+                Checkpoint.Write(path, tree, dict [ "format", "np" ] |> Collections.Generic.Dictionary)
+                Expect.equal (metadata ()) [ "format", "np" ] "with its own"))
+
+        testCase "metadata and names that the format cannot hold are refused, and the old file stays" (fun () ->
+            inFolder (fun within ->
+                let path = within "w.safetensors"
+                let w = Tree.Tensor(tensor DType.Float32 [| 1L |] [| 1.0 |])
+                let tree = Tree.Dict(struct ("w", w))
+                Checkpoint.Write(path, tree)
+                let before = File.ReadAllBytes path
+
+                // The compiler would put another character in its place.
+                let half = string (char 0xD800)
+
+                let metadata key value =
+                    fun () -> Checkpoint.Write(path, tree, dict [ key, value ] |> Collections.Generic.Dictionary)
+
+                refuses<ArgumentException> "null" [ "'note'"; "null" ] (metadata "note" (Unchecked.defaultof<string>))
+                refuses<ArgumentException> "half a character" [ "half a character" ] (metadata "note" half)
+                refuses<ArgumentException> "half a character" [ "half a character" ] (metadata $"no{half}te" "")
+
+                refuses<ArgumentException> "half a character" [ "half a character" ] (fun () ->
+                    Checkpoint.Write(path, Tree.Dict(struct ($"w{half}", w))))
+
+                refuses<ArgumentException> "more than a header holds" [ "100000000" ] (metadata "note" (String('x', 100_000_000)))
+                Expect.equal (File.ReadAllBytes path) before "the old file"
+                Expect.equal (Directory.GetFiles(within "")) [| path |] "nothing beside it"))
     ]
 
 [<Tests>]
 let tests =
-    testList "saving" [ killed |> testSequenced; testList "failures" failures ]
+    testList
+        "saving"
+        [
+            testList "arguments" arguments
+            testList "weights" weights
+            killed |> testSequenced
+            testList "failures" failures
+        ]

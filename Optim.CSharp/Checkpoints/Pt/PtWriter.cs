@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Text;
-using Microsoft.Win32.SafeHandles;
 using Optim.Core;
 
 namespace Optim.Checkpoints;
@@ -10,7 +9,7 @@ internal static class PtWriter
 {
     private const string Root = "archive";
 
-    public static void Write(SafeFileHandle file, Tree tree)
+    public static void Write(NewFile file, Tree tree)
     {
         var storages = new Storages(tree);
         var archive = new ZipWriter(file);

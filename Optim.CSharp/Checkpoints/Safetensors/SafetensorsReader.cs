@@ -8,7 +8,8 @@ namespace Optim.Checkpoints;
 /// <summary>.safetensors files: the length of a JSON header, the header, and the tensors, one after the other without gaps.</summary>
 internal static class SafetensorsReader
 {
-    private const long MostHeader = 100_000_000;
+    /// <summary>What the format allows.</summary>
+    public const long MostHeader = 100_000_000;
     private const int MostDimensions = 64;
     private static readonly JsonDocumentOptions options = new() { MaxDepth = 8, AllowDuplicateProperties = false };
 

@@ -1,7 +1,8 @@
 using System.Buffers.Binary;
+using System.Collections.ObjectModel;
+using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
-using Microsoft.Win32.SafeHandles;
 using Optim.Core;
 using Optim.Kernels;
 
@@ -9,13 +10,15 @@ namespace Optim.Checkpoints;
 
 /// <summary>
 /// Writes .safetensors files. The tensors begin at a multiple of 64, widest dtypes first, so that each is aligned to its elements;
-/// names of dicts in dicts are joined by dots. Tensors that share memory are written once each: the format cannot share.
+/// names of dicts in dicts are joined by dots. Tensors that share memory are written once each: the format cannot share. Metadata that do
+/// not name a format are given <c>format: pt</c>: Hugging Face's loaders refuse files without.
 /// </summary>
 internal static class SafetensorsWriter
 {
     private const int Alignment = 64;
+    private const string Format = "format";
 
-    public static void Write(SafeFileHandle file, Tree tree, IReadOnlyDictionary<string, string>? metadata)
+    public static void Write(NewFile file, Tree tree, IReadOnlyDictionary<string, string>? metadata)
     {
         var tensors = new OrderedDictionary<string, TensorView>();
         Collect(tree, "", tensors);
@@ -25,13 +28,13 @@ internal static class SafetensorsWriter
             .ToList();
         var header = Header(ordered, metadata);
         var at = (long)header.Length;
-        RandomAccess.Write(file, header, 0);
+        file.Write(header, 0);
         foreach (var (_, view) in ordered)
             Pieces.Of(
                 view.Layout.IsContiguous ? view : view.Copy(),
                 piece =>
                 {
-                    RandomAccess.Write(file, piece, at);
+                    file.Write(piece, at);
                     at += piece.Length;
                 }
             );
@@ -44,17 +47,19 @@ internal static class SafetensorsWriter
         using (var json = new Utf8JsonWriter(stream, new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
         {
             json.WriteStartObject();
-            if (metadata is { Count: > 0 })
-            {
-                json.WriteStartObject("__metadata__");
-                foreach (var (key, value) in metadata)
-                    json.WriteString(key, value);
-                json.WriteEndObject();
-            }
+            json.WriteStartObject("__metadata__");
+            if (metadata?.ContainsKey(Format) != true)
+                json.WriteString(Format, "pt");
+            foreach (var (key, value) in metadata ?? ReadOnlyDictionary<string, string>.Empty)
+                json.WriteString(
+                    Whole(key),
+                    Whole(value ?? throw new ArgumentException($"the metadata '{key}' are null; they must be a text"))
+                );
+            json.WriteEndObject();
             var end = 0L;
             foreach (var (name, view) in tensors)
             {
-                json.WriteStartObject(name);
+                json.WriteStartObject(Whole(name));
                 json.WriteString("dtype", SafetensorsDTypes.Name(view.DType));
                 json.WriteStartArray("shape");
                 foreach (var size in view.Shape)
@@ -70,9 +75,27 @@ internal static class SafetensorsWriter
         }
         while (stream.Length % Alignment != 0)
             stream.WriteByte((byte)' ');
+        if (stream.Length - 8 > SafetensorsReader.MostHeader)
+            throw new ArgumentException(
+                $"the names and metadata take {stream.Length - 8} bytes; a .safetensors file has room for {SafetensorsReader.MostHeader}; save it as .pt"
+            );
         var bytes = stream.ToArray();
         BinaryPrimitives.WriteInt64LittleEndian(bytes, bytes.Length - 8);
         return bytes;
+    }
+
+    /// <summary>JSON would put another character in the place of half a one.</summary>
+    private static string Whole(string text)
+    {
+        try
+        {
+            new UTF8Encoding(false, throwOnInvalidBytes: true).GetByteCount(text);
+            return text;
+        }
+        catch (EncoderFallbackException error)
+        {
+            throw new ArgumentException($"a name holds half a character, which no .safetensors file can: {PickleNames.Shown(text)}", error);
+        }
     }
 
     private static void Collect(Tree tree, string name, OrderedDictionary<string, TensorView> tensors)

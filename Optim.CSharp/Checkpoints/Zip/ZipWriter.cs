@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Text;
-using Microsoft.Win32.SafeHandles;
 using Optim.Kernels;
 
 namespace Optim.Checkpoints;
@@ -9,7 +8,7 @@ namespace Optim.Checkpoints;
 /// Writes archives of stored entries whose bytes begin at multiples of 64, as torch.save does: the local header is filled up by an
 /// extra field called FB. Sizes and places beyond 32 bits are in zip64 fields.
 /// </summary>
-internal sealed class ZipWriter(SafeFileHandle file)
+internal sealed class ZipWriter(NewFile file)
 {
     private const int Alignment = 64,
         LocalSize = 30;
@@ -63,16 +62,16 @@ internal sealed class ZipWriter(SafeFileHandle file)
         {
             if (sum is null)
                 crc = Crc32.Append(crc, piece);
-            RandomAccess.Write(file, piece, at);
+            file.Write(piece, at);
             at += piece.Length;
             if (at - begun < FlushAt)
                 return;
-            AtomicFile.BeginFlush(file, begun, at - begun);
+            file.BeginFlush(begun, at - begun);
             begun = at;
         });
         crc = sum?.Invoke() ?? crc;
         var entry = new ZipEntry(name, end, place, size, crc);
-        RandomAccess.Write(file, Local(entry, wide, (int)(place - end - bare)), end);
+        file.Write(Local(entry, wide, (int)(place - end - bare)), end);
         entries.Add(entry);
         end = at;
     }
@@ -94,7 +93,7 @@ internal sealed class ZipWriter(SafeFileHandle file)
         var count = Math.Min(entries.Count, ushort.MaxValue);
         var tail = new Bytes(22).U32(0x06054b50).U16(0).U16(0).U16(count).U16(count);
         directory.Write(tail.U32(Narrow(size)).U32(Narrow(place)).U16(0).Content);
-        RandomAccess.Write(file, directory.ToArray(), end);
+        file.Write(directory.ToArray(), end);
     }
 
     private static byte[] Local(ZipEntry entry, bool wide, int padding)

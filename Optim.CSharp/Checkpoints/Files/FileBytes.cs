@@ -15,6 +15,12 @@ internal sealed class FileBytes : IDisposable
     public FileBytes(string path)
     {
         Path = path;
+        if (Directory.Exists(path))
+            throw new CheckpointException($"{path} cannot be read: it is a folder");
+        if (SpecialFile.IsStream(path))
+            throw new CheckpointException(
+                $"{path} cannot be read: it is a pipe or a device, and checkpoints are read at any place, as only files can be; copy it into a file first"
+            );
         handle = File.OpenHandle(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete, FileOptions.RandomAccess);
         Length = RandomAccess.GetLength(handle);
     }
