@@ -44,7 +44,7 @@ module Laws =
         let takesDense = rule.Sparse rule.Defaults <> SparseGradients.Required
         let ofVectors = if takesDense then all else []
 
-        (ofVectors @ Sparsity.all |> List.filter (suits rule))
+        (ofVectors @ Sparsity.all @ SparseSurroundings.all |> List.filter (suits rule))
         @ (if takesDense then WholeTensors.all else [])
         @ Convergence.all
         |> List.filter (fun statement -> statement.About rule)

@@ -5,7 +5,8 @@ namespace Optim;
 
 /// <summary>
 /// Clipping of gradients, as torch.nn.utils: by the norm of all of them together, or by value, in place. Parameters without a
-/// gradient are passed over. A norm has the same bits whatever the number of threads.
+/// gradient are passed over. A sparse gradient is the sum of its rows: what is written in place has the sum of a repeated row in the first
+/// of its places, and zeros in the others. A norm has the same bits whatever the number of threads.
 /// <code>
 /// loss.backward();
 /// ClipGrad.Norm(model.Parameters(), maxNorm: 1.0);
@@ -17,7 +18,7 @@ public static class ClipGrad
     /// <summary>Multiplies gradients so that their norm is at most this, as clip_grad_norm_: by max_norm / (total + 1e-6), at most 1.</summary>
     /// <param name="parameters">Whose gradients.</param>
     /// <param name="maxNorm">The largest norm, at least 0.</param>
-    /// <param name="normType">The order of the norm, such as 1 or 2; infinity for the largest magnitude.</param>
+    /// <param name="normType">The order of the norm, such as 1 or 2; infinity for the largest magnitude. Negative ones take no sparse gradients.</param>
     /// <param name="errorIfNonfinite">Whether a norm that is not finite is an error, which names the parameters; otherwise gradients become NaN or 0.</param>
     /// <returns>The norm that they had; 0 when there are none.</returns>
     /// <exception cref="InvalidOperationException">The norm is not finite, and that is an error. Nothing has changed.</exception>
@@ -56,6 +57,7 @@ public static class ClipGrad
     {
         var survey = new GradientSurvey();
         survey.Add(set.List);
+        survey.RefuseOrder(normType, (_, row) => $"the gradient of {set.Label(row)}");
         survey.Run(normType, 1, set.Executor);
         if (errorIfNonfinite && !double.IsFinite(survey.Total))
             throw Nonfinite(normType, survey.Nonfinite.Select(place => set.Label(place.Item2)));

@@ -18,7 +18,6 @@ internal sealed class Attachments(
 {
     private readonly GradientSurvey survey = new();
     private readonly List<StepAround> around = [];
-    private readonly List<GradientSum> sums = [];
     private readonly List<int[]> averageRows = [];
     private bool[] averaged = [];
 
@@ -31,47 +30,49 @@ internal sealed class Attachments(
 
     public AveragedParameters? Average => average;
 
-    /// <summary>Whether batches were added up that no step has taken.</summary>
-    public bool IsAccumulating => sums.Count > 0 && sums[0].Count > 0;
+    /// <summary>How many calls make a step.</summary>
+    public int Accumulate => accumulate;
 
-    /// <summary>Adds the gradients of a batch up; false while more batches belong to the step.</summary>
-    public bool Accumulate(IReadOnlyList<ParameterGroup> groups)
-    {
-        if (accumulate == 1)
-            return true;
-        while (sums.Count < groups.Count)
-            sums.Add(new(groups[sums.Count].Parameters.Count));
-        for (var i = 0; i < groups.Count; i++)
-            sums[i].Add(groups[i].Refresh());
-        if (sums[0].Count == accumulate)
-            return true;
-        Zero(groups);
-        return false;
-    }
-
-    /// <summary>The gradients of a group's step.</summary>
-    public Gradients GradientsOf(int group, IReadOnlyList<ParameterGroup> groups) =>
-        accumulate == 1 ? groups[group].Refresh() : sums[group].Mean();
-
-    /// <summary>Steps what is prepared, and what surrounds it; false when a gradient is not finite, and then nothing has moved.</summary>
-    public bool Run(IReadOnlyList<ParameterGroup> groups, PreparedStep[] prepared, Gradients[] gradients, GradScaler? scaler)
+    /// <summary>What no call may begin with, whether it steps or adds up; returns the loss scale of its gradients.</summary>
+    public double Begin(GradScaler? scaler)
     {
         average?.RefuseApplied("Step");
+        return scaler is null || scaler.Begin(optimizer).Overflow is not null ? 1 : scaler.GetScale();
+    }
+
+    /// <summary>Refuses gradients that cannot be unscaled.</summary>
+    public static void RefuseFloat16(IReadOnlyList<ParameterGroup> groups, Gradients[] gradients)
+    {
+        for (var i = 0; i < gradients.Length; i++)
+        for (var row = 0; row < gradients[i].Count; row++)
+            if (gradients[i][row] is { Kind: not GradientKind.Absent, Values.DType: DType.Float16 })
+                throw new ArgumentException(
+                    $"Attempting to unscale FP16 gradients: that of {groups[i].List.Label(row)} is float16; keep parameters in float32"
+                );
+    }
+
+    /// <summary>Steps what is prepared, and what surrounds it; false when a gradient is not finite, and then nothing has moved.</summary>
+    /// <param name="groups">The groups.</param>
+    /// <param name="prepared">Their steps.</param>
+    /// <param name="gradients">Their gradients.</param>
+    /// <param name="scaler">By which they were scaled; null for none.</param>
+    /// <param name="areMeans">Whether they are means, and not the parameters' own.</param>
+    public bool Run(IReadOnlyList<ParameterGroup> groups, PreparedStep[] prepared, Gradients[] gradients, GradScaler? scaler, bool areMeans)
+    {
         var (unscale, overflow) = scaler?.Begin(optimizer) ?? (1, false);
         if (scaler is not null)
             RefuseUnscalable(groups, gradients);
         var executor = TensorExecutor.OrTeam(prepared.Length > 0 ? prepared[0].Executor : null);
         var factor = 1.0;
-        RefuseSparse(groups, gradients);
         if (overflow is null || clip is ClipGradNorm)
         {
-            factor = Look(gradients, unscale, executor);
+            factor = Look(groups, gradients, unscale, executor);
             overflow = overflow == true || !survey.IsFinite;
             if (overflow == true && scaler is null && clip is ClipGradNorm { ErrorIfNonfinite: true } norm)
                 throw ClipGrad.Nonfinite(norm.NormType, survey.Nonfinite.Select(place => groups[place.Item1].List.Label(place.Item2)));
         }
         if (overflow == false)
-            Step(groups, prepared, gradients, unscale, factor);
+            Step(groups, prepared, gradients, unscale, factor, areMeans);
         else
             Zero(groups);
         scaler?.End(optimizer, overflow != false);
@@ -79,17 +80,26 @@ internal sealed class Attachments(
     }
 
     /// <summary>The norm and finiteness of all gradients in one look, and by what clipping multiplies them.</summary>
-    private double Look(Gradients[] gradients, double unscale, Executor executor)
+    private double Look(IReadOnlyList<ParameterGroup> groups, Gradients[] gradients, double unscale, Executor executor)
     {
         survey.Clear();
         foreach (var list in gradients)
             survey.Add(list);
         var norm = clip as ClipGradNorm;
+        if (norm?.NormType < 0)
+            survey.RefuseOrder(norm.NormType, (list, row) => $"the gradient of {groups[list].List.Label(row)}");
         survey.Run(norm?.NormType ?? 2, unscale, executor);
         return norm is null ? 1 : ClippingModule.coefficient(norm.MaxNorm, survey.Total);
     }
 
-    private void Step(IReadOnlyList<ParameterGroup> groups, PreparedStep[] prepared, Gradients[] gradients, double unscale, double factor)
+    private void Step(
+        IReadOnlyList<ParameterGroup> groups,
+        PreparedStep[] prepared,
+        Gradients[] gradients,
+        double unscale,
+        double factor,
+        bool areMeans
+    )
     {
         var weight = average?.BeginStep() ?? 0;
         if (weight > 0)
@@ -101,7 +111,7 @@ internal sealed class Attachments(
             var one = around[i];
             (one.Unscale, one.Clip, one.Weight) = (unscale, factor, weight);
             one.Limit = clip is ClipGradValue value ? value.Value : double.PositiveInfinity;
-            one.Zeroes = zeroGrad && accumulate == 1;
+            one.Zeroes = zeroGrad && !areMeans;
             if (weight > 0)
             {
                 if (one.Averages.Length != averageRows[i].Length)
@@ -113,8 +123,17 @@ internal sealed class Attachments(
             groups[i].AfterStep();
         }
         average?.EndStep(weight > 0 ? averaged : null);
-        if (accumulate > 1)
+        // Providers have their own zero of a sparse gradient.
+        if (zeroGrad && (areMeans || gradients.Any(HasSparse)))
             Zero(groups);
+    }
+
+    private static bool HasSparse(Gradients gradients)
+    {
+        for (var row = 0; row < gradients.Count; row++)
+            if (gradients[row].Kind == GradientKind.Sparse)
+                return true;
+        return false;
     }
 
     /// <summary>Which row of the average belongs to which parameter; new when a group was added.</summary>
@@ -133,7 +152,8 @@ internal sealed class Attachments(
         }
     }
 
-    private void Zero(IReadOnlyList<ParameterGroup> groups)
+    /// <summary>Sets gradients to zero, where that is asked for.</summary>
+    public void Zero(IReadOnlyList<ParameterGroup> groups)
     {
         if (!zeroGrad)
             return;
@@ -144,31 +164,12 @@ internal sealed class Attachments(
 
     private static void RefuseUnscalable(IReadOnlyList<ParameterGroup> groups, Gradients[] gradients)
     {
-        var any = false;
-        for (var i = 0; i < gradients.Length; i++)
-        for (var row = 0; row < gradients[i].Count; row++)
-            if (gradients[i][row] is { Kind: not GradientKind.Absent } gradient)
-            {
-                any = true;
-                if (gradient.Values.DType == DType.Float16)
-                    throw new ArgumentException(
-                        $"Attempting to unscale FP16 gradients: that of {groups[i].List.Label(row)} is float16; keep parameters in float32"
-                    );
-            }
-        if (!any)
-            throw new InvalidOperationException("No inf checks were recorded for this optimizer: it has no gradients.");
-    }
-
-    private void RefuseSparse(IReadOnlyList<ParameterGroup> groups, Gradients[] gradients)
-    {
-        if (clip is null)
-            return;
-        for (var i = 0; i < gradients.Length; i++)
-        for (var row = 0; row < gradients[i].Count; row++)
-            if (gradients[i][row].Kind == GradientKind.Sparse)
-                throw new NotSupportedException(
-                    $"the gradient of {groups[i].List.Label(row)} is sparse, and its rows may repeat; clipping needs dense gradients"
-                );
+        RefuseFloat16(groups, gradients);
+        foreach (var list in gradients)
+            for (var row = 0; row < list.Count; row++)
+                if (list[row].Kind != GradientKind.Absent)
+                    return;
+        throw new InvalidOperationException("No inf checks were recorded for this optimizer: it has no gradients.");
     }
 
     /// <summary>Unscales gradients in place; says whether all of them are finite.</summary>
@@ -176,7 +177,7 @@ internal sealed class Attachments(
     {
         Gradients[] gradients = [.. groups.Select(group => group.Refresh())];
         RefuseUnscalable(groups, gradients);
-        Look(gradients, 1, Executor.Team);
+        Look(groups, gradients, 1, Executor.Team);
         foreach (var (group, list) in groups.Zip(gradients))
             ClippingModule.scale(factor, list, group.List.Executor ?? Executor.Team);
         return survey.IsFinite;

@@ -25,6 +25,7 @@ public abstract class Optimizer : IStateful
     private readonly object defaults;
     private PreparedStep[] prepared = [];
     private Gradients[] gradients = [];
+    private readonly AccumulationWindow window = new();
     private Attachments? attachments;
     private Executor executor = Executor.Caller;
     private int threads = 1;
@@ -109,13 +110,16 @@ public abstract class Optimizer : IStateful
     public long SkippedSteps { get; private set; }
 
     /// <summary>Whether the last call of <see cref="Step()"/> only added its gradients up, for a step to come.</summary>
-    public bool IsAccumulating => attachments?.IsAccumulating == true;
+    public bool IsAccumulating => window.Calls > 0;
+
+    /// <summary>How many calls of <see cref="Step()"/> have added their gradients up that no step has taken yet.</summary>
+    public int AccumulatedCalls => window.Calls;
 
     /// <summary>
     /// Has every <see cref="Step()"/> do what surrounds a step in a training run: unscale, look for gradients that are not finite, clip,
     /// step, average, set gradients to zero. The numbers are those of separate passes, but memory is visited once, or twice where
     /// clipping by norm or scaling looks at the gradients first. A gradient that is not finite then leaves everything as it was. Calling
-    /// it again replaces what was attached.
+    /// it again replaces what was attached; gradients that were added up meanwhile stay, and belong to the step to come.
     /// <code>
     /// optimizer.Attach(new ClipGradNorm(1.0), scaler, average);
     /// foreach (var (x, y) in batches)
@@ -130,7 +134,12 @@ public abstract class Optimizer : IStateful
     /// <param name="scaler">Unscales the gradients and adapts after the step, without a call of its Update; null for none.</param>
     /// <param name="average">Takes the parameters in after the step; null for none.</param>
     /// <param name="zeroGrad">Whether gradients are zero after the step: <c>ZeroGrad(setToNone: false)</c>.</param>
-    /// <param name="accumulate">How many calls make a step, by the mean of their gradients. Each call still has the gradients of its batch alone.</param>
+    /// <param name="accumulate">
+    /// How many calls make a step, by the mean of their gradients. Each call still has the gradients of its batch alone; a parameter without
+    /// one in some calls, or in a group that is added meanwhile, counts as zero there. A call that throws adds nothing, and what was added
+    /// before stays. <see cref="StepAccumulated"/> steps on fewer, such as at the end of an epoch; state dicts save and restore what was
+    /// added up. Pre hooks run at each call, as they may replace its closure; post hooks after the step.
+    /// </param>
     /// <exception cref="ArgumentException">A number of calls below 1; a scaler or an average that another optimizer has; an average of other parameters.</exception>
     public void Attach(
         GradientClip? clip = null,
@@ -184,12 +193,41 @@ public abstract class Optimizer : IStateful
     internal void Step(GradScaler? scaler)
     {
         Advance(everyPre.IsEmpty && pre.IsEmpty ? null : Replaced<double>(PreHooks(null)), scaler, out var stepped);
+        HasStepped = true;
         if (stepped)
             PostHooks();
     }
 
+    /// <summary>
+    /// Steps on the gradients that calls have added up so far, by their mean over these calls, although fewer than <c>accumulate</c> were made:
+    /// at the end of an epoch. The parameters' own gradients are not looked at.
+    /// </summary>
+    /// <param name="scaler">The scaler whose <see cref="GradScaler.Step(Optimizer)"/> made the calls; null where it is attached, or none was there.</param>
+    /// <returns>Whether it stepped: false when there were no calls, or a gradient is not finite.</returns>
+    /// <exception cref="InvalidOperationException">A pre hook gave a closure, or the loss scale is another than in the calls. Nothing is lost.</exception>
+    public bool StepAccumulated(GradScaler? scaler = null)
+    {
+        if (window.Calls == 0)
+            return false;
+        if (!(everyPre.IsEmpty && pre.IsEmpty) && PreHooks(null) is not null)
+            throw new InvalidOperationException("a step pre hook gave a closure, and a step on accumulated gradients calls none");
+        var stepped = Update(scaler is { IsEnabled: true } ? scaler : attachments?.Scaler, isCall: false);
+        HasStepped = true;
+        if (stepped)
+            PostHooks();
+        return stepped;
+    }
+
+    /// <summary>Drops the gradients that calls have added up and no step has taken.</summary>
+    public void DropAccumulated() => window.Clear();
+
     /// <summary>Unscales the gradients in place; says whether all of them are finite.</summary>
-    internal bool Unscale(double factor) => (attachments ?? Attachments.None(this)).Unscale(groups, factor);
+    internal bool Unscale(double factor) =>
+        window.Calls > 0 || attachments?.Accumulate > 1
+            ? throw new InvalidOperationException(
+                "unscale_() is being called while gradients of several calls are added up: their mean is unscaled in the step; clip by what is attached"
+            )
+            : (attachments ?? Attachments.None(this)).Unscale(groups, factor);
 
     /// <summary>Calls the closure, which clears the gradients, works out the loss and the gradients and returns the loss, and then steps.</summary>
     /// <returns>What the closure returned.</returns>
@@ -199,6 +237,7 @@ public abstract class Optimizer : IStateful
         if (!(everyPre.IsEmpty && pre.IsEmpty))
             closure = Replaced<T>(PreHooks(closure)) ?? throw new InvalidOperationException("a step pre hook took the closure away");
         var loss = Advance(closure, attachments?.Scaler, out var stepped);
+        HasStepped = true;
         if (stepped)
             PostHooks();
         return loss!;
@@ -248,6 +287,7 @@ public abstract class Optimizer : IStateful
     {
         statePre.Run(hook => hook(this));
         var dict = StateDicts.Write(Algorithm, groups);
+        dict.Accumulation = window.Save(groups);
         statePost.Run(hook => dict = hook(this, dict) ?? dict);
         return dict;
     }
@@ -272,18 +312,24 @@ public abstract class Optimizer : IStateful
         ArgumentNullException.ThrowIfNull(stateDict);
         var dict = loadPre.IsEmpty ? stateDict : stateDict.ShallowCopy();
         loadPre.Run(hook => dict = hook(this, dict) ?? dict);
-        return StateDicts.Prepare(Algorithm, groups, dict, strict, matchBy) with { Completed = () => loadPost.Run(hook => hook(this)) };
+        return StateDicts.Prepare(Algorithm, groups, window, dict, strict, matchBy) with
+        {
+            Completed = () => loadPost.Run(hook => hook(this)),
+        };
     }
 
     Tree IStateful.SaveState() => StateDict().ToTree();
 
     PreparedLoad IStateful.PrepareLoad(Tree state, bool strict) => Prepare(Optim.StateDict.FromTree(state), strict);
 
-    /// <summary>A hook before each step of this optimizer; it may replace the closure. When it throws, nothing has moved.</summary>
+    /// <summary>
+    /// A hook before each step of this optimizer, and each call that only adds gradients up; it may replace the closure. When it throws,
+    /// nothing has moved.
+    /// </summary>
     /// <returns>Dispose it to remove the hook.</returns>
     public IDisposable RegisterStepPreHook(Action<StepCall> hook) => pre.Add(hook);
 
-    /// <summary>A hook after each step of this optimizer. When it throws the step stands, and later hooks do not run.</summary>
+    /// <summary>A hook after each step of this optimizer, which several calls may make together. When it throws the step stands, and later hooks do not run.</summary>
     /// <returns>Dispose it to remove the hook.</returns>
     public IDisposable RegisterStepPostHook(Action<Optimizer> hook) => post.Add(hook);
 
@@ -326,8 +372,8 @@ public abstract class Optimizer : IStateful
         return text.Append(')').ToString();
     }
 
-    /// <summary>Whether a step was made, or left out on purpose: schedulers warn when they come first.</summary>
-    internal bool HasStepped { get; set; }
+    /// <summary>Whether a step was made, left out on purpose or added up: schedulers warn when they come first.</summary>
+    internal bool HasStepped { get; private set; }
 
     internal bool HasWarnedOfOrder { get; set; }
 
@@ -373,13 +419,12 @@ public abstract class Optimizer : IStateful
     private protected void Ran(Executor by, int count) => (executor, threads) = (by, count);
 
     /// <summary>Steps all groups; false when there was no step, but a skipped or an accumulated one.</summary>
-    private bool Update(GradScaler? scaler)
+    /// <param name="scaler">By which the gradients were scaled; null for none.</param>
+    /// <param name="isCall">Whether the gradients of now take part, and not only those that were added up.</param>
+    private bool Update(GradScaler? scaler, bool isCall = true)
     {
-        // A step that is skipped, or adds up, counts for schedulers, too: they follow it in the right order.
-        (HasStepped, LastStepSkipped) = (true, false);
-        (executor, threads) = (Executor.Caller, 1);
-        if (attachments is not null || scaler is not null)
-            return UpdateWith(attachments ?? Attachments.None(this), scaler);
+        if (attachments is not null || scaler is not null || window.Calls > 0)
+            return UpdateWith(attachments ?? Attachments.None(this), scaler, isCall);
         for (var i = 0; i < prepared.Length; i++)
             prepared[i] = groups[i].Prepare();
         for (var i = 0; i < prepared.Length; i++)
@@ -387,30 +432,57 @@ public abstract class Optimizer : IStateful
             groups[i].State = prepared[i].Run();
             groups[i].AfterStep();
         }
+        LastStepSkipped = false;
         NoteExecutor();
         return true;
     }
 
-    private bool UpdateWith(Attachments attached, GradScaler? scaler)
+    /// <summary>Everything is checked before the gradients of a call are added to others, and those are dropped when the step was made.</summary>
+    private bool UpdateWith(Attachments attached, GradScaler? scaler, bool isCall)
     {
-        if (!attached.Accumulate(groups))
-            return false;
-        for (var i = 0; i < prepared.Length; i++)
+        var lossScale = attached.Begin(scaler);
+        if (isCall)
+            Prepare(groups.Select(group => group.Refresh()));
+        var areMeans = window.Calls > 0;
+        if (areMeans || attached.Accumulate > 1)
         {
-            gradients[i] = attached.GradientsOf(i, groups);
-            prepared[i] = groups[i].Prepare(gradients[i]);
+            if (scaler is not null && isCall)
+                Attachments.RefuseFloat16(groups, gradients);
+            window.Check(groups, isCall ? gradients : null, lossScale);
+            if (isCall && window.Calls + 1 < attached.Accumulate)
+            {
+                window.Add(gradients, lossScale);
+                attached.Zero(groups);
+                LastStepSkipped = false;
+                return false;
+            }
+            if (areMeans)
+                Prepare(window.Means(groups, isCall ? gradients : null));
         }
-        if (attached.Run(groups, prepared, gradients, scaler))
-        {
+        var stepped = attached.Run(groups, prepared, gradients, scaler, areMeans);
+        window.Clear();
+        LastStepSkipped = !stepped;
+        if (stepped)
             NoteExecutor();
-            return true;
+        else
+            SkippedSteps++;
+        return stepped;
+    }
+
+    private void Prepare(IEnumerable<Gradients> given)
+    {
+        var i = 0;
+        foreach (var list in given)
+        {
+            gradients[i] = list;
+            prepared[i] = groups[i].Prepare(list);
+            i++;
         }
-        (LastStepSkipped, SkippedSteps) = (true, SkippedSteps + 1);
-        return false;
     }
 
     private void NoteExecutor()
     {
+        (executor, threads) = (Executor.Caller, 1);
         foreach (var step in prepared)
             if (step.Threads > threads || step.Executor is TensorExecutor)
                 (executor, threads) = (step.Executor, step.Threads);

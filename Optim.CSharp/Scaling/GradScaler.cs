@@ -26,7 +26,7 @@ public sealed partial class GradScaler
     }
 
     /// <summary>A scaler with PyTorch's defaults.</summary>
-    /// <param name="initScale">The first scale, above 0.</param>
+    /// <param name="initScale">The first scale, at least 2^-100: there overflows stop to shrink it. PyTorch's shrinks to 0.</param>
     /// <param name="growthFactor">By what the scale grows after enough steps without overflow; above 1.</param>
     /// <param name="backoffFactor">By what it shrinks after an overflow; in (0, 1).</param>
     /// <param name="growthInterval">How many steps without overflow are enough; at least 1.</param>
@@ -84,7 +84,7 @@ public sealed partial class GradScaler
     public float Scale(float loss) => (float)(loss * GetScale());
 
     /// <summary>Divides an optimizer's gradients by the scale, in place: to look at them or clip them before <see cref="Step"/>.</summary>
-    /// <exception cref="InvalidOperationException">They are unscaled already, or the optimizer has stepped.</exception>
+    /// <exception cref="InvalidOperationException">They are unscaled already, the optimizer has stepped, or it adds the gradients of several calls up.</exception>
     /// <exception cref="ArgumentException">A gradient is of float16.</exception>
     public void Unscale(Optimizer optimizer)
     {

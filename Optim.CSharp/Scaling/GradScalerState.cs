@@ -19,7 +19,7 @@ public sealed partial class GradScaler : IStateful
             )
             : Tree.Dict();
 
-    /// <summary>Takes over scale and settings; on any error nothing has changed.</summary>
+    /// <summary>Takes over scale and settings; a scale below the smallest, as PyTorch's may be, is raised to it. On any error nothing has changed.</summary>
     /// <exception cref="InvalidOperationException">The state is empty, and the scaler is enabled.</exception>
     /// <exception cref="ArgumentException">A key is missing or left over, or a value is not allowed.</exception>
     public LoadReport LoadStateDict(Tree state, bool strict = true) => Prepare(state, strict).Run();
@@ -47,13 +47,15 @@ public sealed partial class GradScaler : IStateful
             throw new ArgumentException(
                 $"the state of a scaler has {string.Join(", ", keys)}; missing: {string.Join(", ", missing)}; left over: {string.Join(", ", left)}"
             );
+        // PyTorch's scale may have shrunk to 0.
+        double Smallest(double scale) => scale is >= 0 ? Math.Max(scale, LossScalingModule.smallest) : scale;
         double Of(int key, double usual) =>
             !map.TryGetValue(keys[key], out var value) ? usual
             : value.Kind is TreeKind.Int or TreeKind.Float or TreeKind.Tensor ? (double)value
             : throw new ArgumentException($"'{keys[key]}' is {value}; it must be a number");
         var loaded = LossScalingModule.make(
             new(
-                Of(0, scaling.Scale),
+                Smallest(Of(0, scaling.Scale)),
                 Of(1, scaling.GrowthFactor),
                 Of(2, scaling.BackoffFactor),
                 (long)Of(3, scaling.GrowthInterval),

@@ -14,17 +14,23 @@ public sealed class StateDict
     /// <summary>The groups.</summary>
     public List<GroupState> ParamGroups { get; } = [];
 
+    /// <summary>
+    /// Gradients that calls have added up and no step has taken: <c>calls</c>, their <c>loss_scale</c>, and under <c>gradients</c> by number
+    /// the sums, tensors or <c>rows</c> and <c>values</c>. None when there are no calls, as in PyTorch's dicts, which do not have the key.
+    /// </summary>
+    public Tree Accumulation { get; set; } = Tree.None;
+
     /// <summary>A copy that shares nothing with this one.</summary>
     public StateDict Clone()
     {
-        var clone = new StateDict();
+        var clone = new StateDict { Accumulation = Accumulation.Copy() };
         foreach (var (id, state) in State)
             clone.State[id] = state.Clone();
         clone.ParamGroups.AddRange(ParamGroups.Select(group => group.Clone()));
         return clone;
     }
 
-    /// <summary>As a tree, with PyTorch's keys and order: <c>state</c>, a dict by number, and <c>param_groups</c>, a list of dicts. It shares the tensors.</summary>
+    /// <summary>As a tree, with PyTorch's keys and order: <c>state</c>, a dict by number, and <c>param_groups</c>, a list of dicts; behind them <c>accumulation</c>, where there is one. It shares the tensors.</summary>
     public Tree ToTree() => StateDictTrees.Write(this);
 
     /// <summary>From a tree, such as a file holds it. It shares the tensors.</summary>
@@ -38,7 +44,7 @@ public sealed class StateDict
     /// <summary>A dict of its own with the same contents.</summary>
     internal StateDict ShallowCopy()
     {
-        var copy = new StateDict();
+        var copy = new StateDict { Accumulation = Accumulation };
         foreach (var (id, state) in State)
             copy.State[id] = state;
         copy.ParamGroups.AddRange(ParamGroups);

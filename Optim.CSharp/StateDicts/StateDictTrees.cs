@@ -6,7 +6,7 @@ namespace Optim;
 internal static class StateDictTrees
 {
     public static Tree Write(StateDict dict) =>
-        Tree.Dict(
+        Dict([
             (
                 "state",
                 Map(
@@ -15,8 +15,9 @@ internal static class StateDictTrees
                     )
                 )
             ),
-            ("param_groups", Tree.ListOf(dict.ParamGroups.Select(Write)))
-        );
+            ("param_groups", Tree.ListOf(dict.ParamGroups.Select(Write))),
+            .. dict.Accumulation.IsNone ? Array.Empty<(string, Tree)>() : [("accumulation", dict.Accumulation)],
+        ]);
 
     /// <summary>The group's own options, names, the other options, numbers: as PyTorch puts a group together.</summary>
     private static Tree Write(GroupState group)
@@ -36,7 +37,7 @@ internal static class StateDictTrees
     public static StateDict Read(Tree tree)
     {
         var root = MapAt(tree, "the state dict");
-        var dict = new StateDict();
+        var dict = new StateDict { Accumulation = root.TryGetValue("accumulation", out var added) ? added : Tree.None };
         foreach (var (key, value) in MapAt(Entry(root, "state"), "state").Entries)
         {
             var where = $"state[{key}]";

@@ -52,6 +52,7 @@ internal static class StateDicts
     public static PreparedLoad Prepare(
         Algorithm algorithm,
         IReadOnlyList<ParameterGroup> groups,
+        AccumulationWindow window,
         StateDict dict,
         bool strict,
         MatchBy matchBy
@@ -71,10 +72,12 @@ internal static class StateDicts
             var group = new LoadedGroup(groups[i], rows, dict, dict.ParamGroups[i], strict, findings);
             loaded.Add(new(options, extras, groups[i].Memory.Loaded(group), group.Added));
         }
+        var accumulate = window.Load(dict.Accumulation, groups, source);
         return new(
             new(findings.Matched, findings.Missing, findings.Unexpected, findings.Converted),
             () =>
             {
+                accumulate();
                 for (var i = 0; i < groups.Count; i++)
                 {
                     (groups[i].Options, groups[i].Extras, groups[i].Memory, groups[i].Added) = loaded[i];

@@ -24,6 +24,7 @@ module StepAround =
 
             if not inside then
                 around.Before(gradients, executor)
+                prepared.Refresh()
 
             let state = prepared.Run()
             around.After(parameters, gradients, around.Zeroes && not inside, executor)

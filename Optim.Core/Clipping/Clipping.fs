@@ -5,13 +5,17 @@ open System.Collections.Immutable
 open Optim.Kernels
 
 /// Clipping of gradients, as torch.nn.utils has it: by value, and by the norm of all of them together. Gradients that are absent
-/// are passed over. Norms are formed by one fixed tree, so they do not depend on the number of threads.
+/// are passed over; a sparse one is the sum of its rows, and what is written in place has each row's sum in the first of its places
+/// and zeros in the others. Norms are formed by one fixed tree, so they do not depend on the number of threads.
 [<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
 module Clipping =
     let private scaling = Driver<ScaleFormula>.Instance
     let private clamping = Driver<ClampFormula>.Instance
 
     let private change (driver: Driver) (number: double) (gradients: Gradients) (executor: Executor) =
+        for row in 0 .. gradients.Count - 1 do
+            gradients[row].SumRows()
+
         let views =
             [|
                 for row in 0 .. gradients.Count - 1 do
@@ -21,11 +25,6 @@ module Clipping =
 
         let coefficients = Coefficients<Real>(Real number)
         Elements.Run(driver, 0, &coefficients, ReadOnlySpan views, ReadOnlySpan(), executor)
-
-    let private refuseSparse (what: string) (gradients: Gradients) =
-        for row in 0 .. gradients.Count - 1 do
-            if gradients[row].Kind = GradientKind.Sparse then
-                raise (NotSupportedException $"{what}: gradient {row} is sparse; its rows may repeat, so it must be made dense first")
 
     /// Refuses a largest norm below 0 or NaN; an OptionException names it.
     let checkNorm (maxNorm: double) =
@@ -44,10 +43,10 @@ module Clipping =
         let coefficient = maxNorm / (total + 1e-6)
         if coefficient > 1.0 then 1.0 else coefficient
 
-    /// The norm of all gradients together, of any order (infinity: the largest magnitude); 0 when there are none.
+    /// The norm of all gradients together, of any order (infinity: the largest magnitude); 0 when there are none. Negative orders take
+    /// no sparse gradients.
     let totalNorm (order: double) (gradients: Gradients) =
         checkOrder order
-        refuseSparse "get_total_norm" gradients
         let survey = GradientSurvey()
         survey.Add gradients
         survey.Run(order, 1.0, Executor.Team)
@@ -70,7 +69,6 @@ module Clipping =
         total
 
     let internal clamp (limit: double) (gradients: Gradients) (executor: Executor) =
-        refuseSparse "clip_grad_value_" gradients
         change clamping limit gradients executor
 
     /// Clamps every element to [-limit, limit], in place. NaN stays.

@@ -3,8 +3,9 @@ namespace Optim.Core
 open System
 open Optim.Kernels
 
-/// One look over gradients, which writes nothing: their norm, and whether all of them are finite. Several lists count as one. It
-/// can be used again for every step, and then allocates nothing.
+/// One look over gradients, which writes nothing: their norm, and whether all of them are finite. Several lists count as one. A sparse
+/// gradient is the sum of its rows, and gradients without elements are passed over. It can be used again for every step, and then
+/// allocates nothing but for sparse gradients.
 [<Sealed>]
 type GradientSurvey() =
     let mutable views: TensorView array = [||]
@@ -12,16 +13,13 @@ type GradientSurvey() =
     let mutable results: double array = [||]
     let mutable count = 0
     let mutable lists = 0
+    let mutable firstSparse = -1, -1
     let mutable total = 0.0
     let mutable isFinite = true
 
     /// The norm of the norms, as PyTorch has it: for order 0 that is how many tensors have one.
     let join (order: double) =
-        let mutable joined =
-            if order = Double.NegativeInfinity && count > 0 then
-                infinity
-            else
-                0.0
+        let mutable joined = if order = Double.NegativeInfinity then infinity else 0.0
 
         for index in 0 .. count - 1 do
             let result = results[index]
@@ -36,7 +34,9 @@ type GradientSurvey() =
                 else
                     joined + result
 
-        if Double.IsInfinity order || order = 0.0 || order = 1.0 then
+        if count = 0 then
+            0.0
+        elif Double.IsInfinity order || order = 0.0 || order = 1.0 then
             joined
         elif order = 2.0 then
             sqrt joined
@@ -46,7 +46,7 @@ type GradientSurvey() =
     let reduce (reduction: Reduction) factor executor =
         reduction.Each(ReadOnlySpan(views, 0, count), Span(results, 0, count), executor, factor)
 
-    /// The number of gradients.
+    /// The number of gradients that have elements.
     member _.Count = count
     /// The norm of all of them; 0 when there are none.
     member _.Total = total
@@ -55,8 +55,10 @@ type GradientSurvey() =
 
     /// Forgets what was added.
     member _.Clear() =
+        Array.Clear views
         count <- 0
         lists <- 0
+        firstSparse <- -1, -1
         total <- 0.0
         isFinite <- true
 
@@ -70,15 +72,32 @@ type GradientSurvey() =
             Array.Resize(&results, needed)
 
         for row in 0 .. gradients.Count - 1 do
-            if gradients[row].Kind <> GradientKind.Absent then
-                views[count] <- gradients[row].Values
+            let gradient = gradients[row]
+
+            if gradient.Kind <> GradientKind.Absent && gradient.Values.Count > 0n then
+                if gradient.Kind = GradientKind.Sparse && fst firstSparse < 0 then
+                    firstSparse <- lists, row
+
+                views[count] <- gradient.Coalesce().Values
                 places[count] <- struct (lists, row)
                 count <- count + 1
 
         lists <- lists + 1
 
+    /// Refuses norms of negative order where a gradient is sparse; it is called by what the label of its list and row says.
+    member _.RefuseOrder(order: double, label: Func<int, int, string>) =
+        let list, row = firstSparse
+
+        if order < 0.0 && list >= 0 then
+            raise (
+                NotSupportedException
+                    $"norm_type is {OptionValue.Float order}, and {label.Invoke(list, row)} is sparse: the rows that it lacks are zeros, at which norms of negative order look; make it dense first"
+            )
+
     /// Works out norm and finiteness of all that was added, each element times a factor.
-    member _.Run(order: double, factor: double, executor: Executor) =
+    member survey.Run(order: double, factor: double, executor: Executor) =
+        survey.RefuseOrder(order, fun _ row -> $"gradient {row}")
+
         let reduction =
             if order = Double.PositiveInfinity then
                 Reduction.LargestMagnitude

@@ -201,6 +201,18 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
             Table.surround line prepared.Parameters surrounding
             true
 
+    override prepared.Refresh() =
+        let line = prepared.State.Line
+
+        if line.Sparse.Length > 0 then
+            Table.laySparse
+                prepared.State.Rule
+                driver.Columns
+                (arithmetic.Sparse prepared.Options)
+                prepared.Parameters
+                prepared.Gradients
+                line
+
     override prepared.Run() =
         let state = prepared.State
         state.Live()

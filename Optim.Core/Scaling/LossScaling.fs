@@ -5,7 +5,7 @@ open System
 /// The factor by which a loss is multiplied, so that small gradients of narrow types do not vanish, and how it adapts.
 type LossScaling =
     {
-        /// The factor, a float32 number as in PyTorch; above 0.
+        /// The factor, a float32 number as in PyTorch; at least LossScaling.smallest.
         Scale: double
         /// By what the scale grows after enough steps without overflow; above 1.
         GrowthFactor: double
@@ -22,6 +22,10 @@ type LossScaling =
 module LossScaling =
     let private single (value: double) = double (float32 value)
 
+    /// The smallest scale, 2^-100, where overflows stop to shrink it. PyTorch has no limit: its scale becomes so small that its inverse
+    /// is infinite, and 0 in the end. Here gradients down to 2^-26 keep all their digits, as their products with it are normal float32 numbers.
+    let smallest = Math.ScaleB(1.0, -100)
+
     /// PyTorch's.
     let defaults =
         {
@@ -35,7 +39,7 @@ module LossScaling =
     /// Refuses settings outside of their ranges; an OptionException names the one and its range.
     let check (scaling: LossScaling) =
         let require = Field.require "GradScaler"
-        require "init_scale" (Interval.between 0.0 Double.PositiveInfinity) scaling.Scale
+        require "init_scale" (Interval.within smallest (double Single.MaxValue)) scaling.Scale
         require "growth_factor" (Interval.between 1.0 Double.PositiveInfinity) scaling.GrowthFactor
         require "backoff_factor" (Interval.between 0.0 1.0) scaling.BackoffFactor
         require "growth_interval" (Interval.atLeast 1.0) (double scaling.GrowthInterval)
@@ -52,11 +56,12 @@ module LossScaling =
     /// By what gradients are multiplied to undo the scale: worked out in double and rounded to float32, as in PyTorch.
     let inverse (scaling: LossScaling) = single (1.0 / scaling.Scale)
 
-    /// After a step: smaller when a gradient was not finite, larger after enough steps in which all were, but never infinite.
+    /// After a step: smaller when a gradient was not finite, but never below the smallest; larger after enough steps in which all
+    /// were, but never infinite.
     let update (overflow: bool) (scaling: LossScaling) =
         if overflow then
             { scaling with
-                Scale = single (scaling.Scale * single scaling.BackoffFactor)
+                Scale = max smallest (single (scaling.Scale * single scaling.BackoffFactor))
                 GrowthTracker = 0L
             }
         elif scaling.GrowthTracker + 1L < scaling.GrowthInterval then

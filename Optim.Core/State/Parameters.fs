@@ -33,6 +33,22 @@ type Gradient internal (kind: GradientKind, values: TensorView, rows: TensorView
     static member OfSparse(rows, values) =
         Gradient(GradientKind.Sparse, values, rows)
 
+    /// The coalesced gradient: of a sparse one each row once, in order and in memory of its own, with the sum of its values; any
+    /// other as it is.
+    member gradient.Coalesce() =
+        if kind = GradientKind.Sparse then
+            let struct (rows, values) =
+                SparseRows.Coalesce(ReadOnlySpan [| struct (rows, values) |])
+
+            Gradient.OfSparse(rows, values)
+        else
+            gradient
+
+    /// Sums repeated rows up where they lie: the first of them becomes the sum, the others zero.
+    member internal _.SumRows() =
+        if kind = GradientKind.Sparse then
+            SparseRows.SumInPlace(rows, values)
+
 /// The tensors that are optimized, in order, with names or without. Immutable: the tensors' elements change in place, the list does not.
 [<Sealed>]
 type Parameters private (items: TensorView array, names: ImmutableArray<string>, executor: Executor | null) =

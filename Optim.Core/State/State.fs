@@ -179,6 +179,9 @@ and [<AbstractClass>] PreparedStep internal () =
     /// Takes what surrounds the step into its own pass, as far as it can, and notes which averages; false when it cannot at all.
     abstract Surround: around: StepAround -> bool
     default _.Surround _ = false
+    /// Reads gradients again that were written since, and kept in another form: sparse ones.
+    abstract Refresh: unit -> unit
+    default _.Refresh() = ()
 
 /// Neighbouring slices of one dtype and one step count.
 and [<Struct>] internal Segment =

@@ -127,15 +127,19 @@ module internal Checks =
                     $"{rule}: the gradient of {label} is {gradient.Values.Layout}; its shape must be that of the parameter, {parameter.Layout}"
             )
 
-    /// Puts a sparse gradient in order; refuses rows that its parameter does not have.
-    let sort rule (rows: SparseRows) (parameters: Parameters) row (indices: TensorView) (values: TensorView) =
-        let parameter = parameters[row].Layout
-        let wrong = rows.Sort(parameter, indices, values)
-
+    let private refuseRow rule (parameters: Parameters) row (wrong: Nullable<int64>) =
         if wrong.HasValue then
             raise (
                 ArgumentOutOfRangeException(
                     "gradients",
-                    $"{rule}: the sparse gradient of {parameters.Label row} has row {wrong.Value}, and the parameter is {parameter}"
+                    $"{rule}: the sparse gradient of {parameters.Label row} has row {wrong.Value}, and the parameter is {parameters[row].Layout}"
                 )
             )
+
+    /// Refuses rows that a sparse gradient's parameter does not have.
+    let rows rule (parameters: Parameters) row (indices: TensorView) =
+        refuseRow rule parameters row (SparseRows.FirstOutside(parameters[row].Layout, indices))
+
+    /// Puts a sparse gradient in order; refuses rows that its parameter does not have.
+    let sort rule (rows: SparseRows) (parameters: Parameters) row (indices: TensorView) (values: TensorView) =
+        refuseRow rule parameters row (rows.Sort(parameters[row].Layout, indices, values))

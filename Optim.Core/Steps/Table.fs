@@ -234,7 +234,7 @@ module internal Table =
         current
 
     /// Puts the sparse gradients in order and lays their rows out, anew in each step.
-    let private laySparse rule columnCount accepts (parameters: Parameters) (gradients: Gradients) (line: Line) =
+    let laySparse rule columnCount accepts (parameters: Parameters) (gradients: Gradients) (line: Line) =
         let table = line.SparseTable
         table.Reset(line.Sparse.Length, columnCount)
 
@@ -287,8 +287,11 @@ module internal Table =
 
         // A sparse gradient's shape is another in each step, too.
         for whole in state.Line.Whole do
-            if gradients[whole.Place].Kind = GradientKind.Sparse then
-                Checks.gradient rule accepts parameters whole.Place gradients[whole.Place]
+            let gradient = gradients[whole.Place]
+
+            if gradient.Kind = GradientKind.Sparse then
+                Checks.gradient rule accepts parameters whole.Place gradient
+                Checks.rows rule parameters whole.Place gradient.Rows
 
         if state.Line.Sparse.Length > 0 then
             laySparse rule columnCount accepts parameters gradients state.Line

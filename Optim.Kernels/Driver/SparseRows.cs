@@ -13,9 +13,11 @@ internal sealed unsafe class SparseRows
         public int CompareTo(Entry other) => Row != other.Row ? Row.CompareTo(other.Row) : Position.CompareTo(other.Position);
     }
 
+    /// <summary>Rows of the gradient as it came, in order: so many.</summary>
     private Entry[] entries = [];
     private long[] rows = [];
     private nint[] values = [];
+    private int length;
     private int count;
     private TensorView sums;
     private TensorView zeros;
@@ -32,10 +34,13 @@ internal sealed unsafe class SparseRows
 
     /// <summary>Puts a gradient in order. Its indices are int64 of shape [n] or [dimensions, n], its values [n, rest of the parameter's shape].</summary>
     /// <returns>The first index that is not one of the parameter's rows; null when all are.</returns>
-    public long? Sort(Layout parameter, TensorView indices, TensorView gradient)
+    public long? Sort(Layout parameter, TensorView indices, TensorView gradient) =>
+        Sort(parameter.Shape.AsSpan()[..IndexDimensions(indices)], indices, gradient);
+
+    private long? Sort(ReadOnlySpan<long> bounds, TensorView indices, TensorView gradient)
     {
-        var dimensions = IndexDimensions(indices);
-        var length = (int)indices.Shape[^1];
+        var dimensions = bounds.Length;
+        length = (int)indices.Shape[^1];
         if (!indices.Layout.IsContiguous)
             indices = indices.Copy();
         if (!gradient.Layout.IsContiguous)
@@ -49,9 +54,9 @@ internal sealed unsafe class SparseRows
             for (var d = 0; d < dimensions; d++)
             {
                 var index = ((long*)indices.Address)[d * (long)length + i];
-                if (index < 0 || index >= parameter.Shape[d])
+                if (index < 0 || index >= bounds[d])
                     return index;
-                row = row * parameter.Shape[d] + index;
+                row = row * bounds[d] + index;
             }
             entries[i] = new(row, i);
             ordered = ordered && (i == 0 || entries[i - 1].Row < row);
@@ -62,8 +67,162 @@ internal sealed unsafe class SparseRows
         if (rows.Length < length)
             (rows, values) = (new long[entries.Length], new nint[entries.Length]);
         owner = gradient.Owner;
-        Sum(gradient, length, RowLength(parameter, dimensions));
+        Sum(gradient, RowLength(gradient.Layout, 1));
         return null;
+    }
+
+    /// <summary>The first index that is not one of the parameter's rows; null when all are.</summary>
+    public static long? FirstOutside(Layout parameter, TensorView indices)
+    {
+        var host = indices.InOrder();
+        var (dimensions, length) = (IndexDimensions(host), host.Shape[^1]);
+        for (var d = 0; d < dimensions; d++)
+        for (var i = 0L; i < length; i++)
+            if (((long*)host.Address)[d * length + i] is var index && (index < 0 || index >= parameter.Shape[d]))
+                return index;
+        GC.KeepAlive(host.Owner);
+        return null;
+    }
+
+    /// <summary>The sum of sparse gradients of one parameter, with each row once, in order and in memory of its own on the same device.</summary>
+    /// <exception cref="ArgumentException">Indices and values do not fit together.</exception>
+    public static (TensorView Indices, TensorView Values) Coalesce(ReadOnlySpan<(TensorView Indices, TensorView Values)> gradients)
+    {
+        var (indices, values) = gradients[0];
+        var device = values.Device;
+        var sorted = Sorted(ref indices, ref values);
+        foreach (var (moreIndices, moreValues) in gradients[1..])
+        {
+            (indices, values) = (Joined(indices, moreIndices.ToHost(), indices.Shape.Length - 1), Joined(values, moreValues.ToHost(), 0));
+            sorted = Sorted(ref indices, ref values);
+        }
+        var (dimensions, all) = (IndexDimensions(indices), indices.Shape[^1]);
+        long[] shape = indices.Shape.Length == 2 ? [dimensions, sorted.count] : [sorted.count];
+        var rows = TensorView.Zeros(DType.Int64, shape);
+        var sums = TensorView.Zeros(values.DType, [sorted.count, .. values.Shape.AsSpan()[1..]]);
+        var bytes = RowBytes(values);
+        for (int row = 0, i = 0; row < sorted.count; i = sorted.EndOfRow(i), row++)
+        {
+            NativeMemory.Copy((void*)sorted.values[row], (void*)(sums.Address + row * bytes), (nuint)bytes);
+            for (var d = 0; d < dimensions; d++)
+                ((long*)rows.Address)[d * (long)sorted.count + row] = ((long*)indices.Address)[d * all + sorted.entries[i].Position];
+        }
+        sorted.KeepAlive();
+        GC.KeepAlive(indices.Owner);
+        return (On(device, rows), On(device, sums));
+    }
+
+    /// <summary>Sums repeated rows up where they lie: the first of them becomes the sum, the others zero.</summary>
+    /// <exception cref="ArgumentException">Indices and values do not fit together.</exception>
+    /// <exception cref="NotSupportedException">A row repeats, and values share memory.</exception>
+    public static void SumInPlace(TensorView indices, TensorView values)
+    {
+        var target = values;
+        var sorted = Sorted(ref indices, ref values);
+        if (sorted.count == sorted.length)
+            return;
+        for (var d = 0; d < target.Shape.Length; d++)
+            if (target.Strides[d] == 0 && target.Shape[d] > 1)
+                throw new NotSupportedException(
+                    $"a sparse gradient has a row more than once, and values that share memory (an expanded tensor), {target.Layout}; make it contiguous"
+                );
+        var bytes = RowBytes(values);
+        for (int row = 0, i = 0; row < sorted.count; row++)
+        {
+            var end = sorted.EndOfRow(i);
+            var first = (void*)(values.Address + sorted.entries[i].Position * bytes);
+            if (end - i > 1)
+                NativeMemory.Copy((void*)sorted.values[row], first, (nuint)bytes);
+            while (++i < end)
+                NativeMemory.Clear((void*)(values.Address + sorted.entries[i].Position * bytes), (nuint)bytes);
+        }
+        sorted.KeepAlive();
+        if (values.Address != target.Address)
+            target.CopyFrom(values);
+        GC.KeepAlive(target.Owner);
+    }
+
+    /// <summary>Adds a gradient that has each row once to a dense one.</summary>
+    /// <exception cref="ArgumentException">It has a row that is not one of the dense gradient's.</exception>
+    public static void AddTo(TensorView dense, TensorView indices, TensorView values)
+    {
+        var target = dense.InOrder();
+        (indices, values) = (indices.InOrder(), values.InOrder());
+        var sorted = new SparseRows();
+        if (sorted.Sort(target.Layout, indices, values) is { } wrong)
+            throw new ArgumentException($"a sparse gradient has row {wrong}, and the dense one to which it is added is {dense.Layout}");
+        var layout = Layout.Contiguous(values.DType, RowLength(values.Layout, 1));
+        var (rows, sums) = (new TensorView[sorted.count], new TensorView[sorted.count]);
+        for (var row = 0; row < sorted.count; row++)
+        {
+            rows[row] = new(target.Address + (nint)sorted.rows[row] * RowBytes(values), layout, target.Owner);
+            sums[row] = new(sorted.values[row], layout, values.Owner);
+        }
+        Elements.Run(Driver<AddedFormula>.Instance, 0, new Coefficients<Real>(new Real(1)), rows, sums, Executor.Team);
+        sorted.KeepAlive();
+        if (target.Address != dense.Address)
+            dense.CopyFrom(target);
+    }
+
+    /// <summary>A gradient of a parameter of any size put in order, in row-major memory of the processor.</summary>
+    private static SparseRows Sorted(ref TensorView indices, ref TensorView values)
+    {
+        if (
+            indices.DType != DType.Int64
+            || indices.Shape.Length is < 1 or > 2
+            || values.Shape.Length < 1
+            || values.Shape[0] != indices.Shape[^1]
+        )
+            throw new ArgumentException(
+                $"a sparse gradient has indices {indices.Layout} and values {values.Layout}; indices are int64[rows], and there is a row of values for each"
+            );
+        (indices, values) = (indices.InOrder(), values.InOrder());
+        var bounds = new long[IndexDimensions(indices)];
+        var length = indices.Shape[^1];
+        for (var d = 0; d < bounds.Length; d++)
+        for (var i = 0L; i < length; i++)
+            bounds[d] = Math.Max(bounds[d], ((long*)indices.Address)[d * length + i] is var index and < long.MaxValue ? index + 1 : 0);
+        var sorted = new SparseRows();
+        return sorted.Sort(bounds, indices, values) is { } wrong
+            ? throw new ArgumentException($"a sparse gradient has row {wrong}, which no parameter has")
+            : sorted;
+    }
+
+    /// <summary>One past the last entry of the row that begins with one.</summary>
+    private int EndOfRow(int first)
+    {
+        var end = first + 1;
+        while (end < length && entries[end].Row == entries[first].Row)
+            end++;
+        return end;
+    }
+
+    private static nint RowBytes(TensorView values) => (nint)RowLength(values.Layout, 1) * values.DType.Size();
+
+    /// <summary>Two tensors of the processor one after the other, along a dimension.</summary>
+    private static TensorView Joined(TensorView a, TensorView b, int dimension)
+    {
+        long[] shape = [.. a.Shape];
+        shape[dimension] += b.Shape[dimension];
+        var joined = TensorView.Zeros(a.DType, shape);
+        TensorView Part(long first, TensorView like) =>
+            new(
+                joined.Address + (nint)(first * joined.Strides[dimension]) * joined.DType.Size(),
+                Layout.Strided(joined.DType, like.Shape.AsSpan(), joined.Strides.AsSpan()),
+                joined.Owner
+            );
+        Part(0, a).CopyFrom(a);
+        Part(a.Shape[dimension], b).CopyFrom(b);
+        return joined;
+    }
+
+    private static TensorView On(Device device, TensorView view)
+    {
+        if (device == Device.Cpu)
+            return view;
+        var there = TensorView.Zeros(view.Layout.On(device));
+        there.CopyFrom(view);
+        return there;
     }
 
     /// <summary>Rows of earlier gradients step along, with a gradient of zero; which these are is read off a state column the first time.</summary>
@@ -157,7 +316,7 @@ internal sealed unsafe class SparseRows
     }
 
     /// <summary>Where the values of each row lie: in the gradient itself, or, for a row that comes more than once, in a sum.</summary>
-    private void Sum(TensorView gradient, int length, long rowLength)
+    private void Sum(TensorView gradient, long rowLength)
     {
         var repeats = 0;
         for (var i = 1; i < length; i++)

@@ -32,7 +32,7 @@ module Sparsity =
         Parameters.Of [ Tensor.shaped [| int64 s.Rows; int64 s.Columns |] s.DType s.Start ]
 
     /// The gradient as it comes.
-    let private asSparse (s: SparseRun) (rows: int[], values: float[]) =
+    let internal asSparse (s: SparseRun) (rows: int[], values: float[]) =
         let indices = rows |> Array.map int64
 
         Gradient.OfSparse(
@@ -41,7 +41,7 @@ module Sparsity =
         )
 
     /// The sums of each row, zero where there is none.
-    let private written (s: SparseRun) (rows: int[], values: float[]) =
+    let internal written (s: SparseRun) (rows: int[], values: float[]) =
         let all = Array.zeroCreate (s.Rows * s.Columns)
 
         for k in 0 .. rows.Length - 1 do
@@ -64,7 +64,7 @@ module Sparsity =
         |> Snapshot.read s.DType parameters
 
     /// Values of few bits, so that their sums are exact in any order.
-    let private generate (settings: (string * OptionValue) list) repeats (rule: Rule) =
+    let internal generate (settings: (string * OptionValue) list) repeats (rule: Rule) =
         gen {
             let! options = Options.generate rule |> Gen.map (Options.set settings rule)
             let! dtype = Generators.dtype
@@ -91,7 +91,7 @@ module Sparsity =
                 }
         }
 
-    let private shorter (s: SparseRun) =
+    let internal shorter (s: SparseRun) =
         seq {
             if s.History.Length > 1 then
                 { s with
@@ -102,7 +102,7 @@ module Sparsity =
     let private about id says rules settings repeats holds =
         Statement.forAll id says rules (generate settings repeats) (fun _ -> shorter) holds
 
-    let private touches (s: SparseRun) =
+    let internal touches (s: SparseRun) =
         s.History |> Array.exists (fun (rows, _) -> rows.Length > 0)
 
     /// SP1: rows that no gradient has, and their state, stay as they are.

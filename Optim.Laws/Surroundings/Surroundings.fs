@@ -31,7 +31,7 @@ module Surroundings =
                 this.Zeroes
                 this.Groups
 
-    let private tail =
+    let internal tail =
         gen {
             let norm largest order () =
                 ClipGradNorm(largest, order) :> GradientClip
@@ -82,7 +82,7 @@ module Surroundings =
         else
             Host.optimizer subject s.Options parameters
 
-    let private averageOf (averaging: Averaging) (parameters: Param[]) =
+    let internal averageOf (averaging: Averaging) (parameters: Param[]) =
         let known =
             if averaging.Decay.HasValue then
                 AveragedParameters.GetEmaMultiAvgFn(averaging.Decay.Value, averaging.Warmup)
@@ -91,7 +91,7 @@ module Surroundings =
 
         AveragedParameters(parameters |> Seq.map (fun p -> p :> IParameter), multiAvgFn = known, every = averaging.Every)
 
-    let private scalerOf (scale: float) =
+    let internal scalerOf (scale: float) =
         if scale = 0.0 then
             None
         else
@@ -102,12 +102,12 @@ module Surroundings =
         row
         |> Array.map (ValueOption.map (Array.map (fun g -> Number.round dtype (g * scale))))
 
-    let private averages (average: AveragedParameters option) =
+    let internal averages (average: AveragedParameters option) =
         match average with
         | None -> [||]
         | Some average -> [| for name in average.Names -> average[name].ToDoubles() |]
 
-    let private sameAverages dtype (expected: float[][]) (actual: float[][]) =
+    let internal sameAverages dtype (expected: float[][]) (actual: float[][]) =
         if expected.Length <> actual.Length then
             Verdict.Broken "another number of averages"
         else
@@ -363,6 +363,41 @@ module Surroundings =
                      |> Verdict.require (fun () -> sprintf "accumulating: %A" (List.ofSeq accumulating)))
                 |> Verdict.tellingIf (Snapshot.moved { expected with Theta = s.Start } expected))
 
+    /// W8: what was added up is a part of the state.
+    let savedWindow =
+        Statement.withDraw
+            "W8"
+            "saving before any call and going on in a fresh optimizer changes no bit, inside of a step of several calls, too"
+            everyRule
+            (fun rule -> { moderate rule with Steps = 3, 12 })
+            (Gen.choose (2, 4))
+            (fun subject k s ->
+                let run restarts =
+                    let parameters = Host.parameters s
+
+                    let fresh () =
+                        let optimizer = Host.optimizer subject s.Options parameters
+                        subject.Shell.Attach optimizer { Attached.None with Accumulate = k }
+                        optimizer
+
+                    let mutable optimizer = fresh ()
+
+                    for row in s.History do
+                        if restarts then
+                            let saved = subject.Shell.Clone(subject.Shell.Save optimizer)
+                            optimizer <- fresh ()
+                            subject.Shell.Load optimizer saved
+
+                        Host.give s.DType parameters row
+                        subject.Shell.Step optimizer
+
+                    Host.read s.DType optimizer parameters
+
+                let expected = run false
+
+                Snapshot.compare Comparator.bit expected (run true)
+                |> Verdict.tellingIf (Snapshot.moved { expected with Theta = s.Start } expected))
+
     /// What surrounds a step and is to change nothing, and whether it is there.
     type Onlookers =
         {
@@ -451,4 +486,4 @@ module Surroundings =
                 |> Verdict.tellingIf (there.Any && expected.Theta <> s.Start))
 
     /// All of them.
-    let all: Statement list = [ accumulated; skipped; together'; identity ]
+    let all: Statement list = [ accumulated; savedWindow; skipped; together'; identity ]

@@ -72,6 +72,16 @@ let table: Mutant list =
             Surroundings.accumulated
             "decay and step count advance with each batch"
             (subject "AdamW" |> attaches (fun what -> { what with Accumulate = 1 }))
+        kills Surroundings.savedWindow "what was added up is not saved" (savesNoWindow (subject "Adam"))
+        kills
+            SparseSurroundings.together
+            "gradients are not clipped"
+            (subject "SparseAdam" |> attaches (fun what -> { what with Clip = None }))
+        kills SparseSurroundings.asDense "the norm is that of rows, and not of their sums" (clipsRows (subject "SGD"))
+        kills
+            SparseSurroundings.accumulated
+            "each batch is a step"
+            (subject "Adagrad" |> attaches (fun what -> { what with Accumulate = 1 }))
         kills Equivariance.permutation "the tail is stepped in another way" (tailDiffers (subject "Adam"))
         kills Equivariance.splitting "the tail is stepped in another way" (tailDiffers (subject "SGD"))
         kills Equivariance.strides "a gradient is read in the order of memory" (readsMemoryOrder (subject "Adam"))
@@ -374,7 +384,12 @@ let private complete =
             Laws.all
             |> List.filter (fun law -> Schedules.all |> List.forall (fun other -> other.Id <> law.Id))
 
-        for law in others @ Sparsity.all @ WholeTensors.all @ Convergence.all do
+        for law in
+            others
+            @ Sparsity.all
+            @ SparseSurroundings.all
+            @ WholeTensors.all
+            @ Convergence.all do
             let has = table |> List.exists (fun mutant -> obj.ReferenceEquals(mutant.Law, law))
             Expect.isTrue has (sprintf "%s, %s" law.Id law.Says)
     }

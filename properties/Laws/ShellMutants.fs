@@ -169,3 +169,42 @@ let roundsOptions: Subject -> Subject =
                     | OptionValue.Float x -> real.SetOption group name (OptionValue.Float(float (float32 x)))
                     | other -> real.SetOption group name other
         })
+
+/// What was added up is not in the state dict.
+let savesNoWindow: Subject -> Subject =
+    shell (fun real ->
+        { real with
+            Save =
+                fun optimizer ->
+                    let saved = real.Save optimizer
+                    saved.Accumulation <- Tree.None
+                    saved
+        })
+
+/// Clipping by norm looks at the rows of a sparse gradient as they come, although some of them repeat.
+let clipsRows: Subject -> Subject =
+    shell (fun real ->
+        let clips = ConditionalWeakTable<Optimizer, ClipGradNorm>()
+
+        let clip (optimizer: Optimizer) =
+            match clips.TryGetValue optimizer with
+            | true, clip ->
+                for p in optimizer.ParamGroups |> Seq.collect _.Parameters |> Seq.cast<Param> do
+                    let values = p.GradientView.ToDoubles()
+                    let norm = sqrt (Array.sumBy (fun x -> x * x) values)
+                    Tensor.fill p.GradientView (values |> Array.map (fun x -> x * Clipping.coefficient clip.MaxNorm norm))
+            | _ -> ()
+
+        { real with
+            Attach =
+                fun optimizer what ->
+                    match what.Clip with
+                    | Some(:? ClipGradNorm as norm) when what.Scaler.IsNone && norm.NormType = 2.0 ->
+                        clips.Add(optimizer, norm)
+                        real.Attach optimizer { what with Clip = None }
+                    | _ -> real.Attach optimizer what
+            Step =
+                fun optimizer ->
+                    clip optimizer
+                    real.Step optimizer
+        })

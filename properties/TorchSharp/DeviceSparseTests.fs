@@ -2,6 +2,7 @@
 module DeviceSparseTests
 
 open System
+open System.Collections.Generic
 open Expecto
 open TorchSharp
 open Optim
@@ -105,6 +106,66 @@ let private sparse =
             Expect.isNull (weight table).grad "dropped"
         }
 
+        test "clipping, scaling and accumulation of an embedding's gradients, attached and by hand, in kernels and on operators" {
+            for executor in [ ValueNone; ValueSome Torch.Operators ] do
+                let run attached =
+                    let table = embedding 6L 3L true
+
+                    let executed: Executor | null =
+                        match executor with
+                        | ValueNone -> null
+                        | ValueSome e -> e
+
+                    let list = table.NamedParameters(executor = executed)
+                    let optimizer = make (rule "SparseAdam") [ "lr", Number 0.1 ] list
+                    let scaler = GradScaler 4.0
+
+                    if attached then
+                        optimizer.Attach(ClipGradNorm 0.5, scaler, zeroGrad = true)
+
+                    for rows in [ [ 1L; 4L; 1L ]; [ 5L ]; [ 0L; 4L; 4L; 4L ] ] do
+                        look table rows
+
+                        if attached then
+                            optimizer.Step()
+                        else
+                            scaler.Unscale optimizer
+                            Expect.isGreaterThan (ClipGrad.Norm(list, 0.5)) 0.5 "the norm"
+                            scaler.Step optimizer |> ignore
+                            scaler.Update()
+                            optimizer.ZeroGrad(setToNone = false)
+
+                    let left = nonNull (weight table).grad
+                    Expect.equal (doubles (left.to_dense ())) (Array.zeroCreate 18) "zeros are left"
+                    doubles (weight table)
+
+                Expect.equal (run true) (run false) "attached as by hand"
+        }
+
+        test "two batches of an embedding are one step on their mean, sparse or dense" {
+            for executor in [ ValueNone; ValueSome Torch.Operators ] do
+                let run sparse =
+                    let table = embedding 6L 3L sparse
+
+                    let executed: Executor | null =
+                        match executor with
+                        | ValueNone -> null
+                        | ValueSome e -> e
+
+                    let optimizer =
+                        make (rule "SGD") [ "lr", Number 0.1 ] (table.NamedParameters(executor = executed))
+
+                    optimizer.Attach(ClipGradValue 1.5, zeroGrad = true, accumulate = 2)
+
+                    for rows in [ [ 1L; 4L; 1L ]; [ 5L ]; [ 0L; 4L; 4L; 4L ]; [ 2L; 1L ] ] do
+                        look table rows
+                        optimizer.Step()
+
+                    doubles (weight table)
+
+                Expect.equal (run true) (run false) "the same"
+        }
+
         test "a gradient that is sparse in one step and dense in the next" {
             let table = embedding 5L 2L true
             let optimizer = make (rule "SGD") [ "lr", Number 1.0 ] (table.NamedParameters())
@@ -157,6 +218,50 @@ let private sparse =
 
             refuses<NotSupportedException> "SparseAdam" [ "'weight'"; "dense" ] (fun () ->
                 (make (rule "SparseAdam") [] (dense.NamedParameters())).Step())
+        }
+
+        test "the sparse gradients of every step are checked before anything moves, on operators as in kernels" {
+            let ones (shape: int64 list) =
+                tensor DType.Float32 (List.toArray shape) (Array.create (int (List.reduce (*) shape)) 1.0)
+
+            let sparse (rows: int64 list) shape =
+                Gradient.OfSparse(TensorView.Of(List.toArray rows), ones shape)
+
+            let good = sparse [ 1L; 3L; 1L ] [ 3L; 2L ]
+
+            for name, settings in sparseRules do
+                let rule = rule name
+
+                let options =
+                    rule.Replace(rule.Defaults, [ for name, value in settings -> KeyValuePair(name, option value) ])
+
+                for (executor: Executor | null) in [ null; Torch.Operators ] do
+                    let tensors =
+                        [| for seed in 1..2 -> tensor DType.Float32 [| 4L; 2L |] (noise seed 8) |]
+
+                    let names = System.Collections.Immutable.ImmutableArray.Create("a", "b")
+                    let parameters = Parameters.Over(tensors, names, executor)
+
+                    let state =
+                        ref (rule.Step(options, parameters, Gradients.Of [ good; good ], rule.Init(options, parameters)))
+
+                    for what, wrong, words in
+                        [
+                            "longer rows", sparse [ 2L ] [ 1L; 3L ], [ "'b'"; "float32[1, 3]" ]
+                            "fewer values than rows", sparse [ 2L; 3L ] [ 1L; 2L ], [ "'b'"; "2 rows" ]
+                            "a row that is not there", sparse [ 2L; 4L ] [ 2L; 2L ], [ "'b'"; "row 4" ]
+                            "a row below 0", sparse [ -1L ] [ 1L; 2L ], [ "'b'"; "row -1" ]
+                        ] do
+                        let before = [ for view in tensors -> view.ToDoubles() ]
+                        let kept = State.copy state.Value
+
+                        refuses<ArgumentException> $"{name}, {what}" words (fun () ->
+                            rule.Step(options, parameters, Gradients.Of [ good; wrong ], state.Value)
+                            |> ignore)
+
+                        Expect.equal [ for view in tensors -> view.ToDoubles() ] before $"{what}: nothing has moved"
+                        Expect.isTrue (State.contentEquals kept state.Value) $"{what}: the state is as it was"
+                        state.Value <- rule.Step(options, parameters, Gradients.Of [ good; good ], state.Value)
         }
 
         test "the work of a sparse step grows with its rows, not with the table" {
