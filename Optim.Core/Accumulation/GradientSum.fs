@@ -40,15 +40,15 @@ type internal GradientRows(rows: int) =
             let both =
                 [| struct (sum.Rows, sum.Values); struct (coalesced.Rows, coalesced.Values) |]
 
-            let struct (rows, values) = SparseRows.Coalesce(ReadOnlySpan both)
+            let struct (rows, values) = CoalescedRows.Coalesce(ReadOnlySpan both)
             Gradient.OfSparse(rows, values)
         | GradientKind.Sparse, _ ->
             let dense = own row gradient.Values
-            SparseRows.AddTo(dense.Values, sum.Rows, sum.Values)
+            CoalescedRows.AddTo(dense.Values, sum.Rows, sum.Values)
             dense
         | _ ->
             let coalesced = gradient.Coalesce()
-            SparseRows.AddTo(sum.Values, coalesced.Rows, coalesced.Values)
+            CoalescedRows.AddTo(sum.Values, coalesced.Rows, coalesced.Values)
             sum
 
     /// The gradients of now.

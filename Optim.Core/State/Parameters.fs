@@ -38,7 +38,7 @@ type Gradient internal (kind: GradientKind, values: TensorView, rows: TensorView
     member gradient.Coalesce() =
         if kind = GradientKind.Sparse then
             let struct (rows, values) =
-                SparseRows.Coalesce(ReadOnlySpan [| struct (rows, values) |])
+                CoalescedRows.Coalesce(ReadOnlySpan [| struct (rows, values) |])
 
             Gradient.OfSparse(rows, values)
         else
@@ -47,7 +47,7 @@ type Gradient internal (kind: GradientKind, values: TensorView, rows: TensorView
     /// Sums repeated rows up where they lie: the first of them becomes the sum, the others zero.
     member internal _.SumRows() =
         if kind = GradientKind.Sparse then
-            SparseRows.SumInPlace(rows, values)
+            CoalescedRows.SumInPlace(rows, values)
 
 /// The tensors that are optimized, in order, with names or without. Immutable: the tensors' elements change in place, the list does not.
 [<Sealed>]

@@ -175,6 +175,28 @@ let private scaling =
 
                 expectSameBits (values p) [| 0.0; 0.0; float -0.6f; float -0.8f |] way
         }
+        test "in F#: what surrounds a step takes the sums of rows, and so does a step that was prepared before" {
+            let run (rows: int64 list) (values: float list) =
+                let parameters =
+                    Parameters.Of [ tensor DType.Float32 [| 2L; 2L |] [| 1.0; 1.0; 1.0; 1.0 |] ]
+
+                let values = tensor DType.Float32 [| int64 rows.Length; 2L |] (List.toArray values)
+
+                let gradients =
+                    Gradients.Of [ Gradient.OfSparse(TensorView.Of(List.toArray rows), values) ]
+
+                let around = StepAround(Unscale = 1.0 / 1024.0, Clip = 0.5, Limit = 2.5)
+                let state = SGD.init SGD.defaults parameters
+
+                StepAround.step SGD.rule SGD.defaults around parameters gradients state
+                |> ignore
+
+                parameters[0].ToDoubles()
+
+            let twice = run [ 1L; 1L ] [ 3072.0; 4096.0; 1024.0; 4096.0 ]
+            expectSameBits twice (run [ 1L ] [ 4096.0; 8192.0 ]) "as the sums"
+            expectSameBits twice [| 1.0; 1.0; float (1.0f - 0.001f * 2.0f); float (1.0f - 0.001f * 2.5f) |] "unscaled, then limited"
+        }
         test "the moments of sparse rules are those of unscaled gradients" {
             for name in [ "Adagrad"; "SparseAdam" ] do
                 let run scale =
@@ -222,6 +244,33 @@ let private scaling =
             optimizer.Step()
             Expect.isFalse optimizer.LastStepSkipped "a good batch"
             expectSameBits (values p) [| -gradient |] "to the last bit"
+        }
+        test "whatever scaler there was, its state can be saved and loaded" {
+            let random = Random 7
+
+            for _ in 1..200 do
+                let pick (values: 'a list) = values[random.Next values.Length]
+
+                let scaler =
+                    GradScaler(
+                        pick [ LossScaling.smallest; 1.0; 65536.0; 3e38; float Single.MaxValue ],
+                        pick [ 1.0000000001; 2.0; 1e30 ],
+                        pick [ 1e-50; 0.5; 0.9999999999 ],
+                        pick [ 1L; 3L; Int64.MaxValue ]
+                    )
+
+                let p = param "p" DType.Float32 [| 1L |] [| 0.0 |]
+                let optimizer = optimizer "SGD" [] [ p ]
+                optimizer.Attach(scaler = scaler)
+
+                for _ in 1 .. random.Next 40 do
+                    setGradient p (Some [| pick [ infinity; 0.0 ] |])
+                    optimizer.Step()
+
+                let state = scaler.StateDict()
+                let other = GradScaler()
+                other.LoadStateDict state |> ignore
+                Expect.equal (other.StateDict()) state "the same"
         }
         test "scales outside of the range are refused, and raised where PyTorch has saved them" {
             for scale in [ 0.0; 1e-31; 1e39; nan; -1.0 ] do
