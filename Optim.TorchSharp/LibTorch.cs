@@ -43,11 +43,23 @@ internal static unsafe class LibTorch
         ["meta"] = 14,
     };
 
-    // C++ symbols, not part of libtorch's stable interface: each is done without where it is missing.
-    private static readonly nint BumpExport = Export(Torch, "_ZN5torch8autograd4impl12bump_versionERKN2at6TensorE");
-    private static readonly nint IsInferenceExport = Export(Torch, "_ZN2at6native12is_inferenceERKNS_6TensorE");
-    private static readonly nint GradientExport = Export("c10", "_ZNK3c1010TensorImpl4gradEv");
-    private static readonly nint Undefined = Export("c10", "_ZN3c1019UndefinedTensorImpl10_singletonE");
+    // C++ symbols, not part of libtorch's stable interface: each is done without where it is missing. The second name is Windows' own.
+    private static readonly nint BumpExport = Export(
+        Torch,
+        "_ZN5torch8autograd4impl12bump_versionERKN2at6TensorE",
+        "?bump_version@impl@autograd@torch@@YAXAEBVTensor@at@@@Z"
+    );
+    private static readonly nint IsInferenceExport = Export(
+        Torch,
+        "_ZN2at6native12is_inferenceERKNS_6TensorE",
+        "?is_inference@native@at@@YA_NAEBVTensor@2@@Z"
+    );
+    private static readonly nint GradientExport = Export(
+        "c10",
+        "_ZNK3c1010TensorImpl4gradEv",
+        "?grad@TensorImpl@c10@@QEBAAEBVTensor@at@@XZ"
+    );
+    private static readonly nint Undefined = UndefinedTensor();
 
     /// <summary>The tensor's implementation: what makes two wrappers the same tensor.</summary>
     public static nint Implementation(nint tensor) => *(nint*)tensor;
@@ -242,11 +254,22 @@ internal static unsafe class LibTorch
     public static void ParallelFor(long length, long grain, delegate* unmanaged<long, long, void*, void> body, void* context) =>
         Check(torch_parallel_for(0, length, grain, body, context));
 
-    private static nint Export(string name, string symbol) =>
+    private static nint Export(string name, string symbol, string onWindows) =>
         NativeLibrary.TryLoad(name, typeof(LibTorch).Assembly, null, out var library)
-        && NativeLibrary.TryGetExport(library, symbol, out var export)
+        && NativeLibrary.TryGetExport(library, OperatingSystem.IsWindows() ? onWindows : symbol, out var export)
             ? export
             : 0;
+
+    /// <summary>The implementation of the tensor that is none: a variable, or on Windows what a function returns.</summary>
+    private static nint UndefinedTensor()
+    {
+        var export = Export(
+            "c10",
+            "_ZN3c1019UndefinedTensorImpl10_singletonE",
+            "?singleton@UndefinedTensorImpl@c10@@SAPEAUTensorImpl@2@XZ"
+        );
+        return export != 0 && OperatingSystem.IsWindows() ? ((delegate* unmanaged<nint>)export)() : export;
+    }
 
     private static void Check(int error)
     {

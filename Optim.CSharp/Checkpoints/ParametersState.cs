@@ -36,9 +36,7 @@ public sealed class ParametersState(IEnumerable<IParameter> parameters) : IState
                 continue;
             if (value is not Tree.Tensor { Item: var view } || !view.Layout.SameShape(data.Layout))
                 throw new ArgumentException($"{key} is {value.Described}; it must be a tensor of the parameter's shape, {data.Layout}");
-            var source = TensorView.Zeros(data.Layout.ToContiguous());
-            source.ConvertFrom(view);
-            loads.Add((parameter, source));
+            loads.Add((parameter, view.ConvertTo(data.DType)));
             matched.Add(key.ToString());
             if (view.DType != data.DType)
                 converted.Add(key.ToString());

@@ -70,7 +70,9 @@ public static class Svg
             IsDocument = true,
             UseVerticalTextAlignmentWorkaround = true, // not all programs know dominant-baseline
             TextMeasurer = new Measurer(),
-        }.ExportToString(model);
+        }
+            .ExportToString(model)
+            .ReplaceLineEndings("\n");
     }
 
     private static string Short(string title) => title.Length <= LongestTitle ? title : $"{title[..(LongestTitle - 1)]}…";

@@ -16,7 +16,7 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
     private const int Chunk = 1 << 20;
 
     /// <summary>Elements that are converted at a time: their numbers as doubles stay in a cache.</summary>
-    private const int Converted = 1 << 16;
+    private const int ConvertedAtOnce = 1 << 16;
 
     /// <summary>The address of the first element.</summary>
     public nint Address { get; } = address;
@@ -207,22 +207,32 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
             CopyFrom(source);
             return;
         }
-        if (source.DType.IsComplex() != DType.IsComplex() || !(DType.IsComplex() || DType.IsFloatingPoint()))
-            throw new NotSupportedException($"{source.Layout} cannot be converted to {DType.Name()}");
         if (!source.Layout.SameShape(Layout))
             throw new ArgumentException($"{source.Layout} cannot be copied over {Layout}", nameof(source));
         // As a whole before anything is written here: what is deferred may fail to be read, and both may overlap.
-        var converted = Zeros(DType, Shape.AsSpan());
-        var ordered = source.Layout.IsOnCpu && source.Layout.IsContiguous ? source : source.InOrder();
-        Span<double> numbers = new double[(int)Math.Min(Converted, Count) * DType.Parts()];
-        for (nint at = 0; at < Count; at += Converted)
+        CopyFrom(source.ConvertTo(DType));
+    }
+
+    /// <summary>The same elements in row-major order in memory of their own, as another floating point or complex dtype; each is rounded once.</summary>
+    /// <exception cref="NotSupportedException">That dtype has whole numbers, or one is complex and the other is not.</exception>
+    /// <exception cref="IOException">The elements are deferred and cannot be read.</exception>
+    public TensorView ConvertTo(DType dtype)
+    {
+        if (dtype == DType)
+            return Layout.IsOnCpu ? Copy() : ToHost();
+        if (DType.IsComplex() != dtype.IsComplex() || !(dtype.IsComplex() || dtype.IsFloatingPoint()))
+            throw new NotSupportedException($"{Layout} cannot be converted to {dtype.Name()}");
+        var converted = Zeros(dtype, Shape.AsSpan());
+        var ordered = Layout.IsOnCpu && Layout.IsContiguous ? this : InOrder();
+        Span<double> numbers = new double[(int)Math.Min(ConvertedAtOnce, Count) * dtype.Parts()];
+        for (nint at = 0; at < Count; at += ConvertedAtOnce)
         {
-            var length = (int)Math.Min(Converted, Count - at);
-            numbers = numbers[..(length * DType.Parts())];
+            var length = (int)Math.Min(ConvertedAtOnce, Count - at);
+            numbers = numbers[..(length * dtype.Parts())];
             ordered.Part(at, length).InOrder().Widen(numbers);
             converted.Part(at, length).SetAll(numbers);
         }
-        CopyFrom(converted);
+        return converted;
     }
 
     /// <summary>Some elements of a contiguous tensor, from one on.</summary>

@@ -230,6 +230,35 @@ let tests =
                 Expect.equal (string state) text "the state"
             }
 
+            test "last_epoch is saved as a whole number when it is one: PyTorch's functions index tables with it" {
+                let half = Func<int, float>(fun _ -> 0.5)
+
+                let schedulers: (Optimizer -> LRScheduler) list =
+                    [
+                        fun o -> LambdaLR(o, half)
+                        fun o -> MultiplicativeLR(o, half)
+                        fun o -> StepLR(o, 2)
+                        fun o -> CosineAnnealingWarmRestarts(o, 3)
+                        fun o -> SequentialLR(o, [ StepLR(o, 2) :> LRScheduler; StepLR(o, 3) ], [ 2 ])
+                        fun o -> ReduceLROnPlateau o
+                    ]
+
+                for create in schedulers do
+                    let optimizer = sgd 0.1
+                    let scheduler = create optimizer
+                    optimizer.Step()
+
+                    match scheduler with
+                    | :? ReduceLROnPlateau as plateau -> plateau.Step 1.0
+                    | _ -> scheduler.Step()
+
+                    Expect.equal (scheduler.StateDict().["last_epoch"]) (Tree.Int 1L) (scheduler.GetType().Name)
+
+                let fraction = StepLR(sgd 0.1, 2)
+                fraction.Step 1.5
+                Expect.equal (fraction.StateDict().["last_epoch"]) (Tree.Float 1.5) "a fraction"
+            }
+
             test "functions are not saved, and loading says so" {
                 let half = Func<int, float>(fun _ -> 0.5)
                 let state = LambdaLR(sgd 0.1, half).StateDict()
