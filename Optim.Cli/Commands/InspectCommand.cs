@@ -10,12 +10,20 @@ namespace Optim.Cli.Commands;
 /// <summary><c>optim inspect</c>: what is in a checkpoint file.</summary>
 internal static class InspectCommand
 {
+    public const string Name = "inspect";
+
+    public const string Description =
+        "Show what a checkpoint holds: names, shapes, dtypes and statistics of tensors, and options";
+
+    /// <summary>What its arguments are called.</summary>
+    public const string File = "FILE";
+
     public static Command Create(Screen screen)
     {
-        var file = new Argument<string>("file") { HelpName = "FILE", Description = "A .pt or .safetensors file" };
+        var file = new Argument<string>("file") { HelpName = File, Description = "A .pt or .safetensors file" };
         var json = new Option<bool>("--json") { Description = "Print it as JSON" };
         var diff = new Option<string?>("--diff") { HelpName = "OTHER", Description = "Print how another file differs from it" };
-        var command = new Command("inspect", "Show what a checkpoint holds: names, shapes, dtypes and statistics of tensors, and options")
+        var command = new Command(Name, Description)
         {
             file,
             json,

@@ -25,10 +25,10 @@ public static class OptimCommand
     /// </summary>
     public static int Run(IReadOnlyList<string> args, TextWriter output, TextWriter error, CancellationToken cancel = default)
     {
-        var screen = new Screen(AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(output) }), error);
+        var screen = new Screen(() => AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(output) }), error);
         try
         {
-            var parsed = Create(screen, cancel).Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
+            var parsed = Create(args, screen, cancel).Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
             if (parsed.Errors.Count > 0 && parsed.Action is not Answer)
                 throw new CommandException(Arguments.Explain(parsed));
             return parsed.Invoke(
@@ -48,15 +48,27 @@ public static class OptimCommand
         }
     }
 
-    private static RootCommand Create(Screen screen, CancellationToken cancel)
+    private static RootCommand Create(IReadOnlyList<string> args, Screen screen, CancellationToken cancel)
     {
         var root = new RootCommand("Optimizers for .NET, the ones of torch.optim, to be tried on real data.")
         {
-            TrainCommand.Create(screen, cancel),
-            RaceCommand.Create(screen, cancel),
-            ScheduleCommand.Create(screen),
-            InspectCommand.Create(screen),
+            Named(TrainCommand.Name, TrainCommand.Description, null, () => TrainCommand.Create(screen, cancel)),
+            Named(RaceCommand.Name, RaceCommand.Description, RaceCommand.Optimizers, () => RaceCommand.Create(screen, cancel)),
+            Named(ScheduleCommand.Name, ScheduleCommand.Description, ScheduleCommand.Schedules, () => ScheduleCommand.Create(screen)),
+            Named(InspectCommand.Name, InspectCommand.Description, InspectCommand.File, () => InspectCommand.Create(screen)),
         };
+
+        // A command that is not on the line is only listed: its options name all rules and schedules, and making these takes longer than the rest.
+        Command Named(string name, string description, string? argument, Func<Command> create)
+        {
+            if (args.Contains(name))
+                return create();
+            var listed = new Command(name, description);
+            if (argument is not null)
+                listed.Add(new Argument<string>(argument));
+            return listed;
+        }
+
         var help = root.Options.OfType<HelpOption>().Single();
         var plain = (HelpAction)help.Action!;
         help.Description = "Show help; each command has its own";

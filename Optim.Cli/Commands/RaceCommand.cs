@@ -10,7 +10,13 @@ internal sealed class RaceCommand
 {
     public const string Name = "race";
 
-    private readonly Argument<string[]> optimizers = new("OPTIMIZER")
+    public const string Description =
+        "Train the same model by several optimizers, one after the other, and compare them";
+
+    /// <summary>What its arguments are called.</summary>
+    public const string Optimizers = "OPTIMIZER";
+
+    private readonly Argument<string[]> optimizers = new(Optimizers)
     {
         Description = "Rules, each with options of its own if need be: adam sgd:lr=0.1,momentum=0.9",
         Arity = ArgumentArity.OneOrMore,
@@ -32,7 +38,7 @@ internal sealed class RaceCommand
     public static Command Create(Screen screen, CancellationToken cancel)
     {
         var options = new RaceCommand();
-        var command = new Command(Name, "Train the same model by several optimizers, one after the other, and compare them")
+        var command = new Command(Name, Description)
         {
             options.optimizers,
             options.set,

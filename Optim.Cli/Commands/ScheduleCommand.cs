@@ -11,11 +11,17 @@ internal sealed class ScheduleCommand
 {
     public const string Name = "schedule";
 
+    public const string Description =
+        "Show the learning rates of schedules, as numbers and as curves";
+
+    /// <summary>What its arguments are called.</summary>
+    public const string Schedules = "SCHEDULE";
+
     private const int DefaultSteps = 100;
     private const int RowsInATerminal = 25;
     private const int Column = 16; // characters
 
-    private readonly Argument<string[]> schedules = new("SCHEDULE")
+    private readonly Argument<string[]> schedules = new(Schedules)
     {
         Description = "Schedules, each with settings of its own if need be: cosine step:step_size=30,gamma=0.5",
         Arity = ArgumentArity.OneOrMore,
@@ -52,7 +58,7 @@ internal sealed class ScheduleCommand
     public static Command Create(Screen screen)
     {
         var options = new ScheduleCommand();
-        var command = new Command(Name, "Show the learning rates of schedules, as numbers and as curves")
+        var command = new Command(Name, Description)
         {
             options.schedules,
             options.set,

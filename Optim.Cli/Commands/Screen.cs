@@ -31,23 +31,29 @@ internal sealed class Screen
         Color.Grey,
     ];
 
-    private readonly IAnsiConsole console;
+    private readonly Lazy<IAnsiConsole> opened;
     private readonly TextWriter error;
-    private readonly bool live;
 
-    public Screen(IAnsiConsole console, TextWriter error)
+    /// <param name="open">Opens the console when something is to be shown.</param>
+    /// <param name="error">Where warnings go.</param>
+    public Screen(Func<IAnsiConsole> open, TextWriter error)
     {
-        (this.console, this.error) = (console, error);
-        var profile = console.Profile;
-        live = profile.Out.IsTerminal && profile.Capabilities.Ansi && profile.Capabilities.Interactive;
-        if (!profile.Out.IsTerminal)
-            profile.Width = 160;
+        this.error = error;
+        opened = new(() =>
+        {
+            var console = open();
+            if (!console.Profile.Out.IsTerminal)
+                console.Profile.Width = 160;
+            return console;
+        });
     }
 
-    /// <summary>Whether someone looks at it while it goes on.</summary>
-    public bool IsLive => live;
+    private IAnsiConsole Shown => opened.Value;
 
-    public void Say(string text) => console.Profile.Out.Writer.WriteLine(text); // not cut into lines
+    /// <summary>Whether someone looks at it while it goes on.</summary>
+    public bool IsLive => Shown.Profile is { Out.IsTerminal: true, Capabilities: { Ansi: true, Interactive: true } };
+
+    public void Say(string text) => Shown.Profile.Out.Writer.WriteLine(text); // not cut into lines
 
     public void Warn(string text) => error.WriteLine($"optim: {text}");
 
@@ -58,7 +64,7 @@ internal sealed class Screen
     public TrainingResult Track(string? name, int epochs, Func<Action<TrainingProgress>, TrainingResult> train)
     {
         var loss = 0.0; // smoothed
-        if (!live)
+        if (!IsLive)
         {
             if (name is null)
                 return train(PlainReport(epochs));
@@ -84,7 +90,7 @@ internal sealed class Screen
     /// <summary>Repeats recorded runs, and shows which one is under way.</summary>
     public LikeReport Track(Func<Action<int, int, RecordedRun>?, LikeReport> repeat)
     {
-        if (!live)
+        if (!IsLive)
             return repeat(null);
         var now = "";
         return Bar(
@@ -140,7 +146,7 @@ internal sealed class Screen
                 $"{result.Seconds:f2} ({settings.ThreadCount} {(settings.ThreadCount == 1 ? "thread" : "threads")})"
             )
         );
-        console.Write(summary);
+        Shown.Write(summary);
         WarnOfLoss(result, "");
         if (result.Interrupted)
             Warn($"stopped after step {steps} of {perEpoch * settings.Epochs}; these are the results so far.");
@@ -161,7 +167,7 @@ internal sealed class Screen
                 result.Losses.Count == 0 ? "no step taken" : Text.Loss(LastLoss(result)),
                 FormattableString.Invariant($"{result.Seconds:f2}")
             );
-        console.Write(table);
+        Shown.Write(table);
         foreach (var (name, result) in runs)
         {
             WarnOfLoss(result, $"{name}: ");
@@ -174,9 +180,9 @@ internal sealed class Screen
     public void Show(Picture picture)
     {
         var legend = picture.Legend.ToList();
-        var (unicode, colours) = (console.Profile.Capabilities.Unicode, live);
+        var (unicode, colours) = (Shown.Profile.Capabilities.Unicode, IsLive);
         var braille = unicode && (colours || legend.Count < 2);
-        var width = live ? Math.Min(console.Profile.Width - 1, WideChart) : PlainWidth;
+        var width = IsLive ? Math.Min(Shown.Profile.Width - 1, WideChart) : PlainWidth;
         Write([(picture.Title, -1)]);
         foreach (var line in TerminalChart.Draw(picture, width, ChartHeight, braille))
             Write(line);
@@ -194,8 +200,8 @@ internal sealed class Screen
             var line = new Paragraph();
             foreach (var (text, curve) in pieces)
                 line.Append(text, curve < 0 ? Style.Plain : new Style(colors[curve % colors.Length]));
-            console.Write(line);
-            console.WriteLine();
+            Shown.Write(line);
+            Shown.WriteLine();
         }
     }
 
@@ -204,7 +210,7 @@ internal sealed class Screen
         var table = new Table { Border = TableBorder.Simple };
         foreach (var header in new[] { "optimizer", "options", "dtype", "loss\noff by", "checksum\noff by", "accuracy,\nrecorded", "" })
             table.AddColumn(header, column => column.NoWrap().PadLeft(0));
-        var separator = console.Profile.Width < WideTable ? ",\n" : ", ";
+        var separator = Shown.Profile.Width < WideTable ? ",\n" : ", ";
         foreach (var row in report.Rows)
             table.AddRow(
                 Markup.Escape(row.Run.Optimizer),
@@ -216,7 +222,7 @@ internal sealed class Screen
                 row.Passed ? "[green]passed[/]" : "[red]failed[/]"
             );
         if (report.Rows.Count > 0)
-            console.Write(table);
+            Shown.Write(table);
         foreach (var row in report.Rows.Where(row => !row.Passed))
             Warn($"{row.Run.Optimizer} ({string.Join(", ", row.Run.OptionTexts)}) {row.Run.DType}: {string.Join("; ", row.Failures)}.");
         Say($"{report.Rows.Count(row => row.Passed)} of {report.Rows.Count} repeated runs are as recorded.");
@@ -264,7 +270,7 @@ internal sealed class Screen
     }
 
     private T Bar<T>(Func<string> text, Func<Action<double>, T> work) =>
-        console
+        Shown
             .Progress()
             .Columns(new ProgressBarColumn(), new PercentageColumn(), new TextColumn(text))
             .Start(context =>

@@ -11,6 +11,9 @@ internal sealed class TrainCommand
 {
     public const string Name = "train";
 
+    public const string Description =
+        "Train a classifier, on the handwritten digits that are part of this program or on other data, and test it";
+
     private static readonly TrainingSettings Defaults = TrainingSettings.Defaults;
 
     private readonly Option<string?> optimizer = new("--optimizer")
@@ -52,10 +55,7 @@ internal sealed class TrainCommand
     public static Command Create(Screen screen, CancellationToken cancel)
     {
         var options = new TrainCommand();
-        var command = new Command(
-            Name,
-            "Train a classifier, on the handwritten digits that are part of this program or on other data, and test it"
-        )
+        var command = new Command(Name, Description)
         {
             options.optimizer,
             options.set,

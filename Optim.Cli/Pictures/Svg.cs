@@ -33,7 +33,7 @@ public static class Svg
     public static string Of(Picture picture)
     {
         var legend = picture.Legend.ToList();
-        var legendHeight = legend.Count > 1 ? LegendLine * legend.Count + 10 : 0;
+        var legendHeight = legend.Count > 1 ? LegendLine * (legend.Count + 1) + 10 : 0;
         var model = new PlotModel
         {
             Title = Short(picture.Title),
@@ -42,7 +42,7 @@ public static class Svg
             DefaultFontSize = 13,
             Background = OxyColors.White,
             PlotAreaBorderThickness = new OxyThickness(0),
-            Padding = new OxyThickness(16, 14, 28, 12),
+            Padding = new OxyThickness(16, 14, 28, legend.Count > 1 ? 12 + LegendLine : 12),
             IsLegendVisible = legend.Count > 1,
         };
         model.Legends.Add(
@@ -63,16 +63,19 @@ public static class Svg
             Add(model, picture.Panels[i], i, (count - 1.0 - i) / count, (count - i - (i == 0 ? 0 : Gap)) / count);
         foreach (var curve in legend)
             model.Series.Add(Line(curve.Identity, curve.Name, [], null)); // in the order of the legend, which shows those with a title
-        return new SvgExporter
+        var height = Around + PanelHeight * count + legendHeight;
+        var document = new SvgExporter
         {
             Width = Width,
-            Height = Around + PanelHeight * count + legendHeight,
+            Height = height,
             IsDocument = true,
             UseVerticalTextAlignmentWorkaround = true, // not all programs know dominant-baseline
             TextMeasurer = new Measurer(),
         }
             .ExportToString(model)
             .ReplaceLineEndings("\n");
+        // With a view box it can be shown in any size; without one it is cut off at the lower and right edge where it is shown smaller.
+        return document.Replace("<svg ", FormattableString.Invariant($"<svg viewBox=\"0 0 {Width} {height}\" "), StringComparison.Ordinal);
     }
 
     private static string Short(string title) => title.Length <= LongestTitle ? title : $"{title[..(LongestTitle - 1)]}…";

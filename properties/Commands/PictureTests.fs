@@ -76,6 +76,24 @@ let private drawing =
             // The longest name: letters as wide as those of usual fonts.
             Expect.isTrue (60.0 * 13.0 * 0.62 < size "width") "room for a long name")
 
+        testCase "the last line of a legend has room below it, and a picture that is shown smaller is not cut off" (fun () ->
+            for count in [ 1; 2; 3; 7; 20 ] do
+                let curves = List.init count (fun i -> curve $"curve {i}" i [ 1.0; 2.0 ])
+                let root = nonNull (svg (Svg.Of(picture [ Panel("loss", ResizeArray curves) ]))).Root
+                let attribute (name: string) = root.Attribute(XName.Get name).Value
+
+                Expect.equal
+                    (attribute "viewBox")
+                    $"""0 0 {attribute "width"} {attribute "height"}"""
+                    "all of it is seen, whatever size it is shown in"
+
+                for element in
+                    root.Descendants()
+                    |> Seq.filter (fun element -> element.Name.LocalName = "text" && element.Value.StartsWith "curve ") do
+                    let transform = element.Attribute(XName.Get "transform").Value
+                    let y = float (transform.Split([| ','; ')' |])[1])
+                    Expect.isLessThanOrEqual (y + 24.0) (float (attribute "height")) $"{element.Value} of {count}")
+
         testCase "one point, no point, constants, gaps and tiny numbers are drawn" (fun () ->
             for ys in
                 [
