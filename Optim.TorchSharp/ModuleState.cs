@@ -27,6 +27,7 @@ public sealed class ModuleState(nn.Module module) : IStateful
         ArgumentNullException.ThrowIfNull(state);
         if (state is not Tree.Map { Item: var given })
             throw new ArgumentException($"the state of a module must be a dict of tensors; it is {state.Described}");
+        RefuseApplied();
         var own = module.state_dict();
         var missing = own.Keys.Where(name => !given.ContainsKey(name)).ToList();
         var unexpected = given.Keys.Select(key => key.IsText ? key.text : key.ToString()).Where(name => !own.ContainsKey(name)).ToList();
@@ -55,8 +56,16 @@ public sealed class ModuleState(nn.Module module) : IStateful
         return new(new(matched, missing, unexpected, converted), () => Commit(loads));
     }
 
-    private static void Commit(List<(Tensor Target, Tensor Source)> loads)
+    /// <summary>Refuses to load over tensors that have the values of an average just now, which would take the loaded ones for its own.</summary>
+    private void RefuseApplied()
     {
+        if (!AppliedAverages.None)
+            AppliedAverages.Refuse("loading a module", module.state_dict().Select(entry => new TorchParameter(entry.Key, entry.Value)));
+    }
+
+    private void Commit(List<(Tensor Target, Tensor Source)> loads)
+    {
+        RefuseApplied();
         using var _ = no_grad();
         foreach (var (target, source) in loads)
             using (source)

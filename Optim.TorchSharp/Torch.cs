@@ -23,17 +23,28 @@ public static class Torch
     /// A module's parameters under their names, in the module's order; one that it has under several names (tied weights) comes once, under the first.
     /// </summary>
     /// <param name="module">The module, in its final dtype: <c>to()</c> replaces parameters.</param>
+    /// <param name="prefix">What stands before each name, and a dot: names of several modules must differ in one optimizer, <c>base.0.weight</c> and <c>head.0.weight</c>.</param>
     /// <param name="recurse">Whether its children's come, too.</param>
     /// <param name="executor">Who steps them: <see cref="Operators"/>, or null for our kernels where they reach.</param>
     /// <exception cref="NotSupportedException">A parameter has a dtype, device or layout without support.</exception>
-    public static IReadOnlyList<IParameter> NamedParameters(this nn.Module module, bool recurse = true, Executor? executor = null) =>
-        OfModule(module, recurse, executor, named: true);
+    public static IReadOnlyList<IParameter> NamedParameters(
+        this nn.Module module,
+        string prefix = "",
+        bool recurse = true,
+        Executor? executor = null
+    )
+    {
+        ArgumentNullException.ThrowIfNull(prefix);
+        return OfModule(module, recurse, executor, prefix == "" ? name => name : name => $"{prefix}.{name}");
+    }
 
     /// <summary>A module's parameters without names, as <see cref="NamedParameters"/> otherwise.</summary>
-    /// <inheritdoc cref="NamedParameters" path="/param"/>
+    /// <param name="module">The module, in its final dtype: <c>to()</c> replaces parameters.</param>
+    /// <param name="recurse">Whether its children's come, too.</param>
+    /// <param name="executor">Who steps them: <see cref="Operators"/>, or null for our kernels where they reach.</param>
     /// <inheritdoc cref="NamedParameters" path="/exception"/>
     public static IReadOnlyList<IParameter> Parameters(this nn.Module module, bool recurse = true, Executor? executor = null) =>
-        OfModule(module, recurse, executor, named: false);
+        OfModule(module, recurse, executor, _ => null);
 
     /// <summary>Loads a file of a module's tensors, such as <c>torch.save(model.state_dict(), path)</c> or a .safetensors file, in place and by name.</summary>
     /// <param name="module">The module; on any error it is as it was.</param>
@@ -88,12 +99,10 @@ public static class Torch
     }
 
     // named_parameters drops a second wrapper only if it is the same object; native modules make new ones for a tensor.
-    private static IReadOnlyList<IParameter> OfModule(nn.Module module, bool recurse, Executor? executor, bool named)
+    private static IReadOnlyList<IParameter> OfModule(nn.Module module, bool recurse, Executor? executor, Func<string, string?> nameOf)
     {
         ArgumentNullException.ThrowIfNull(module);
-        return List(
-            module.named_parameters(recurse).Select(p => Of(named ? p.name : null, p.parameter, executor)).DistinctBy(p => p.Identity)
-        );
+        return List(module.named_parameters(recurse).Select(p => Of(nameOf(p.name), p.parameter, executor)).DistinctBy(p => p.Identity));
     }
 
     private static TorchParameter Of(string? name, Tensor tensor, Executor? executor) =>

@@ -19,6 +19,7 @@ namespace Optim;
 public sealed class TorchParameter : IParameter
 {
     private readonly object identity;
+    private readonly TensorMemory memory;
     private Layout layout;
     private Layout gradientLayout;
     private Trail trail;
@@ -33,7 +34,7 @@ public sealed class TorchParameter : IParameter
     public TorchParameter(string? name, Tensor tensor)
     {
         ArgumentNullException.ThrowIfNull(tensor);
-        (Name, Tensor) = (name, tensor);
+        (Name, Tensor, memory) = (name, tensor, new(tensor));
         identity = new SameTensor(tensor, LibTorch.Implementation(Handle));
         layout = gradientLayout = Describe(Handle, Label);
         if (!tensor.is_leaf)
@@ -54,7 +55,7 @@ public sealed class TorchParameter : IParameter
 
     /// <inheritdoc/>
     /// <exception cref="InvalidOperationException">The tensor has been disposed.</exception>
-    public TensorView Data => new(LibTorch.Data(Handle), layout = Match(Handle, layout, of: ""), Tensor);
+    public TensorView Data => new(LibTorch.Data(Handle), layout = Match(Handle, layout, of: ""), memory);
 
     /// <inheritdoc/>
     public bool RequiresGradient => LibTorch.RequiresGradient(Handle);
@@ -100,7 +101,7 @@ public sealed class TorchParameter : IParameter
             layout = Match(handle, layout, of: "");
             var address = LibTorch.Data(handle);
             if (address != data.Address || !ReferenceEquals(layout, data.Layout))
-                data = new(address, layout, Tensor);
+                data = new(address, layout, memory);
             if (found == 0)
             {
                 gradient = Gradient.Absent;
@@ -122,7 +123,7 @@ public sealed class TorchParameter : IParameter
                 || address != gradient.Values.Address
                 || !ReferenceEquals(gradientLayout, gradient.Values.Layout)
             )
-                gradient = Gradient.OfDense(new(address, gradientLayout, Tensor));
+                gradient = Gradient.OfDense(new(address, gradientLayout, memory));
         }
         finally
         {
@@ -149,7 +150,7 @@ public sealed class TorchParameter : IParameter
         var (indices, values) = LibTorch.Parts(sparse);
         try
         {
-            TensorView View(nint part) => new(LibTorch.Data(part), Describe(part, $"a part of the sparse gradient of {Label}"), Tensor);
+            TensorView View(nint part) => new(LibTorch.Data(part), Describe(part, $"a part of the sparse gradient of {Label}"), memory);
             return Gradient.OfSparse(View(indices), View(values));
         }
         finally
@@ -233,7 +234,7 @@ public sealed class TorchParameter : IParameter
 
     /// <summary>Any tensor, where it lies.</summary>
     internal static TensorView View(Tensor tensor, string label) =>
-        new(LibTorch.Data(tensor.Handle), Describe(tensor.Handle, $"'{label}'"), tensor);
+        new(LibTorch.Data(tensor.Handle), Describe(tensor.Handle, $"'{label}'"), new TensorMemory(tensor));
 
     // Which dtypes, devices and strides can be stepped, the rules say.
     private static Layout Describe(nint tensor, string label)
@@ -247,6 +248,12 @@ public sealed class TorchParameter : IParameter
             );
         var shape = LibTorch.Shape(tensor);
         return Layout.Strided(dtype, shape, LibTorch.Strides(tensor, shape.Length), LibTorch.Device(tensor));
+    }
+
+    /// <summary>Keeps a tensor, whose memory is gone when somebody disposes it.</summary>
+    private sealed class TensorMemory(Tensor tensor) : ReleasableMemory
+    {
+        public override bool IsReleased => tensor.IsInvalid;
     }
 
     /// <summary>

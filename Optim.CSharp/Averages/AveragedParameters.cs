@@ -27,6 +27,8 @@ public partial class AveragedParameters
     private readonly AvgFn<TensorView>? avgFn;
     private readonly MultiAvgFn<TensorView>? multiAvgFn;
     private readonly TensorView[] moving;
+    private readonly AverageWatch watch = new();
+    private readonly Func<int, string> label;
     private Dictionary<object, int>? places;
     private Application? applied;
     private long calls;
@@ -66,6 +68,7 @@ public partial class AveragedParameters
         if (first.Length == 0)
             throw new ArgumentException("AveragedModel got an empty parameter list", nameof(parameters));
         (live, parameterCount) = ([.. first, .. buffers], first.Length);
+        label = row => $"'{names![row]}'";
         names = [.. live.Select((parameter, i) => parameter.Name ?? i.ToString(CultureInfo.InvariantCulture))];
         if (names.GroupBy(name => name, StringComparer.Ordinal).FirstOrDefault(same => same.Count() > 1) is { } twice)
             throw new ArgumentException($"two parameters are called '{twice.Key}'; names must differ, since averages are matched by name");
@@ -87,6 +90,7 @@ public partial class AveragedParameters
         ]);
         for (var (row, next) = (0, 0); row < rows.Length; row++)
             rows[row] = rows[row].IsAbsent ? own[next++] : rows[row];
+        Watch();
         AverageModule.move(1, rows, values, Executor.Caller);
         WriteSecond();
     }
@@ -136,12 +140,14 @@ public partial class AveragedParameters
 
     /// <summary>
     /// Gives the live parameters and buffers the values of the averages until what is returned is disposed: to evaluate the live model
-    /// with them. What is changed meanwhile, such as statistics of batch normalization, stays with the averages.
+    /// with them. What is changed meanwhile, such as statistics of batch normalization, stays with the averages; steps of optimizers,
+    /// loads of weights and other averages are refused until then, as they would change the averages or take them for the live values.
     /// </summary>
-    /// <exception cref="InvalidOperationException">They are applied already.</exception>
+    /// <exception cref="InvalidOperationException">They, or other averages of the same parameters, are applied already.</exception>
     public IDisposable Applied()
     {
         RefuseApplied("Applied");
+        AppliedAverages.Refuse("Applied", live);
         return applied = new(this);
     }
 
@@ -188,6 +194,7 @@ public partial class AveragedParameters
     private void Update(IParameter?[] from, bool[]? done)
     {
         RefuseApplied("UpdateParameters");
+        AppliedAverages.Refuse("UpdateParameters", from);
         RefreshRows();
         for (var row = 0; row < values.Length; row++)
             if (from[row] is { } parameter && done?[row] != true)
@@ -195,6 +202,7 @@ public partial class AveragedParameters
                 values[row] = parameter.Data;
                 RefuseOther(names[row], "the model", rows[row], values[row]);
             }
+        Watch();
         if (AveragingModule.moves(Averaging, calls))
         {
             for (var row = 0; row < rows.Length; row++)
@@ -227,6 +235,16 @@ public partial class AveragedParameters
         return places.TryGetValue(parameter.Identity, out var place) ? place : -1;
     }
 
+    /// <summary>Such as <c>AveragedModel (decay 0.999, 12 updates) of 3 tensors</c>.</summary>
+    public override string ToString()
+    {
+        var how =
+            HasOwnFunction ? "function of one's own"
+            : Averaging.Decay is { } decay ? FormattableString.Invariant($"decay {decay}")
+            : "equal weights";
+        return FormattableString.Invariant($"{GetType().Name} ({how}, {NAveraged} updates) of {live.Length} tensors");
+    }
+
     /// <summary>The average of a row, in a step that has begun.</summary>
     internal TensorView Row(int row) => rows[row];
 
@@ -234,11 +252,15 @@ public partial class AveragedParameters
     internal double BeginStep()
     {
         RefreshRows();
+        Watch();
         return HasOwnFunction || !AveragingModule.moves(Averaging, calls) ? 0 : AveragingModule.weight(Averaging, NAveraged);
     }
 
     /// <summary>After it: moves what the step has not, and counts.</summary>
     internal void EndStep(bool[]? done) => Update(live, done);
+
+    /// <summary>Refuses averages over the memory of what they average, such as a copy of a model that shares its tensors.</summary>
+    private void Watch() => watch.Check(label, rows, values);
 
     private void Move()
     {
@@ -311,6 +333,7 @@ public partial class AveragedParameters
         {
             (this.average, kept) = (average, new TensorView[average.live.Length]);
             Swap();
+            AppliedAverages.Add(average, average.live);
         }
 
         public void Dispose()
@@ -318,6 +341,7 @@ public partial class AveragedParameters
             if (ended)
                 return;
             Swap();
+            AppliedAverages.Remove(average);
             (ended, average.applied) = (true, null);
         }
 

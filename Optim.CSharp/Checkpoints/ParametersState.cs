@@ -19,6 +19,7 @@ public sealed class ParametersState(IEnumerable<IParameter> parameters) : IState
         ArgumentNullException.ThrowIfNull(state);
         if (state is not Tree.Map { Item: var given })
             throw new ArgumentException($"the state of parameters must be a dict of tensors; it is {state.Described}");
+        AppliedAverages.Refuse("loading parameters", parameters);
         var keys = parameters.Select(Key).ToHashSet();
         var missing = keys.Where(key => !given.ContainsKey(key)).Select(key => key.ToString()).ToList();
         var unexpected = given.Keys.Where(key => !keys.Contains(key)).Select(key => key.ToString()).ToList();
@@ -45,6 +46,7 @@ public sealed class ParametersState(IEnumerable<IParameter> parameters) : IState
             new(matched, missing, unexpected, converted),
             () =>
             {
+                AppliedAverages.Refuse("loading parameters", parameters);
                 foreach (var (target, source) in loads)
                 {
                     target.Data.CopyFrom(source);

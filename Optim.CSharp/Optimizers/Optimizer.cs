@@ -26,6 +26,7 @@ public abstract class Optimizer : IStateful
     private PreparedStep[] prepared = [];
     private Gradients[] gradients = [];
     private readonly AccumulationWindow window = new();
+    private readonly MemoryWatch watch = new();
     private Attachments? attachments;
     private Executor executor = Executor.Caller;
     private int threads = 1;
@@ -95,7 +96,10 @@ public abstract class Optimizer : IStateful
             if (!newIdentities.Add(parameter.Identity))
                 throw new ArgumentException($"a parameter appears more than once in a parameter group: {Label(parameter)}");
             if (parameter.Name is { } name && (names.Contains(name) || !newNames.Add(name)))
-                throw new ArgumentException($"two parameters are called '{name}'; names must differ, since state is matched by name");
+                throw new ArgumentException(
+                    $"two parameters are called '{name}'; names must differ, since state is matched by name: "
+                        + "NamedParameters(prefix: \"base\") sets those of a module apart"
+                );
         }
         groups.Add(new(group, Algorithm, defaults));
         identities.UnionWith(newIdentities);
@@ -192,6 +196,7 @@ public abstract class Optimizer : IStateful
     /// <summary>A step whose gradients a scaler has scaled.</summary>
     internal void Step(GradScaler? scaler)
     {
+        RefuseApplied();
         Advance(everyPre.IsEmpty && pre.IsEmpty ? null : Replaced<double>(PreHooks(null)), scaler, out var stepped);
         HasStepped = true;
         if (stepped)
@@ -234,6 +239,7 @@ public abstract class Optimizer : IStateful
     public T Step<T>(Func<T> closure)
     {
         ArgumentNullException.ThrowIfNull(closure);
+        RefuseApplied();
         if (!(everyPre.IsEmpty && pre.IsEmpty))
             closure = Replaced<T>(PreHooks(closure)) ?? throw new InvalidOperationException("a step pre hook took the closure away");
         var loss = Advance(closure, attachments?.Scaler, out var stepped);
@@ -412,7 +418,30 @@ public abstract class Optimizer : IStateful
                 .Select(parameter => parameter.EnterClosure())
                 .FirstOrDefault(scope => scope is not null)
         )
-            return closure();
+        {
+            var loss = closure();
+            RefuseApplied();
+            return loss;
+        }
+    }
+
+    /// <summary>Refuses a step that would write into averages.</summary>
+    private void RefuseApplied()
+    {
+        if (!AppliedAverages.None)
+            AppliedAverages.Refuse("Step", groups.SelectMany(group => group.Parameters));
+    }
+
+    /// <summary>Refuses groups that share memory with each other; what the parameters of one share, its step refuses.</summary>
+    private void RefuseShared()
+    {
+        if (groups.Count == 1)
+            return;
+        watch.Begin();
+        for (var i = 0; i < groups.Count; i++)
+            watch.Add(new(groups[i].List, gradients[i], [], []));
+        watch.Check(Algorithm.Name);
+        watch.Begin();
     }
 
     /// <summary>Remembers who ran the last step.</summary>
@@ -423,10 +452,12 @@ public abstract class Optimizer : IStateful
     /// <param name="isCall">Whether the gradients of now take part, and not only those that were added up.</param>
     private bool Update(GradScaler? scaler, bool isCall = true)
     {
+        RefuseApplied();
         if (attachments is not null || scaler is not null || window.Calls > 0)
             return UpdateWith(attachments ?? Attachments.None(this), scaler, isCall);
         for (var i = 0; i < prepared.Length; i++)
-            prepared[i] = groups[i].Prepare();
+            (gradients[i], prepared[i]) = (groups[i].Gradients, groups[i].Prepare());
+        RefuseShared();
         for (var i = 0; i < prepared.Length; i++)
         {
             groups[i].State = prepared[i].Run();
@@ -478,6 +509,7 @@ public abstract class Optimizer : IStateful
             prepared[i] = groups[i].Prepare(list);
             i++;
         }
+        RefuseShared();
     }
 
     private void NoteExecutor()

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Optim.Core;
 using Optim.Kernels;
@@ -14,18 +15,24 @@ public sealed class Param : IParameter, IDisposable
     private readonly TensorView data;
     private TensorView gradient;
     private TensorView indices; // of a sparse gradient
+    private readonly PinnedArray? pinned;
+    private PinnedArray? pinnedGradient;
+    private bool requiresGradient = true;
     private bool disposed;
 
     private Param(string? name, TensorView data) => (Name, this.data) = (name, data);
 
+    private Param(string? name, PinnedArray array)
+        : this(name, array.View) => pinned = array;
+
     /// <summary>Over an array, of one dimension unless a shape is given.</summary>
     /// <exception cref="ArgumentException">The shape has another number of elements than the array.</exception>
     public Param(string? name, float[] data, params long[] shape)
-        : this(name, PinnedArray.View(data, ShapeOf(data, shape))) { }
+        : this(name, PinnedArray.Of(data, shape)) { }
 
     /// <inheritdoc cref="Param(string?, float[], long[])"/>
     public Param(string? name, double[] data, params long[] shape)
-        : this(name, PinnedArray.View(data, ShapeOf(data, shape))) { }
+        : this(name, PinnedArray.Of(data, shape)) { }
 
     /// <inheritdoc cref="Param(string?, float[], long[])"/>
     public Param(float[] data, params long[] shape)
@@ -37,17 +44,20 @@ public sealed class Param : IParameter, IDisposable
 
     /// <inheritdoc cref="Param(string?, float[], long[])"/>
     public Param(string? name, Half[] data, params long[] shape)
-        : this(name, PinnedArray.View(data, ShapeOf(data, shape))) { }
+        : this(name, PinnedArray.Of(data, shape)) { }
 
     /// <inheritdoc cref="Param(string?, float[], long[])"/>
     public Param(string? name, System.Numerics.Complex[] data, params long[] shape)
-        : this(name, PinnedArray.View(data, ShapeOf(data, shape))) { }
+        : this(name, PinnedArray.Of(data, shape)) { }
 
     /// <summary>In aligned memory of its own, all zero; without lengths a single number.</summary>
+    /// <exception cref="ArgumentException">A length is negative.</exception>
     public static Param Zeros(string? name, DType dtype, params long[] shape) => new(name, TensorView.Zeros(dtype, shape));
 
     /// <summary>Over memory that the view's owner keeps, with any strides.</summary>
-    public static Param Of(string? name, TensorView data) => new(name, data);
+    /// <exception cref="ArgumentException">The view is absent.</exception>
+    public static Param Of(string? name, TensorView data) =>
+        data.IsAbsent ? throw new ArgumentException("the tensor is absent (a default TensorView)", nameof(data)) : new(name, data);
 
     /// <inheritdoc/>
     public string? Name { get; }
@@ -58,17 +68,21 @@ public sealed class Param : IParameter, IDisposable
     public TensorView View => Live().data;
 
     /// <summary>Whether the parameter is trained.</summary>
-    public bool RequiresGradient { get; set; } = true;
+    public bool RequiresGradient
+    {
+        get => Live().requiresGradient;
+        set => Live().requiresGradient = value;
+    }
 
-    object IParameter.Identity => data.Address == 0 || data.Count == 0 ? this : data.Address;
+    object IParameter.Identity => Live().data.Address == 0 || data.Count == 0 ? this : data.Address;
 
     Executor? IParameter.Executor => null;
 
     /// <summary>Whether there is a gradient.</summary>
-    public bool HasGradient => !gradient.IsAbsent;
+    public bool HasGradient => !Live().gradient.IsAbsent;
 
     /// <summary>Whether the gradient is sparse.</summary>
-    public bool IsGradientSparse => !indices.IsAbsent;
+    public bool IsGradientSparse => !Live().indices.IsAbsent;
 
     /// <summary>The gradient, where it lies; absent when there is none. Of a sparse one the values of its rows.</summary>
     public TensorView GradientView => Live().gradient;
@@ -81,10 +95,12 @@ public sealed class Param : IParameter, IDisposable
         where T : unmanaged => Live().data.AsSpan<T>();
 
     /// <summary>The gradient as a span; made, and zero, when there was none.</summary>
+    /// <exception cref="InvalidOperationException">Another type than the parameter's elements have; no gradient is made then.</exception>
     public Span<T> Gradient<T>()
         where T : unmanaged
     {
-        Live();
+        if (DTypes.Of<T>() != Live().data.DType)
+            throw new InvalidOperationException($"{Label}: the elements of {data.Layout} are not of type {typeof(T).Name}");
         if (gradient.IsAbsent || IsGradientSparse)
             (gradient, indices) = (TensorView.Zeros(data.Layout.ToContiguous()), default);
         return gradient.AsSpan<T>();
@@ -95,7 +111,7 @@ public sealed class Param : IParameter, IDisposable
     public void SetGradient<T>(ReadOnlySpan<T> values)
         where T : unmanaged
     {
-        if (values.Length != data.Count)
+        if (values.Length != Live().data.Count)
             throw new ArgumentException(
                 $"{Label}: the gradient has {values.Length} elements, and the parameter {data.Count}",
                 nameof(values)
@@ -115,6 +131,7 @@ public sealed class Param : IParameter, IDisposable
     public void SetGradient(TensorView values)
     {
         Live();
+        RefuseAbsent(values, nameof(values));
         var copy = TensorView.Zeros(data.Layout.ToContiguous());
         copy.ConvertFrom(values);
         (gradient, indices) = (copy, default);
@@ -128,6 +145,8 @@ public sealed class Param : IParameter, IDisposable
     public void SetSparseGradient(TensorView indices, TensorView values)
     {
         Live();
+        RefuseAbsent(indices, nameof(indices));
+        RefuseAbsent(values, nameof(values));
         if (values.DType != data.DType || indices.DType != DType.Int64)
             throw new ArgumentException(
                 $"{Label}: a sparse gradient has indices of int64 and values of {data.DType.Name()}, and these are {indices.Layout} and {values.Layout}"
@@ -149,24 +168,45 @@ public sealed class Param : IParameter, IDisposable
 
     /// <summary>Takes an array as the gradient, pinned and not copied: write the next gradients into it.</summary>
     /// <exception cref="ArgumentException">Another length or dtype than the parameter's.</exception>
-    public void BindGradient(float[] values) => BindGradient(PinnedArray.View(values, [values.Length]));
+    public void BindGradient(float[] values) => BindArray(values);
 
     /// <inheritdoc cref="BindGradient(float[])"/>
-    public void BindGradient(double[] values) => BindGradient(PinnedArray.View(values, [values.Length]));
+    public void BindGradient(double[] values) => BindArray(values);
 
     /// <summary>Takes a tensor as the gradient, of any strides, not copied.</summary>
     /// <exception cref="ArgumentException">Another shape or dtype than the parameter's.</exception>
     public void BindGradient(TensorView values)
     {
+        Live();
+        RefuseAbsent(values, nameof(values));
         var flat = values.Shape.Length == 1 && values.Layout.IsContiguous && values.Count == data.Count;
         if (!(flat || values.Layout.SameShape(data.Layout)) || values.DType != data.DType)
             throw new ArgumentException($"{Label}: the gradient is {values.Layout}, and the parameter {data.Layout}", nameof(values));
-        Live();
         (gradient, indices) = (flat ? new(values.Address, data.Layout.ToContiguous(), values.Owner) : values, default);
     }
 
+    private void BindArray<T>(T[] values)
+        where T : unmanaged
+    {
+        Live();
+        var array = PinnedArray.Of(values, []);
+        try
+        {
+            BindGradient(array.View);
+        }
+        catch
+        {
+            array.Dispose();
+            throw;
+        }
+        pinnedGradient = array;
+    }
+
     /// <summary>Leaves the parameter without a gradient: steps pass it over.</summary>
-    public void DropGradient() => (gradient, indices) = (default, default);
+    public void DropGradient()
+    {
+        (Own().gradient, indices) = (default, default);
+    }
 
     /// <inheritdoc/>
     public void ZeroGradient(bool setToNone)
@@ -193,12 +233,15 @@ public sealed class Param : IParameter, IDisposable
 
     void IParameter.AfterStep() { }
 
-    /// <summary>Unpins the arrays. Steps and spans are refused afterwards.</summary>
+    /// <summary>
+    /// Unpins the arrays that it has pinned. All that reads or writes the parameter is an <see cref="ObjectDisposedException"/> afterwards,
+    /// views of it that are still held included; only its name and text remain.
+    /// </summary>
     public void Dispose()
     {
         disposed = true;
-        (data.Owner as PinnedArray)?.Dispose();
-        (gradient.Owner as PinnedArray)?.Dispose();
+        pinned?.Dispose();
+        pinnedGradient?.Dispose();
     }
 
     /// <summary>Such as <c>weight: float32[3, 2]</c>.</summary>
@@ -206,30 +249,50 @@ public sealed class Param : IParameter, IDisposable
 
     private string Label => Name is null ? "the parameter" : $"parameter '{Name}'";
 
-    private Param Live() => disposed ? throw new ObjectDisposedException(nameof(Param), $"{Label} was disposed") : this;
+    private Param Own() => disposed ? throw new ObjectDisposedException(nameof(Param), $"{Label} was disposed") : this;
 
-    private static long[] ShapeOf(Array data, long[] shape) => shape is [] ? [data.Length] : shape;
+    /// <summary>Itself, whose memory and that of its gradient are still there.</summary>
+    private Param Live() =>
+        Own().data.IsReleased || gradient.IsReleased
+            ? throw new ObjectDisposedException(
+                nameof(Param),
+                $"the memory of {Label}, or of its gradient, was given back when another parameter was disposed"
+            )
+            : this;
+
+    private void RefuseAbsent(TensorView view, string name)
+    {
+        if (view.IsAbsent)
+            throw new ArgumentException($"{Label}: the tensor is absent (a default TensorView)", name);
+    }
 
     /// <summary>An array that stays where it is until disposed or forgotten.</summary>
-    private sealed class PinnedArray : IDisposable
+    private sealed class PinnedArray : ReleasableMemory, IDisposable
     {
+        private readonly Layout layout;
         private GCHandle handle;
 
-        private PinnedArray(Array array) => handle = GCHandle.Alloc(array, GCHandleType.Pinned);
+        private PinnedArray(Array array, Layout layout) => (handle, this.layout) = (GCHandle.Alloc(array, GCHandleType.Pinned), layout);
 
         ~PinnedArray() => Free();
 
-        public static TensorView View<T>(T[] array, long[] shape)
+        public override bool IsReleased => !handle.IsAllocated;
+
+        public TensorView View => new(handle.AddrOfPinnedObject(), layout, this);
+
+        /// <summary>Of one dimension unless a shape is given.</summary>
+        public static PinnedArray Of<T>(T[] array, long[] shape, [CallerArgumentExpression(nameof(array))] string name = "")
             where T : unmanaged
         {
-            var layout = Layout.Contiguous(DTypes.Of<T>(), shape);
-            if (layout.Count != array.Length)
-                throw new ArgumentException(
+            ArgumentNullException.ThrowIfNull(array, name);
+            ArgumentNullException.ThrowIfNull(shape);
+            var layout = Layout.Contiguous(DTypes.Of<T>(), shape is [] ? [array.Length] : shape);
+            return layout.Count == array.Length
+                ? new(array, layout)
+                : throw new ArgumentException(
                     $"shape [{string.Join(", ", shape)}] has {layout.Count} elements, and the array {array.Length}",
                     nameof(shape)
                 );
-            var pinned = new PinnedArray(array);
-            return new(pinned.handle.AddrOfPinnedObject(), layout, pinned);
         }
 
         public void Dispose()

@@ -12,8 +12,7 @@ internal static class InspectCommand
 {
     public const string Name = "inspect";
 
-    public const string Description =
-        "Show what a checkpoint holds: names, shapes, dtypes and statistics of tensors, and options";
+    public const string Description = "Show what a checkpoint holds: names, shapes, dtypes and statistics of tensors, and options";
 
     /// <summary>What its arguments are called.</summary>
     public const string File = "FILE";
@@ -23,12 +22,7 @@ internal static class InspectCommand
         var file = new Argument<string>("file") { HelpName = File, Description = "A .pt or .safetensors file" };
         var json = new Option<bool>("--json") { Description = "Print it as JSON" };
         var diff = new Option<string?>("--diff") { HelpName = "OTHER", Description = "Print how another file differs from it" };
-        var command = new Command(Name, Description)
-        {
-            file,
-            json,
-            diff,
-        };
+        var command = new Command(Name, Description) { file, json, diff };
         command.SetAction(parsed =>
         {
             using var first = CheckpointFile.Open(parsed.GetRequiredValue(file));

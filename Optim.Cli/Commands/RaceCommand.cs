@@ -10,8 +10,7 @@ internal sealed class RaceCommand
 {
     public const string Name = "race";
 
-    public const string Description =
-        "Train the same model by several optimizers, one after the other, and compare them";
+    public const string Description = "Train the same model by several optimizers, one after the other, and compare them";
 
     /// <summary>What its arguments are called.</summary>
     public const string Optimizers = "OPTIMIZER";
@@ -38,11 +37,7 @@ internal sealed class RaceCommand
     public static Command Create(Screen screen, CancellationToken cancel)
     {
         var options = new RaceCommand();
-        var command = new Command(Name, Description)
-        {
-            options.optimizers,
-            options.set,
-        };
+        var command = new Command(Name, Description) { options.optimizers, options.set };
         options.training.AddTo(command);
         options.pictured.AddTo(command);
         command.Add(options.json);

@@ -11,8 +11,7 @@ internal sealed class ScheduleCommand
 {
     public const string Name = "schedule";
 
-    public const string Description =
-        "Show the learning rates of schedules, as numbers and as curves";
+    public const string Description = "Show the learning rates of schedules, as numbers and as curves";
 
     /// <summary>What its arguments are called.</summary>
     public const string Schedules = "SCHEDULE";
@@ -58,14 +57,7 @@ internal sealed class ScheduleCommand
     public static Command Create(Screen screen)
     {
         var options = new ScheduleCommand();
-        var command = new Command(Name, Description)
-        {
-            options.schedules,
-            options.set,
-            options.steps,
-            options.lr,
-            options.every,
-        };
+        var command = new Command(Name, Description) { options.schedules, options.set, options.steps, options.lr, options.every };
         options.pictured.AddTo(command);
         command.Add(options.json);
         command.SetAction(parsed => options.Run(parsed, screen));

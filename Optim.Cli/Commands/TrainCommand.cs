@@ -55,11 +55,7 @@ internal sealed class TrainCommand
     public static Command Create(Screen screen, CancellationToken cancel)
     {
         var options = new TrainCommand();
-        var command = new Command(Name, Description)
-        {
-            options.optimizer,
-            options.set,
-        };
+        var command = new Command(Name, Description) { options.optimizer, options.set };
         options.training.AddTo(command);
         options.pictured.AddTo(command);
         command.Add(options.json);

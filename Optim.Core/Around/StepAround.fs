@@ -42,6 +42,9 @@ type StepAround() =
         else
             TensorView()
 
+    /// Whether averages are memory of their own.
+    member val internal Watch = MemoryWatch()
+
     /// Forgets which averages a step has moved.
     member internal _.Begin(rows: int) =
         if taken.Length <> rows then

@@ -1,6 +1,7 @@
 namespace Optim.Core
 
 open System
+open System.Collections.Immutable
 open Optim.Kernels
 
 /// Steps with what surrounds them.
@@ -16,6 +17,19 @@ module StepAround =
                     ArgumentException
                         $"{parameters.Count} parameters and {around.Averages.Length} averages; there must be one for each, if only an absent one"
                 )
+
+            if around.Weight > 0.0 then
+                around.Watch.Begin()
+
+                around.Watch.Add
+                    {
+                        Parameters = parameters
+                        Gradients = gradients
+                        State = ImmutableArray.Empty
+                        Averages = around.Averages
+                    }
+
+                around.Watch.Check "averages"
 
             around.Begin parameters.Count
             let inside = prepared.Surround around

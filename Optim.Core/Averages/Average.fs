@@ -4,11 +4,17 @@ open System
 open System.Collections.Immutable
 open Optim.Kernels
 
+/// What the averages of one line share: the stamp that tells the live one, and where they were found to lie.
+[<Sealed>]
+type internal AverageLine() =
+    member val Stamp = 0L with get, set
+    member val Watch = AverageWatch()
+
 /// Averages of parameters: a row for each, how many updates they hold, and how many calls there were. An update changes the
 /// rows in place, returns the next record and leaves this one spent.
 [<Sealed>]
-type AverageState internal (rows: Parameters, averaged: int64, calls: int64, line: int64 ref) =
-    let stamp = line.Value
+type AverageState internal (rows: Parameters, averaged: int64, calls: int64, line: AverageLine) =
+    let stamp = line.Stamp
 
     /// The averages, in the order of the parameters; all zero before the first update.
     member _.Rows = rows
@@ -16,8 +22,9 @@ type AverageState internal (rows: Parameters, averaged: int64, calls: int64, lin
     member _.Averaged = averaged
     /// Calls so far: more than the updates where only every so many of them count.
     member _.Calls = calls
+    member internal _.Line = line
     /// Whether an update has consumed it.
-    member _.IsSpent = stamp <> line.Value
+    member _.IsSpent = stamp <> line.Stamp
 
     member internal state.Live() =
         if state.IsSpent then
@@ -28,7 +35,7 @@ type AverageState internal (rows: Parameters, averaged: int64, calls: int64, lin
 
     /// The same rows after a call.
     member internal _.Next(averaged, calls) =
-        line.Value <- line.Value + 1L
+        line.Stamp <- line.Stamp + 1L
         AverageState(rows, averaged, calls, line)
 
 /// Averages of parameters as pure functions: of the parameters only their tensors are read.
@@ -38,7 +45,7 @@ module Average =
 
     /// Over rows that lie somewhere already.
     let over rows averaged calls =
-        AverageState(rows, averaged, calls, ref 0L)
+        AverageState(rows, averaged, calls, AverageLine())
 
     /// Before the first update: memory for the averages of these parameters, each in its parameter's order where that has no gaps.
     let init (parameters: Parameters) =
@@ -105,6 +112,8 @@ module Average =
 
         for row in 0 .. parameters.Count - 1 do
             checkPair (parameters.Label row) state.Rows[row] parameters[row]
+
+        state.Line.Watch.Check(Func<_, _> parameters.Label, state.Rows.Items, parameters.Items)
 
         if Averaging.moves averaging state.Calls then
             let executor =

@@ -25,6 +25,7 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
 
         if not (line.Flat.Takes parameters) then
             Checks.parametersAnywhere "LBFGS" true parameters
+            Checks.disjoint "LBFGS" parameters
             let flat = Flat parameters
 
             if state.Memory.HasIterated && not (flat.Layout.Equals line.Flat.Layout) then
@@ -41,6 +42,7 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
     member _.Init(options: LBFGSOptions, parameters: Parameters) =
         table.Check options
         Checks.parametersAnywhere "LBFGS" true parameters
+        Checks.disjoint "LBFGS" parameters
         LBFGSState(LBFGSMemory.Empty, LBFGSLine(Flat parameters))
 
     /// The names of the entries of its state in PyTorch's state dicts, in order.
@@ -56,6 +58,7 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
     /// `order` has the row of each parameter there. An ArgumentException says which entry does not fit.
     member _.Restore(parameters: Parameters, order: IReadOnlyList<int>, entries: IReadOnlyDictionary<string, Tree>) =
         Checks.parametersAnywhere "LBFGS" true parameters
+        Checks.disjoint "LBFGS" parameters
         let flat = Flat parameters
 
         let memory =
@@ -86,6 +89,7 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
         let evaluate target =
             let struct (loss, gradients) = objective.Invoke parameters
             check parameters gradients
+            line.Watch.Check("LBFGS", parameters, gradients, ImmutableArray.Empty)
             flat.Gather(gradients, sign, target)
             loss
 
@@ -153,6 +157,7 @@ module LBFGS =
     /// A step that touches nothing that it is given: `evaluate` is asked about a copy of the parameters. It returns the parameters and
     /// the state after the step, and the first loss.
     let pureStep options (parameters: Parameters) (evaluate: Parameters -> struct (float * Gradients)) state =
+        Checks.disjoint "LBFGS" parameters
         let parameters = parameters.Copy()
         let struct (loss, next) = step options parameters evaluate (copy state)
         struct (parameters, next, loss)

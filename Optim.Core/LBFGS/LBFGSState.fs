@@ -83,6 +83,8 @@ type internal LBFGSMemory =
 type internal LBFGSLine(flat: Flat) =
     member val Stamp = 0L with get, set
     member val Flat = flat with get, set
+    /// Whether what a step writes is memory of its own.
+    member val Watch = MemoryWatch()
     /// Whether a step is under way, so that its objective cannot begin another one.
     member val IsStepping = false with get, set
 

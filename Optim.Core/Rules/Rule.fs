@@ -92,7 +92,9 @@ type Rule internal (name: string, table: OptionTable) =
         rule.Prepare(options, parameters, gradients, state).Run()
 
     /// A step that touches nothing that it was given.
-    member rule.PureStep(options: obj, parameters: Parameters, gradients, state) =
+    member rule.PureStep(options: obj, parameters: Parameters, gradients: Gradients, state: State) =
+        // What a step in place refuses: copies share nothing.
+        MemoryWatch().Check(name, parameters, gradients, state.Columns)
         let parameters = parameters.Copy()
         struct (parameters, rule.Step(options, parameters, gradients, State.copy state))
 
@@ -374,6 +376,7 @@ type internal ElementWiseRule<'o, 'f
     override rule.Init(options, parameters) =
         rule.Table.Check(unbox<'o> options)
         Checks.parametersAnywhere name arithmetic.Complex parameters
+        Checks.disjoint name parameters
         let options = unbox<'o> options
 
         let atOnce column =

@@ -161,6 +161,7 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct>
     override rule.Init(options, parameters) =
         rule.Table.Check(unbox<'o> options)
         check parameters
+        Checks.disjoint name parameters
         Rows.initial name parameters ImmutableArray.Empty columnNames (fun _ -> false) (fun _ -> 0.0)
 
     override _.Restore(parameters, counts, scalars, rows) =
@@ -190,6 +191,7 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct>
             line.ParameterLayouts <- [||]
             rule.Lay(prepared, parameters, gradients, state)
 
+        line.Watch.Check(name, parameters, gradients, line.Columns)
         prepared.Parameters <- parameters
         prepared.Gradients <- gradients
         prepared.State <- state

@@ -51,7 +51,7 @@ type Gradient internal (kind: GradientKind, values: TensorView, rows: TensorView
 
 /// The tensors that are optimized, in order, with names or without. Immutable: the tensors' elements change in place, the list does not.
 [<Sealed>]
-type Parameters private (items: TensorView array, names: ImmutableArray<string>, executor: Executor | null) =
+type Parameters private (items: TensorView array, names: ImmutableArray<string>, executor: Executor | null, isFixed: bool) =
     static member private Checked(items: TensorView array, names: ImmutableArray<string>) =
         let seen = System.Collections.Generic.HashSet<string>(StringComparer.Ordinal)
 
@@ -59,11 +59,11 @@ type Parameters private (items: TensorView array, names: ImmutableArray<string>,
             if not (seen.Add name) then
                 raise (ArgumentException $"two parameters are called '{name}'; names must differ, since state is matched by name")
 
-        Parameters(items, names, null)
+        Parameters(items, names, null, true)
 
     /// Without names.
     static member Of(tensors: TensorView seq) =
-        Parameters(Seq.toArray tensors, ImmutableArray.Empty, null)
+        Parameters(Seq.toArray tensors, ImmutableArray.Empty, null, true)
 
     /// With a name each.
     static member OfNamed(tensors: struct (string * TensorView) seq) =
@@ -73,7 +73,7 @@ type Parameters private (items: TensorView array, names: ImmutableArray<string>,
 
     /// Over an array that is not copied, so that whoever owns it can move the tensors between steps, and run by a given executor (null: the team).
     static member Over(items: TensorView array, names: ImmutableArray<string>, executor: Executor | null) =
-        Parameters(items, names, executor)
+        Parameters(items, names, executor, false)
 
     /// How many there are.
     member _.Count = items.Length
@@ -96,22 +96,25 @@ type Parameters private (items: TensorView array, names: ImmutableArray<string>,
     member _.Executor = executor
     member internal _.Items = items
 
+    /// Whether the tensors are those that were given: nobody refreshes them, so that their memory may have been given back.
+    member internal _.IsFixed = isFixed
+
     /// The same elements in memory of their own.
     member _.Copy() =
-        Parameters(items |> Array.map _.Copy(), names, executor)
+        Parameters(items |> Array.map _.Copy(), names, executor, true)
 
 /// The gradients of some parameters, in the same order.
 [<Sealed>]
-type Gradients private (items: Gradient array) =
+type Gradients private (items: Gradient array, isFixed: bool) =
     /// One for each parameter.
-    static member Of(gradients: Gradient seq) = Gradients(Seq.toArray gradients)
+    static member Of(gradients: Gradient seq) = Gradients(Seq.toArray gradients, true)
 
     /// A dense one for each parameter.
     static member OfDense(tensors: TensorView seq) =
-        Gradients(tensors |> Seq.map Gradient.OfDense |> Seq.toArray)
+        Gradients(tensors |> Seq.map Gradient.OfDense |> Seq.toArray, true)
 
     /// Over an array that is not copied, so that whoever owns it can write the gradients of the next step into it.
-    static member Over(items: Gradient array) = Gradients items
+    static member Over(items: Gradient array) = Gradients(items, false)
     /// How many there are.
     member _.Count = items.Length
 
@@ -120,3 +123,6 @@ type Gradients private (items: Gradient array) =
         with get (index: int) = items[index]
 
     member internal _.Items = items
+
+    /// As of parameters.
+    member internal _.IsFixed = isFixed

@@ -68,6 +68,7 @@ module internal Rows =
         (given: KeyValuePair<string, TensorView array> seq)
         =
         Checks.parametersAnywhere rule complex parameters
+        Checks.disjoint rule parameters
         let given = Dictionary<string, TensorView array>(given)
 
         let column index name =

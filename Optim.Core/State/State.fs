@@ -10,18 +10,6 @@ module internal Spent =
         SpentStateException
             $"this state of {rule} was consumed by a later step, which changed its memory in place; use the state which that step returned, or fork one with {copy} before the step"
 
-/// One named part of an optimizer's state, such as exp_avg: a row for each parameter, absent until the parameter's first gradient.
-[<Sealed>]
-type Column internal (name: string, rows: ImmutableArray<TensorView>) =
-    /// As PyTorch calls it.
-    member _.Name = name
-    /// One for each parameter; absent ones say so (IsAbsent).
-    member _.Rows = rows
-
-    /// The row of a parameter.
-    member _.Item
-        with get (row: int) = rows[row]
-
 /// The state of a rule that keeps rows: how many steps each parameter has taken, and named columns. The record is immutable,
 /// the rows' elements are not: a step changes them in place, returns the next record and leaves this one spent.
 [<Sealed>]
@@ -106,6 +94,8 @@ and [<Sealed>] internal Line() =
     member val NextCounts = Counts.Zero with get, set
     /// The loop that the table was made for.
     member val Loop: Loop voption = ValueNone with get, set
+    /// Whether what a step writes is memory of its own.
+    member val Watch = MemoryWatch()
     /// The step that is made anew each time in the same place.
     member val Prepared: PreparedStep voption = ValueNone with get, set
 

@@ -1,6 +1,7 @@
 namespace Optim.Core
 
 open System
+open System.Collections.Immutable
 open Optim.Kernels
 
 /// What is refused before anything is written.
@@ -62,6 +63,10 @@ module internal Checks =
                     $"{rule} looks at whole tensors, and {executor.Name}, who is asked to step {parameters.Label 0}, has no lanes that are such"
             )
         | _ -> ()
+
+    /// Refuses parameters that share memory, or one that is there twice.
+    let disjoint rule (parameters: Parameters) =
+        MemoryWatch().Check(rule, parameters, Gradients.Of [], ImmutableArray.Empty)
 
     let private sparse rule (parameters: Parameters) row (gradient: Gradient) =
         let parameter, label = parameters[row], parameters.Label row

@@ -277,6 +277,8 @@ module internal Table =
             state.Line.Loop <- ValueNone
             rebuild rule loop columnCount start accepts complex parameters gradients state
 
+        state.Line.Watch.Check(rule, parameters, gradients, state.Line.Columns)
+
         for strided in state.Line.Strided do
             let slice = state.Line.Slices[strided.Row]
 

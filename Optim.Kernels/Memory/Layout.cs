@@ -14,11 +14,14 @@ public sealed class Layout : IEquatable<Layout>
             Count = 1;
             foreach (var length in shape)
                 Count = checked(Count * (nint)length);
+            Extent = Count == 0 ? 0 : 1;
+            for (var i = 0; i < shape.Length && Count > 0; i++)
+                Extent = checked(Extent + (nint)((shape[i] - 1) * strides[i]));
         }
         catch (OverflowException error)
         {
             throw new ArgumentException(
-                $"the shape [{string.Join(", ", shape)}] has more elements than {nint.MaxValue}",
+                $"the shape [{string.Join(", ", shape)}] has more elements, or its strides [{string.Join(", ", strides)}] reach farther, than {nint.MaxValue}",
                 nameof(shape),
                 error
             );
@@ -40,6 +43,9 @@ public sealed class Layout : IEquatable<Layout>
 
     /// <summary>The number of elements.</summary>
     public nint Count { get; }
+
+    /// <summary>Elements from the first to the last in memory, with the gaps between them.</summary>
+    internal nint Extent { get; }
 
     /// <summary>Whether the elements lie in row-major order without gaps.</summary>
     public bool IsContiguous { get; }

@@ -30,30 +30,62 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
     /// <summary>Whether there is no tensor.</summary>
     public bool IsAbsent => Layout is null;
 
+    /// <summary>Whether its owner has given the memory back, so that nothing can be read or written any more.</summary>
+    public bool IsReleased => Owner is ReleasableMemory { IsReleased: true };
+
     /// <summary>The type of the elements.</summary>
-    public DType DType => Layout.DType;
+    public DType DType => Known.DType;
 
     /// <summary>Where the elements lie.</summary>
-    public Device Device => Layout.Device;
+    public Device Device => Known.Device;
 
     /// <summary>Lengths of the dimensions; empty for a single number.</summary>
-    public ImmutableArray<long> Shape => Layout.Shape;
+    public ImmutableArray<long> Shape => Known.Shape;
 
     /// <summary>Elements between neighbours, for each dimension.</summary>
-    public ImmutableArray<long> Strides => Layout.Strides;
+    public ImmutableArray<long> Strides => Known.Strides;
 
     /// <summary>The number of elements.</summary>
-    public nint Count => Layout.Count;
+    public nint Count => Known.Count;
+
+    private Layout Known => Layout ?? throw Absent();
+
+    private static InvalidOperationException Absent() => new("the tensor is absent (a default TensorView): it has no elements");
+
+    /// <summary>The view itself, whose memory is still there.</summary>
+    /// <exception cref="InvalidOperationException">It is absent.</exception>
+    /// <exception cref="ObjectDisposedException">Its owner has given the memory back.</exception>
+    internal TensorView Live()
+    {
+        if (IsAbsent)
+            throw Absent();
+        return IsReleased
+            ? throw new ObjectDisposedException(null, $"the memory of {Layout} was given back when its parameter was disposed")
+            : this;
+    }
+
+    /// <summary>An argument that must be there, and its memory with it.</summary>
+    internal static void Check(in TensorView view, string name)
+    {
+        if (view.IsAbsent)
+            throw new ArgumentException("the tensor is absent (a default TensorView)", name);
+        view.Live();
+    }
 
     /// <summary>Fresh aligned memory, all zero.</summary>
     public static TensorView Zeros(DType dtype, params ReadOnlySpan<long> shape) => Zeros(Layout.Contiguous(dtype, shape));
 
     /// <inheritdoc cref="Zeros(DType, ReadOnlySpan{long})"/>
-    public static TensorView Zeros(DType dtype, long[] shape) => Zeros(dtype, shape.AsSpan());
+    public static TensorView Zeros(DType dtype, long[] shape)
+    {
+        ArgumentNullException.ThrowIfNull(shape);
+        return Zeros(dtype, shape.AsSpan());
+    }
 
     /// <summary>Fresh aligned memory, all zero, for a layout without gaps.</summary>
     public static TensorView Zeros(Layout layout)
     {
+        ArgumentNullException.ThrowIfNull(layout);
         if (!layout.IsOnCpu)
             return DeviceMemory.Of(layout.Device).Zeros(layout);
         var block = new NativeBlock(layout.Bytes);
@@ -68,7 +100,9 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
     {
         nint length = 0;
         foreach (var layout in layouts)
-            if (layout.IsOnCpu)
+            if (layout is null)
+                throw new ArgumentException("a layout is null", nameof(layouts));
+            else if (layout.IsOnCpu)
                 length = Layout.Addressable(length + NativeBlock.Aligned(layout.Bytes), layout);
         var block = new NativeBlock(length, cleared);
         var views = new TensorView[layouts.Length];
@@ -101,18 +135,27 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
 
     /// <inheritdoc cref="Of{T}(ReadOnlySpan{T}, ReadOnlySpan{long})"/>
     public static TensorView Of<T>(T[] values, long[] shape)
-        where T : unmanaged => Of<T>(values.AsSpan(), shape.AsSpan());
+        where T : unmanaged
+    {
+        ArgumentNullException.ThrowIfNull(values);
+        ArgumentNullException.ThrowIfNull(shape);
+        return Of<T>(values.AsSpan(), shape.AsSpan());
+    }
 
     /// <summary>A copy of values in memory of its own, of one dimension.</summary>
     public static TensorView Of<T>(T[] values)
-        where T : unmanaged => Of<T>(values.AsSpan(), [values.Length]);
+        where T : unmanaged
+    {
+        ArgumentNullException.ThrowIfNull(values);
+        return Of<T>(values.AsSpan(), [values.Length]);
+    }
 
     /// <summary>The elements as a span; free. Up to int.MaxValue elements, without gaps.</summary>
     /// <exception cref="InvalidOperationException">Another dtype, strides with gaps, more elements, or not in the processor's memory.</exception>
     public Span<T> AsSpan<T>()
         where T : unmanaged
     {
-        if (DTypes.Of<T>() != DType)
+        if (DTypes.Of<T>() != Live().DType)
             throw new InvalidOperationException($"the elements of {Layout} are not of type {typeof(T).Name}");
         if (!Layout.IsContiguous || Device != Device.Cpu || Owner is DeferredMemory)
             throw new InvalidOperationException($"{Layout} is not contiguous memory of the processor");
@@ -125,7 +168,7 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
     /// <exception cref="InvalidOperationException">There are more than an array holds.</exception>
     public double[] ToDoubles()
     {
-        if (Count > Array.MaxLength / DType.Parts())
+        if (Live().Count > Array.MaxLength / DType.Parts())
             throw new InvalidOperationException(
                 $"{Layout} has more numbers than an array holds, {Array.MaxLength}; take views of its parts"
             );
@@ -173,7 +216,7 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
     /// <summary>The elements in the memory of the processor: itself where they lie there, a copy in row-major order otherwise.</summary>
     public TensorView ToHost()
     {
-        if (Layout.IsOnCpu)
+        if (Live().Layout.IsOnCpu)
             return this;
         var copy = Zeros(DType, Shape.AsSpan());
         StridedCopy.Run(this, copy);
@@ -183,7 +226,7 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
     /// <summary>The same elements in row-major order, in memory of their own, on the same device.</summary>
     public TensorView Copy()
     {
-        var copy = Zeros(Layout.ToContiguous());
+        var copy = Zeros(Live().Layout.ToContiguous());
         StridedCopy.Run(this, copy);
         return copy;
     }
@@ -192,9 +235,12 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
     /// <exception cref="ArgumentException">Dtype or shape differ.</exception>
     public void CopyFrom(TensorView source)
     {
+        Check(source, nameof(source));
+        Live();
         if (source.DType != DType || !source.Layout.SameShape(Layout))
             throw new ArgumentException($"{source.Layout} cannot be copied over {Layout}", nameof(source));
-        StridedCopy.Run(source, this);
+        // Elements that both have in other places: some would be written before they are read.
+        StridedCopy.Run(Overlap.Of(source, this) == Sharing.Partial ? source.Copy() : source, this);
     }
 
     /// <summary>Copies the elements of <paramref name="source"/>, of the same shape and any dtype, over these of a floating point or complex dtype; each is rounded once.</summary>
@@ -202,6 +248,8 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
     /// <exception cref="NotSupportedException">These are whole numbers, or one side is complex and the other is not.</exception>
     public void ConvertFrom(TensorView source)
     {
+        Check(source, nameof(source));
+        Live();
         if (source.DType == DType)
         {
             CopyFrom(source);
@@ -245,7 +293,7 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
             return IsAbsent == other.IsAbsent;
         if (DType != other.DType || !Layout.SameShape(other.Layout))
             return false;
-        var (a, b) = (InOrder(), other.InOrder());
+        var (a, b) = (Live().InOrder(), other.Live().InOrder());
         var equal = true;
         for (nint at = 0, bytes = Count * DType.Size(); equal && at < bytes; at += Chunk)
         {
@@ -262,7 +310,7 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
     /// <summary>Sets every element to zero, in any layout and dtype.</summary>
     public void Clear()
     {
-        if (!Layout.IsOnCpu)
+        if (!Live().Layout.IsOnCpu)
             DeviceMemory.Of(Device).Fill(this, 0);
         else if (Layout.IsDense)
             NativeMemory.Clear((void*)Address, (nuint)(Count * DType.Size()));

@@ -24,6 +24,7 @@ namespace Optim;
 public sealed class AveragedModel : AveragedParameters
 {
     private readonly nn.Module model;
+    private readonly nn.Module? copy;
     private readonly TorchParameter[] stateOwners;
     private readonly Tensor[] liveTensors;
     private readonly Tensor[] averageTensors;
@@ -32,7 +33,7 @@ public sealed class AveragedModel : AveragedParameters
 
     /// <summary>Averages of a module's parameters and buffers.</summary>
     /// <param name="model">The live model, in its final dtype.</param>
-    /// <param name="copy">Makes a second module of the same structure, which holds the averages and is filled by name.</param>
+    /// <param name="copy">Makes a second module of the same structure, which holds the averages and is filled by name; it takes over training mode and requires_grad.</param>
     /// <param name="avgFn">The average of one parameter, by a function of one's own; without a function it is the equal average.</param>
     /// <param name="multiAvgFn">All averages at once, in place, by <see cref="GetEmaMultiAvgFn"/> or a function of one's own.</param>
     /// <param name="useBuffers">True: buffers are averaged as parameters are. False: each update copies them.</param>
@@ -53,18 +54,26 @@ public sealed class AveragedModel : AveragedParameters
     private AveragedModel(Rows found, bool useBuffers, long every)
         : base(found.Parameters, found.Buffers, found.Averages, found.Averaging, useBuffers, every)
     {
-        (model, Module) = (found.Model, found.Copy ?? found.Model);
-        HasCopy = found.Copy is not null;
+        (model, copy) = (found.Model, found.Copy);
         stateOwners = [.. found.Parameters, .. found.Buffers];
         liveTensors = Array.ConvertAll(stateOwners, owner => owner.Tensor);
         averageTensors = [.. (found.Averages ?? []).Select(average => average.Tensor)];
     }
 
-    /// <summary>The module that holds the averages, where there is a copy; the live one otherwise.</summary>
-    public nn.Module Module { get; }
+    /// <summary>The module that has the values of the averages: the copy, or inside of <see cref="AveragedParameters.Applied"/> the live one.</summary>
+    /// <exception cref="InvalidOperationException">There is no copy, and the averages are not applied: the live module has the live values.</exception>
+    public nn.Module Module =>
+        HasCopy || IsApplied
+            ? Holder
+            : throw new InvalidOperationException(
+                "Module: there is no second module with the averages, and the live one has the live values. Use it inside of Applied(), which lends it the averages "
+                    + "(using (average.Applied()) average.Module.SaveWeights(path);), save StateDict(), or make the average with copy: () => new Net()"
+            );
 
     /// <summary>Whether a second module holds the averages.</summary>
-    public bool HasCopy { get; }
+    public bool HasCopy => copy is not null;
+
+    private nn.Module Holder => copy ?? model;
 
     /// <summary>
     /// The averaged model's output, of modules from tensor to tensor: that of the copy, or that of the live model with the averages
@@ -74,9 +83,9 @@ public sealed class AveragedModel : AveragedParameters
     public Tensor forward(Tensor input)
     {
         var module =
-            Module as nn.Module<Tensor, Tensor>
+            Holder as nn.Module<Tensor, Tensor>
             ?? throw new InvalidOperationException(
-                $"{Module.GetName()} does not go from one tensor to one; call Module, inside of Applied() where there is no copy"
+                $"{Holder.GetName()} does not go from one tensor to one; call Module, inside of Applied() where there is no copy"
             );
         if (HasCopy || IsApplied)
             return module.forward(input);
@@ -99,10 +108,10 @@ public sealed class AveragedModel : AveragedParameters
     public void UpdateBn(IEnumerable<Tensor> loader)
     {
         if (HasCopy || IsApplied)
-            SwaUtils.UpdateBn(loader, Module);
+            SwaUtils.UpdateBn(loader, Holder);
         else
             using (Applied())
-                SwaUtils.UpdateBn(loader, Module);
+                SwaUtils.UpdateBn(loader, Holder);
     }
 
     /// <inheritdoc cref="UpdateBn(IEnumerable{Tensor})"/>
@@ -192,7 +201,25 @@ public sealed class AveragedModel : AveragedParameters
             RefuseDifferent("the module that copy made", live.Select(row => row.Name!), found.Keys);
             foreach (var row in live)
                 RefuseOther(row.Name!, "the module that copy made", ((IParameter)row).Data, ((IParameter)found[row.Name!]).Data);
+            TakeOver(copy);
             return [.. live.Select(row => found[row.Name!])];
+        }
+
+        /// <summary>What a copy in PyTorch has from its original beside the values: the training mode of each module, and which parameters are frozen.</summary>
+        private void TakeOver(nn.Module copy)
+        {
+            var modes = Model.named_modules().ToDictionary(module => module.name, module => module.module.training);
+            copy.train(Model.training);
+            // Parents first: a mode that is set counts for children, too.
+            foreach (var (name, module) in copy.named_modules())
+                if (modes.TryGetValue(name, out var mode))
+                    module.train(mode);
+            var trained = Model
+                .named_parameters()
+                .ToDictionary(parameter => parameter.name, parameter => parameter.parameter.requires_grad);
+            foreach (var (name, parameter) in copy.named_parameters())
+                if (trained.TryGetValue(name, out var requiresGrad))
+                    parameter.requires_grad = requiresGrad;
         }
 
         private static Tensor Kept(Tensor tensor)

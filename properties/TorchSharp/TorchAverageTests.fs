@@ -252,6 +252,83 @@ let private others =
 
             for expected, actual in List.zip (run false) (run true) do
                 expectSameBits actual expected "attached")
+        "without a copy the module is the live one, and is not taken for the averages",
+        (fun () ->
+            use model = net 2L 3L
+            let average = AveragedModel(model)
+
+            refuses<InvalidOperationException> "Module" [ "live values"; "Applied()"; "StateDict()"; "copy: () => new Net()" ] (fun () ->
+                average.Module |> ignore)
+
+            use _ = average.Applied()
+            Expect.isTrue (obj.ReferenceEquals(average.Module, model)) "it has the averages now")
+        "a copy takes over the training mode of each module and what is frozen",
+        (fun () ->
+            use model = net 2L 3L
+            model.eval ()
+            let modules (net: Net) = net.named_modules () |> Seq.toArray
+            let struct (_, inner) = (modules model)[(modules model).Length - 1]
+            inner.train true
+
+            for i, struct (_, p) in model.named_parameters () |> Seq.indexed do
+                p.requires_grad <- (i % 2 = 1)
+
+            let average = AveragedModel(model, making (fun () -> net 2L 3L))
+            let copy = average.Module
+
+            let modes (net: torch.nn.Module) =
+                [ for struct (name, m) in net.named_modules () -> name, m.training ]
+
+            let frozen (net: torch.nn.Module) =
+                [ for struct (name, p) in net.named_parameters () -> name, p.requires_grad ]
+
+            Expect.equal (modes copy) (modes model) "modes"
+            Expect.equal copy.training model.training "its own mode"
+            Expect.equal (frozen copy) (frozen model) "requires_grad")
+        "a copy that shares tensors with the live model is refused",
+        (fun () ->
+            use model = net 2L 3L
+
+            refuses<ArgumentException> "a wrapper of the same layers" [ "shares memory"; "average" ] (fun () ->
+                AveragedModel(
+                    model,
+                    making (fun () ->
+                        torch.nn.Sequential(
+                            model.named_children ()
+                            |> Seq.map (fun struct (name, m) -> struct (name, m :?> Net))
+                            |> Seq.toArray
+                        ))
+                )
+                |> ignore))
+        "while averages are applied, a module's weights are not loaded, and the error names the average",
+        (fun () ->
+            use model = net 2L 3L
+            let average = AveragedModel(model, multiAvgFn = AveragedModel.GetEmaMultiAvgFn 0.75)
+            average.UpdateParameters()
+
+            inFolder (fun file ->
+                model.SaveWeights(file "m.pt")
+                Checkpoint.Save(file "c.pt", struct ("model", box model))
+                let load = ModuleState(model).PrepareLoad(Checkpoint.Read(file "m.pt"))
+
+                let words = [ "AveragedModel (decay 0.75"; "Applied()"; "'0.weight'" ]
+                let lent = average.Applied()
+
+                for name, call in
+                    [
+                        "LoadWeights", (fun () -> model.LoadWeights(file "m.pt") |> ignore)
+                        "Checkpoint.Load", (fun () -> Checkpoint.Load(file "c.pt", struct ("model", box model)) |> ignore)
+                        "a load that was prepared before", (fun () -> load.Run() |> ignore)
+                        "Step", (fun () -> SGD(model.NamedParameters() |> Seq.cast<IParameterOrGroup>).Step())
+                    ] do
+                    match thrown name call with
+                    | :? InvalidOperationException as e ->
+                        for word in words do
+                            Expect.stringContains e.Message word name
+                    | e -> Expect.stringContains e.Message "Applied()" $"{name}: {e.GetType().Name}"
+
+                lent.Dispose()
+                model.LoadWeights(file "m.pt") |> ignore))
         "averages and what they lend are seen by old graphs",
         (fun () ->
             use model = net 2L 3L

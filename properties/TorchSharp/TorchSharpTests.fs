@@ -337,6 +337,74 @@ let private identity =
             Expect.isEmpty (model.NamedParameters(recurse = false)) "of the children only"
         }
 
+        test "a prefix sets the names of several modules apart" {
+            let first, second = network (), network ()
+
+            refuses<ArgumentException> "the same names twice" [ "'first.weight'"; "prefix" ] (fun () ->
+                SGD(
+                    [
+                        ParameterGroup(first.NamedParameters()) :> IParameterOrGroup
+                        ParameterGroup(second.NamedParameters())
+                    ]
+                )
+                |> ignore)
+
+            let optimizer =
+                SGD(
+                    [
+                        ParameterGroup(first.NamedParameters "base") :> IParameterOrGroup
+                        ParameterGroup(second.NamedParameters(prefix = "classifier"))
+                    ]
+                )
+
+            let names =
+                [
+                    for group in optimizer.ParamGroups -> [ for p in group.Parameters -> p.Name ]
+                ]
+
+            let own = [ "first.weight"; "first.bias"; "last.weight"; "last.bias" ]
+            Expect.equal names [ List.map ((+) "base.") own; List.map ((+) "classifier.") own ] "names"
+            refuses<ArgumentNullException> "null" [ "prefix" ] (fun () -> first.NamedParameters(prefix = null) |> ignore)
+        }
+
+        test "tensors that share memory are refused by the kernels and by libtorch's operators, and nothing moves" {
+            for executor in [ null; Torch.Operators ] do
+                let whole = constant [ 64L ] (floats 3 64)
+
+                let view start =
+                    whole.narrow(0L, start, 8L).detach().requires_grad_ true
+
+                let make (list: (string * Tensor) list) =
+                    let list = [| for name, tensor in list -> struct (name, tensor) |]
+
+                    SGD(
+                        all (
+                            if isNull executor then
+                                Torch.Parameters list
+                            else
+                                Torch.Parameters(executor, list)
+                        ),
+                        lr = 0.5
+                    )
+
+                refuses<ArgumentException> "parameters" [ "'a'"; "'b'"; "share memory" ] (fun () ->
+                    make [ "a", view 0L; "b", view 7L ] |> ignore)
+
+                refuses<ArgumentException> "the same memory twice" [ "'a'"; "'b'"; "same tensor" ] (fun () ->
+                    make [ "a", view 0L; "b", view 0L ] |> ignore)
+
+                let a, b = view 0L, view 16L
+                let optimizer = make [ "a", a; "b", b ]
+                a.grad <- whole.narrow (0L, 40L, 8L)
+                b.grad <- whole.narrow (0L, 7L, 8L)
+                let before = values whole
+                refuses<ArgumentException> "a gradient" [ "gradient of parameter 'b'"; "'a'" ] (fun () -> optimizer.Step())
+                equal (values whole) before "nothing moves"
+                b.grad <- whole.narrow (0L, 16L, 8L)
+                optimizer.Step()
+                equal (values b) [| for x in before[16..23] -> 0.5f * x |] "its own gradient"
+        }
+
         test "frozen parameters are accepted and skipped" {
             let frozen, free =
                 (leaf [ 2L ] [| 1f; 2f |]).requires_grad_ false, leaf [ 2L ] [| 1f; 2f |]
