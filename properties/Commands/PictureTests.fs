@@ -79,7 +79,10 @@ let private drawing =
         testCase "the last line of a legend has room below it, and a picture that is shown smaller is not cut off" (fun () ->
             for count in [ 1; 2; 3; 7; 20 ] do
                 let curves = List.init count (fun i -> curve $"curve {i}" i [ 1.0; 2.0 ])
-                let root = nonNull (svg (Svg.Of(picture [ Panel("loss", ResizeArray curves) ]))).Root
+
+                let root =
+                    nonNull (svg (Svg.Of(picture [ Panel("loss", ResizeArray curves) ]))).Root
+
                 let attribute (name: string) = root.Attribute(XName.Get name).Value
 
                 Expect.equal
