@@ -30,7 +30,7 @@ public sealed class ModuleState(nn.Module module) : IStateful
         RefuseApplied();
         var own = module.state_dict();
         var missing = own.Keys.Where(name => !given.ContainsKey(name)).ToList();
-        var unexpected = given.Keys.Select(key => key.IsText ? key.text : key.ToString()).Where(name => !own.ContainsKey(name)).ToList();
+        var unexpected = given.Keys.Select(key => key.IsText ? key.text : key.ToString()!).Where(name => !own.ContainsKey(name)).ToList();
         if (strict && missing.Count + unexpected.Count > 0)
             throw new ArgumentException(
                 $"the module and the loaded state do not have the same names; missing: {List(missing)}; left over: {List(unexpected)}. "
@@ -42,7 +42,7 @@ public sealed class ModuleState(nn.Module module) : IStateful
         {
             if (!given.TryGetValue(name, out var value))
                 continue;
-            if (value is not Tree.Tensor { Item: var view })
+            if (!value.TryGetTensor(out TensorView view))
                 throw new ArgumentException($"'{name}' must be a tensor; it is {value.Described}");
             if (!view.Shape.AsSpan().SequenceEqual(target.shape))
                 throw new ArgumentException(

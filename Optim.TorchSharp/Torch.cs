@@ -54,7 +54,7 @@ public static class Torch
     public static LoadReport LoadWeights(this nn.Module module, string path, bool strict = true)
     {
         ArgumentNullException.ThrowIfNull(module);
-        var tree = Checkpoint.Read(path);
+        var tree = Checkpoint.Read(path, keepForeign: true);
         try
         {
             return new ModuleState(module).PrepareLoad(tree, strict).Run();

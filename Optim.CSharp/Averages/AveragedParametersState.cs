@@ -63,7 +63,7 @@ public partial class AveragedParameters : IStateful
         var map =
             state.Kind == TreeKind.Map
                 ? state.AsMap()
-                : throw new ArgumentException($"the state of an average is {state}; it must be a dict");
+                : throw new ArgumentException($"the state of an average is {state.Described}; it must be a dict");
         var (missing, converted, matched) = (new List<string>(), new List<string>(), new List<string>());
         var left = map.Keys.Select(key => key.IsText ? key.text : key.ToString()!).ToHashSet(StringComparer.Ordinal);
         var found = new TensorView[rows.Length];
@@ -109,7 +109,7 @@ public partial class AveragedParameters : IStateful
         var map =
             settings.Kind == TreeKind.Map
                 ? settings.AsMap()
-                : throw new ArgumentException($"'{Settings}' is {settings}; it must be a dict");
+                : throw new ArgumentException($"'{Settings}' is {settings.Described}; it must be a dict");
         Tree? Of(string key) => map.TryGetValue(key, out var value) ? value : null;
         var averaging = new Averaging(
             HasOwnFunction || Of("decay") is not { } decay ? null : Number(decay, "decay"),
@@ -127,7 +127,7 @@ public partial class AveragedParameters : IStateful
     private static TensorView Tensor(Tree value, string key, TensorView average)
     {
         var tensor =
-            value.Kind == TreeKind.Tensor ? value.AsTensor() : throw new ArgumentException($"'{key}' is {value}; it must be a tensor");
+            value.Kind == TreeKind.Tensor ? value.AsTensor() : throw new ArgumentException($"'{key}' is {value.Described}; it must be a tensor");
         var isReal = average.DType.IsFloatingPoint() && tensor.DType.IsFloatingPoint();
         return tensor.Layout.SameShape(average.Layout) && (isReal || tensor.DType == average.DType)
             ? tensor
@@ -137,13 +137,13 @@ public partial class AveragedParameters : IStateful
     private static long Whole(Tree value, string key) =>
         Number(value, key) is var number && number >= 0 && number == Math.Floor(number) && number < 1L << 53
             ? (long)number
-            : throw new ArgumentException($"'{key}' is {value}; it must be a whole number of at least 0");
+            : throw new ArgumentException($"'{key}' is {value.Described}; it must be a whole number of at least 0");
 
     private static double Number(Tree value, string key) =>
         value.Kind is TreeKind.Int or TreeKind.Float || value.Kind == TreeKind.Tensor && value.AsTensor().Count == 1
             ? value.ToDoubles()[0]
-            : throw new ArgumentException($"'{key}' is {value}; it must be a number");
+            : throw new ArgumentException($"'{key}' is {value.Described}; it must be a number");
 
     private static bool Flag(Tree value, string key) =>
-        value.Kind == TreeKind.Bool ? (bool)value : throw new ArgumentException($"'{key}' is {value}; it must be True or False");
+        value.Kind == TreeKind.Bool ? (bool)value : throw new ArgumentException($"'{key}' is {value.Described}; it must be True or False");
 }

@@ -27,7 +27,10 @@ public static class Checkpoint
         Write(path, Tree.Dict([.. parts.Select(part => (part.Name, Parts.Save(part.Name, part.Value)))]));
     }
 
-    /// <summary>Loads parts by their names, strictly: what is missing or left over in one is an error.</summary>
+    /// <summary>
+    /// Loads parts by their names, strictly: what is missing or left over in one is an error. Values that no checkpoint needs, such as
+    /// objects of other libraries, are of no concern outside of these parts: they are never run.
+    /// </summary>
     /// <returns>Reports, and the entries for which no part was given.</returns>
     /// <exception cref="CheckpointException">The file is refused, lacks a part, or one does not fit; nothing has changed.</exception>
     /// <exception cref="ArgumentException">The path is no path, a part cannot be loaded into or has no name, or two have one name.</exception>
@@ -37,9 +40,18 @@ public static class Checkpoint
     /// <param name="path">The file.</param>
     /// <param name="strict">False: what is missing or left over inside of a part is reported.</param>
     /// <param name="parts">What is loaded.</param>
-    public static LoadedCheckpoint Load(string path, bool strict, params (string Name, object Value)[] parts)
+    public static LoadedCheckpoint Load(string path, bool strict, params (string Name, object Value)[] parts) =>
+        Load(path, ReadBudget.Default, strict, parts);
+
+    /// <summary>Loads parts by their names from a file that needs more than usual to be read.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="budget">What reading may take.</param>
+    /// <param name="strict">False: what is missing or left over inside of a part is reported.</param>
+    /// <param name="parts">What is loaded.</param>
+    public static LoadedCheckpoint Load(string path, ReadBudget budget, bool strict, params (string Name, object Value)[] parts)
     {
         CheckPath(path);
+        ArgumentNullException.ThrowIfNull(budget);
         ArgumentNullException.ThrowIfNull(parts);
         CheckNames(parts.Select(part => part.Name));
         var targets = parts
@@ -53,14 +65,14 @@ public static class Checkpoint
                 )
             )
             .ToList();
-        using var file = CheckpointFile.Open(path);
+        using var file = CheckpointFile.Open(path, keepForeign: true, budget);
         if (file.Tree is not Tree.Map { Item: var entries })
             throw new CheckpointException($"{path} holds {file.Tree.Described}, and not parts by name");
         var loads = targets.Select(part => (part.Name, Load: Prepare(path, entries, part.Name, part.Target, strict))).ToList();
         var asked = targets.Select(part => part.Name).ToHashSet(StringComparer.Ordinal);
         var others = new Dictionary<string, Tree>(StringComparer.Ordinal);
         foreach (var (key, value) in entries.Entries)
-            if (key.IsText && !asked.Contains(key.text) && Bytes(value) <= MostUnasked)
+            if (key.IsText && !asked.Contains(key.text) && Bytes(value, new(ReferenceEqualityComparer.Instance)) <= MostUnasked)
                 others[key.text] = CheckpointFile.InMemory(value);
         foreach (var (_, load) in loads)
             load.Commit();
@@ -70,12 +82,16 @@ public static class Checkpoint
     }
 
     /// <summary>Reads a whole file, with its tensors in memory; tensors that share a storage share it.</summary>
+    /// <param name="path">A .safetensors file by that extension, else one of torch.save, of any version that has weights_only or is older.</param>
+    /// <param name="keepForeign">Whether values that torch.load(weights_only=True) refuses, such as objects of other libraries, are kept as
+    /// <see cref="Tree.Tagged"/>, which runs nothing; otherwise the file is refused for them.</param>
+    /// <param name="budget">What reading may take; <see cref="ReadBudget.Default"/> if null.</param>
     /// <exception cref="CheckpointException">The file is refused.</exception>
     /// <exception cref="ArgumentException">The path is no path.</exception>
-    public static Tree Read(string path)
+    public static Tree Read(string path, bool keepForeign = false, ReadBudget? budget = null)
     {
         CheckPath(path);
-        using var file = CheckpointFile.Open(path);
+        using var file = CheckpointFile.Open(path, keepForeign, budget);
         return CheckpointFile.InMemory(file.Tree);
     }
 
@@ -171,12 +187,9 @@ public static class Checkpoint
         }
     }
 
-    private static long Bytes(Tree tree) =>
-        tree switch
-        {
-            Tree.Tensor { Item: var view } => view.Count * view.DType.Size(),
-            Tree.List or Tree.Tuple => tree.AsItems().Sum(Bytes),
-            Tree.Map map => map.Item.Entries.Sum(entry => Bytes(entry.Value)),
-            _ => 0,
-        };
+    private static long Bytes(Tree tree, HashSet<object> seen) =>
+        tree is Tree.Tensor { Item: var view } ? view.Count * view.DType.Size()
+        : tree is Tree.List or Tree.Tuple or Tree.Map or Tree.Tagged && seen.Add(tree)
+            ? SharedNodes.Children(tree).Sum(child => Bytes(child, seen))
+        : 0;
 }

@@ -35,7 +35,7 @@ public sealed class ParametersState(IEnumerable<IParameter> parameters) : IState
             var (key, data) = (Key(parameter, i), parameter.Data);
             if (!given.TryGetValue(key, out var value))
                 continue;
-            if (value is not Tree.Tensor { Item: var view } || !view.Layout.SameShape(data.Layout))
+            if (!value.TryGetTensor(out TensorView view) || !view.Layout.SameShape(data.Layout))
                 throw new ArgumentException($"{key} is {value.Described}; it must be a tensor of the parameter's shape, {data.Layout}");
             loads.Add((parameter, view.ConvertTo(data.DType)));
             matched.Add(key.ToString());

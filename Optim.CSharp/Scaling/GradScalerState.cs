@@ -36,7 +36,7 @@ public sealed partial class GradScaler : IStateful
         var map =
             state.Kind == TreeKind.Map
                 ? state.AsMap()
-                : throw new ArgumentException($"the state of a scaler is {state}; it must be a dict");
+                : throw new ArgumentException($"the state of a scaler is {state.Described}; it must be a dict");
         if (map.Count == 0)
             throw new InvalidOperationException(
                 "The source state dict is empty, possibly because it was saved from a disabled instance of GradScaler."
@@ -52,7 +52,7 @@ public sealed partial class GradScaler : IStateful
         double Of(int key, double usual) =>
             !map.TryGetValue(keys[key], out var value) ? usual
             : value.Kind is TreeKind.Int or TreeKind.Float or TreeKind.Tensor ? (double)value
-            : throw new ArgumentException($"'{keys[key]}' is {value}; it must be a number");
+            : throw new ArgumentException($"'{keys[key]}' is {value.Described}; it must be a number");
         var loaded = LossScalingModule.make(
             new(
                 Smallest(Of(0, scaling.Scale)),

@@ -205,7 +205,7 @@ internal static class StateDicts
         {
             TreeKind.Tensor => value.AsTensor(),
             TreeKind.None => default,
-            _ => throw new ArgumentException($"'{name}' of {label} is {value}; it must be a tensor"),
+            _ => throw new ArgumentException($"'{name}' of {label} is {value.Described}; it must be a tensor"),
         };
 
     private static long Steps(Tree step, string label)
@@ -223,7 +223,7 @@ internal static class StateDicts
         value switch
         {
             Tree.Tensor { Item.Count: 1 } or Tree.Int or Tree.Float => value.ToDoubles()[0],
-            _ => throw new ArgumentException($"the {name} of {label} is {value}; it must be a single number"),
+            _ => throw new ArgumentException($"the {name} of {label} is {value.Described}; it must be a single number"),
         };
 
     private static string Text(int number) => number.ToString(CultureInfo.InvariantCulture);

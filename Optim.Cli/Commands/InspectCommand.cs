@@ -1,7 +1,4 @@
 using System.CommandLine;
-using System.Text;
-using System.Text.Encodings.Web;
-using System.Text.Json;
 using Optim.Checkpoints;
 using Optim.Cli.Inspection;
 
@@ -22,50 +19,62 @@ internal static class InspectCommand
         var file = new Argument<string>("file") { HelpName = File, Description = "A .pt or .safetensors file" };
         var json = new Option<bool>("--json") { Description = "Print it as JSON" };
         var diff = new Option<string?>("--diff") { HelpName = "OTHER", Description = "Print how another file differs from it" };
-        var command = new Command(Name, Description) { file, json, diff };
+        var foreign = new Option<bool>("--foreign")
+        {
+            Description = "Show values that no checkpoint needs, such as objects of other libraries, too; nothing of them is run",
+        };
+        var nodes = Part(nameof(ReadBudget.Nodes), "Values that a file may have, those referred to again counted each time");
+        var bytes = Part(nameof(ReadBudget.Bytes), "Bytes of memory that its values may take, beside those of tensors");
+        var hashed = Part(nameof(ReadBudget.HashedCharacters), "Characters of keys that may be hashed or compared");
+        var repeated = Part(nameof(ReadBudget.RepeatedBytes), "Bytes that tensors may have beyond those that are stored");
+        var command = new Command(Name, Description)
+        {
+            file,
+            json,
+            diff,
+            foreign,
+            nodes,
+            bytes,
+            hashed,
+            repeated,
+        };
         command.SetAction(parsed =>
         {
-            using var first = CheckpointFile.Open(parsed.GetRequiredValue(file));
+            var usual = ReadBudget.Default;
+            var budget = usual with
+            {
+                Nodes = parsed.GetValue(nodes) ?? usual.Nodes,
+                Bytes = parsed.GetValue(bytes) ?? usual.Bytes,
+                HashedCharacters = parsed.GetValue(hashed) ?? usual.HashedCharacters,
+                RepeatedBytes = parsed.GetValue(repeated) ?? usual.RepeatedBytes,
+            };
+            CheckpointFile Open(string path) => CheckpointFile.Open(path, parsed.GetValue(foreign), budget, forCommand: true);
+            using var first = Open(parsed.GetRequiredValue(file));
             if (parsed.GetValue(diff) is not { } other)
                 Show(first, parsed.GetValue(json), screen);
             else if (parsed.GetValue(json))
                 throw new CommandException("--json and --diff cannot be given together.");
             else
-                using (var second = CheckpointFile.Open(other))
-                {
-                    var lines = TreeDifference.Lines(first.Tree, second.Tree).ToList();
-                    foreach (var line in lines)
-                        screen.Say(line);
-                    if (lines.Count == 0)
+                using (var second = Open(other))
+                    if (!TreeDifference.Write((first.Tree, first.Length), (second.Tree, second.Length), screen.Say))
                         screen.Say("Both hold the same.");
-                }
             return 0;
         });
         return command;
     }
 
+    private static Option<long?> Part(string part, string description) =>
+        new(Budget.Option(part)) { HelpName = "N", Description = description };
+
     private static void Show(CheckpointFile file, bool json, Screen screen)
     {
-        if (!json)
+        if (json)
         {
-            foreach (var (key, value) in file.Metadata)
-                screen.Say($"metadata {key}: {value}");
-            foreach (var line in TreeText.Lines(file.Tree))
-                screen.Say(line);
+            TreeJson.Write(file.Tree, file.Metadata, file.Length, screen.Output);
             return;
         }
-        using var stream = new MemoryStream();
-        using (var writer = new Utf8JsonWriter(stream, new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
-        {
-            writer.WriteStartObject();
-            writer.WriteStartObject("metadata");
-            foreach (var (key, value) in file.Metadata)
-                writer.WriteString(key, value);
-            writer.WriteEndObject();
-            writer.WritePropertyName("tree");
-            TreeJson.Write(writer, file.Tree);
-            writer.WriteEndObject();
-        }
-        screen.Say(Encoding.UTF8.GetString(stream.ToArray()));
+        foreach (var (key, value) in file.Metadata)
+            screen.Say($"metadata {Readable.Text(key)}: {Readable.Text(value)}");
+        TreeText.Write(file.Tree, file.Length, screen.Say);
     }
 }

@@ -53,6 +53,9 @@ internal sealed class Screen
     /// <summary>Whether someone looks at it while it goes on.</summary>
     public bool IsLive => Shown.Profile is { Out.IsTerminal: true, Capabilities: { Ansi: true, Interactive: true } };
 
+    /// <summary>Where plain text goes.</summary>
+    public TextWriter Output => Shown.Profile.Out.Writer;
+
     public void Say(string text) => Shown.Profile.Out.Writer.WriteLine(text); // not cut into lines
 
     public void Warn(string text) => error.WriteLine($"optim: {text}");

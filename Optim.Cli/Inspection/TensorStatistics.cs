@@ -8,7 +8,7 @@ namespace Optim.Cli.Inspection;
 /// <param name="Max">The greatest.</param>
 /// <param name="Mean">The mean.</param>
 /// <param name="NaN">How many are NaN.</param>
-internal readonly record struct TensorStatistics(double Min, double Max, double Mean, long NaN)
+internal sealed record TensorStatistics(double Min, double Max, double Mean, long NaN)
 {
     private const int Chunk = 1 << 18;
 
@@ -39,4 +39,28 @@ internal readonly record struct TensorStatistics(double Min, double Max, double 
 
     public override string ToString() =>
         string.Create(CultureInfo.InvariantCulture, $"min {Min:g6}, max {Max:g6}, mean {Mean:g6}, {NaN} NaN");
+}
+
+/// <summary>The statistics of a file's tensors: worked out once for each window of its memory, and not when windows overlap without end.</summary>
+/// <param name="fileLength">Bytes of the file.</param>
+internal sealed class FileStatistics(long fileLength)
+{
+    private const long Overlaps = 8;
+    private const long Small = 64 << 20;
+
+    private readonly Dictionary<(object?, nint, Layout), TensorStatistics> found = [];
+    private long bytes;
+
+    /// <summary>Null when the tensors have more than 8 times the bytes of the file: they are windows of the same memory over and over.</summary>
+    public TensorStatistics? Of(TensorView view)
+    {
+        var key = (view.Owner, view.Address, view.Layout);
+        if (found.TryGetValue(key, out var known))
+            return known;
+        var size = (long)view.Count * view.DType.Size();
+        if (bytes + size > Overlaps * fileLength + Small)
+            return null;
+        bytes += size;
+        return found[key] = TensorStatistics.Of(view);
+    }
 }

@@ -4,60 +4,48 @@ using Optim.Kernels;
 
 namespace Optim.Cli.Inspection;
 
-/// <summary>A tree in lines, indented.</summary>
-internal static class TreeText
+/// <summary>A tree in lines, indented; a value that is in several places is shown in the first, and named by that place in the others.</summary>
+internal sealed class TreeText(TreeShape shape, FileStatistics statistics, Action<string> say)
 {
-    private const int LongLine = 100;
+    public static void Write(Tree tree, long fileLength, Action<string> say) =>
+        new TreeText(new(tree), new(fileLength), say).Write(tree, null, 0);
 
-    public static IEnumerable<string> Lines(Tree tree) => Lines(tree, "", 0);
-
-    private static IEnumerable<string> Lines(Tree tree, string name, int depth)
+    private void Write(Tree tree, TreePath? path, int depth)
     {
-        var start = new string(' ', 2 * depth) + (name.Length == 0 ? "" : name + ": ");
-        if (Children(tree) is not { } children)
+        var start = new string(' ', 2 * depth) + (path is null ? "" : path.Step + ": ");
+        if (shape.WasShown(tree, path, out var first))
+            say($"{start}-> {first}");
+        else if (!shape.IsParted(tree))
+            say(start + Leaf(tree, shape, statistics));
+        else if (tree is Tree.Map { Item: var map })
         {
-            yield return start + Leaf(tree);
-            yield break;
+            say(string.Create(CultureInfo.InvariantCulture, $"{start}{map.Kind} of {map.Count}"));
+            foreach (var (key, value) in map.Entries)
+                Write(value, new(path, key, 0), depth + 1);
         }
-        yield return $"{start}{Kind(tree)} of {children.Count}";
-        foreach (var (key, value) in children)
-        foreach (var line in Lines(value, key, depth + 1))
-            yield return line;
-    }
-
-    /// <summary>A value in one line.</summary>
-    public static string Leaf(Tree tree)
-    {
-        if (tree is Tree.Tensor { Item: var view })
-            return view.Count == 1 && !view.DType.IsComplex() ? $"{view.Layout} = {Number(view.ToDoubles()[0])}"
-                : view.Count == 0 ? $"{view.Layout}"
-                : $"{view.Layout}  {TensorStatistics.Of(view)}";
-        var text = string.Concat(tree.ToString().Select(c => char.IsControl(c) ? '?' : c));
-        return text.Length <= LongLine ? text : $"{text.AsSpan(0, LongLine)}... ({Size(tree)})";
-    }
-
-    /// <summary>What is under a tree, by name; null for what is said in one line: values, and lists of nothing but plain values.</summary>
-    public static IReadOnlyList<(string Key, Tree Value)>? Children(Tree tree) =>
-        tree switch
+        else
         {
-            Tree.Map map => [.. map.Item.Entries.Select(entry => (Name(entry.Key), entry.Value))],
-            Tree.List
-            or Tree.Tuple when tree.AsItems().Any(item => item.Kind is TreeKind.Tensor or TreeKind.Map || Children(item) is not null) =>
-            [
-                .. tree.AsItems().Select((item, i) => (string.Create(CultureInfo.InvariantCulture, $"[{i}]"), item)),
-            ],
-            _ => null,
-        };
+            var items = tree is Tree.Tagged { Arguments: var arguments } ? arguments : tree.AsItems();
+            say(string.Create(CultureInfo.InvariantCulture, $"{start}{Kind(tree)} of {items.Length}"));
+            for (var i = 0; i < items.Length; i++)
+                Write(items[i], new(path, null, i), depth + 1);
+        }
+    }
 
-    private static string Name(TreeKey key) =>
-        key.IsText ? string.Concat(key.text.Select(c => char.IsControl(c) ? '?' : c)) : key.ToString();
+    /// <summary>A value in one line; of a tensor what can be said of its elements.</summary>
+    public static string Leaf(Tree tree, TreeShape shape, FileStatistics statistics)
+    {
+        if (tree is not Tree.Tensor { Item: var view })
+            return shape.Line(tree);
+        if (view.Count == 0)
+            return $"{view.Layout}";
+        if (view.Count == 1 && view.DType.Parts() == 1)
+            return $"{view.Layout} = {view.ToDoubles()[0].ToString("R", CultureInfo.InvariantCulture)}";
+        return statistics.Of(view) is { } found
+            ? $"{view.Layout}  {found}"
+            : $"{view.Layout}  (no statistics: the tensors are windows of the same memory, many times the size of the file)";
+    }
 
-    private static string Kind(Tree tree) => tree is Tree.Map map ? map.Item.Kind.ToString() : tree.Kind.ToString();
-
-    private static string Size(Tree tree) =>
-        tree.Kind == TreeKind.Text
-            ? string.Create(CultureInfo.InvariantCulture, $"{tree.ToString().Length - 2} characters")
-            : string.Create(CultureInfo.InvariantCulture, $"{tree.AsItems().Length} items");
-
-    private static string Number(double number) => number.ToString("R", CultureInfo.InvariantCulture);
+    private static string Kind(Tree tree) =>
+        tree is Tree.Tagged { Name: var name } ? Checkpoints.Readable.Text(name, 100) : tree.Kind.ToString();
 }

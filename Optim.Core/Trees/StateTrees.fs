@@ -13,9 +13,9 @@ module StateTrees =
         raise (ArgumentException $"{where} {what}")
 
     let private tensorAt (where: string) (tree: Tree) =
-        match tree with
-        | Tree.Tensor view -> view
-        | other -> fail where $"must be a tensor; it is {other.Described}"
+        match tree.TryGetTensor() with
+        | true, view -> view
+        | _ -> fail where $"must be a tensor; it is {tree.Described}"
 
     let private mapAt (where: string) (tree: Tree) =
         match tree with
@@ -93,7 +93,7 @@ module StateTrees =
                             | None ->
                                 let known = String.Join(", ", rule.ColumnNames)
                                 fail where $"is not kept by {rule.Name}; it keeps: {known}"
-                        | TreeKey.Int _ -> fail where "must have a name"
+                        | _ -> fail where "must have a name"
                 | _ -> fail "the state" $"has the key {key}; it must be the number of one of {parameters.Count} parameters"
 
             rule.Restore(parameters, counts, scalars, columns)
@@ -126,7 +126,7 @@ module StateTrees =
                     |> Seq.map (fun entry ->
                         match entry.Key with
                         | TreeKey.Text name -> struct (name, tensor entry)
-                        | TreeKey.Int _ -> struct ("", tensor entry))
+                        | _ -> struct ("", tensor entry))
                 )
             else
                 Parameters.Of(map |> Seq.map tensor)

@@ -27,6 +27,9 @@ public enum DType : sbyte
     /// <summary>IEEE 754 double precision.</summary>
     Float64 = 7,
 
+    /// <summary>Pairs of <see cref="Float16"/>.</summary>
+    Complex32 = 8,
+
     /// <summary>Pairs of <see cref="Float32"/>.</summary>
     Complex64 = 9,
 
@@ -45,6 +48,12 @@ public enum DType : sbyte
     /// <summary>Eight bits, three of them mantissa, without infinities.</summary>
     Float8_E4M3FN = 24,
 
+    /// <summary>Eight bits, two of them mantissa, without infinities and negative zero; the bits of that are NaN.</summary>
+    Float8_E5M2FNUZ = 25,
+
+    /// <summary>Eight bits, three of them mantissa, without infinities and negative zero; the bits of that are NaN.</summary>
+    Float8_E4M3FNUZ = 26,
+
     /// <summary>Unsigned 16-bit integer.</summary>
     UInt16 = 27,
 
@@ -53,6 +62,12 @@ public enum DType : sbyte
 
     /// <summary>Unsigned 64-bit integer.</summary>
     UInt64 = 29,
+
+    /// <summary>Eight bits of exponent: powers of two, for scales.</summary>
+    Float8_E8M0FNU = 44,
+
+    /// <summary>Pairs of four bits in a byte, one of them mantissa, the first in the lower half.</summary>
+    Float4_E2M1FN_X2 = 45,
 }
 
 /// <summary>What can be asked of a <see cref="DType"/>.</summary>
@@ -62,9 +77,11 @@ public static class DTypes
     public static int Size(this DType dtype) =>
         dtype switch
         {
-            DType.UInt8 or DType.Int8 or DType.Bool or DType.Float8_E5M2 or DType.Float8_E4M3FN => 1,
+            DType.UInt8 or DType.Int8 or DType.Bool => 1,
+            DType.Float8_E5M2 or DType.Float8_E4M3FN or DType.Float8_E5M2FNUZ or DType.Float8_E4M3FNUZ => 1,
+            DType.Float8_E8M0FNU or DType.Float4_E2M1FN_X2 => 1,
             DType.Int16 or DType.UInt16 or DType.Float16 or DType.BFloat16 => 2,
-            DType.Int32 or DType.UInt32 or DType.Float32 => 4,
+            DType.Int32 or DType.UInt32 or DType.Float32 or DType.Complex32 => 4,
             DType.Int64 or DType.UInt64 or DType.Float64 or DType.Complex64 => 8,
             DType.Complex128 => 16,
             _ => throw new ArgumentOutOfRangeException(nameof(dtype), dtype, "not a dtype"),
@@ -84,8 +101,8 @@ public static class DTypes
             _ => throw new ArgumentOutOfRangeException(nameof(dtype), dtype, "not a real floating point dtype"),
         };
 
-    /// <summary>Numbers in an element: 2 for complex ones.</summary>
-    public static int Parts(this DType dtype) => dtype.IsComplex() ? 2 : 1;
+    /// <summary>Numbers in an element: 2 for complex ones, and where two share a byte.</summary>
+    public static int Parts(this DType dtype) => dtype.IsComplex() || dtype is DType.Complex32 or DType.Float4_E2M1FN_X2 ? 2 : 1;
 
     /// <summary>PyTorch's name, such as <c>float32</c>.</summary>
     public static string Name(this DType dtype) => dtype.ToString().ToLowerInvariant();
@@ -93,7 +110,7 @@ public static class DTypes
     /// <summary>Whether the elements are real floating point numbers.</summary>
     public static bool IsFloatingPoint(this DType dtype) => dtype is DType.Float16 or DType.Float32 or DType.Float64 or DType.BFloat16;
 
-    /// <summary>Whether the elements are complex numbers.</summary>
+    /// <summary>Whether the elements are complex numbers that can be computed with; <see cref="DType.Complex32"/> is only stored.</summary>
     public static bool IsComplex(this DType dtype) => dtype is DType.Complex64 or DType.Complex128;
 
     /// <summary>The dtype that PyTorch calls <paramref name="name"/>.</summary>

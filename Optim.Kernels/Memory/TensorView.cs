@@ -164,7 +164,7 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
         return new((void*)Address, (int)Count);
     }
 
-    /// <summary>The elements in row-major order, widened to double; complex numbers give two each.</summary>
+    /// <summary>The elements in row-major order, widened to double; <see cref="DTypes.Parts"/> numbers each.</summary>
     /// <exception cref="InvalidOperationException">There are more than an array holds.</exception>
     public double[] ToDoubles()
     {
@@ -188,29 +188,19 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
                 DType.UInt16 => ((ushort*)p)[i],
                 DType.UInt32 => ((uint*)p)[i],
                 DType.UInt64 => ((ulong*)p)[i],
-                DType.Float8_E5M2 => (double)BitConverter.UInt16BitsToHalf((ushort)(p[i] << 8)),
-                DType.Float8_E4M3FN => Float8(p[i]),
+                DType.Float8_E5M2 or DType.Float8_E4M3FN or DType.Float8_E5M2FNUZ or DType.Float8_E4M3FNUZ or DType.Float8_E8M0FNU =>
+                    NarrowFloats.Float8(DType, p[i]),
+                DType.Float4_E2M1FN_X2 => NarrowFloats.Float4(p[i / 2] >> (i % 2 * 4)),
                 DType.Int8 => ((sbyte*)p)[i],
                 DType.Int16 => ((short*)p)[i],
                 DType.Int32 => ((int*)p)[i],
                 DType.Int64 => ((long*)p)[i],
-                DType.Float16 => (double)((Half*)p)[i],
+                DType.Float16 or DType.Complex32 => (double)((Half*)p)[i],
                 DType.BFloat16 => BitConverter.UInt32BitsToSingle((uint)((ushort*)p)[i] << 16),
                 DType.Float32 or DType.Complex64 => ((float*)p)[i],
                 _ => ((double*)p)[i],
             };
         GC.KeepAlive(Owner);
-    }
-
-    /// <summary>A sign, four bits of exponent and three of mantissa, no infinity, one NaN.</summary>
-    private static double Float8(byte bits)
-    {
-        var (exponent, mantissa) = ((bits >> 3) & 15, bits & 7);
-        var size =
-            exponent == 0 ? mantissa / 512.0
-            : (bits & 127) == 127 ? double.NaN
-            : Math.ScaleB(1 + mantissa / 8.0, exponent - 7);
-        return bits < 128 ? size : -size;
     }
 
     /// <summary>The elements in the memory of the processor: itself where they lie there, a copy in row-major order otherwise.</summary>
@@ -268,7 +258,8 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
     {
         if (dtype == DType)
             return Layout.IsOnCpu ? Copy() : ToHost();
-        if (DType.IsComplex() != dtype.IsComplex() || !(dtype.IsComplex() || dtype.IsFloatingPoint()))
+        var isComplex = DType.IsComplex() || DType == DType.Complex32;
+        if (isComplex != dtype.IsComplex() || !(isComplex || dtype.IsFloatingPoint()) || DType == DType.Float4_E2M1FN_X2)
             throw new NotSupportedException($"{Layout} cannot be converted to {dtype.Name()}");
         var converted = Zeros(dtype, Shape.AsSpan());
         var ordered = Layout.IsOnCpu && Layout.IsContiguous ? this : InOrder();

@@ -3,6 +3,7 @@ module CheckpointKit
 
 open System
 open System.Collections.Generic
+open System.Diagnostics
 open System.IO
 open System.Text
 open System.Text.Json
@@ -107,6 +108,10 @@ let describeTree (tree: Tree) =
             $"{view.DType.Name()}[{shape}]({strides})@{storageOf view}:{hex}"
         | Tree.List items -> "[" + join ", " (Seq.map go items) + "]"
         | Tree.Tuple items -> "(" + join ", " (Seq.map go items) + ")"
+        | Tree.BigInt _
+        | Tree.Complex _
+        | Tree.Bytes _ -> string tree
+        | Tree.Tagged(name, arguments) -> name + "(" + join ", " (Seq.map go arguments) + ")"
         | Tree.Map map ->
             let name =
                 match map.Kind with
@@ -128,7 +133,7 @@ let describeTree (tree: Tree) =
     go tree
 
 /// The public class of that name with default options: it takes the parameters first, and whatever else is optional.
-let createOptimizer (name: string) (list: seq<Param>) : Optimizer =
+let createOptimizer (name: string) (list: seq<#IParameterOrGroup>) : Optimizer =
     let found =
         typeof<Optimizer>.Assembly.GetType($"Optim.{name}", throwOnError = true)
         |> nonNull
@@ -264,3 +269,42 @@ let entriesOf (path: string) =
             stream.CopyTo memory
             rawEntry entry.FullName (memory.ToArray())
     ]
+
+/// The exit code of `optim inspect` in a process of its own, the seconds of a processor and the most memory that it takes, and its errors.
+let inspected (arguments: string list) =
+    let start =
+        ProcessStartInfo(
+            "dotnet",
+            Path.Combine(AppContext.BaseDirectory, "optim.dll") :: "inspect" :: arguments,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true
+        )
+
+    use child = nonNull (Process.Start start)
+    let output = child.StandardOutput.BaseStream.CopyToAsync Stream.Null
+    let error = child.StandardError.ReadToEndAsync()
+    let mutable peak = 0L
+
+    while not (child.WaitForExit 4) do
+        try
+            for line in File.ReadLines $"/proc/{child.Id}/status" do
+                if line.StartsWith("VmHWM:", StringComparison.Ordinal) then
+                    peak <-
+                        max
+                            peak
+                            (Int64.Parse(line.Split([| ' '; '\t' |], StringSplitOptions.RemoveEmptyEntries)[1])
+                             * 1024L)
+        with :? IOException ->
+            ()
+
+    output.Wait()
+    error.Wait()
+    struct (child.ExitCode, child.TotalProcessorTime.TotalSeconds, peak, error.Result)
+
+/// Skips a test where processes cannot be measured.
+let needsProcesses () =
+    if
+        not (Directory.Exists "/proc/self")
+        || not (File.Exists(Path.Combine(AppContext.BaseDirectory, "optim.dll")))
+    then
+        skiptest "there is no /proc here, or no optim.dll beside the tests"

@@ -102,11 +102,6 @@ let private recordedFile case =
                         Expect.equal (keys (saved["param_groups"].[0])) (keys (tree["param_groups"].[0])) "keys of the group"
                         goesOn case optimizer list))
             ]
-    | _, Some content when (Golden.tryField "legacy" case).IsSome ->
-        ignore content
-
-        testCase $"{file}: the format of before 1.6 is refused, and the message says so" (fun () ->
-            refuses<CheckpointException> file [ "1.6"; file ] (fun () -> Checkpoint.Read path |> ignore))
     | _, Some content -> testCase $"{file} holds what PyTorch saved" (fun () -> expectJson "" content (Checkpoint.Read path))
     | _ -> testCase $"{file} is refused" (fun () -> refuses<CheckpointException> file [ file ] (fun () -> Checkpoint.Read path |> ignore))
 

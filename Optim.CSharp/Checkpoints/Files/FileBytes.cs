@@ -113,26 +113,85 @@ internal sealed class FileBytes : IDisposable
     public void Dispose() => handle.Dispose();
 }
 
-/// <summary>Some bytes of a file, as the memory of tensors.</summary>
-internal sealed class FileSlice(FileBytes file, long place, long length) : DeferredMemory
+/// <summary>Bytes that are stored in a file, as the memory of tensors.</summary>
+internal abstract class StoredBytes : DeferredMemory
 {
-    public long Length => length;
+    public abstract long Length { get; }
+}
+
+/// <summary>Some bytes of a file.</summary>
+/// <param name="file">The file.</param>
+/// <param name="length">How many.</param>
+internal sealed class FileSlice(FileBytes file, long length) : StoredBytes
+{
+    public FileSlice(FileBytes file, long place, long length)
+        : this(file, length) => Place = place;
+
+    /// <summary>Where the first lies; in some formats it is known last.</summary>
+    public long Place { get; set; }
+
+    public override long Length => length;
 
     public override void Read(long at, Span<byte> bytes)
     {
         Check(at, bytes.Length);
-        file.Read(place + at, bytes);
+        file.Read(Place + at, bytes);
     }
 
     public override void Read(long at, nint target, nint bytes)
     {
         Check(at, bytes);
-        file.Read(place + at, target, bytes);
+        file.Read(Place + at, target, bytes);
     }
 
     private void Check(long at, nint bytes)
     {
         if (at < 0 || at + bytes > length)
             throw new CheckpointException($"{file.Path}: bytes {at} to {at + bytes} are outside of a storage of {length}");
+    }
+}
+
+/// <summary>Numbers of a file that are read as other ones: with their bytes in the opposite order, or with another sign.</summary>
+/// <param name="stored">As they are stored.</param>
+/// <param name="part">Bytes of a number.</param>
+/// <param name="parts">Numbers in an element: 2 for complex ones.</param>
+/// <param name="swapped">Whether the bytes of each are stored in the opposite order.</param>
+/// <param name="first">Whether the sign of the first of an element is turned.</param>
+/// <param name="second">Whether that of the second is.</param>
+internal sealed class ConvertedBytes(StoredBytes stored, int part, int parts, bool swapped, bool first, bool second) : StoredBytes
+{
+    private const int Piece = 1 << 18;
+
+    public override long Length => stored.Length;
+
+    public override void Read(long at, Span<byte> bytes)
+    {
+        var element = part * parts;
+        var buffer = new byte[(int)Math.Min(Piece, bytes.Length + 2L * element)];
+        while (bytes.Length > 0)
+        {
+            var (start, skipped) = (at / element * element, (int)(at % element));
+            var whole = (bytes.Length + skipped + element - 1) / element * element;
+            var elements = buffer.AsSpan(0, Math.Min(whole, Piece / element * element));
+            // Of an element that the storage ends within only the bytes that are there.
+            elements = elements[..(int)Math.Min(elements.Length, stored.Length - start)];
+            stored.Read(start, elements);
+            Convert(elements);
+            var taken = elements[skipped..][..Math.Min(bytes.Length, elements.Length - skipped)];
+            taken.CopyTo(bytes);
+            bytes = bytes[taken.Length..];
+            at += taken.Length;
+        }
+    }
+
+    private void Convert(Span<byte> elements)
+    {
+        for (var at = 0; at + part <= elements.Length; at += part)
+        {
+            if (swapped)
+                elements.Slice(at, part).Reverse();
+            if (at / part % parts == 0 ? first : second)
+                elements[at + part - 1] ^= 0x80;
+        }
     }
 }

@@ -1,31 +1,45 @@
 using System.Buffers.Binary;
+using System.Collections.Immutable;
+using System.Numerics;
+using System.Runtime.InteropServices;
 using System.Text;
+using System.Text.Unicode;
 using Optim.Core;
 
 namespace Optim.Checkpoints;
 
 /// <summary>
-/// Runs the instructions of a pickle that plain values and tensors need. It builds values and calls nothing: names come from a fixed
-/// table, and what "calling" one of them means is written out in <see cref="PickleCalls"/>.
+/// Runs the instructions of a pickle. It builds values and calls nothing: what "calling" a name means is written out in
+/// <see cref="PickleCalls"/>, and what is called by any other name is kept as a value of that name. Every instruction and what it
+/// builds is paid for before it is built.
 /// </summary>
-internal sealed class PickleReader(byte[] bytes, PickleCalls calls)
+internal sealed class PickleReader(PickleInput input, PickleCalls calls, Budget budget)
 {
-    private static readonly object mark = new();
-    private static readonly UTF8Encoding utf8 = new(false, throwOnInvalidBytes: true);
+    /// <summary>What torch.load(weights_only=True) reads; numbers of this size are printed in no time.</summary>
+    private const int LongestNumber = 255;
+
+    private static readonly Tree[] small = [.. Enumerable.Range(0, 256).Select(n => (Tree)n)];
+    private static readonly Tree yes = true,
+        no = false;
+
     private readonly List<object?> stack = [];
+    private readonly List<int> marks = [];
     private readonly Dictionary<uint, object?> memo = [];
-    private int at;
+    private readonly Dictionary<string, PickleName> names = new(StringComparer.Ordinal);
+    private int deepest;
 
     /// <summary>The value that the pickle makes.</summary>
     public object? Run()
     {
-        if (bytes.Length < 2 || bytes[0] != (byte)Opcode.Proto)
+        if ((Opcode)input.Byte() != Opcode.Proto)
             throw new PickleException("it does not begin as a pickle of protocol 2 or later");
+        Protocol();
         while (true)
         {
-            var opcode = (Opcode)Take(1)[0];
+            budget.Node();
+            var opcode = (Opcode)input.Byte();
             if (opcode == Opcode.Stop)
-                return stack.Count == 1 && !ReferenceEquals(stack[0], mark) && at == bytes.Length
+                return stack.Count == 1 && marks.Count == 0
                     ? stack[0]
                     : throw new PickleException("its end is not where its value is complete");
             Step(opcode);
@@ -37,72 +51,85 @@ internal sealed class PickleReader(byte[] bytes, PickleCalls calls)
         switch (opcode)
         {
             case Opcode.Proto:
-                if (Take(1)[0] is < 2 or > 5)
-                    throw new PickleException($"protocol {bytes[at - 1]} is not known; it can be 2 to 5");
+                Protocol();
                 break;
             case Opcode.Frame:
-                Take(8);
+                input.Take(8);
                 break;
             case Opcode.Mark:
-                stack.Add(mark);
+                if (marks.Count >= deepest)
+                    budget.Memory(8);
+                marks.Add(stack.Count);
                 break;
             case Opcode.Pop:
                 Pop();
                 break;
-            case Opcode.None:
-                stack.Add(null);
-                break;
-            case Opcode.NewTrue:
-            case Opcode.NewFalse:
-                stack.Add(opcode == Opcode.NewTrue);
-                break;
-            case Opcode.BinInt:
-                stack.Add((long)BinaryPrimitives.ReadInt32LittleEndian(Take(4)));
-                break;
-            case Opcode.BinInt1:
-                stack.Add((long)Take(1)[0]);
-                break;
-            case Opcode.BinInt2:
-                stack.Add((long)BinaryPrimitives.ReadUInt16LittleEndian(Take(2)));
-                break;
-            case Opcode.Long1:
-                stack.Add(Long(Take(Take(1)[0])));
-                break;
-            case Opcode.BinFloat:
-                stack.Add(BinaryPrimitives.ReadDoubleBigEndian(Take(8)));
-                break;
-            case Opcode.ShortBinUnicode:
-                stack.Add(Text(Take(1)[0]));
-                break;
-            case Opcode.BinUnicode:
-                stack.Add(Text(BinaryPrimitives.ReadUInt32LittleEndian(Take(4))));
-                break;
-            case Opcode.BinUnicode8:
-                stack.Add(Text(BinaryPrimitives.ReadUInt64LittleEndian(Take(8))));
-                break;
             case Opcode.BinPut:
-                memo[Take(1)[0]] = Top();
+                Remember(input.Byte());
                 break;
             case Opcode.LongBinPut:
-                memo[BinaryPrimitives.ReadUInt32LittleEndian(Take(4))] = Top();
+                Remember(U32());
                 break;
             case Opcode.Memoize:
-                memo[(uint)memo.Count] = Top();
+                Remember((uint)memo.Count);
                 break;
             case Opcode.BinGet:
-                stack.Add(Remembered(Take(1)[0]));
+                Push(Remembered(input.Byte()));
                 break;
             case Opcode.LongBinGet:
-                stack.Add(Remembered(BinaryPrimitives.ReadUInt32LittleEndian(Take(4))));
+                Push(Remembered(U32()));
                 break;
-            case Opcode.Global:
-                stack.Add(PickleNames.Find(Line(), Line()));
+            case Opcode.None:
+                Push(null);
                 break;
-            case Opcode.StackGlobal:
-                var (name, module) = (Pop(), Pop());
-                stack.Add(
-                    module is string m && name is string n ? PickleNames.Find(m, n) : throw new PickleException("a name is not a text")
-                );
+            case Opcode.NewTrue:
+                Push(yes);
+                break;
+            case Opcode.NewFalse:
+                Push(no);
+                break;
+            case Opcode.BinInt:
+                Push(Number(BinaryPrimitives.ReadInt32LittleEndian(input.Take(4))));
+                break;
+            case Opcode.BinInt1:
+                Push(small[input.Byte()]);
+                break;
+            case Opcode.BinInt2:
+                Push(Number(BinaryPrimitives.ReadUInt16LittleEndian(input.Take(2))));
+                break;
+            case Opcode.Long1:
+                Push(Long(input.Byte()));
+                break;
+            case Opcode.Long4:
+                Push(Long(U32()));
+                break;
+            case Opcode.BinFloat:
+                budget.Memory(24);
+                Push((Tree)BinaryPrimitives.ReadDoubleBigEndian(input.Take(8)));
+                break;
+            case Opcode.ShortBinUnicode:
+                Text(input.Byte());
+                break;
+            case Opcode.BinUnicode:
+                Text(U32());
+                break;
+            case Opcode.BinUnicode8:
+                Text(U64());
+                break;
+            case Opcode.ShortBinString:
+                OldText(input.Byte());
+                break;
+            case Opcode.ShortBinBytes:
+                Push(Bytes(input.Byte()));
+                break;
+            case Opcode.BinBytes:
+                Push(Bytes(U32()));
+                break;
+            case Opcode.BinBytes8:
+                Push(Bytes(U64()));
+                break;
+            case Opcode.ByteArray8:
+                Push(calls.Made(PickleNames.ByteArray, Bytes(U64())));
                 break;
             default:
                 Build(opcode);
@@ -116,16 +143,20 @@ internal sealed class PickleReader(byte[] bytes, PickleCalls calls)
         switch (opcode)
         {
             case Opcode.EmptyList:
-                stack.Add(new PickleList());
+                budget.Memory(160);
+                Push(new PickleList());
                 break;
             case Opcode.EmptyDict:
-                stack.Add(new PickleDict(MapKind.Dict));
+                Push(calls.Dict(MapKind.Dict));
+                break;
+            case Opcode.EmptySet:
+                Push(calls.Dict(MapKind.Dict, isSet: true));
                 break;
             case Opcode.EmptyTuple:
-                stack.Add(Array.Empty<object?>());
+                Tuple([]);
                 break;
             case Opcode.Tuple:
-                stack.Add(PopMarked());
+                Tuple(PopMarked());
                 break;
             case Opcode.Tuple1:
             case Opcode.Tuple2:
@@ -133,103 +164,180 @@ internal sealed class PickleReader(byte[] bytes, PickleCalls calls)
                 var items = new object?[opcode - Opcode.Tuple1 + 1];
                 for (var i = items.Length - 1; i >= 0; i--)
                     items[i] = Pop();
-                stack.Add(items);
+                Tuple(items);
                 break;
             case Opcode.Append:
-                var item = Pop();
-                List().Add(item);
+                Append([Pop()]);
                 break;
             case Opcode.Appends:
-                var appended = PopMarked();
-                List().AddRange(appended);
+                Append(PopMarked());
+                break;
+            case Opcode.AddItems:
+                var added = PopMarked();
+                var set = Top() as PickleDict is { IsSet: true } found ? found : throw new PickleException("it adds to what is no set");
+                foreach (var item in added)
+                    set.Set(item, null, budget);
                 break;
             case Opcode.SetItem:
                 var (value, key) = (Pop(), Pop());
-                Dict()[Key(key)] = value;
+                SetItems([key, value]);
                 break;
             case Opcode.SetItems:
-                var entries = PopMarked();
-                if (entries.Length % 2 != 0)
-                    throw new PickleException("a key of a dict has no value");
-                var dict = Dict();
-                for (var i = 0; i < entries.Length; i += 2)
-                    dict[Key(entries[i])] = entries[i + 1];
+                SetItems(PopMarked());
+                break;
+            case Opcode.Global:
+                var (module, member) = (input.Line(), input.Line());
+                Push(Name(module, member));
+                break;
+            case Opcode.StackGlobal:
+                var (second, first) = (Pop(), Pop());
+                Push(
+                    first is PickleText m && second is PickleText n
+                        ? Name(m.Value, n.Value)
+                        : throw new PickleException("a name is not a text")
+                );
                 break;
             case Opcode.Reduce:
+            case Opcode.NewObj:
                 var (arguments, function) = (Pop(), Pop());
-                stack.Add(calls.Call(function, arguments));
+                Push(calls.Call(function, arguments));
+                break;
+            case Opcode.NewObjEx:
+                var (named, positional, type) = (Pop(), Pop(), Pop());
+                Push(calls.CallNamed(type, positional, named));
                 break;
             case Opcode.Build:
-                Pop();
-                // PyTorch hangs _metadata onto the OrderedDict of a model: versions of its modules, which nothing here needs.
-                if (Top() is not PickleDict { Kind: MapKind.OrderedDict })
-                    throw new PickleException("it sets the attributes of an object, which only an OrderedDict may have");
+                var state = Pop();
+                calls.SetState(Top(), state);
                 break;
             case Opcode.BinPersId:
-                stack.Add(calls.Storage(Pop()));
+                Push(calls.Outside(Pop()));
                 break;
             default:
                 throw new PickleException(
-                    $"its instruction 0x{(byte)opcode:x2} at byte {at - 1} is none that plain values and tensors need"
+                    $"its instruction 0x{(byte)opcode:x2} at byte {input.Place - 1} is none that plain values and tensors need"
                 );
         }
     }
 
-    internal static TreeKey Key(object? key) =>
-        key switch
+    private void Protocol()
+    {
+        var protocol = input.Byte();
+        if (protocol is < 2 or > 5)
+            throw new PickleException($"protocol {protocol} is not known; it can be 2 to 5");
+    }
+
+    private Tree Number(long number)
+    {
+        budget.Memory(24);
+        return number;
+    }
+
+    private Tree Long(uint length)
+    {
+        if (length > LongestNumber)
+            throw new PickleException($"a whole number in it has {length} bytes; at most {LongestNumber} are read");
+        budget.Memory(48 + length);
+        var number = new BigInteger(input.Take((int)length));
+        return number >= long.MinValue && number <= long.MaxValue ? (long)number : Tree.NewBigInt(number);
+    }
+
+    private Tree Bytes(ulong length)
+    {
+        budget.Memory(80);
+        return Tree.NewBytes(ImmutableCollectionsMarshal.AsImmutableArray(input.Bytes(length, budget)));
+    }
+
+    private void Text(ulong length)
+    {
+        budget.Memory(120);
+        Push(new PickleText(input.Text(length, budget)));
+    }
+
+    /// <summary>A text of Python 2, where it is one, and bytes otherwise.</summary>
+    private void OldText(byte length)
+    {
+        budget.Memory(120 + 2 * length);
+        var bytes = input.Take(length);
+        Push(Utf8.IsValid(bytes) ? new PickleText(Encoding.UTF8.GetString(bytes)) : Tree.NewBytes([.. bytes]));
+    }
+
+    private void Tuple(object?[] items)
+    {
+        budget.Memory(200 + 24L * items.Length);
+        Push(new PickleTuple(items));
+    }
+
+    private void Append(object?[] items)
+    {
+        budget.Memory(32L * items.Length);
+        switch (Top())
         {
-            string text => text,
-            long number => number,
-            _ => throw new PickleException("a key of a dict is neither a text nor a whole number"),
+            case PickleList list:
+                list.AddRange(items);
+                break;
+            case PickleObject made:
+                (made.Items ??= []).AddRange(items);
+                break;
+            default:
+                throw new PickleException("it appends to what is no list");
+        }
+    }
+
+    private void SetItems(object?[] entries)
+    {
+        if (entries.Length % 2 != 0)
+            throw new PickleException("a key of a dict has no value");
+        var dict = Top() switch
+        {
+            PickleDict { IsSet: false } found => found,
+            PickleObject made => made.Entries ??= calls.Dict(MapKind.Dict),
+            _ => throw new PickleException("it sets an item of what is no dict"),
         };
-
-    private ReadOnlySpan<byte> Take(ulong count)
-    {
-        if (count > (ulong)(bytes.Length - at))
-            throw new PickleException("it ends too early");
-        at += (int)count;
-        return bytes.AsSpan(at - (int)count, (int)count);
+        for (var i = 0; i < entries.Length; i += 2)
+            dict.Set(entries[i], entries[i + 1], budget);
     }
 
-    private string Text(ulong length)
+    private PickleName Name(string module, string name)
     {
-        try
+        var both = $"{module}\n{name}";
+        budget.Memory(4L * both.Length);
+        if (!names.TryGetValue(both, out var found))
         {
-            return utf8.GetString(Take(length));
+            budget.Memory(200);
+            names[both] = found = PickleNames.Find(module, name);
         }
-        catch (ArgumentException)
-        {
-            throw new PickleException("a text in it is not UTF-8");
-        }
+        if (!found.IsKnown)
+            calls.Foreign ??= found.Name;
+        return found;
     }
 
-    private string Line()
-    {
-        var length = bytes.AsSpan(at).IndexOf((byte)'\n');
-        if (length < 0)
-            throw new PickleException("it ends too early");
-        var line = Text((ulong)length);
-        at++;
-        return line;
-    }
+    private uint U32() => BinaryPrimitives.ReadUInt32LittleEndian(input.Take(4));
 
-    private static long Long(ReadOnlySpan<byte> digits)
+    private ulong U64() => BinaryPrimitives.ReadUInt64LittleEndian(input.Take(8));
+
+    private void Remember(uint index)
     {
-        if (digits.Length > 8)
-            throw new PickleException("a whole number in it does not fit into 64 bits");
-        var value = digits.Length > 0 && digits[^1] >= 128 ? -1L : 0L;
-        for (var i = digits.Length - 1; i >= 0; i--)
-            value = (value << 8) | digits[i];
-        return value;
+        if (!memo.ContainsKey(index))
+            budget.Memory(64);
+        memo[index] = Top();
     }
 
     private object? Remembered(uint index) =>
         memo.TryGetValue(index, out var value) ? value : throw new PickleException($"it takes up entry {index}, which it never kept");
 
+    private void Push(object? value)
+    {
+        if (stack.Count >= deepest)
+        {
+            budget.Memory(24);
+            deepest = stack.Count + 1;
+        }
+        stack.Add(value);
+    }
+
     private object? Top() =>
-        stack.Count > 0 && !ReferenceEquals(stack[^1], mark)
-            ? stack[^1]
-            : throw new PickleException("it takes a value where there is none");
+        stack.Count > (marks.Count > 0 ? marks[^1] : 0) ? stack[^1] : throw new PickleException("it takes a value where there is none");
 
     private object? Pop()
     {
@@ -240,15 +348,13 @@ internal sealed class PickleReader(byte[] bytes, PickleCalls calls)
 
     private object?[] PopMarked()
     {
-        var start = stack.FindLastIndex(value => ReferenceEquals(value, mark));
-        if (start < 0)
+        if (marks.Count == 0)
             throw new PickleException("it takes values up to a mark that is not there");
-        var items = stack.GetRange(start + 1, stack.Count - start - 1).ToArray();
-        stack.RemoveRange(start, stack.Count - start);
+        var start = marks[^1];
+        marks.RemoveAt(marks.Count - 1);
+        budget.Memory(8L * (stack.Count - start));
+        var items = CollectionsMarshal.AsSpan(stack)[start..].ToArray();
+        stack.RemoveRange(start, items.Length);
         return items;
     }
-
-    private PickleList List() => Top() as PickleList ?? throw new PickleException("it appends to what is no list");
-
-    private PickleDict Dict() => Top() as PickleDict ?? throw new PickleException("it sets an item of what is no dict");
 }

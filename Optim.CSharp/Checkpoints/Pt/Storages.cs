@@ -20,7 +20,7 @@ internal sealed class Storages
     public Storages(Tree tree)
     {
         var views = new List<TensorView>();
-        Collect(tree, "the tree", views);
+        Collect(tree, "the tree", views, new(ReferenceEqualityComparer.Instance));
         // Memory has one address space; what is deferred counts from the beginning of its owner.
         foreach (var group in views.GroupBy(view => (view.DType, view.Owner as DeferredMemory)))
             Divide([.. group.OrderBy(view => view.Address)]);
@@ -39,7 +39,7 @@ internal sealed class Storages
 
     private static (object?, nint, Layout) Key(TensorView view) => (view.Owner as DeferredMemory, view.Address, view.Layout);
 
-    private static void Collect(Tree tree, string where, List<TensorView> views)
+    private static void Collect(Tree tree, string where, List<TensorView> views, HashSet<object> seen)
     {
         switch (tree)
         {
@@ -48,13 +48,23 @@ internal sealed class Storages
                     throw new NotSupportedException($"{where} lies on {view.Device}; copy it to the cpu to save it");
                 views.Add(view);
                 break;
-            case Tree.List or Tree.Tuple:
-                foreach (var (item, i) in tree.AsItems().Select((item, i) => (item, i)))
-                    Collect(item, $"{where}[{i}]", views);
+            case Tree.Tagged { Name: var name } when !PickleNames.IsKnown(name):
+                throw new ArgumentException(
+                    $"{where} is {Readable.Text(tree.Described)}, a value that Optim keeps and does not write: it is none that torch.load reads with weights_only"
+                );
+            case Tree.List or Tree.Tuple or Tree.Map or Tree.Tagged when !seen.Add(tree):
                 break;
             case Tree.Map map:
                 foreach (var (key, value) in map.Item.Entries)
-                    Collect(value, $"{where}[{key}]", views);
+                {
+                    if (key.IsOther)
+                        Collect(key.Tree, $"a key of {where}", views, seen);
+                    Collect(value, $"{where}[{key}]", views, seen);
+                }
+                break;
+            case Tree.List or Tree.Tuple or Tree.Tagged:
+                foreach (var (item, i) in SharedNodes.Children(tree).Select((item, i) => (item, i)))
+                    Collect(item, $"{where}[{i}]", views, seen);
                 break;
         }
     }

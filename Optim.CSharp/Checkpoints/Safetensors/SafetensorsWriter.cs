@@ -62,7 +62,7 @@ internal static class SafetensorsWriter
                 json.WriteStartObject(Whole(name));
                 json.WriteString("dtype", SafetensorsDTypes.Name(view.DType));
                 json.WriteStartArray("shape");
-                foreach (var size in view.Shape)
+                foreach (var size in SafetensorsDTypes.Unpack(view.DType, view.Shape))
                     json.WriteNumberValue(size);
                 json.WriteEndArray();
                 json.WriteStartArray("data_offsets");
@@ -105,7 +105,7 @@ internal static class SafetensorsWriter
             case Tree.Map map:
                 foreach (var (key, value) in map.Item.Entries)
                 {
-                    var part = key.IsText ? key.text : key.ToString();
+                    var part = key.IsText ? key.text : key.ToString()!;
                     Collect(value, name.Length == 0 ? part : $"{name}.{part}", tensors);
                 }
                 break;

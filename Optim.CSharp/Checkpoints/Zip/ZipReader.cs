@@ -4,8 +4,8 @@ using System.Text;
 namespace Optim.Checkpoints;
 
 /// <summary>
-/// Archives of stored entries, as torch.save writes them (PKWARE APPNOTE 6.3, with zip64). Whatever is compressed, encrypted, twice
-/// there, overlapping, or told differently by directory and local header is refused.
+/// Archives of stored entries, as torch.save writes them (PKWARE APPNOTE 6.3, with zip64). Whatever is encrypted, twice there,
+/// overlapping, or told differently by directory and local header is refused; compressed entries are never read.
 /// </summary>
 internal static class ZipReader
 {
@@ -20,20 +20,27 @@ internal static class ZipReader
         CentralSize = 46,
         MostDirectory = 64 << 20;
 
+    /// <summary>Bytes of memory beside those of the directory; reading its own header takes time as well.</summary>
+    private const int CostOfEntry = 400;
+
     private static readonly UTF8Encoding utf8 = new(false, throwOnInvalidBytes: true);
 
     /// <summary>The entries by name, checked against their local headers, not yet against their checksums.</summary>
-    public static Dictionary<string, ZipEntry> Read(FileBytes file)
+    public static Dictionary<string, ZipEntry> Read(FileBytes file, Budget budget)
     {
         var (count, size, place) = Directory(file);
         if (size > MostDirectory || place < 0 || size < 0 || place > file.Length - size)
             throw Broken(file, "its directory lies outside of it");
+        budget.Memory(size);
         var bytes = file.Read(place, (int)size);
         var entries = new Dictionary<string, ZipEntry>(StringComparer.Ordinal);
         var at = 0;
         for (var i = 0L; i < count; i++)
         {
-            var entry = Entry(file, bytes, ref at, place);
+            budget.Node();
+            budget.Memory(CostOfEntry);
+            var entry = Entry(file, bytes, ref at, place, budget);
+            budget.Hash(entry.Name.Length);
             if (!entries.TryAdd(entry.Name, entry))
                 throw Broken(file, $"the entry '{PickleNames.Shown(entry.Name)}' is there twice");
         }
@@ -52,7 +59,7 @@ internal static class ZipReader
     /// <summary>Reads all entries through once, on all processors, and compares their checksums.</summary>
     public static void Verify(FileBytes file, IEnumerable<ZipEntry> entries)
     {
-        foreach (var entry in entries)
+        foreach (var entry in entries.Where(entry => entry.IsStored))
         {
             var sums = new uint[(entry.Size + FileBytes.Piece - 1) / FileBytes.Piece];
             file.ReadPieces(entry.Place, entry.Size, (at, bytes) => sums[at / FileBytes.Piece] = Crc32.Append(0, bytes));
@@ -97,7 +104,7 @@ internal static class ZipReader
         return (I64(record, 32), I64(record, 40), I64(record, 48));
     }
 
-    private static ZipEntry Entry(FileBytes file, byte[] directory, ref int at, long limit)
+    private static ZipEntry Entry(FileBytes file, byte[] directory, ref int at, long limit, Budget budget)
     {
         if (at > directory.Length - CentralSize || U32(directory, at) != CentralSignature)
             throw Broken(file, "its directory is damaged");
@@ -109,35 +116,36 @@ internal static class ZipReader
         var (packed, size, header) = ((long)U32(directory, at + 20), (long)U32(directory, at + 24), (long)U32(directory, at + 42));
         Widen(directory.AsSpan(at + CentralSize + nameLength, extraLength), ref size, ref packed, ref header);
         at += CentralSize + nameLength + extraLength + commentLength;
-        if (method != 0)
-            throw Broken(file, $"the entry '{name}' is compressed; PyTorch stores entries as they are");
         if ((flags & 0x2041) != 0)
-            throw Broken(file, $"the entry '{name}' is encrypted");
-        if (packed != size || size < 0 || header < 0 || header > limit - LocalSize || size > limit - LocalSize - header)
-            throw Broken(file, $"the entry '{name}' lies outside of it");
+            throw Broken(file, $"the entry '{PickleNames.Shown(name)}' is encrypted");
+        var isStored = method == 0;
+        if (size < 0 || packed < 0 || isStored && packed != size || header < 0 || header > limit - LocalSize || packed > limit - LocalSize - header)
+            throw Broken(file, $"the entry '{PickleNames.Shown(name)}' lies outside of it");
         var local = file.Read(header, LocalSize);
         if (U32(local, 0) != LocalSignature)
-            throw Broken(file, $"the entry '{name}' has no header of its own");
+            throw Broken(file, $"the entry '{PickleNames.Shown(name)}' has no header of its own");
         var place = header + LocalSize + U16(local, 26) + U16(local, 28);
-        if (place > limit - size)
-            throw Broken(file, $"the entry '{name}' lies outside of it");
-        CheckLocal(file, local, header, new(name, header, place, size, crc), flags);
-        return new(name, header, place, size, crc);
+        if (place > limit - packed)
+            throw Broken(file, $"the entry '{PickleNames.Shown(name)}' lies outside of it");
+        budget.Node((place - header) / 64);
+        var entry = new ZipEntry(name, header, place, packed, crc, isStored);
+        CheckLocal(file, local, entry, size, flags, method);
+        return entry;
     }
 
     /// <summary>The local header must say what the directory says, or leave it to a descriptor behind the bytes.</summary>
-    private static void CheckLocal(FileBytes file, byte[] local, long header, ZipEntry entry, int flags)
+    private static void CheckLocal(FileBytes file, byte[] local, ZipEntry entry, long unpacked, int flags, int method)
     {
-        var rest = file.Read(header + LocalSize, U16(local, 26) + U16(local, 28));
+        var rest = file.Read(entry.Header + LocalSize, U16(local, 26) + U16(local, 28));
         var name = Name(file, rest.AsSpan(0, U16(local, 26)));
         var (packed, size, unused) = ((long)U32(local, 18), (long)U32(local, 22), 0L);
         Widen(rest.AsSpan(U16(local, 26)), ref size, ref packed, ref unused);
         var described = (flags & 8) != 0 && U32(local, 14) == 0 && size == 0 && packed == 0;
         if (
             name != entry.Name
-            || U16(local, 8) != 0
+            || U16(local, 8) != method
             || (U16(local, 6) & 8) != (flags & 8)
-            || !described && (size != entry.Size || packed != entry.Size || U32(local, 14) != entry.Crc)
+            || !described && (size != unpacked || packed != entry.Size || U32(local, 14) != entry.Crc)
         )
             throw Broken(file, $"the directory and the header of the entry '{PickleNames.Shown(entry.Name)}' disagree");
     }
