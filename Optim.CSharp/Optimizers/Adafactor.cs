@@ -5,14 +5,14 @@ namespace Optim;
 /// <summary>Adafactor, as torch.optim.Adafactor: second moments of a matrix by its rows and columns only.</summary>
 /// <remarks>
 /// Of the last two dimensions means of squares of rows R and columns C are kept, which move by t^beta2_decay in step t; of a vector the mean
-/// square V of each element. V = R C / max(mean R, eps1), u = g / sqrt(max(V, eps1^2)),
+/// square V of each element. V = R C / max(mean R, eps1), u = g / max(sqrt V, eps1),
 /// x = x (1 - lr weight_decay) - max(eps2, RMS x) min(lr, 1 / sqrt t) u / max(1, RMS u / d). Shazeer and Stern, arXiv:1804.04235.
 /// </remarks>
 /// <param name="parameters">Parameters, or groups of them with options of their own; real, of any shape and strides.</param>
-/// <param name="lr">Largest learning rate relative to the size of a parameter, at least 0.</param>
+/// <param name="lr">Largest learning rate relative to the size of a parameter, at least 0; infinity, without weight decay, leaves it to the step count.</param>
 /// <param name="beta2Decay">Exponent of the step by which the means move, at most 0.</param>
 /// <param name="eps">
-/// The smallest mean of rows, whose square is the smallest mean square, and the smallest root mean square of a parameter, each at least 0;
+/// The smallest mean of rows, and root mean square by which a gradient is divided, and the smallest root mean square of a parameter, each at least 0;
 /// (null, 0.001) when null, and where the first is null it is the epsilon of the parameter's own dtype.
 /// </param>
 /// <param name="d">Updates of a larger root mean square are scaled down to it; at least 1.</param>

@@ -14,6 +14,9 @@ internal abstract class GroupMemory
             _ => throw new NotSupportedException($"{algorithm.Name} has no state that an optimizer knows"),
         };
 
+    /// <summary>Another object after each step and load.</summary>
+    public abstract object Stamp { get; }
+
     /// <summary>Whether an entry of a parameter's state is the optimizer's own, and not its user's.</summary>
     public abstract bool Keeps(string key);
 
@@ -29,6 +32,8 @@ internal sealed class RowMemory(Rule rule, State state) : GroupMemory
 {
     public State State { get; set; } = state;
 
+    public override object Stamp => State;
+
     public override bool Keeps(string key) =>
         rule.ColumnNames.Contains(key) || rule.ScalarNames.Contains(key) || (key == "step" && rule.KeepsStep);
 
@@ -41,6 +46,8 @@ internal sealed class RowMemory(Rule rule, State state) : GroupMemory
 internal sealed class CurvatureMemory(LBFGSAlgorithm algorithm, LBFGSState state) : GroupMemory
 {
     public LBFGSState State { get; set; } = state;
+
+    public override object Stamp => State;
 
     public override bool Keeps(string key) => algorithm.StateNames.Contains(key);
 
@@ -56,7 +63,7 @@ internal sealed class CurvatureMemory(LBFGSAlgorithm algorithm, LBFGSState state
     public override GroupMemory Loaded(LoadedGroup group)
     {
         var entries = new ParameterState();
-        var saved = group.Saved.Params;
+        var saved = group.Dict.ParamGroups.SelectMany(given => given.Params).ToList();
         if (saved.Count != group.Source.Count || group.Source.Any(id => id is null))
             throw new ArgumentException(
                 "the state of LBFGS is over all parameters together: the loaded state dict must have just the optimizer's parameters"

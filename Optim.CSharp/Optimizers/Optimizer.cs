@@ -300,10 +300,13 @@ public abstract class Optimizer : IStateful
 
     /// <summary>
     /// Takes over options and state from a state dict, copying them. State is matched by name where both sides have names, and by
-    /// order otherwise. On any error nothing has changed.
+    /// order otherwise; options follow: a group takes those of the saved group that holds the same names. On any error nothing has changed.
     /// </summary>
     /// <param name="stateDict">In PyTorch's layout; it is not changed.</param>
-    /// <param name="strict">Whether names on one side only, and unknown keys, are an error; otherwise they are reported.</param>
+    /// <param name="strict">
+    /// Whether names on one side only, another number of groups, a group whose names come from saved groups with other options, and unknown keys
+    /// are an error; otherwise what matches is loaded, a group of which nothing or not one thing is told keeps its options, and the report says so.
+    /// </param>
     /// <param name="matchBy">How state finds its parameter.</param>
     /// <exception cref="ArgumentException">The dict does not fit: groups, sizes, names, shapes.</exception>
     public LoadReport LoadStateDict(StateDict stateDict, bool strict = true, MatchBy matchBy = MatchBy.Automatic)
@@ -318,7 +321,7 @@ public abstract class Optimizer : IStateful
         ArgumentNullException.ThrowIfNull(stateDict);
         var dict = loadPre.IsEmpty ? stateDict : stateDict.ShallowCopy();
         loadPre.Run(hook => dict = hook(this, dict) ?? dict);
-        return StateDicts.Prepare(Algorithm, groups, window, dict, strict, matchBy) with
+        return StateDicts.Prepare(Algorithm, groups, window, dict, strict, matchBy, origins => GroupOrigins = origins) with
         {
             Completed = () => loadPost.Run(hook => hook(this)),
         };
@@ -382,6 +385,9 @@ public abstract class Optimizer : IStateful
     internal bool HasStepped { get; private set; }
 
     internal bool HasWarnedOfOrder { get; set; }
+
+    /// <summary>For each group the saved group whose options the last load gave it, or null for none; empty before the first load.</summary>
+    internal int?[] GroupOrigins { get; private set; } = [];
 
     internal static string Label(IParameter parameter) =>
         parameter.Name is null ? $"a parameter without a name, {parameter.Data.Layout}" : $"parameter '{parameter.Name}'";

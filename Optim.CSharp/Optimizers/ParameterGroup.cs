@@ -4,8 +4,9 @@ using Optim.Kernels;
 namespace Optim;
 
 /// <summary>
-/// Parameters with options of their own: <c>new ParameterGroup(parameters) { ["lr"] = 1e-4 }</c>. An optimizer makes its own
-/// group from it, and never changes the one that it was given; options of its groups are read and set by PyTorch's names.
+/// Parameters with options of their own: <c>new ParameterGroup(parameters) { ["lr"] = 1e-4, Custom = { ["name"] = "head" } }</c>. An optimizer
+/// makes its own group from it, and never changes the one that it was given; options of its groups are read and set by PyTorch's names.
+/// Entries of schedulers can be set like options, as <c>["initial_lr"] = 0.1</c>, from which a scheduler goes on that is given a lastEpoch.
 /// </summary>
 public sealed class ParameterGroup : IParameterOrGroup
 {
@@ -37,13 +38,16 @@ public sealed class ParameterGroup : IParameterOrGroup
             : this.parameters.Select(parameter => parameter.Name ?? "");
         list = Core.Parameters.Over(data, [.. names], ExecutorOf(this.parameters));
         given = Gradients.Over(gradients);
+        Custom = new(this);
     }
 
     /// <summary>The optimizer's own group, from one that was given to it.</summary>
     internal ParameterGroup(ParameterGroup given, Algorithm algorithm, object defaults)
         : this(given.parameters)
     {
-        (Algorithm, own) = (algorithm, new(given.own));
+        (Algorithm, own, Extras) = (algorithm, new(given.own), new(given.Extras));
+        foreach (var (key, value) in given.Custom)
+            Custom[key] = value;
         Options = algorithm.Replace(defaults, own);
         Memory = GroupMemory.Of(algorithm, Options, list);
     }
@@ -54,18 +58,26 @@ public sealed class ParameterGroup : IParameterOrGroup
     /// <summary>The names of the options: those given, or inside of an optimizer all of them.</summary>
     public IEnumerable<string> OptionNames => Algorithm is null ? own.Keys : Algorithm.OptionNames;
 
-    /// <summary>An option, by PyTorch's name.</summary>
+    /// <summary>What the user keeps with the group beside its options: saved and loaded as PyTorch's further keys of a group.</summary>
+    public CustomKeys Custom { get; }
+
+    /// <summary>An option, by PyTorch's name, or an entry of schedulers, such as initial_lr.</summary>
     /// <exception cref="OptionException">There is none of that name, or the value is not allowed; nothing has changed then.</exception>
     public OptionValue this[string option]
     {
         get =>
-            Algorithm is null ? own[option]
-            : Algorithm.Has(option) || !Extras.TryGetValue(option, out var extra) ? Algorithm.Read(Options, option)
-            : extra;
+            Algorithm?.Has(option) != true && Extras.TryGetValue(option, out var extra) ? extra
+            : Algorithm is null ? own[option]
+            : Algorithm.Read(Options, option);
         set
         {
             ArgumentNullException.ThrowIfNull(value);
-            if (Algorithm is null)
+            if (IsSchedulerKey(option) && Algorithm?.Has(option) != true)
+                Extras[option] =
+                    value is OptionValue.Int or OptionValue.Float && double.IsFinite((double)value)
+                        ? value
+                        : throw new OptionException($"{option} is {value}; it must be a finite number", option);
+            else if (Algorithm is null)
                 own[option] = value;
             else
                 Options = Algorithm.Replace(Options, option, value);

@@ -6,6 +6,10 @@ namespace Optim;
 /// Several schedulers at each step, one after another, as torch.optim.lr_scheduler.ChainedScheduler: chainable ones multiply, and those that do not look at the
 /// current rate overwrite it. Unlike PyTorch's it may hold a ReduceLROnPlateau, which takes its metric from <c>Step(metric)</c>.
 /// </summary>
+/// <remarks>
+/// Where schedulers that add to the rate and others that shrink it come to a rate below 0 together, the step is refused, and nothing has changed;
+/// PyTorch goes on with negative rates. The <see cref="OptionException"/> names the schedulers and the epoch.
+/// </remarks>
 public sealed class ChainedScheduler : ContainerLR
 {
     /// <param name="schedulers">At least one, all of one optimizer.</param>
@@ -26,8 +30,15 @@ public sealed class ChainedScheduler : ContainerLR
 
     private protected override void AdvanceInside(double? metric)
     {
-        foreach (var scheduler in Schedulers)
-            Advance(scheduler, metric);
+        for (var i = 0; i < Schedulers.Count; i++)
+            try
+            {
+                Advance(Schedulers[i], metric);
+            }
+            catch (OptionException error)
+            {
+                throw new OptionException(FormattableString.Invariant($"ChainedScheduler, schedulers[{i}]: {error.Message}"), error.Option);
+            }
         LastEpoch = Schedulers[0].LastEpoch;
     }
 

@@ -16,6 +16,7 @@ public abstract class LRScheduler : IStateful
 {
     private readonly List<double> baseLrs = [];
     private double[] lastLr = [];
+    private LoadedOrder? order;
     private bool stepped;
 
     /// <summary>Makes the first step.</summary>
@@ -316,6 +317,9 @@ public abstract class LRScheduler : IStateful
         ArgumentNullException.ThrowIfNull(state);
         var reader = new StateReader(GetType().Name, state, strict);
         var commit = Load(reader);
+        var loadedOrder = LoadedOrder.Of(GetType().Name, state);
+        if (loadedOrder.Problem(Optimizer.GroupOrigins) is { } problem)
+            throw new ArgumentException(problem, nameof(state));
         return new(
             LoadReport.Empty with
             {
@@ -326,7 +330,7 @@ public abstract class LRScheduler : IStateful
             {
                 var isNew = outermost && !StateDict().Equals(state);
                 commit();
-                stepped = LastEpoch > 0;
+                (stepped, order) = (LastEpoch > 0, loadedOrder);
                 // All of a container's or none: one whose own state is the same stands between others that have changed.
                 foreach (var scheduler in isNew ? WithInside() : [])
                 foreach (var group in Optimizer.ParamGroups)
@@ -364,7 +368,19 @@ public abstract class LRScheduler : IStateful
             throw new InvalidOperationException(
                 FormattableString.Invariant($"{GetType().Name} gave {rates.Count} rates for {groups.Count} parameter groups")
             );
-        var options = groups.Select((group, i) => group.Replaced(Changes(i, rates[i]))).ToList();
+        var options = new List<object>();
+        try
+        {
+            for (var i = 0; i < groups.Count; i++)
+                options.Add(groups[i].Replaced(Changes(i, rates[i])));
+        }
+        catch (OptionException error)
+        {
+            throw new OptionException(
+                FormattableString.Invariant($"{GetType().Name} in epoch {LastEpoch}, parameter group {options.Count}: {error.Message}"),
+                error.Option
+            );
+        }
         for (var i = 0; i < groups.Count; i++)
             groups[i].Options = options[i];
         RememberRates();
@@ -406,6 +422,9 @@ public abstract class LRScheduler : IStateful
 
     private void Step(double? epoch)
     {
+        foreach (var scheduler in WithInside())
+            if (scheduler.order?.Problem(Optimizer.GroupOrigins) is { } problem)
+                throw new InvalidOperationException(problem);
         Advance(epoch);
         if (!stepped)
             WarnOfOrder();

@@ -40,7 +40,7 @@ public sealed class SchedulerKind
             {
                 var names = Settings.Select(setting => setting.Name).ToList();
                 throw new OptionException(
-                    $"{Name} has no setting '{name}'; did you mean '{Names.nearest(name, names)}'? It has: {string.Join(", ", names)}",
+                    $"{Name} has no setting '{name}'{Names.didYouMean(name, names)} It has: {string.Join(", ", names)}",
                     name
                 );
             }

@@ -34,7 +34,7 @@ public static class Schedulers
         ArgumentNullException.ThrowIfNull(name);
         return All.FirstOrDefault(kind => Bare(kind.Name) == Bare(name) || Bare(kind.ShortName) == Bare(name))
             ?? throw new OptionException(
-                $"scheduler is {name}, which is not known; did you mean '{Core.Names.nearest(name, All.Select(kind => kind.ShortName))}'? There are: {string.Join(", ", All.Select(kind => $"{kind.ShortName} ({kind.Name})"))}",
+                $"scheduler is {name}, which is not known{Core.Names.didYouMean(name, All.SelectMany(kind => new[] { kind.ShortName, kind.Name }))} There are: {string.Join(", ", All.Select(kind => $"{kind.ShortName} ({kind.Name})"))}",
                 "scheduler"
             );
     }

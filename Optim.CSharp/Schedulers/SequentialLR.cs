@@ -49,10 +49,17 @@ public sealed class SequentialLR : ContainerLR
     {
         LastEpoch++;
         var (active, start) = At(LastEpoch);
-        if (active == Schedulers[0] || start < LastEpoch)
-            Advance(active, metric);
-        else
-            active.JumpTo(0, first: true);
+        try
+        {
+            if (active == Schedulers[0] || start < LastEpoch)
+                Advance(active, metric);
+            else
+                active.JumpTo(0, first: true);
+        }
+        catch (OptionException error)
+        {
+            throw new OptionException(FormattableString.Invariant($"SequentialLR in epoch {LastEpoch}: {error.Message}"), error.Option);
+        }
     }
 
     private protected override IEnumerable<(string, Tree)> Save() =>

@@ -9,17 +9,9 @@ internal sealed record Findings(List<string> Matched, List<string> Missing, List
 /// <param name="Before">The group as it is.</param>
 /// <param name="Source">For each of its parameters the number of its state in the dict; null to keep what it has.</param>
 /// <param name="Dict">The state dict.</param>
-/// <param name="Saved">Its group.</param>
 /// <param name="Strict">Whether what nobody knows is an error.</param>
 /// <param name="Findings">Where it is reported.</param>
-internal sealed record LoadedGroup(
-    ParameterGroup Before,
-    ArraySegment<int?> Source,
-    StateDict Dict,
-    GroupState Saved,
-    bool Strict,
-    Findings Findings
-)
+internal sealed record LoadedGroup(ParameterGroup Before, ArraySegment<int?> Source, StateDict Dict, bool Strict, Findings Findings)
 {
     public IReadOnlyList<IParameter> Parameters => Before.Parameters;
 

@@ -7,21 +7,26 @@ namespace Optim;
 /// <summary>Between an optimizer's groups and state dicts.</summary>
 internal static class StateDicts
 {
-    /// <summary>The entries of a group in the order of PyTorch's keys: its own options, the rest, what schedulers wrote.</summary>
+    /// <summary>The entries of a group in the order of PyTorch's keys: its own options and keys, the rest, what schedulers wrote.</summary>
     public static IEnumerable<KeyValuePair<string, OptionValue>> Entries(Algorithm algorithm, ParameterGroup group) =>
-        group
-            .OwnOptions.Concat(algorithm.OptionNames.Except(group.OwnOptions))
-            .Where(option => !algorithm.IsBeyondPyTorch(option) || !group[option].Equals(algorithm.Read(algorithm.Defaults, option)))
-            .Select(option => KeyValuePair.Create(option, group[option]))
-            .Concat(group.Extras);
+        [
+            .. Options(algorithm, group, group.OwnOptions),
+            .. group.Custom,
+            .. Options(algorithm, group, algorithm.OptionNames.Except(group.OwnOptions)),
+            .. group.Extras,
+        ];
 
-    /// <summary>What a group takes over.</summary>
-    private sealed record Loaded(
-        object Options,
-        OrderedDictionary<string, OptionValue> Extras,
-        GroupMemory Memory,
-        Dictionary<int, ParameterState> Added
-    );
+    private static IEnumerable<KeyValuePair<string, OptionValue>> Options(
+        Algorithm algorithm,
+        ParameterGroup group,
+        IEnumerable<string> names
+    ) =>
+        names
+            .Where(option => !algorithm.IsBeyondPyTorch(option) || !group[option].Equals(algorithm.Read(algorithm.Defaults, option)))
+            .Select(option => KeyValuePair.Create(option, group[option]));
+
+    /// <summary>What a group takes over; it keeps its own options where there are none.</summary>
+    private sealed record Loaded(LoadedOptions? Options, GroupMemory Memory, Dictionary<int, ParameterState> Added);
 
     public static StateDict Write(Algorithm algorithm, IReadOnlyList<ParameterGroup> groups)
     {
@@ -31,7 +36,7 @@ internal static class StateDicts
         {
             var entry = new GroupState
             {
-                OwnOptions = group.OwnOptions.Count(),
+                OwnOptions = group.OwnOptions.Count() + group.Custom.Count,
                 ParamNames = group.Parameters is [{ Name: not null }, ..] ? [.. group.List.Names] : null,
             };
             foreach (var (option, value) in Entries(algorithm, group))
@@ -49,113 +54,70 @@ internal static class StateDicts
     }
 
     /// <summary>Works everything out; what is returned hands it to the groups.</summary>
+    /// <param name="algorithm">Whose groups they are.</param>
+    /// <param name="groups">The groups, as they are when it is run.</param>
+    /// <param name="window">Batches that were added up for a step to come.</param>
+    /// <param name="dict">The state dict.</param>
+    /// <param name="strict">Whether what is missing or left over is an error.</param>
+    /// <param name="matchBy">How state finds its parameter.</param>
+    /// <param name="noteOrigins">Told, when it is run, for each group the saved group whose options it has; null for none.</param>
     public static PreparedLoad Prepare(
         Algorithm algorithm,
         IReadOnlyList<ParameterGroup> groups,
         AccumulationWindow window,
         StateDict dict,
         bool strict,
-        MatchBy matchBy
+        MatchBy matchBy,
+        Action<int?[]> noteOrigins
     )
     {
-        if (dict.ParamGroups.Count != groups.Count)
-            throw new ArgumentException(
-                $"loaded state dict has a different number of parameter groups: {dict.ParamGroups.Count}, and the optimizer has {groups.Count}"
-            );
         var findings = new Findings([], [], [], []);
-        var source = Match(groups, dict, strict, matchBy, findings);
+        var match = StateDictMatch.Of(groups, dict, strict, matchBy, findings);
         var loaded = new List<Loaded>();
+        var reports = new List<GroupReport>();
         for (var (i, first) = (0, 0); i < groups.Count; first += groups[i++].Parameters.Count)
         {
-            var (options, extras) = Options(algorithm, dict.ParamGroups[i], strict, findings);
-            var rows = new ArraySegment<int?>(source, first, groups[i].Parameters.Count);
-            var group = new LoadedGroup(groups[i], rows, dict, dict.ParamGroups[i], strict, findings);
-            loaded.Add(new(options, extras, groups[i].Memory.Loaded(group), group.Added));
+            var count = groups[i].Parameters.Count;
+            var (options, saved) = (LoadedOptions.Of(algorithm, groups, i, dict, match.Saved[i], strict, findings), match.Saved[i]);
+            var group = new LoadedGroup(groups[i], new(match.Source, first, count), dict, strict, findings);
+            loaded.Add(new(options, groups[i].Memory.Loaded(group), group.Added));
+            var start = first;
+            reports.Add(new(i, [.. groups[i].Parameters.Select((p, row) => p.Name ?? Text(start + row))], saved, options is not null));
         }
-        var accumulate = window.Load(dict.Accumulation, groups, source);
+        var accumulate = window.Load(dict.Accumulation, groups, match.Source);
+        var before = groups.Select(group => group.Memory.Stamp).ToList();
+        int?[] origins = [.. loaded.Select((group, i) => group.Options is null ? (int?)null : match.Saved[i][0])];
         return new(
-            new(findings.Matched, findings.Missing, findings.Unexpected, findings.Converted),
+            new(findings.Matched, findings.Missing, [.. findings.Unexpected.Distinct()], findings.Converted) { Groups = reports },
             () =>
             {
+                RefuseLate(groups, match, before);
                 accumulate();
                 for (var i = 0; i < groups.Count; i++)
                 {
-                    (groups[i].Options, groups[i].Extras, groups[i].Memory, groups[i].Added) = loaded[i];
+                    (groups[i].Memory, groups[i].Added) = (loaded[i].Memory, loaded[i].Added);
+                    if (loaded[i].Options is not { } options)
+                        continue;
+                    (groups[i].Options, groups[i].Extras) = (options.Options, options.Extras);
+                    groups[i].Custom.Replace(options.Custom);
                     groups[i].ConstructorWrites.Loaded(groups[i].Options);
                 }
+                noteOrigins(origins);
             }
         );
     }
 
-    /// <summary>For each parameter over all groups the number of its state in the dict; null to keep what it has.</summary>
-    private static int?[] Match(IReadOnlyList<ParameterGroup> groups, StateDict dict, bool strict, MatchBy matchBy, Findings findings)
+    /// <summary>Refuses a load that was prepared for other groups, or from states of which it keeps some and which have gone on.</summary>
+    private static void RefuseLate(IReadOnlyList<ParameterGroup> groups, StateDictMatch match, List<object> before)
     {
-        var parameters = groups.SelectMany(group => group.Parameters).ToList();
-        foreach (var (group, i) in dict.ParamGroups.Select((group, i) => (group, i)))
-            if (group.ParamNames is { } names && names.Count != group.Params.Count)
-                throw new ArgumentException(
-                    $"parameter group {Text(i)} of the loaded state dict has {Text(group.Params.Count)} params and {Text(names.Count)} param_names"
-                );
-        var named =
-            parameters.All(parameter => parameter.Name is not null)
-            && dict.ParamGroups.All(group => group.ParamNames is not null || group.Params.Count == 0);
-        if (matchBy == MatchBy.Name && !named)
-            throw new ArgumentException(
-                "state cannot be matched by name: the optimizer or the loaded state dict has parameters without names"
+        if (groups.Count != before.Count)
+            throw new InvalidOperationException(
+                $"the load was prepared for {Text(before.Count)} parameter groups, and there are {Text(groups.Count)} now; prepare it again"
             );
-        if (matchBy == MatchBy.Order || !named)
-        {
-            for (var i = 0; i < groups.Count; i++)
-                if (groups[i].Parameters.Count != dict.ParamGroups[i].Params.Count)
-                    throw new ArgumentException(
-                        $"loaded state dict contains a parameter group that doesn't match the size of optimizer's group: group {Text(i)} has "
-                            + $"{Text(dict.ParamGroups[i].Params.Count)} parameters, and the optimizer's {Text(groups[i].Parameters.Count)}"
-                    );
-            findings.Matched.AddRange(parameters.Select((parameter, i) => parameter.Name ?? Text(i)));
-            return [.. dict.ParamGroups.SelectMany(group => group.Params).Select(id => (int?)id)];
-        }
-        var ids = new Dictionary<string, int>(StringComparer.Ordinal);
-        foreach (var group in dict.ParamGroups)
-            for (var i = 0; i < group.Params.Count; i++)
-                if (!ids.TryAdd(group.ParamNames![i], group.Params[i]))
-                    throw new ArgumentException(
-                        $"the loaded state dict has two parameters called '{group.ParamNames[i]}'; use matchBy: Order"
-                    );
-        var source = new int?[parameters.Count];
-        for (var i = 0; i < source.Length; i++)
-        {
-            source[i] = ids.Remove(parameters[i].Name!, out var id) ? id : null;
-            (source[i] is null ? findings.Missing : findings.Matched).Add(parameters[i].Name!);
-        }
-        findings.Unexpected.AddRange(ids.Keys);
-        if (strict && findings.Missing.Count + findings.Unexpected.Count > 0)
-            throw new ArgumentException(
-                $"the loaded state dict does not have the optimizer's parameters; missing: {List(findings.Missing)}; left over: {List(findings.Unexpected)}. "
-                    + "strict: false loads what matches, matchBy: Order goes by order as PyTorch does"
+        if (match.Source.Contains(null) && !groups.Select(group => group.Memory.Stamp).SequenceEqual(before))
+            throw new InvalidOperationException(
+                "the load keeps the state of parameters that the state dict does not have, and they have stepped since it was prepared; prepare it again"
             );
-        return source;
-    }
-
-    /// <summary>The options of a group of the dict; what it lacks, as older ones do, is at its default.</summary>
-    private static (object, OrderedDictionary<string, OptionValue>) Options(
-        Algorithm algorithm,
-        GroupState group,
-        bool strict,
-        Findings findings
-    )
-    {
-        var extras = new OrderedDictionary<string, OptionValue>();
-        var options = new List<KeyValuePair<string, OptionValue>>();
-        foreach (var (key, value) in group)
-            if (algorithm.Has(key))
-                options.AddRange(algorithm.IsFixed(key) ? [] : [KeyValuePair.Create(key, value)]);
-            else if (ParameterGroup.IsSchedulerKey(key))
-                extras[key] = value;
-            else if (strict)
-                algorithm.Read(algorithm.Defaults, key);
-            else
-                findings.Unexpected.Add(key);
-        return (algorithm.Replace(algorithm.Defaults, options), extras);
     }
 
     /// <summary>The rows of a rule.</summary>

@@ -89,13 +89,6 @@ internal static class Arguments
             return parsed.Errors[0].Message;
         var known = command.Options.Select(option => option.Name).Concat(command.Subcommands.Select(sub => sub.Name)).ToList();
         return $"there is no '{token}' here; 'optim {(command is RootCommand ? "" : command.Name + " ")}--help' shows what there is"
-            + (Nearest(token, known) is { } nearest ? $" (nearest: {nearest})." : ".");
-    }
-
-    private static string? Nearest(string token, List<string> known)
-    {
-        var name = token.Split('=', ':')[0];
-        var best = known.MinBy(other => Names.distance(name, other));
-        return best is not null && Names.distance(name, best) <= Math.Max(2, name.Length / 3) ? best : null;
+            + (Names.nearest(token.Split('=', ':')[0], known) is { } nearest ? $" (nearest: {nearest})." : ".");
     }
 }

@@ -36,7 +36,7 @@ internal sealed record NamedSettings(string Label, string Name, IReadOnlyList<(s
         foreach (var (name, value) in forAll)
             if (!names.Contains(name))
                 throw new CommandException(
-                    $"--set {name}={value}: there is no '{name}' here; did you mean '{Names.nearest(name, names)}'? There are: {string.Join(", ", names)}."
+                    $"--set {name}={value}: there is no '{name}' here{Names.didYouMean(name, names)} There are: {string.Join(", ", names)}."
                 );
     }
 

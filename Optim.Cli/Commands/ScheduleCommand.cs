@@ -72,6 +72,9 @@ internal sealed class ScheduleCommand
               optim schedule cosine linear:total_iters=20 step:step_size=30,gamma=0.5 --svg schedules.svg
 
             {SchedulerNames.Table}
+
+            A rate below 0 is refused, also where schedulers add up to one in a ChainedScheduler; the error names the scheduler and
+            the epoch. PyTorch goes on with negative rates.
             """;
 
     private int Run(ParseResult parsed, Screen screen)

@@ -100,6 +100,8 @@ type Field<'o> =
         Beyond: bool
         /// The rule gives it its value: what a loaded state dict says of it does not count.
         Fixed: bool
+        /// The number that keeps a divisor from 0; 0 when there is none.
+        Divisor: 'o -> double
     }
 
 /// Rows of a table of options.
@@ -126,6 +128,7 @@ module Field =
             Wrong = wrong
             Beyond = false
             Fixed = false
+            Divisor = fun _ -> 0.0
         }
 
     let private toNumber value =
@@ -339,6 +342,10 @@ module Field =
 
     /// Marks an option that PyTorch lacks.
     let beyondPyTorch (field: Field<'o>) = { field with Beyond = true }
+
+    /// Marks a number that keeps a divisor from 0, such as eps. A step refuses it where it is not 0, but rounds to 0 in the arithmetic of a
+    /// parameter's dtype: a gradient of 0 would then be divided by 0.
+    let keepingDivisor (read: 'o -> double) (field: Field<'o>) = { field with Divisor = read }
 
     /// Marks an option whose value is the rule's own.
     let fixedByRule (field: Field<'o>) = { field with Fixed = true }

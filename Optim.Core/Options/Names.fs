@@ -1,11 +1,33 @@
 namespace Optim.Core
 
+open System
 open System.Collections.Generic
 
 /// Names in messages.
 module internal Names =
+    /// What other libraries call an option, and what it is called here.
+    let private synonyms =
+        dict
+            [
+                "learningrate", "lr"
+                "rate", "lr"
+                "stepsize", "lr"
+                "epsilon", "eps"
+                "beta", "betas"
+                "beta1", "betas"
+                "beta2", "betas"
+                "b1", "betas"
+                "b2", "betas"
+                "decay", "weight_decay"
+                "wd", "weight_decay"
+                "l2", "weight_decay"
+                "mu", "momentum"
+                "historylength", "history_size"
+                "maxiterations", "max_iter"
+            ]
+
     /// Insertions, deletions and replacements between two texts.
-    let distance (a: string) (b: string) =
+    let private distance (a: string) (b: string) =
         let mutable row = [| 0 .. b.Length |]
 
         for i in 1 .. a.Length do
@@ -20,6 +42,37 @@ module internal Names =
 
         row[b.Length]
 
-    /// The known name that is most like one that is not known.
-    let nearest (name: string) (known: IEnumerable<string>) =
-        known |> Seq.minBy (distance (name.ToLowerInvariant()))
+    let private bare (name: string) =
+        name.Replace("_", "").Replace("-", "").ToLowerInvariant()
+
+    /// The known name that is meant by one that is not known: written otherwise, another library's, or mistyped. Null when none is like it.
+    let nearest (name: string) (known: IEnumerable<string>) : string | null =
+        let given = bare name
+
+        let synonym =
+            match synonyms.TryGetValue given with
+            | true, synonym -> synonym
+            | _ -> ""
+
+        let unlikeness (known: string) =
+            if bare known = given then 0
+            elif known = synonym then 1
+            else 1 + distance given (bare known)
+
+        let names = Seq.toList known
+
+        match names with
+        | [] -> null
+        | names ->
+            let best = List.minBy unlikeness names
+
+            if unlikeness best <= 1 + max 1 (given.Length / 3) then
+                best
+            else
+                null
+
+    /// What follows the words that a name is not known.
+    let didYouMean (name: string) (known: IEnumerable<string>) =
+        match nearest name known with
+        | null -> "."
+        | best -> $"; did you mean '{best}'?"

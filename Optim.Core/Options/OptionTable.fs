@@ -3,6 +3,7 @@ namespace Optim.Core
 open System
 open System.Collections.Generic
 open System.Collections.Immutable
+open Optim.Kernels
 
 /// The options of an optimizer by PyTorch's names, for whoever does not know their type.
 [<AbstractClass>]
@@ -14,6 +15,10 @@ type internal OptionTable() =
     abstract Replace: options: obj * values: KeyValuePair<string, OptionValue> seq -> obj
     abstract IsBeyondPyTorch: option: string -> bool
     abstract IsFixed: option: string -> bool
+    /// Whether a number that keeps a divisor from 0 rounds to 0 in float32.
+    abstract LosesDivisor: options: obj -> bool
+    /// Refuses such numbers for the arithmetic of a parameter's dtype.
+    abstract CheckDivisors: options: obj * dtype: DType * label: string -> unit
 
 /// The same with the type of the options: the rows of the table, and who owns it, for messages.
 [<Sealed>]
@@ -29,9 +34,12 @@ type internal OptionTable<'o when 'o: not null and 'o: not struct>(owner: string
         match table.TryGetValue option with
         | true, field -> field
         | _ ->
-            let nearest = Names.nearest option names
             let known = String.Join(", ", names)
-            raise (OptionException($"{owner} has no option '{option}'; did you mean '{nearest}'? It has: {known}", option))
+            raise (OptionException($"{owner} has no option '{option}'{Names.didYouMean option names} It has: {known}", option))
+
+    let loses (field: Field<'o>) options =
+        let divisor = field.Divisor options
+        divisor <> 0.0 && float32 divisor = 0.0f
 
     /// Refuses a record of which an option is wrong.
     member _.Check(options: 'o) =
@@ -46,6 +54,23 @@ type internal OptionTable<'o when 'o: not null and 'o: not struct>(owner: string
         match table.TryGetValue option with
         | true, field -> field.Read options
         | _ -> OptionValue.None
+
+    override _.LosesDivisor options =
+        fields |> List.exists (fun field -> loses field (unbox<'o> options))
+
+    override _.CheckDivisors(options, dtype, label) =
+        let options = unbox<'o> options
+        let arithmetic = dtype.ToStateDType()
+
+        if arithmetic = DType.Float32 || arithmetic = DType.Complex64 then
+            for field in fields do
+                if loses field options then
+                    raise (
+                        OptionException(
+                            $"{owner}: {field.Name} is {field.Read options}, and {OptionValue.Float(field.Divisor options)} rounds to 0 in float32, in which {label} is stepped, so that a gradient of 0 would be divided by 0; it must be 0, or at least {OptionValue.Float(double Single.Epsilon)}",
+                            field.Name
+                        )
+                    )
 
     override _.Names = names
     override _.Defaults = (defaults :> obj)

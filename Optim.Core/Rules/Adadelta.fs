@@ -36,6 +36,7 @@ module Adadelta =
             Field.number "lr" (Interval.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
             Field.number "rho" (Interval.within 0.0 1.0) _.Rho (fun o v -> { o with Rho = v })
             Field.number "eps" (Interval.atLeast 0.0) _.Eps (fun o v -> { o with Eps = v })
+            |> Field.keepingDivisor _.Eps
             Field.number "weight_decay" (Interval.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v })
             Field.flag "maximize" _.Maximize (fun o v -> { o with Maximize = v })
             execution.Capturable

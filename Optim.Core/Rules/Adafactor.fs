@@ -16,8 +16,9 @@ type AdafactorOptions =
     }
 
 /// Adafactor (Shazeer and Stern, arXiv:1804.04235), as PyTorch has it. Of a matrix, the last two dimensions, it keeps means of squares of rows R and columns C
-/// only, which move by t^beta2_decay: V = R C / max(mean R, eps1), u = g / sqrt(max(V, eps1^2)), and
+/// only, which move by t^beta2_decay: V = R C / max(mean R, eps1), u = g / max(sqrt V, eps1), and
 /// x = x (1 - lr weight_decay) - max(eps2, RMS x) min(lr, 1 / sqrt t) u / max(1, RMS u / d). Of a vector V itself is kept.
+/// An infinite lr, without weight decay, leaves the rate to the step count.
 [<CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
 module Adafactor =
     /// PyTorch's. Where the first eps is not given it is the distance from 1 to the next number of the parameter's own dtype.
@@ -37,8 +38,13 @@ module Adafactor =
             Field.number "lr" (Interval.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
             Field.number "beta2_decay" (Interval.atMost 0.0) _.Beta2Decay (fun o v -> { o with Beta2Decay = v })
             Field.pairOrNone "eps" (Interval.atLeast 0.0) (Interval.atLeast 0.0) _.Eps (fun o v -> { o with Eps = v })
+            |> Field.keepingDivisor (fun o ->
+                let struct (eps1, _) = o.Eps
+                eps1.GetValueOrDefault())
             Field.number "d" (Interval.atLeast 1.0) _.D (fun o v -> { o with D = v })
             Field.number "weight_decay" (Interval.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v })
+            |> Field.requiring "there is no decay with an infinite lr, by which it is multiplied" (fun o ->
+                o.WeightDecay = 0.0 || not (Double.IsInfinity o.Lr))
             ExecutionFields<AdafactorOptions>(_.Execution, (fun o v -> { o with Execution = v })).Foreach
             Field.flag "maximize" _.Maximize (fun o v -> { o with Maximize = v })
         ]
@@ -60,7 +66,10 @@ module Adafactor =
             eps2,
             (if o.Maximize then -rate else rate),
             o.D,
-            1.0 - o.Lr * o.WeightDecay
+            (if o.WeightDecay = 0.0 then
+                 1.0
+             else
+                 1.0 - o.Lr * o.WeightDecay)
         )
 
     let private arithmetic =

@@ -37,6 +37,7 @@ module Adagrad =
             Field.number "lr" (Interval.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
             Field.number "lr_decay" (Interval.atLeast 0.0) _.LrDecay (fun o v -> { o with LrDecay = v })
             Field.number "eps" (Interval.atLeast 0.0) _.Eps (fun o v -> { o with Eps = v })
+            |> Field.keepingDivisor _.Eps
             Field.number "weight_decay" (Interval.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v })
             Field.number "initial_accumulator_value" (Interval.atLeast 0.0) _.InitialAccumulatorValue (fun o v ->
                 { o with InitialAccumulatorValue = v })

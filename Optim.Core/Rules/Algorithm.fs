@@ -2,6 +2,7 @@ namespace Optim.Core
 
 open System.Collections.Generic
 open System.Collections.Immutable
+open Optim.Kernels
 
 /// What every optimizer is, however it steps: a name and a table of options. Options are a record of the optimizer's own, as obj.
 [<AbstractClass>]
@@ -26,5 +27,12 @@ type Algorithm internal (name: string, table: OptionTable) =
 
     /// Whether PyTorch lacks an option of that name.
     member _.IsBeyondPyTorch(option: string) : bool = table.IsBeyondPyTorch option
+    member internal _.LosesDivisor(options: obj) : bool = table.LosesDivisor options
+
+    /// Refuses numbers that keep a divisor from 0, such as eps, where they round to 0 in the arithmetic of a parameter's dtype: an
+    /// OptionException. Steps do it themselves; it is for those who run a formula on lanes of their own.
+    member _.CheckDivisors(options: obj, dtype: DType, label: string) : unit =
+        table.CheckDivisors(options, dtype, label)
+
     /// Whether the optimizer gives the option its value, whatever a loaded state dict says.
     member _.IsFixed(option: string) : bool = table.IsFixed option

@@ -12,4 +12,4 @@ module Algorithms =
         ]
 
     /// The one of a name, in any case; an ArgumentException lists the names when there is none.
-    let find (name: string) = Rules.among all name
+    let find (name: string) = Rules.among all [] name

@@ -72,6 +72,7 @@ module Muon =
             Field.flag "nesterov" _.Nesterov (fun o v -> { o with Nesterov = v })
             Field.triple "ns_coefficients" Interval.any _.NsCoefficients (fun o v -> { o with NsCoefficients = v })
             Field.number "eps" (Interval.atLeast 0.0) _.Eps (fun o v -> { o with Eps = v })
+            |> Field.keepingDivisor _.Eps
             Field.whole "ns_steps" (Interval.upTo 0.0 100.0) _.NsSteps (fun o v -> { o with NsSteps = v })
             Field.oneOf "adjust_lr_fn" rates _.AdjustLrFn (fun o v -> { o with AdjustLrFn = v })
             Field.oneOf "precision" [ "float32", MuonPrecision.Float32; "bfloat16", MuonPrecision.BFloat16 ] _.Precision (fun o v ->

@@ -41,6 +41,7 @@ module NAdam =
             Field.number "lr" (Interval.atLeast 0.0) _.Lr (fun o v -> { o with Lr = v })
             Field.pair "betas" (Interval.upTo 0.0 1.0) (Interval.upTo 0.0 1.0) _.Betas (fun o v -> { o with Betas = v })
             Field.number "eps" (Interval.atLeast 0.0) _.Eps (fun o v -> { o with Eps = v })
+            |> Field.keepingDivisor _.Eps
             Field.number "weight_decay" (Interval.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v })
             Field.number "momentum_decay" (Interval.atLeast 0.0) _.MomentumDecay (fun o v -> { o with MomentumDecay = v })
             Field.flag "decoupled_weight_decay" _.DecoupledWeightDecay (fun o v -> { o with DecoupledWeightDecay = v })

@@ -41,6 +41,7 @@ module RMSprop =
             Field.number "momentum" (Interval.atLeast 0.0) _.Momentum (fun o v -> { o with Momentum = v })
             Field.number "alpha" (Interval.atLeast 0.0) _.Alpha (fun o v -> { o with Alpha = v })
             Field.number "eps" (Interval.atLeast 0.0) _.Eps (fun o v -> { o with Eps = v })
+            |> Field.keepingDivisor _.Eps
             Field.flag "centered" _.Centered (fun o v -> { o with Centered = v })
             Field.number "weight_decay" (Interval.atLeast 0.0) _.WeightDecay (fun o v -> { o with WeightDecay = v })
             execution.Capturable

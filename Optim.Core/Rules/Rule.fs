@@ -117,17 +117,23 @@ type Rule<'o when 'o: not null and 'o: not struct> internal (name, table: Option
         if isTrue "capturable" then
             raise (
                 NotSupportedException
-                    $"{name}: capturable is True; steps are not captured in graphs of a device, as their coefficients are worked out by the processor"
+                    $"{name}: capturable is True; steps are not captured in graphs of a device, as their coefficients are worked out by the processor: set capturable to False"
             )
 
         if isTrue "differentiable" then
             raise (
                 NotSupportedException
-                    $"{name}: differentiable is True, and this step writes to memory in place; steps with a graph are functions over TorchSharp tensors: Differentiable.Step in Optim.TorchSharp"
+                    $"{name}: differentiable is True, and this step writes to memory in place; steps with a graph are functions over TorchSharp tensors, Differentiable.Step in Optim.TorchSharp: set differentiable to False for this one"
             )
 
         (isGiven "foreach" || isGiven "fused")
         && not (isTrue "foreach" || isTrue "fused")
+
+    /// Refuses numbers that keep a divisor from 0 for the parameters that step, where they round to 0.
+    member internal rule.CheckDivisors(options: 'o, parameters: Parameters, gradients: Gradients) =
+        for row in 0 .. parameters.Count - 1 do
+            if gradients[row].Kind <> GradientKind.Absent then
+                table.CheckDivisors(options :> obj, parameters[row].DType, parameters.Label row)
 
 module internal Executors =
     /// Who runs a step over parameters: their provider's threads, or our team, unless tensor by tensor was asked for.
@@ -166,6 +172,8 @@ type internal PreparedOptions<'o when 'o: not null and 'o: not struct>() =
     inherit PreparedStep()
     member val Options: 'o = Unchecked.defaultof<'o> with get, set
     member val IsForLoop = false with get, set
+    /// Whether a number that keeps a divisor from 0 rounds to 0 in float32.
+    member val LosesDivisor = false with get, set
     member val Parameters = Unchecked.defaultof<Parameters> with get, set
     member val Gradients = Unchecked.defaultof<Gradients> with get, set
     member val State = Unchecked.defaultof<State> with get, set
@@ -410,12 +418,17 @@ type internal ElementWiseRule<'o, 'f
 
         if not (obj.ReferenceEquals(prepared.Options, options)) then
             prepared.IsForLoop <- rule.CheckForStep options
+            prepared.LosesDivisor <- rule.LosesDivisor options
             prepared.Options <- options
             prepared.Switches <- arithmetic.Switches options
 
         let start index = columns[index].Start options
         let loop = driver.Loop prepared.Switches
         Table.prepare name loop columns.Length start (arithmetic.Sparse options) arithmetic.Complex parameters gradients state
+
+        if prepared.LosesDivisor then
+            rule.CheckDivisors(options, parameters, gradients)
+
         prepared.Parameters <- parameters
         prepared.Gradients <- gradients
         prepared.State <- state

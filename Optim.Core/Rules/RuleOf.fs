@@ -10,6 +10,12 @@ type RuleOf<'o when 'o: not null and 'o: not struct> =
     static member Number(name: string, range: Interval, read: Func<'o, double>, write: Func<'o, double, 'o>) =
         Field.number name range read.Invoke (fun options value -> write.Invoke(options, value))
 
+    /// The same for a number that keeps a divisor from 0, such as eps: a step refuses it where it is not 0, but rounds to 0 in the arithmetic of a
+    /// parameter's dtype.
+    static member Divisor(name: string, range: Interval, read: Func<'o, double>, write: Func<'o, double, 'o>) =
+        Field.number name range read.Invoke (fun options value -> write.Invoke(options, value))
+        |> Field.keepingDivisor read.Invoke
+
     /// An option that is two numbers, each in a range of its own.
     static member Pair
         (

@@ -24,8 +24,8 @@ module Rules =
             SparseAdam.rule
         ]
 
-    /// The one of a name, in any case, among some.
-    let internal among (some: #Algorithm list) (name: string) =
+    /// The one of a name, in any case, among some; others are what is known, but not here.
+    let internal among (some: #Algorithm list) (others: string list) (name: string) =
         match
             some
             |> List.tryFind (fun one -> String.Equals(one.Name, name, StringComparison.OrdinalIgnoreCase))
@@ -34,8 +34,15 @@ module Rules =
         | None ->
             let names = some |> List.map _.Name
             let known = String.Join(", ", names)
-            let nearest = Names.nearest name names
-            raise (ArgumentException $"optimizer '{name}' is not known; did you mean {nearest}? There are: {known}")
+            let suggestion = Names.didYouMean name (names @ others)
+            raise (ArgumentException $"optimizer '{name}' is not known{suggestion} There are: {known}")
 
     /// The rule of a name, in any case; an ArgumentException lists the names when there is none.
-    let find (name: string) = among all name
+    let find (name: string) =
+        if String.Equals(name, "LBFGS", StringComparison.OrdinalIgnoreCase) then
+            raise (
+                ArgumentException
+                    $"optimizer '{name}' is LBFGS, which is no rule, as it asks for losses and gradients itself: Algorithms.find finds it, LBFGS.step and new LBFGS(...) step it"
+            )
+
+        among all [ "LBFGS" ] name

@@ -35,6 +35,7 @@ module SparseAdam =
             Field.number "lr" (Interval.above 0.0) _.Lr (fun o v -> { o with Lr = v })
             Field.pair "betas" (Interval.upTo 0.0 1.0) (Interval.upTo 0.0 1.0) _.Betas (fun o v -> { o with Betas = v })
             Field.number "eps" (Interval.above 0.0) _.Eps (fun o v -> { o with Eps = v })
+            |> Field.keepingDivisor _.Eps
             Field.flag "maximize" _.Maximize (fun o v -> { o with Maximize = v })
             execution.Foreach |> Field.beyondPyTorch
             execution.Fused |> Field.beyondPyTorch

@@ -182,10 +182,14 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct>
 
         if not (obj.ReferenceEquals(prepared.Options, options)) then
             prepared.IsForLoop <- rule.CheckForStep options
+            prepared.LosesDivisor <- rule.LosesDivisor options
             prepared.Options <- options
 
         arithmetic.Check options
         Table.belongs name parameters gradients state
+
+        if prepared.LosesDivisor then
+            rule.CheckDivisors(options, parameters, gradients)
 
         if not (rule.IsCurrent(parameters, gradients, state)) then
             line.ParameterLayouts <- [||]

@@ -25,7 +25,7 @@ internal interface IAdafactorEngine<N>
 
 /// <summary>
 /// The arithmetic of Adafactor (Shazeer and Stern, arXiv:1804.04235), as PyTorch has it: means of squares of rows R and columns C
-/// (or of the elements, V), u = g / sqrt(max(R C / max(mean R, eps1), eps1^2)), and x = x (1 - lr weight_decay) - rate u.
+/// (or of the elements, V), u = g / max(sqrt(R C / max(mean R, eps1)), eps1), and x = x (1 - lr weight_decay) - rate u.
 /// </summary>
 internal readonly struct AdafactorFormula
 {
@@ -39,10 +39,10 @@ internal readonly struct AdafactorFormula
         engine.Move(Rate(size, engine.SquaresOfUpdate(), count, numbers));
     }
 
-    /// <summary>The gradient over the root of its mean square, of which the smallest is eps1^2.</summary>
+    /// <summary>The gradient over the root of its mean square, which is at least eps1. (PyTorch takes the root last: eps1^2 may round to 0.)</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static V Update<V>(V grad, V variance, V smallest)
-        where V : struct, ILane<V> => grad / V.Sqrt(V.Max(variance, smallest));
+        where V : struct, ILane<V> => grad / V.Max(V.Sqrt(variance), smallest);
 
     /// <summary>What the product of a row's mean and a column's is multiplied by.</summary>
     public static N Scale<N>(N meanOfRows, in AdafactorNumbers numbers)
@@ -51,7 +51,11 @@ internal readonly struct AdafactorFormula
     /// <summary>max(eps2, RMS x) rate / max(1, RMS u / d), from sums of squares.</summary>
     private static N Rate<N>(N parameter, N update, double count, in AdafactorNumbers numbers)
         where N : struct, ILane<N> =>
-        N.Max(N.Of(numbers.Eps2), N.Sqrt(parameter / N.Of(count)))
+        AtLeast(N.Of(numbers.Eps2), N.Sqrt(parameter / N.Of(count)))
         * N.Of(numbers.Rate)
-        / N.Max(N.Of(1), N.Sqrt(update) / N.Of(Math.Sqrt(count) * numbers.Clip));
+        / AtLeast(N.Of(1), N.Sqrt(update) / N.Of(Math.Sqrt(count) * numbers.Clip));
+
+    /// <summary>The larger one, and the bound for NaN: an element that is lost does not take the others with it.</summary>
+    private static N AtLeast<N>(N bound, N value)
+        where N : struct, ILane<N> => N.Select(N.Greater(value, bound), value, bound);
 }

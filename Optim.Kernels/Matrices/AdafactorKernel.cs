@@ -56,7 +56,7 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
                 variance = (T*)pass->Tensor.RowVar,
                 u = (T*)pass->Update;
             var mean = new Mean<V>(pass);
-            var smallest = V.Of(pass->Numbers.Eps1 * pass->Numbers.Eps1);
+            var smallest = V.Of(pass->Numbers.Eps1);
             for (; i <= end - V.Count; i += V.Count)
             {
                 var grad = V.Load(g + i);
@@ -82,7 +82,6 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
                 u = (T*)pass->Update;
             var mean = new Mean<V>(pass);
             var eps = V.Of(pass->Numbers.Eps1);
-            var smallest = V.Of(pass->Numbers.Eps1 * pass->Numbers.Eps1);
             for (; i <= end - V.Count; i += V.Count)
             {
                 var grad = V.Load(g + i);
@@ -90,7 +89,7 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
                 var column = mean.Next(V.Load(columns + i), grad * grad);
                 V.Store(row, rows + i);
                 V.Store(column, columns + i);
-                V.Store(AdafactorFormula.Update(grad, row / V.Max(row, eps) * column, smallest), u + i);
+                V.Store(AdafactorFormula.Update(grad, row / V.Max(row, eps) * column, eps), u + i);
             }
             return i;
         }
@@ -149,7 +148,7 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
             var pass = (AdafactorPass*)context;
             T* g = (T*)pass->Tensor.Grad,
                 u = (T*)pass->Update;
-            var smallest = V.Of(pass->Numbers.Eps1 * pass->Numbers.Eps1);
+            var smallest = V.Of(pass->Numbers.Eps1);
             for (; i <= end - V.Count; i += V.Count)
                 V.Store(AdafactorFormula.Update(V.Load(g + i), V.Load(u + i), smallest), u + i);
             return i;
@@ -276,7 +275,7 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
                 u = (T*)pass->Update,
                 column = (T*)pass->Tensor.ColVar + matrix * pass->Tensor.Columns - row * pass->Tensor.Columns;
             var scaled = V.Of(double.CreateTruncating(((T*)pass->Tensor.RowVar)[row] * T.CreateTruncating(pass->Scales[matrix])));
-            var smallest = V.Of(pass->Numbers.Eps1 * pass->Numbers.Eps1);
+            var smallest = V.Of(pass->Numbers.Eps1);
             for (; i <= end - V.Count; i += V.Count)
                 V.Store(AdafactorFormula.Update(V.Load(g + i), scaled * V.Load(column + i), smallest), u + i);
             return i;

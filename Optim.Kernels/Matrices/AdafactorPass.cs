@@ -4,7 +4,7 @@ namespace Optim.Kernels;
 
 /// <summary>What a step of Adafactor needs to know of its options.</summary>
 /// <param name="Weight">Of this step's squares in their means: t^beta2_decay.</param>
-/// <param name="Eps1">The smallest mean of rows; its square is the smallest mean square.</param>
+/// <param name="Eps1">The smallest mean of rows, and the smallest root mean square of a gradient.</param>
 /// <param name="Eps2">The smallest root mean square of a parameter.</param>
 /// <param name="Rate">min(lr, 1 / sqrt(t)), negative to maximize.</param>
 /// <param name="Clip">The largest root mean square of an update.</param>

@@ -38,7 +38,7 @@ internal readonly struct AdafactorWhole<V>(V[] row, bool isVector, AdafactorNumb
         }
         V.Free(squares);
         var variance = isVector ? row[Variance] : row[Rows] * AdafactorFormula.Scale(V.Mean(row[Rows], -2), numbers) * row[Columns];
-        row[Updated] = AdafactorFormula.Update(grad, variance, V.Of(numbers.Eps1 * numbers.Eps1));
+        row[Updated] = AdafactorFormula.Update(grad, variance, V.Of(numbers.Eps1));
     }
 
     public void Move(V rate) => row[Param] = Moves.Against(row[Param], row[Updated], V.Of(numbers.Keep), rate);

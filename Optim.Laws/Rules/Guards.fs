@@ -206,6 +206,53 @@ module Guards =
                         refuses "LoadStateDict" load
                     ])
 
+    /// G5: what keeps a divisor from 0 does so in the parameter's dtype, too.
+    let lostEps =
+        Statement.forAll
+            "G5"
+            "an eps that the dtype rounds to 0 is refused by name, or is of no harm"
+            (Options.has "eps")
+            (fun _ ->
+                gen {
+                    let! dtype =
+                        Gen.elements [ DType.Float32; DType.Float64; DType.BFloat16; DType.Float16 ]
+
+                    let! eps = Gen.elements [ 1e-46; 1e-50; 1e-300; Double.Epsilon; 1e-44 ]
+                    return dtype, eps
+                })
+            (fun _ _ -> Seq.empty)
+            (fun subject (dtype, eps) ->
+                let rule = subject.Rule
+
+                let tensor values =
+                    Shapes.suit rule (Tensor.ofFloats dtype values)
+
+                let parameter = tensor [| 1.0; 0.0; -2.0; 0.5 |]
+
+                let value =
+                    match rule.Read(rule.Defaults, "eps") with
+                    | OptionValue.Tuple [ _; second ] -> OptionValue.Tuple [ OptionValue.Float eps; second ]
+                    | _ -> OptionValue.Float eps
+
+                let before = parameter.ToDoubles()
+
+                try
+                    let options = rule.Replace(rule.Defaults, "eps", value)
+
+                    let struct (moved, _) =
+                        rule.PureStep(
+                            options,
+                            Parameters.Of [ parameter ],
+                            Gradients.OfDense [ tensor (Array.zeroCreate 4) ],
+                            rule.Init(options, Parameters.Of [ parameter ])
+                        )
+
+                    Array.forall Double.IsFinite (moved[0].ToDoubles())
+                    |> Verdict.require (fun () -> sprintf "eps %s in %O: not finite" (string eps) dtype)
+                with :? OptionException as error ->
+                    (error.Option = "eps" && parameter.ToDoubles() = before)
+                    |> Verdict.require (fun () -> sprintf "eps %s in %O: %s" (string eps) dtype error.Message))
+
     let private extreme dtype =
         if dtype = DType.Float32 then 62 else 510
 
@@ -254,4 +301,4 @@ module Guards =
                 Verdict.both finite zeroes |> Verdict.tellingIf (Run.moves subject s))
 
     /// The laws of this family.
-    let all = [ zeroGradient; zeroIsNotNone; illegalOptions; overflow ]
+    let all = [ zeroGradient; zeroIsNotNone; illegalOptions; lostEps; overflow ]

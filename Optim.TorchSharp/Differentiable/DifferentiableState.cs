@@ -10,7 +10,12 @@ namespace Optim;
 /// </summary>
 /// <param name="Rule">Whose state it is.</param>
 /// <param name="Rows">One for each parameter, in their order.</param>
-public sealed record DifferentiableState(Rule Rule, ImmutableArray<DifferentiableRow> Rows);
+public sealed record DifferentiableState(Rule Rule, ImmutableArray<DifferentiableRow> Rows)
+{
+    /// <summary>The rule, and for each parameter its steps and the shapes of its columns.</summary>
+    public override string ToString() =>
+        string.Join('\n', Rows.Select((row, i) => $"parameter {i}: {row}").Prepend($"state of {Rule.Name}"));
+}
 
 /// <summary>The state of one parameter.</summary>
 /// <param name="Step">The steps that it has taken.</param>
@@ -19,4 +24,14 @@ public sealed record DifferentiableRow(long Step, ImmutableDictionary<string, Te
 {
     /// <summary>Before the first step.</summary>
     public static DifferentiableRow Empty { get; } = new(0, ImmutableDictionary.Create<string, Tensor>(StringComparer.Ordinal));
+
+    /// <summary>Steps, and dtypes and shapes of the columns.</summary>
+    public override string ToString() =>
+        string.Join(
+            ", ",
+            Columns
+                .OrderBy(column => column.Key, StringComparer.Ordinal)
+                .Select(column => $"{column.Key} {column.Value.dtype}[{string.Join(", ", column.Value.shape)}]")
+                .Prepend(FormattableString.Invariant($"{Step} steps"))
+        );
 }

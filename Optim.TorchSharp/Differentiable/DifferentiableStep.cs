@@ -49,7 +49,7 @@ public sealed class DifferentiableStep
     }
 
     /// <summary>One step. A parameter without a gradient (null) stays as it is, its state and its step count, too.</summary>
-    /// <exception cref="OptionException">The tensor of an option holds a value outside of its range by now.</exception>
+    /// <exception cref="OptionException">The tensor of an option holds a value outside of its range by now, or eps is not 0 but rounds to 0 in the dtype of a parameter.</exception>
     /// <exception cref="ArgumentException">Numbers of tensors, shapes or dtypes do not fit.</exception>
     /// <exception cref="NotSupportedException">A gradient is sparse, or of another dtype or device than its parameter.</exception>
     public (ImmutableArray<Tensor> Parameters, DifferentiableState State) Run(
@@ -64,6 +64,9 @@ public sealed class DifferentiableStep
         Check(parameters, gradients, state);
         using var scope = NewDisposeScope();
         var (record, reader) = (options.Switching(), options.Reader());
+        for (var i = 0; i < parameters.Count; i++)
+            if (gradients[i] is not null)
+                Rule.CheckDivisors(record, (DType)(sbyte)parameters[i].dtype, $"parameter {i}");
         var moved = ImmutableArray.CreateBuilder<Tensor>(parameters.Count);
         var rows = ImmutableArray.CreateBuilder<DifferentiableRow>(parameters.Count);
         for (var i = 0; i < parameters.Count; i++)

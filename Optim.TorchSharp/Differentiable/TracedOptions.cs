@@ -9,6 +9,9 @@ namespace Optim;
 /// <summary>Options of which some are tensors.</summary>
 internal sealed class TracedOptions
 {
+    /// <summary>Above 0 in float32, too.</summary>
+    private const double Smallest = float.Epsilon;
+
     private readonly Rule rule;
     private readonly object given;
     private readonly ImmutableArray<(OptionNumber Number, Tensor Value)> tensors;
@@ -56,7 +59,7 @@ internal sealed class TracedOptions
             var value = tensor.ToDouble();
             try
             {
-                options = With(options, number, value == 0 ? double.Epsilon : value);
+                options = With(options, number, value == 0 ? Smallest : value);
             }
             catch (OptionException) when (value == 0)
             {

@@ -265,6 +265,17 @@ let table: Mutant list =
         kills Guards.zeroIsNotNone "a gradient of zero is taken for none" (zeroIsNone (subject "SGD"))
         kills Guards.illegalOptions "a loaded dict is not checked" (loadsAnything (subject "RMSprop"))
         kills
+            Guards.lostEps
+            "eps is not looked at in the dtype of the arithmetic"
+            (Subject.ofRule (
+                Rule.elementWise<AdamOptions, AdamFormula>
+                    "Adam"
+                    Adam.defaults
+                    (Adam.options |> List.map (fun field -> { field with Divisor = fun _ -> 0.0 }))
+                    Adam.columns
+                    Adam.arithmetic
+            ))
+        kills
             Guards.overflow
             "the gradient is squared in the numerator, too"
             (subject "RMSprop" |> withGradients (fun _ -> Array.map (fun g -> g * abs g)))

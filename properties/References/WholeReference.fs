@@ -140,12 +140,20 @@ let adafactor (o: AdafactorOptions) (x: Tensor) (gradient: float[]) =
             let variance = mean (slot "variance" g.Length x) squares
             Map [ "variance", variance ], variance
 
-    let update = Array.map2 (fun g v -> g / sqrt (max v (o.Eps1 * o.Eps1))) g variance
-    let alpha = max o.Eps2 (rms x.Theta) * min o.Lr (1.0 / sqrt (float t))
-    let clip = max 1.0 (rms update / o.D)
+    let update = Array.map2 (fun g v -> g / max (sqrt v) o.Eps1) g variance
+    // As Python's max(bound, value): the bound where the value is NaN.
+    let atLeast bound value = if value > bound then value else bound
+    let alpha = atLeast o.Eps2 (rms x.Theta) * min o.Lr (1.0 / sqrt (float t))
+    let clip = atLeast 1.0 (rms update / o.D)
+
+    let keep =
+        if o.WeightDecay = 0.0 then
+            1.0
+        else
+            1.0 - o.Lr * o.WeightDecay
 
     { x with
-        Theta = Array.map2 (fun p u -> p * (1.0 - o.Lr * o.WeightDecay) - alpha * u / clip) x.Theta update
+        Theta = Array.map2 (fun p u -> p * keep - alpha * u / clip) x.Theta update
         Slots = slots
         Steps = t
     }

@@ -240,11 +240,81 @@ let private everyOption =
             Expect.equal (Set.ofList (List.map fst drawn)) names rule
     }
 
+/// Where the numbers of Adafactor end.
+let private ends =
+    let run given dtype shape (gradients: float[] list) =
+        let p =
+            param "w" dtype (shape |> List.map int64 |> Array.ofList) (Array.init gradients.Head.Length (fun i -> 1.0 + float i / 8.0))
+
+        let optimizer = optimizer "Adafactor" given [ p ]
+
+        for gradient in gradients do
+            setGradient p (Some gradient)
+            optimizer.Step()
+
+        values p
+
+    let dtypes = [ DType.Float32; DType.Float64; DType.BFloat16 ]
+    let shapes = [ [ 12 ]; [ 3; 4 ]; [ 2; 3; 2 ]; [ 12; 1; 1 ] ]
+
+    [
+        test "Adafactor with an infinite lr goes by the step count alone" {
+            for dtype in dtypes do
+                for shape in shapes do
+                    let gradients = [ for k in 1..4 -> noise k 12 ]
+                    let infinite = run [ "lr", Number infinity ] dtype shape gradients
+                    expectSameBits infinite (run [ "lr", Number 1.0 ] dtype shape gradients) $"%A{shape} {dtype}"
+                    Expect.all infinite Double.IsFinite "finite"
+
+            refuses<Optim.Core.OptionException> "decay by an infinite lr" [ "Adafactor"; "weight_decay"; "0.1"; "infinite lr" ] (fun () ->
+                run [ "lr", Number infinity; "weight_decay", Number 0.1 ] DType.Float64 [ 1 ] [ [| 1.0 |] ]
+                |> ignore)
+        }
+
+        test "Adafactor: a gradient whose square overflows loses its element, or its matrix, and leaves the others" {
+            for dtype in dtypes do
+                // From this element on, each is of another vector's element, or another matrix.
+                for shape, first in [ [ 12 ], 1; [ 2; 3; 2 ], 6; [ 12; 1; 1 ], 1 ] do
+                    let huge = if dtype = DType.Float64 then 1e200 else 1e20
+
+                    let after =
+                        run
+                            [ "lr", Number 0.1 ]
+                            dtype
+                            shape
+                            [
+                                for k in 1..4 -> noise k 12 |> Array.mapi (fun i g -> if i = 0 && k = 2 then huge else g)
+                            ]
+
+                    for i in first..11 do
+                        Expect.isTrue
+                            (Double.IsFinite after[i] && after[i] <> 1.0 + float i / 8.0)
+                            $"%A{shape} {dtype}, element {i}: {after[i]}"
+        }
+
+        test "Adafactor with the published eps, whose square float32 does not have, steps rows that never had a gradient" {
+            for dtype in dtypes do
+                for shape in shapes do
+                    let after =
+                        run
+                            [ "eps", Pair(1e-30, 1e-3) ]
+                            dtype
+                            shape
+                            [
+                                for k in 1..3 -> noise k 12 |> Array.mapi (fun i g -> if i < 4 then 0.0 else g)
+                            ]
+
+                    Expect.all after Double.IsFinite $"%A{shape} {dtype}"
+        }
+    ]
+
 [<Tests>]
 let tests =
     testList
         "reference of whole tensors"
         [
+            yield! ends
+
             for rule in [ "Adafactor"; "Muon" ] do
                 for dtype in [ DType.Float64; DType.Float32 ] do
                     let complete (run: Run) = complete rule run.Given
