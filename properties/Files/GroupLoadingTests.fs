@@ -37,13 +37,11 @@ let private stepAll (optimizer: Optimizer) seed =
 let private dealt (names: string list) count =
     gen {
         let! places = Gen.listOfLength names.Length (Gen.choose (0, count - 1))
+        let dealt = List.zip names places
 
         return
             [
-                for group in 0 .. count - 1 ->
-                    [
-                        for name, place in List.zip names places |> List.filter (fun (_, p) -> p = group) -> name
-                    ]
+                for group in 0 .. count - 1 -> dealt |> List.filter (fun (_, place) -> place = group) |> List.map fst
             ]
     }
 
