@@ -214,10 +214,10 @@ public partial class AveragedParameters
                     rows[row].CopyFrom(values[row]);
             }
             Move();
-            NAveraged++;
+            NAveraged = Counting.add(NAveraged, 1);
             WriteSecond();
         }
-        calls++;
+        calls = Counting.add(calls, 1);
     }
 
     /// <summary>The optimizer whose steps it goes along with.</summary>

@@ -105,7 +105,7 @@ public partial class AveragedParameters : IStateful
     private (Averaging, bool UseBuffers, long Calls) Read(Tree? settings, long averaged)
     {
         if (settings is null)
-            return (Averaging, UseBuffers, Averaging.Every * averaged);
+            return (Averaging, UseBuffers, averaged > Counting.limit / Averaging.Every ? Counting.limit : Averaging.Every * averaged);
         var map =
             settings.Kind == TreeKind.Map
                 ? settings.AsMap()
@@ -134,10 +134,7 @@ public partial class AveragedParameters : IStateful
             : throw new ArgumentException($"'{key}' is {tensor.Layout}, and the average {average.Layout}; they do not belong together");
     }
 
-    private static long Whole(Tree value, string key) =>
-        Number(value, key) is var number && number >= 0 && number == Math.Floor(number) && number < 1L << 53
-            ? (long)number
-            : throw new ArgumentException($"'{key}' is {value.Described}; it must be a whole number of at least 0");
+    private static long Whole(Tree value, string key) => Counting.ofTree($"'{key}'", value);
 
     private static double Number(Tree value, string key) =>
         value.Kind is TreeKind.Int or TreeKind.Float || value.Kind == TreeKind.Tensor && value.AsTensor().Count == 1

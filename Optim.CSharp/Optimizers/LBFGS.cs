@@ -77,6 +77,7 @@ public sealed class LBFGS(
         var group = ParamGroups[0];
         var memory = (CurvatureMemory)group.Memory;
         var before = memory.State;
+        var iterations = before.NIter;
         var evaluations = 0;
         T? first = default;
         group.Refresh();
@@ -88,7 +89,7 @@ public sealed class LBFGS(
         }
         finally
         {
-            if (evaluations > 1 || memory.State.NIter > before.NIter)
+            if (evaluations > 1 || memory.State.NIter > iterations)
                 group.AfterStep(all: true);
         }
         return first;

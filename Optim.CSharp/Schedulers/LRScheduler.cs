@@ -272,7 +272,9 @@ public abstract class LRScheduler : IStateful
                 "base_lrs",
                 FormattableString.Invariant($"one number for each of the {Optimizer.ParamGroups.Count} parameter groups")
             );
-        var count = state.Find("_step_count") is null ? StepCount : state.Whole("_step_count");
+        var count = state.Find("_step_count") is { } counted
+            ? Counting.ofTree($"the loaded state of {GetType().Name}: _step_count", counted)
+            : StepCount;
         state.Find("_is_initial");
         state.Find("_get_lr_called_within_step");
         state.Find("verbose"); // of older versions

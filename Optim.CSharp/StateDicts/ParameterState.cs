@@ -9,9 +9,6 @@ namespace Optim;
 /// </summary>
 public sealed class ParameterState : OrderedDictionary<string, Tree>
 {
-    /// <summary>Steps that a float32 can count, as PyTorch does; beyond it is a float64.</summary>
-    private const long MostFloat32Steps = 1 << 24;
-
     /// <summary>A copy that shares nothing with this one.</summary>
     public ParameterState Clone()
     {
@@ -52,9 +49,7 @@ public sealed class ParameterState : OrderedDictionary<string, Tree>
             foreach (var (name, i) in state.ScalarNames.Select((name, i) => (name, i)))
                 found.Insert(i, name, TensorView.Of<double>([state.Scalar(name, row)], []));
         if (rule.KeepsStep && (steps > 0 || found.Count > 0))
-            found.Insert(0, "step", rule.StepsAreWhole ? Tree.NewInt(steps) : Steps(steps));
+            found.Insert(0, "step", rule.StepsAreWhole ? Tree.NewInt(steps) : Counting.toTree(steps));
         return found;
     }
-
-    private static Tree Steps(long steps) => steps <= MostFloat32Steps ? TensorView.Of<float>([steps]) : TensorView.Of<double>([steps]);
 }

@@ -114,7 +114,7 @@ internal static class StateDicts
             throw new InvalidOperationException(
                 $"the load was prepared for {Text(before.Count)} parameter groups, and there are {Text(groups.Count)} now; prepare it again"
             );
-        if (match.Source.Contains(null) && !groups.Select(group => group.Memory.Stamp).SequenceEqual(before))
+        if (match.Source.Contains(null) && !groups.Select(group => group.Memory.Stamp).SequenceEqual(before, ReferenceEqualityComparer.Instance))
             throw new InvalidOperationException(
                 "the load keeps the state of parameters that the state dict does not have, and they have stepped since it was prepared; prepare it again"
             );
@@ -144,7 +144,7 @@ internal static class StateDicts
                 continue;
             foreach (var (name, value) in state)
                 if (name == "step" && rule.KeepsStep)
-                    counts[row] = value.IsNone ? 0 : Steps(value, label);
+                    counts[row] = value.IsNone ? 0 : Counting.ofTree($"the step of {label}", value);
                 else if (scalars.TryGetValue(name, out var numbers))
                     numbers[row] = value.IsNone ? double.NaN : Single(value, name, label);
                 else if (columns.TryGetValue(name, out var rows))
@@ -169,16 +169,6 @@ internal static class StateDicts
             TreeKind.None => default,
             _ => throw new ArgumentException($"'{name}' of {label} is {value.Described}; it must be a tensor"),
         };
-
-    private static long Steps(Tree step, string label)
-    {
-        var number = Single(step, "step", label);
-        return number >= 0 && number < 1L << 53 && Math.Floor(number) == number
-            ? (long)number
-            : throw new ArgumentException(
-                $"the step of {label} is {number.ToString(CultureInfo.InvariantCulture)}; it must be a whole number of at least 0"
-            );
-    }
 
     /// <summary>A number, or a tensor of one.</summary>
     private static double Single(Tree value, string name, string label) =>

@@ -11,27 +11,55 @@ type internal AverageLine() =
     member val Watch = AverageWatch()
 
 /// Averages of parameters: a row for each, how many updates they hold, and how many calls there were. An update changes the
-/// rows in place, returns the next record and leaves this one spent.
+/// rows in place, returns the next record and leaves this one spent: reading a spent one is a SpentStateException. Compared by content.
 [<Sealed>]
 type AverageState internal (rows: Parameters, averaged: int64, calls: int64, line: AverageLine) =
     let stamp = line.Stamp
 
-    /// The averages, in the order of the parameters; all zero before the first update.
-    member _.Rows = rows
-    /// Updates so far; PyTorch's n_averaged.
-    member _.Averaged = averaged
-    /// Calls so far: more than the updates where only every so many of them count.
-    member _.Calls = calls
-    member internal _.Line = line
-    /// Whether an update has consumed it.
-    member _.IsSpent = stamp <> line.Stamp
-
-    member internal state.Live() =
-        if state.IsSpent then
+    let live () =
+        if stamp <> line.Stamp then
             raise (
                 SpentStateException
                     "this average was consumed by a later update, which changed its memory in place; use the one which that update returned, or fork one with Average.copy before it"
             )
+
+    /// The averages, in the order of the parameters; all zero before the first update.
+    member _.Rows =
+        live ()
+        rows
+
+    /// Updates so far; PyTorch's n_averaged.
+    member _.Averaged =
+        live ()
+        averaged
+
+    /// Calls so far: more than the updates where only every so many of them count.
+    member _.Calls =
+        live ()
+        calls
+
+    /// Whether an update has consumed it.
+    member _.IsSpent = stamp <> line.Stamp
+
+    member internal _.Line = line
+    member internal _.Live() = live ()
+
+    /// The counts, and dtype, shape and first numbers of each row.
+    override state.ToString() =
+        if state.IsSpent then
+            "an average, which a later update has consumed"
+        else
+            $"average of {averaged} updates in {calls} calls, of {rows}"
+
+    /// Whether both have the same counts and rows, bit for bit. A SpentStateException when one of them is spent.
+    override _.Equals other =
+        match other with
+        | :? AverageState as other ->
+            live ()
+            averaged = other.Averaged && calls = other.Calls && rows.Equals other.Rows
+        | _ -> false
+
+    override _.GetHashCode() = HashCode.Combine(averaged, calls)
 
     /// The same rows after a call.
     member internal _.Next(averaged, calls) =
@@ -123,9 +151,9 @@ module Average =
 
             move (Averaging.weight averaging state.Averaged) state.Rows.Items parameters.Items executor
             GC.KeepAlive parameters
-            state.Next(state.Averaged + 1L, state.Calls + 1L)
+            state.Next(Counting.add state.Averaged 1L, Counting.add state.Calls 1L)
         else
-            state.Next(state.Averaged, state.Calls + 1L)
+            state.Next(state.Averaged, Counting.add state.Calls 1L)
 
     /// An update that touches nothing that it is given.
     let pureUpdate averaging parameters state =

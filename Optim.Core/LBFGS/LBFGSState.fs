@@ -1,5 +1,6 @@
 namespace Optim.Core
 
+open System
 open System.Collections.Generic
 open System.Collections.Immutable
 open Optim.Kernels
@@ -89,37 +90,45 @@ type internal LBFGSLine(flat: Flat) =
     member val IsStepping = false with get, set
 
 /// The state of LBFGS: counters, the last direction, and at most history_size pairs of moves and changes of the gradient, all over the
-/// flat vector of the parameters. The record is immutable; a step spends it, and uses the memory of vectors that are no longer kept again.
-/// Names are PyTorch's.
+/// flat vector of the parameters. The record is immutable; a step spends it, and uses the memory of vectors that are no longer kept again:
+/// reading a spent one is a SpentStateException, as using it is. Names are PyTorch's. Compared by content.
 [<Sealed>]
 type LBFGSState internal (memory: LBFGSMemory, line: LBFGSLine) =
     let stamp = line.Stamp
 
+    let live () =
+        if stamp <> line.Stamp then
+            raise (Spent.error "LBFGS" "LBFGS.copy")
+
+        memory
+
     /// Evaluations of the objective so far.
-    member _.FuncEvals = memory.FuncEvals
+    member _.FuncEvals = (live ()).FuncEvals
     /// Iterations so far.
-    member _.NIter = memory.NIter
+    member _.NIter = (live ()).NIter
     /// The direction of the last iteration; absent before the first.
-    member _.D = memory.D
+    member _.D = (live ()).D
     /// How far the last iteration went along it.
-    member _.T = memory.T
+    member _.T = (live ()).T
 
     /// Changes of the gradient, oldest first.
     member _.OldDirs: IReadOnlyList<TensorView> =
-        memory.Pairs |> Seq.map _.Y |> Seq.toArray :> _
+        (live ()).Pairs |> Seq.map _.Y |> Seq.toArray :> _
 
     /// Moves, oldest first.
     member _.OldStps: IReadOnlyList<TensorView> =
-        memory.Pairs |> Seq.map _.S |> Seq.toArray :> _
+        (live ()).Pairs |> Seq.map _.S |> Seq.toArray :> _
 
     /// 1 / (y s) of each pair.
-    member _.Ro: IReadOnlyList<float> = memory.Pairs |> Seq.map _.Rho |> Seq.toArray :> _
+    member _.Ro: IReadOnlyList<float> =
+        (live ()).Pairs |> Seq.map _.Rho |> Seq.toArray :> _
+
     /// The scale of the inverse Hessian before the pairs: (y s) / (y y) of the last one.
-    member _.HDiag = memory.HDiag
+    member _.HDiag = (live ()).HDiag
     /// The gradient where the last iteration began, with the other sign under maximize; absent before the first.
-    member _.PrevFlatGrad = memory.PrevFlatGrad
+    member _.PrevFlatGrad = (live ()).PrevFlatGrad
     /// The loss there, likewise.
-    member _.PrevLoss = memory.PrevLoss
+    member _.PrevLoss = (live ()).PrevLoss
     /// Who ran the step that it came from.
     member _.Executor = line.Flat.Executor
     /// How many threads took part in it.
@@ -128,7 +137,50 @@ type LBFGSState internal (memory: LBFGSMemory, line: LBFGSLine) =
     member _.IsSpent = stamp <> line.Stamp
     member internal _.Memory = memory
     member internal _.Line = line
+    member internal _.Live() = live () |> ignore
 
-    member internal state.Live() =
+    /// The counts, and dtypes, shapes and first numbers of the vectors.
+    override state.ToString() =
         if state.IsSpent then
-            raise (Spent.error "LBFGS" "LBFGS.copy")
+            "state of LBFGS, which a later step has consumed"
+        else
+            String.Join(
+                "\n  ",
+                [
+                    $"state of LBFGS after {memory.FuncEvals} evaluations in {memory.NIter} iterations, {memory.Pairs.Length} pairs"
+
+                    if memory.HasIterated then
+                        $"d: {memory.D}"
+                        $"t: {OptionValue.Float memory.T}"
+                        $"H_diag: {OptionValue.Float memory.HDiag}"
+                        $"prev_flat_grad: {memory.PrevFlatGrad}"
+                        $"prev_loss: {OptionValue.Float memory.PrevLoss}"
+                ]
+            )
+
+    /// Whether both hold the same, bit for bit. A SpentStateException when one of them is spent.
+    override _.Equals other =
+        match other with
+        | :? LBFGSState as other ->
+            let a, b =
+                live (),
+                (other.Live()
+                 other.Memory)
+
+            let same (x: float) (y: float) = x.Equals y
+
+            a.FuncEvals = b.FuncEvals
+            && a.NIter = b.NIter
+            && a.Pairs.Length = b.Pairs.Length
+            && a.HasIterated = b.HasIterated
+            && a.Al.IsDefault = b.Al.IsDefault
+            && (a.Al.IsDefault || a.Al.Length = b.Al.Length && Seq.forall2 same a.Al b.Al)
+            && same a.T b.T
+            && same a.HDiag b.HDiag
+            && same a.PrevLoss b.PrevLoss
+            && Seq.forall2 (fun (x: CurvaturePair) (y: CurvaturePair) -> same x.Rho y.Rho) a.Pairs b.Pairs
+            && Seq.forall2 (fun (x: TensorView) (y: TensorView) -> x.ContentEquals y) a.Vectors b.Vectors
+        | _ -> false
+
+    override _.GetHashCode() =
+        HashCode.Combine(memory.FuncEvals, memory.NIter)

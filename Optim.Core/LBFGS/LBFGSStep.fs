@@ -111,7 +111,7 @@ type internal LBFGSStep(o: LBFGSOptions, flat: Flat, evaluate: TensorView -> flo
     let prepare () =
         memory <-
             { memory with
-                NIter = memory.NIter + 1L
+                NIter = Counting.add memory.NIter 1L
             }
 
         let d = flat.Take()
@@ -245,7 +245,7 @@ type internal LBFGSStep(o: LBFGSOptions, flat: Flat, evaluate: TensorView -> flo
 
             let after =
                 { memory with
-                    FuncEvals = before.FuncEvals + int64 evaluations
+                    FuncEvals = Counting.add before.FuncEvals (int64 evaluations)
                 }
 
             flat.Settle(before.Vectors, after.Vectors)

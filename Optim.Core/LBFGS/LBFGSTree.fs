@@ -74,13 +74,7 @@ module internal LBFGSTree =
             raise (wrong key what value)
 
     let private count key value =
-        let number =
-            read key "a whole number" (fun tree -> (Tree.op_Explicit tree: int64)) value
-
-        if number < 0L then
-            raise (wrong key "at least 0" value)
-
-        number
+        Counting.ofTree $"LBFGS: '{key}' of the loaded state" value
 
     let private number key value =
         read key "a number" (fun tree -> (Tree.op_Explicit tree: float)) value

@@ -398,6 +398,7 @@ type internal ElementWiseRule<'o, 'f
             (fun _ parameter -> Rows.orderOf parameter)
             columnNames
             arithmetic.Scalars
+            keepsStep
             arithmetic.Complex
             parameters
             counts

@@ -166,7 +166,7 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct>
 
     override _.Restore(parameters, counts, scalars, rows) =
         check parameters
-        Rows.restore name order columnNames ImmutableArray.Empty false parameters counts scalars rows
+        Rows.restore name order columnNames ImmutableArray.Empty arithmetic.Counts false parameters counts scalars rows
 
     override rule.Prepare(options, parameters, gradients, state) =
         let options = unbox<'o> options
@@ -269,7 +269,7 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct>
             |> ImmutableArray.CreateRange
 
         let counts =
-            Counts.Of((fun row -> state.Counts[row]), (fun row -> state.Counts.Scalars row), steps, rows)
+            Counts.Of((fun row -> state.Counts.Steps row), (fun row -> state.Counts.Scalars row), steps, rows)
 
         let classSteps = Array.zeroCreate counts.Classes
 

@@ -4,6 +4,24 @@ open System
 open System.Collections.Immutable
 open Optim.Kernels
 
+/// What is printed of lists: the first items, a line each, and how many more there are.
+module internal Printed =
+    let lines (head: string) (count: int) (line: int -> string) =
+        let most = 10
+
+        String.Join(
+            "\n",
+            [
+                head
+
+                for item in 0 .. min most count - 1 do
+                    "  " + line item
+
+                if count > most then
+                    $"  and {count - most} more"
+            ]
+        )
+
 /// What is known of a parameter's gradient.
 type GradientKind =
     /// There is none: a step leaves the parameter and its state alone.
@@ -24,6 +42,13 @@ type Gradient internal (kind: GradientKind, values: TensorView, rows: TensorView
     member _.Rows = rows
     /// No gradient.
     static member Absent = Gradient()
+
+    /// What it is, and dtypes, shapes and first numbers.
+    override _.ToString() =
+        match kind with
+        | GradientKind.Dense -> $"{values}"
+        | GradientKind.Sparse -> $"rows {rows} of values {values}"
+        | _ -> "absent"
 
     /// A gradient of the parameter's shape and dtype.
     static member OfDense values =
@@ -50,6 +75,7 @@ type Gradient internal (kind: GradientKind, values: TensorView, rows: TensorView
             CoalescedRows.SumInPlace(rows, values)
 
 /// The tensors that are optimized, in order, with names or without. Immutable: the tensors' elements change in place, the list does not.
+/// Compared by content.
 [<Sealed>]
 type Parameters private (items: TensorView array, names: ImmutableArray<string>, executor: Executor | null, isFixed: bool) =
     static member private Checked(items: TensorView array, names: ImmutableArray<string>) =
@@ -103,7 +129,25 @@ type Parameters private (items: TensorView array, names: ImmutableArray<string>,
     member _.Copy() =
         Parameters(items |> Array.map _.Copy(), names, executor, true)
 
-/// The gradients of some parameters, in the same order.
+    /// The names, and dtype, shape and first numbers of each.
+    override parameters.ToString() =
+        Printed.lines $"{items.Length} parameters" items.Length (fun row -> $"{parameters.Label row}: {items[row]}")
+
+    /// Whether both have the same names, shapes, dtypes and bits.
+    override _.Equals other =
+        match other with
+        | :? Parameters as other ->
+            items.Length = other.Count
+            && (names.IsDefaultOrEmpty && other.Names.IsDefaultOrEmpty
+                || not names.IsDefaultOrEmpty
+                   && not other.Names.IsDefaultOrEmpty
+                   && Seq.forall2 (=) names other.Names)
+            && Array.forall2 (fun (a: TensorView) (b: TensorView) -> a.ContentEquals b) items other.Items
+        | _ -> false
+
+    override _.GetHashCode() = items.Length
+
+/// The gradients of some parameters, in the same order. Compared by content.
 [<Sealed>]
 type Gradients private (items: Gradient array, isFixed: bool) =
     /// One for each parameter.
@@ -126,3 +170,23 @@ type Gradients private (items: Gradient array, isFixed: bool) =
 
     /// As of parameters.
     member internal _.IsFixed = isFixed
+
+    /// What each of them is.
+    override _.ToString() =
+        Printed.lines $"{items.Length} gradients" items.Length (fun row -> $"parameter {row}: {items[row]}")
+
+    /// Whether both are of the same kinds, shapes, dtypes and bits.
+    override _.Equals other =
+        match other with
+        | :? Gradients as other ->
+            items.Length = other.Count
+            && Array.forall2
+                (fun (a: Gradient) (b: Gradient) ->
+                    a.Kind = b.Kind
+                    && a.Values.ContentEquals b.Values
+                    && a.Rows.ContentEquals b.Rows)
+                items
+                other.Items
+        | _ -> false
+
+    override _.GetHashCode() = items.Length

@@ -61,6 +61,7 @@ module internal Rows =
         (order: int -> TensorView -> Layout | null)
         (names: ImmutableArray<string>)
         (scalarNames: ImmutableArray<string>)
+        keepsStep
         complex
         (parameters: Parameters)
         (counts: int64 array)
@@ -134,7 +135,15 @@ module internal Rows =
 
         let columns = names |> Seq.mapi column |> ImmutableArray.CreateRange
 
-        let counts =
-            Counts.Of((fun row -> counts[row]), scalars, (fun _ -> false), parameters.Count)
+        // A rule that does not always count, as SGD, goes by whether there are columns.
+        let count row =
+            if keepsStep then
+                StepCount.Of counts[row]
+            elif columns |> Seq.exists (fun column -> not column[row].IsAbsent) then
+                StepCount.Of(max 1L counts[row])
+            else
+                { Taken = counts[row]; Counted = 0L }
+
+        let counts = Counts.Of(count, scalars, (fun _ -> false), parameters.Count)
 
         State(rule, parameters.Count, scalarNames, counts, columns, Line())

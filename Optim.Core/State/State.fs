@@ -11,25 +11,39 @@ module internal Spent =
             $"this state of {rule} was consumed by a later step, which changed its memory in place; use the state which that step returned, or fork one with {copy} before the step"
 
 /// The state of a rule that keeps rows: how many steps each parameter has taken, and named columns. The record is immutable,
-/// the rows' elements are not: a step changes them in place, returns the next record and leaves this one spent.
+/// the rows' elements are not: a step changes them in place, returns the next record and leaves this one spent: reading a spent one is a
+/// SpentStateException, as using it is. (Columns and rows that were read before the step show what the step made of them.) Compared by content.
 [<Sealed>]
 type State
     internal (rule: string, rows: int, scalarNames: ImmutableArray<string>, counts: Counts, columns: ImmutableArray<Column>, line: Line) =
     let stamp = line.Stamp
 
+    let live () =
+        if stamp <> line.Stamp then
+            raise (Spent.error rule "State.copy")
+
     /// The rule whose state it is.
     member _.Rule = rule
     /// The number of parameters.
     member _.RowCount = rows
-    /// How many steps each parameter has taken.
-    member _.Counts = counts
-    /// Steps that the parameter of a row has taken.
-    member _.Count(row: int) = counts[row]
+
+    /// How many steps each parameter has taken. PyTorch's state dicts do not tell of those of SGD and Muon: after loading one, parameters that
+    /// have a momentum count from 1, and others from 0.
+    member _.Counts =
+        live ()
+        counts
+
+    /// Steps that the parameter of a row has taken; see Counts.
+    member _.Count(row: int) =
+        live ()
+        counts[row]
+
     /// The names of the numbers that the rule keeps for each parameter as a whole.
     member _.ScalarNames = scalarNames
 
     /// A number that the rule keeps for the parameter of a row, such as mu_product; NaN before its first step.
     member state.Scalar(name: string, row: int) =
+        live ()
         let scalars = counts.Scalars row
 
         match scalarNames.IndexOf name with
@@ -41,7 +55,10 @@ type State
         | _ -> scalars.Second.Value
 
     /// All columns, in the rule's order; those that no parameter has yet have absent rows only.
-    member _.Columns = columns
+    member _.Columns =
+        live ()
+        columns
+
     /// The names of the columns.
     member _.ColumnNames = columns |> Seq.map _.Name |> Seq.toArray
     /// Whether a step has consumed it.
@@ -51,15 +68,56 @@ type State
     /// The column of a name; a KeyNotFoundException when the rule has none of it.
     member state.Item
         with get (name: string) =
+            live ()
+
             match columns |> Seq.tryFind (fun column -> column.Name = name) with
             | Some column -> column
             | None ->
                 let known = String.Join(", ", state.ColumnNames)
                 raise (Collections.Generic.KeyNotFoundException $"{rule} keeps no '{name}'; it keeps: {known}")
 
-    member internal state.Live() =
+    member internal _.Live() = live ()
+
+    /// The rule, and for each parameter its steps, and dtypes, shapes and first numbers of its columns.
+    override state.ToString() =
         if state.IsSpent then
-            raise (Spent.error rule "State.copy")
+            $"state of {rule} for {rows} parameters, which a later step has consumed"
+        else
+            Printed.lines $"state of {rule} for {rows} parameters" rows (fun row ->
+                String.Join(
+                    "; ",
+                    [
+                        $"parameter {row}: {counts[row]} steps"
+
+                        if counts[row] > 0L then
+                            for name in scalarNames do
+                                $"{name} {OptionValue.Float(state.Scalar(name, row))}"
+
+                        for column in columns do
+                            if not column[row].IsAbsent then
+                                $"{column.Name} {column[row]}"
+                    ]
+                ))
+
+    /// Whether both hold the same; see State.contentEquals. A SpentStateException when one of them is spent.
+    override state.Equals other =
+        match other with
+        | :? State as other ->
+            state.Live()
+            other.Live()
+
+            obj.ReferenceEquals(state, other)
+            || rule = other.Rule
+               && rows = other.RowCount
+               && Seq.forall
+                   (fun row ->
+                       counts[row] = other.Counts[row]
+                       && (counts[row] = 0L || counts.Scalars row = other.Counts.Scalars row))
+                   (seq { 0 .. rows - 1 })
+               && Seq.forall2 (fun (a: Column) (b: Column) -> a.Equals b) columns other.Columns
+        | _ -> false
+
+    override _.GetHashCode() = HashCode.Combine(rule, rows)
 
 /// What a line of states shares from step to step: the stamp that tells the live one, and what is kept between steps so
 /// that a step need not make it again.
@@ -241,20 +299,5 @@ module State =
         State(state.Rule, state.RowCount, state.ScalarNames, state.Counts, columns.ToImmutableArray(), Line())
 
     /// Whether two states hold the same: counts, columns, shapes, dtypes and every bit (zeros of either sign and all NaN are their own bits).
-    let contentEquals (a: State) (b: State) =
-        a.Live()
-        b.Live()
-
-        a.Rule = b.Rule
-        && a.RowCount = b.RowCount
-        && Seq.forall
-            (fun row ->
-                a.Count row = b.Count row
-                && (a.Count row = 0L || a.Counts.Scalars row = b.Counts.Scalars row))
-            (seq { 0 .. a.RowCount - 1 })
-        && Seq.forall2
-            (fun (x: Column) (y: Column) ->
-                x.Name = y.Name
-                && Seq.forall2 (fun (x: TensorView) (y: TensorView) -> x.ContentEquals y) x.Rows y.Rows)
-            a.Columns
-            b.Columns
+    /// So does =.
+    let contentEquals (a: State) (b: State) = a.Equals b

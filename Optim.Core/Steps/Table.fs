@@ -79,7 +79,7 @@ module internal Table =
                 columns[column] <- Rows.grow columns[column] missing orders (start column)
 
         let counts =
-            Counts.Of((fun row -> state.Counts[row]), (fun row -> state.Counts.Scalars row), steps, rows)
+            Counts.Of((fun row -> state.Counts.Steps row), (fun row -> state.Counts.Scalars row), steps, rows)
 
         let strided = ResizeArray<Strided>()
         let sparse = ResizeArray<Sparse>()
@@ -341,12 +341,9 @@ module internal Table =
             if not strided.Gradient.IsAbsent then
                 gradients[strided.Row].Values.Clear()
 
-    /// The state after a step; the one before it is spent.
-    let next (state: State) counts =
+    /// The state after a step, which the rule counts or not; the one before it is spent.
+    let next (state: State) counted =
         let line = state.Line
         line.Stamp <- line.Stamp + 1L
-
-        if counts then
-            line.NextCounts <- line.NextCounts.Advance(line.Steps, line.NextScalars)
-
+        line.NextCounts <- line.NextCounts.Advance(line.Steps, counted, line.NextScalars)
         State(state.Rule, state.RowCount, state.ScalarNames, line.NextCounts, line.Columns, line)

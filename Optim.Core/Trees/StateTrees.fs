@@ -75,13 +75,7 @@ module StateTrees =
                         let where = $"{name} of {parameters.Label row}"
 
                         match name with
-                        | TreeKey.Text "step" ->
-                            let steps: double = Tree.op_Explicit value
-
-                            if not (steps >= 0.0 && steps = Math.Floor steps) then
-                                fail where $"is {steps}; it must be a whole number of at least 0"
-
-                            counts[row] <- int64 steps
+                        | TreeKey.Text "step" -> counts[row] <- Counting.ofTree $"the step of {parameters.Label row}" value
                         | TreeKey.Text name when rule.ScalarNames.Contains name ->
                             let scalar = scalars |> Array.find (fun scalar -> scalar.Key = name)
                             scalar.Value[row] <- Tree.op_Explicit value

@@ -6,7 +6,8 @@ namespace Optim.Kernels;
 
 /// <summary>
 /// A window of memory with a shape: where the first element lies, how the others follow, and who keeps the memory alive.
-/// A view is cheap to copy and does not own anything by itself; the default value is absent.
+/// A view is cheap to copy and does not own anything by itself; the default value is absent. Two views are equal where they are the same window;
+/// <see cref="ContentEquals"/> compares elements.
 /// </summary>
 /// <param name="address">The address of the first element.</param>
 /// <param name="layout">How the elements lie.</param>
@@ -276,6 +277,9 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
 
     /// <summary>Some elements of a contiguous tensor, from one on.</summary>
     internal TensorView Part(nint at, nint length) => new(Address + at * DType.Size(), Layout.Contiguous(DType, length), Owner);
+
+    /// <summary>Dtype, shape and the first elements in row-major order, as in <c>float32[2, 5] (1, 2, 3, 4, 5, 6, 7, 8, ...)</c>.</summary>
+    public override string ToString() => IsAbsent ? "absent" : PrintedTensor.Of(this);
 
     /// <summary>Whether both have the same dtype, shape and elements, bit for bit, however they lie.</summary>
     public bool ContentEquals(TensorView other)

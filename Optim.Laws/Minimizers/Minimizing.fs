@@ -295,13 +295,13 @@ module Minimizing =
                     run m d 1.0 d.Options parameters (m.Init d.Options parameters) d.Steps ignore
 
                 let fewer = { d.Options with HistorySize = 2 }
-                let most = state.OldDirs.Count
+                let most, iterations = state.OldDirs.Count, state.NIter
                 let later = run m d 1.0 fewer parameters state 3 ignore
 
                 Verdict.both
                     (most <= d.Options.HistorySize
                      |> Verdict.require (fun () -> sprintf "%d pairs, history_size is %d" most d.Options.HistorySize))
-                    (later.OldDirs.Count <= max 2 (if later.NIter = state.NIter then most else 2)
+                    (later.OldDirs.Count <= max 2 (if later.NIter = iterations then most else 2)
                      |> Verdict.require (fun () -> sprintf "%d pairs, history_size is now 2" later.OldDirs.Count))
                 |> Verdict.tellingIf (most > 2))
 

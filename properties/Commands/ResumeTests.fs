@@ -172,7 +172,7 @@ let private states =
                     "a list", [ "dict" ], Tree.ListOf []
                     "another column", [ "square_avg"; "Adam"; "exp_avg" ], of' (Tree.Dict(struct ("square_avg", Tree.None)))
                     "a number for a tensor", [ "'exp_avg' of parameter 'a'" ], of' (Tree.Dict(struct ("exp_avg", Tree.Int 1L)))
-                    "half a step", [ "'step' of parameter 'a'"; "0.5" ], of' (Tree.Dict(struct ("step", Tree.Float 0.5)))
+                    "half a step", [ "step of parameter 'a'"; "0.5" ], of' (Tree.Dict(struct ("step", Tree.Float 0.5)))
                 ] do
                 refuses<ArgumentException> what words (fun () -> State.ofTree (rule "Adam") parameters tree |> ignore))
 

@@ -281,14 +281,7 @@ let finalStored (store: float -> float) (s: Scenario) : Snapshot =
                 for name, value in Seq.zip s.Rule.ScalarNames [ scalars.First; scalars.Second ] do
                     name, [| (if s.History.Length = 0 then nan else value.Value) |]
             ]
-        // SGD without momentum has nothing to count for.
-        Counts =
-            [|
-                if s.Rule.Name = "SGD" && kept.IsEmpty then
-                    0L
-                else
-                    s.History.LongLength
-            |]
+        Counts = [| s.History.LongLength |]
     }
 
 /// The same, parameters stored as wide as the arithmetic.

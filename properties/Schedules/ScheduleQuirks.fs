@@ -365,6 +365,27 @@ let tests =
                 refuses<OptionException> "epoch -1" [ "epoch is -1" ] (fun () -> ExponentialLR(sgd 0.1, 0.5).Step -1.0)
             }
 
+            test "a rate below 0, with which PyTorch goes on, is refused by scheduler, epoch and group, in containers, too" {
+                let sinking o =
+                    LambdaLR(o, Func<int, float>(fun epoch -> if epoch = 2 then -1.0 else 1.0))
+
+                let refusal words (scheduler: LRScheduler) =
+                    scheduler.Step()
+                    let before = rates scheduler.Optimizer
+                    refuses<OptionException> "below 0" ("lr is -0." :: words) scheduler.Step
+                    Expect.equal (rates scheduler.Optimizer) before "unchanged"
+
+                refusal [ "LambdaLR in epoch 2, parameter group 0: SGD" ] (sinking (sgd 0.1))
+                let o = sgd 0.1
+
+                refusal
+                    [ "ChainedScheduler, schedulers[1]: LambdaLR in epoch 2, parameter group 0" ]
+                    (ChainedScheduler [ ExponentialLR(o, 0.5); sinking o ])
+
+                let o = sgd 0.1
+                refusal [ "SequentialLR in epoch 2: LambdaLR in epoch 2" ] (SequentialLR(o, [ sinking o; ExponentialLR(o, 0.5) ], [ 5 ]))
+            }
+
             test "a scheduler of one's own writes what GetLr gives" {
                 Told.Next <- 0.25
                 let own = Told(sgd 0.1)
