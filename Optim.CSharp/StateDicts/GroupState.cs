@@ -27,4 +27,7 @@ public sealed class GroupState : OrderedDictionary<string, OptionValue>
             clone[name] = value;
         return clone;
     }
+
+    /// <summary>As Python prints it.</summary>
+    public override string ToString() => StateDictTrees.Write(this).ToString();
 }

@@ -18,6 +18,15 @@ public sealed class ParameterState : OrderedDictionary<string, Tree>
         return clone;
     }
 
+    /// <summary>The entries; of tensors dtype, shape and the first numbers.</summary>
+    public override string ToString() =>
+        "{"
+        + string.Join(
+            ", ",
+            this.Select(entry => $"'{entry.Key}': {(entry.Value.IsTensor ? entry.Value.AsTensor().ToString() : entry.Value.ToString())}")
+        )
+        + "}";
+
     /// <summary>What lies on other devices, as copies in the memory of the processor.</summary>
     internal ParameterState ToHost()
     {

@@ -41,6 +41,9 @@ public sealed class StateDict
         return StateDictTrees.Read(tree);
     }
 
+    /// <summary>As Python prints it; of tensors dtype and shape.</summary>
+    public override string ToString() => ToTree().ToString();
+
     /// <summary>A dict of its own with the same contents.</summary>
     internal StateDict ShallowCopy()
     {

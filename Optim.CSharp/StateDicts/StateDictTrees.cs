@@ -20,7 +20,7 @@ internal static class StateDictTrees
         ]);
 
     /// <summary>The group's own options, names, the other options, numbers: as PyTorch puts a group together.</summary>
-    private static Tree Write(GroupState group)
+    public static Tree Write(GroupState group)
     {
         var options = group.Select(option => (option.Key, (Tree)option.Value));
         var names = group.ParamNames is { } given

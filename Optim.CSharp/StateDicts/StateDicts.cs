@@ -114,7 +114,10 @@ internal static class StateDicts
             throw new InvalidOperationException(
                 $"the load was prepared for {Text(before.Count)} parameter groups, and there are {Text(groups.Count)} now; prepare it again"
             );
-        if (match.Source.Contains(null) && !groups.Select(group => group.Memory.Stamp).SequenceEqual(before, ReferenceEqualityComparer.Instance))
+        if (
+            match.Source.Contains(null)
+            && !groups.Select(group => group.Memory.Stamp).SequenceEqual(before, ReferenceEqualityComparer.Instance)
+        )
             throw new InvalidOperationException(
                 "the load keeps the state of parameters that the state dict does not have, and they have stepped since it was prepared; prepare it again"
             );

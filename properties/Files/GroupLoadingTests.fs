@@ -221,8 +221,15 @@ let private printed =
                 box (optimizer.Prepare(optimizer.StateDict()))
                 box LoadReport.Empty
                 box optimizer.ParamGroups[0].Custom
+                box (optimizer.StateDict())
+                box (optimizer.StateDict().ParamGroups[0])
+                box (optimizer.State(optimizer.ParamGroups[0].Parameters[0]))
             ] do
-            Expect.isFalse ((string thing).Contains '`' || (string thing).Contains "System.") (string thing))
+            Expect.isFalse
+                ((string thing).Contains '`'
+                 || (string thing).Contains "System."
+                 || (string thing).Contains "Optim.")
+                (string thing))
 
 let private late =
     testList
