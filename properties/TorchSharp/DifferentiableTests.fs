@@ -461,6 +461,25 @@ let private others =
                 |> ignore)
         }
 
+        test "refused: an eps that float32 rounds to 0, as a number or as a tensor; 0 itself and float64 are taken" {
+            let run dtype (options: obj) tensors =
+                let step = Differentiable.Step(adam, options, tensors)
+                let x = torch.ones (2L, dtype = dtype)
+                step.Run(x, torch.ones_like x, step.Init x) |> ignore
+
+            let tiny = adam.Replace(adam.Defaults, "eps", OptionValue.Float 1e-50)
+
+            for dtype in [ torch.float32; torch.bfloat16 ] do
+                refuses<OptionException> "a number" [ "eps is 1e-50"; "parameter 0"; "float32" ] (fun () -> run dtype tiny [||])
+
+                refuses<OptionException> "a tensor" [ "eps is 1e-50" ] (fun () ->
+                    run dtype adam.Defaults [| struct ("eps", torch.tensor 1e-50) |])
+
+                run dtype adam.Defaults [| struct ("eps", torch.tensor 0.0) |]
+
+            run torch.float64 tiny [||]
+        }
+
         test "refused: rules that do not work element by element, as in PyTorch" {
             // LBFGS is no rule, so there is nothing to give.
             for name in [ "Muon"; "Adafactor"; "SparseAdam" ] do
