@@ -1,5 +1,6 @@
 namespace Optim.Laws
 
+open System
 open Optim.Core
 open Optim.Kernels
 
@@ -38,19 +39,51 @@ module Laws =
         // The model of the machine knows vectors only.
         | _ -> not (ofElements.Contains statement.Id || statement.Id = "M0")
 
+    /// The ids of all laws of rules.
+    let private ids =
+        set
+            [
+                for statement in all @ Sparsity.all @ SparseSurroundings.all @ WholeTensors.all @ Convergence.all @ Universal.all -> statement.Id
+            ]
+
+    /// An opt-out of what is no law is a mistake.
+    let private check (rule: Rule) =
+        for KeyValue(id, _) in rule.OptOuts do
+            if not (ids.Contains id || id = "O1") then
+                raise (ArgumentException $"{rule.Name} opts out of law '{id}', and there is none of that id")
+
     /// The laws of a subject. Those of sparse gradients are all that a rule has which takes no others.
     let ofSubject (subject: Subject) : Law list =
         let rule = subject.Rule
+        check rule
         let takesDense = rule.Sparse rule.Defaults <> SparseGradients.Required
         let ofVectors = if takesDense then all else []
 
-        (ofVectors @ Sparsity.all @ SparseSurroundings.all |> List.filter (suits rule))
+        Universal.all
+        @ (ofVectors @ Sparsity.all @ SparseSurroundings.all |> List.filter (suits rule))
         @ (if takesDense then WholeTensors.all else [])
         @ Convergence.all
         |> List.filter (fun statement -> statement.About rule)
-        |> List.map (Statement.on subject)
+        |> List.map (Law.ofStatement subject)
 
-    /// The laws that apply to a rule: those of every element-wise rule, and its own when it is one of this library's. Each is a name
-    /// and a check, for any test framework:
+    /// The laws that apply to a rule: those of every optimizer, those of every element-wise rule, and its own when it is one of this
+    /// library's. Each is a name and a check, for any test framework:
     /// <code>testList "my rule" [ for law in Laws.forRule MyRule.rule -> testCase law.Name (fun () -> law.Check() |> ignore) ]</code>
+    [<CompiledName("ForRule")>]
     let forRule (rule: Rule) : Law list = ofSubject (Subject.ofRule rule)
+
+    /// The laws of LBFGS.
+    [<CompiledName("ForLBFGS")>]
+    let forLBFGS () : Law list =
+        Minimizing.all
+        |> List.map (fun law -> Law.make LBFGS.algorithm.Name law.Id law.Says law.Alone (law.Try Minimizer.lbfgs))
+
+    /// The law that an element-wise rule does what a plain function of one element does, over options, dtypes, lengths and histories. A
+    /// counterexample is shrunk to the first step and the element that differ. An ArgumentException for a rule that looks at whole tensors.
+    [<CompiledName("Against")>]
+    let against (reference: Reference<'o, 'm>) (rule: Rule<'o>) : Law =
+        if rule.Scope <> RuleScope.Elements then
+            invalidArg "rule" $"{rule.Name} looks at whole tensors: a function of one element cannot say what it does"
+
+        check rule
+        Law.ofStatement (Subject.ofRule rule) (References.statement reference)

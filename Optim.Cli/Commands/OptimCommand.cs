@@ -56,6 +56,7 @@ public static class OptimCommand
             Named(RaceCommand.Name, RaceCommand.Description, RaceCommand.Optimizers, () => RaceCommand.Create(screen, cancel)),
             Named(ScheduleCommand.Name, ScheduleCommand.Description, ScheduleCommand.Schedules, () => ScheduleCommand.Create(screen)),
             Named(InspectCommand.Name, InspectCommand.Description, InspectCommand.File, () => InspectCommand.Create(screen)),
+            Named(VerifyCommand.Name, VerifyCommand.Description, VerifyCommand.Target, () => VerifyCommand.Create(screen, cancel)),
         };
 
         // A command that is not on the line is only listed: its options name all rules and schedules, and making these takes longer than the rest.
@@ -92,6 +93,7 @@ public static class OptimCommand
             TrainCommand.Name => TrainCommand.Details,
             RaceCommand.Name => RaceCommand.Details,
             ScheduleCommand.Name => ScheduleCommand.Details,
+            VerifyCommand.Name => VerifyCommand.Details,
             _ => null,
         };
 

@@ -114,6 +114,36 @@ internal sealed class Screen
         );
     }
 
+    /// <summary>
+    /// Does work that says how far it is (a share, and what is under way) and what came of its parts. Where there is a bar, nothing else
+    /// runs while it stands still: laws may measure the process.
+    /// </summary>
+    /// <param name="isShown">Whether any of it is shown.</param>
+    /// <param name="work">The work.</param>
+    public T Track<T>(bool isShown, Func<Action<double, string>, Action<string>, T> work)
+    {
+        if (!isShown || !live)
+            return work((_, _) => { }, isShown ? Say : _ => { });
+        var now = "";
+        var lines = new List<string>();
+        var result = Bar(
+            () => now,
+            bar =>
+                work(
+                    (share, text) =>
+                    {
+                        now = text;
+                        bar(share);
+                    },
+                    lines.Add
+                ),
+            refresh: false
+        );
+        foreach (var line in lines)
+            Say(line);
+        return result;
+    }
+
     public void Show(TrainingResult result)
     {
         var settings = result.Settings;
@@ -272,14 +302,21 @@ internal sealed class Screen
         };
     }
 
-    private T Bar<T>(Func<string> text, Func<Action<double>, T> work) =>
+    /// <summary>A bar; it is drawn by a thread of its own, or only when the work says how far it is.</summary>
+    private T Bar<T>(Func<string> text, Func<Action<double>, T> work, bool refresh = true) =>
         Shown
             .Progress()
+            .AutoRefresh(refresh)
             .Columns(new ProgressBarColumn(), new PercentageColumn(), new TextColumn(text))
             .Start(context =>
             {
                 var task = context.AddTask("run", maxValue: 1);
-                return work(share => task.Value = share);
+                return work(share =>
+                {
+                    task.Value = share;
+                    if (!refresh)
+                        context.Refresh();
+                });
             });
 
     private sealed class TextColumn(Func<string> text) : ProgressColumn

@@ -76,6 +76,10 @@ module Adagrad =
                 |> atOnce
             ]
             arithmetic
+        |> Rule.declare
+            [
+                Declaration.StepBound(fun o step -> o.Lr / (1.0 + double (step - 1L) * o.LrDecay))
+            ]
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters

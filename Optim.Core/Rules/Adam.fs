@@ -73,9 +73,25 @@ module Adam =
                 AdamFormula.Coefficients(lr, read.Of("beta1", beta1), read.Of("beta2", beta2), read.Of("eps", o.Eps), decay, step)
         }
 
+    /// By Cauchy and Schwarz |m| is at most so many sqrt(v): gradients that grow by b2 / b1 in each step reach it.
+    let internal longestStep lr (struct (beta1, beta2)) step =
+        let mean = (1.0 - beta1) / Declared.approach beta1 step
+        let square = (1.0 - beta2) / Declared.approach beta2 step
+
+        lr
+        * mean
+        * sqrt (Declared.geometricSum (Declared.ratio (beta1 * beta1) beta2) step / square)
+
+    let internal declarations: Declaration<AdamOptions> list =
+        [
+            Declaration.StepBound(fun o step -> longestStep o.Lr o.Betas step)
+            Declaration.BiasCorrected always
+        ]
+
     /// The rule.
     let rule =
         Rule.elementWise<AdamOptions, AdamFormula> "Adam" defaults options columns arithmetic
+        |> Rule.declare declarations
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters

@@ -26,6 +26,7 @@ module AdamW =
     /// The rule.
     let rule =
         Rule.elementWise<AdamOptions, AdamFormula> "AdamW" defaults options Adam.columns Adam.arithmetic
+        |> Rule.declare Adam.declarations
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters

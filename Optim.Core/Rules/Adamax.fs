@@ -65,6 +65,16 @@ module Adamax =
             options
             [ zeros "exp_avg" always; zeros "exp_inf" always ]
             arithmetic
+        |> Rule.declare
+            [
+                // Gradients that fall by b2 in each step reach it.
+                Declaration.StepBound(fun o step ->
+                    let struct (beta1, beta2) = o.Betas
+
+                    o.Lr * (1.0 - beta1) / Declared.approach beta1 step
+                    * Declared.geometricSum (Declared.ratio beta1 beta2) step)
+                Declaration.BiasCorrected always
+            ]
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters

@@ -154,6 +154,10 @@ module Muon =
     /// The rule.
     let rule: Rule<MuonOptions> =
         TensorRule<MuonOptions>("Muon", defaults, options, arithmetic)
+        |> Rule.declare
+            [
+                Declaration.OptOut("U3", "the step is made orthogonal as a whole, which turns single elements against their sign")
+            ]
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters

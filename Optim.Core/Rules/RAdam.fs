@@ -76,6 +76,10 @@ module RAdam =
     /// The rule.
     let rule =
         Rule.elementWise<RAdamOptions, RAdamFormula> "RAdam" defaults options columns arithmetic
+        |> Rule.declare
+            [
+                Declaration.OptOut("U5", "steps jump where their rectification begins: before it they are not divided by a root of squares")
+            ]
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters

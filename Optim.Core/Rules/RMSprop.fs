@@ -77,6 +77,15 @@ module RMSprop =
     /// The rule.
     let rule =
         Rule.elementWise<RMSpropOptions, RMSpropFormula> "RMSprop" defaults options columns arithmetic
+        |> Rule.declare
+            [
+                // What is centered may be divided by any little.
+                Declaration.StepBound(fun o step ->
+                    if o.Centered then
+                        infinity
+                    else
+                        o.Lr / sqrt (1.0 - o.Alpha) * Declared.geometricSum o.Momentum step)
+            ]
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters

@@ -64,6 +64,11 @@ module Rprop =
             options
             [ zeros "prev" always; startingFrom "lr" _.Lr "step_size" always ]
             arithmetic
+        |> Rule.declare
+            [
+                Declaration.StepBound(fun o _ -> let struct (_, largest) = o.StepSizes in largest)
+                Declaration.OptOut("U4", "lr is only where step sizes begin, and these have a least size of their own")
+            ]
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters

@@ -51,6 +51,28 @@ type Rule internal (name: string, table: OptionTable) =
 
     default _.IsDifferentiable = false
 
+    /// The longest way that an element goes in a step (counted from 1), weight decay apart, as the rule declares it; infinity where
+    /// it declares no bound.
+    abstract StepBound: options: obj * step: int64 -> double
+
+    default _.StepBound(_options, _step) = Double.PositiveInfinity
+
+    /// Whether the rule declares a bound of its step.
+    abstract HasStepBound: bool
+
+    default _.HasStepBound = false
+
+    /// Whether the rule declares that its first steps are as long as later ones while the gradient stays the same.
+    abstract IsBiasCorrected: options: obj -> bool
+
+    default _.IsBiasCorrected _options = false
+
+    /// The laws of Optim.Laws that do not hold for the rule, by their ids, with the reasons.
+    abstract OptOuts: IReadOnlyDictionary<string, string>
+
+    default _.OptOuts =
+        (ImmutableSortedDictionary<string, string>.Empty :> IReadOnlyDictionary<_, _>)
+
     /// The numbers among the options that a step reads.
     abstract Numbers: options: obj -> ImmutableArray<OptionNumber>
 
@@ -102,7 +124,31 @@ type Rule internal (name: string, table: OptionTable) =
 [<AbstractClass>]
 type Rule<'o when 'o: not null and 'o: not struct> internal (name, table: OptionTable<'o>) =
     inherit Rule(name, table)
+    let mutable declared: Declared<'o> = Declared.nothing
     member internal _.Table = table
+
+    /// The same rule, which declares this, too. An ArgumentException where something is declared twice, or opted out of without a reason.
+    member rule.Declare([<ParamArray>] declarations: Declaration<'o> array) : Rule<'o> =
+        let other = rule.MemberwiseClone() :?> Rule<'o>
+        other.Declared <- Array.fold (Declared.add name) declared declarations
+        other
+
+    member private _.Declared
+        with set value = declared <- value
+
+    override _.HasStepBound = declared.StepBound.IsSome
+
+    override _.StepBound(options, step) =
+        match declared.StepBound with
+        | ValueSome bound -> bound (unbox<'o> options) step
+        | ValueNone -> Double.PositiveInfinity
+
+    override _.IsBiasCorrected options =
+        match declared.BiasCorrected with
+        | ValueSome under -> under (unbox<'o> options)
+        | ValueNone -> false
+
+    override _.OptOuts = (declared.OptOuts :> IReadOnlyDictionary<_, _>)
 
     /// Refuses options with which no step in place is possible; whether they ask for tensor after tensor on the calling thread.
     member internal _.CheckForStep(options: 'o) : bool =
@@ -448,6 +494,9 @@ module Rule =
         arithmetic
         : Rule<'o> =
         ElementWiseRule<'o, 'f>(name, defaults, fields, columns, arithmetic)
+
+    /// The same rule, which declares this, too.
+    let declare (declarations: Declaration<'o> list) (rule: Rule<'o>) : Rule<'o> = rule.Declare(List.toArray declarations)
 
     /// The state before the first step.
     let init (rule: Rule<'o>) (options: 'o) parameters = rule.Init(options, parameters)

@@ -50,3 +50,17 @@ type RuleOf<'o when 'o: not null and 'o: not struct> =
         (name: string, defaults: 'o, fields: Field<'o> seq, columns: ColumnSpec<'o> seq, arithmetic: Arithmetic<'o>)
         =
         Rule.elementWise<'o, 'f> name defaults (List.ofSeq fields) (List.ofSeq columns) arithmetic
+
+    /// Declares the longest way that an element goes in a step (counted from 1), weight decay apart; infinity where there is no bound.
+    static member StepBound(length: Func<'o, int64, double>) : Declaration<'o> =
+        Declaration.StepBound(fun options step -> length.Invoke(options, step))
+
+    /// Declares that under all options the first steps are as long as later ones while the gradient stays the same.
+    static member BiasCorrected() : Declaration<'o> =
+        Declaration.BiasCorrected(fun _ -> true)
+
+    /// Declares under which options the first steps are as long as later ones while the gradient stays the same.
+    static member BiasCorrected(under: Func<'o, bool>) : Declaration<'o> = Declaration.BiasCorrected under.Invoke
+
+    /// Declares that a law of Optim.Laws does not hold for the rule, by its id, and why: the reason is printed.
+    static member OptOut(law: string, reason: string) : Declaration<'o> = Declaration.OptOut(law, reason)

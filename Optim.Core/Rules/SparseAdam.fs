@@ -63,6 +63,11 @@ module SparseAdam =
     /// The rule.
     let rule =
         Rule.elementWise<SparseAdamOptions, SparseAdamFormula> "SparseAdam" defaults options columns arithmetic
+        |> Rule.declare
+            [
+                Declaration.StepBound(fun o step -> Adam.longestStep o.Lr o.Betas step)
+                Declaration.BiasCorrected always
+            ]
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters

@@ -67,6 +67,41 @@ module Options =
             "decoupled_weight_decay", flags
         ]
 
+    /// How a step is run, and not what it does.
+    let private execution =
+        Set.ofList [ "foreach"; "fused"; "capturable"; "differentiable" ]
+
+    /// Values of an option that only its rule knows, beside the usual one: not far from it, as nothing is known of what they mean.
+    let private near (usual: OptionValue) =
+        let near x =
+            if x = 0.0 then [ 0.1; 0.5 ] else [ x / 2.0; 2.0 * x ]
+
+        match usual with
+        | OptionValue.Bool _ -> flags
+        | OptionValue.Float x -> numbers (near x)
+        | OptionValue.Tuple parts ->
+            [
+                for i, part in List.indexed parts do
+                    match part with
+                    | OptionValue.Float x ->
+                        yield!
+                            near x
+                            |> List.map (fun x -> OptionValue.Tuple(List.updateAt i (OptionValue.Float x) parts))
+                    | _ -> ()
+            ]
+        | _ -> []
+
+    // What the rule refuses, alone or beside what was drawn before, stays as it was.
+    let private put (rule: Rule) (name: string) (value: OptionValue) (options: obj) =
+        try
+            rule.Replace(options, name, value)
+        with :? OptionException ->
+            options
+
+    let private drawn (rule: Rule) (value: string -> Gen<OptionValue>) : Gen<obj> =
+        rule.OptionNames
+        |> Seq.fold (fun options name -> Gen.map2 (put rule name) (value name) options) (Gen.constant rule.Defaults)
+
     let private between =
         let digits low high =
             Gen.choose (0, 1_000_000)
@@ -90,27 +125,41 @@ module Options =
         let value name =
             let usual = rule.Read(rule.Defaults, name)
 
-            match List.tryFind (fun (known, _) -> known = name) edges with
-            | None -> Gen.constant usual
-            | Some(_, edges) ->
-                Gen.frequency
-                    [
-                        2, Gen.constant usual
-                        2, Gen.elements edges
-                        match between name with
-                        | Some anywhere -> 1, anywhere
-                        | None -> ()
-                    ]
+            let others =
+                match List.tryFind (fun (known, _) -> known = name) edges with
+                | Some(_, edges) -> edges
+                | None when rule.Scope = RuleScope.Elements && not (execution.Contains name) -> near usual
+                | None -> []
 
-        // What the rule refuses, alone or beside what was drawn before, stays as it was.
-        let put (name: string) (value: OptionValue) (options: obj) =
-            try
-                rule.Replace(options, name, value)
-            with :? OptionException ->
-                options
+            Gen.frequency
+                [
+                    2, Gen.constant usual
+                    if not (List.isEmpty others) then
+                        2, Gen.elements others
+                    match between name with
+                    | Some anywhere -> 1, anywhere
+                    | None -> ()
+                ]
 
+        drawn rule value
+
+    /// The default options, now and then with a flag turned, but for maximize, or with a smaller rate: what an optimizer should do well under.
+    let mild (rule: Rule) : Gen<obj> =
+        drawn rule (fun name ->
+            let usual = rule.Read(rule.Defaults, name)
+
+            match name, usual with
+            | "lr", OptionValue.Float lr -> Gen.frequency [ 3, Gen.constant usual; 1, Gen.constant (ofNumber (lr / 8.0)) ]
+            | "maximize", _ -> Gen.constant usual
+            | _, OptionValue.Bool flag when not (execution.Contains name) ->
+                Gen.frequency [ 3, Gen.constant usual; 1, Gen.constant (ofFlag (not flag)) ]
+            | _ -> Gen.constant usual)
+
+    /// Names and values, as in lr=0.001, momentum=0.9.
+    let describe (rule: Rule) (options: obj) =
         rule.OptionNames
-        |> Seq.fold (fun options name -> Gen.map2 (put name) (value name) options) (Gen.constant rule.Defaults)
+        |> Seq.map (fun name -> name + "=" + string (rule.Read(options, name)))
+        |> String.concat ", "
 
     /// The options with one of them back at its default, for each that is not and need not be as it is.
     let shrink (rule: Rule) (needed: string list) (options: obj) : obj seq =

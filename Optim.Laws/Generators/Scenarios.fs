@@ -52,18 +52,13 @@ type Scenario =
             | ValueNone -> "none"
             | ValueSome values -> array values
 
-        let options =
-            this.Rule.OptionNames
-            |> Seq.map (fun name -> name + "=" + string (this.Rule.Read(this.Options, name)))
-            |> String.concat ", "
-
         let step (rows: float[] voption[]) =
             rows |> Array.map row |> String.concat " | "
 
         sprintf
             "%s(%s), %s\n  parameters: %s\n  gradients:\n    %s"
             this.Rule.Name
-            options
+            (Options.describe this.Rule this.Options)
             (this.DType.Name())
             (this.Start |> Array.map array |> String.concat " | ")
             (this.History |> Array.map step |> String.concat "\n    ")
@@ -184,6 +179,12 @@ module Recipe =
             for history in Shrinkers.shorter s.History do
                 if history.Length >= fst recipe.Steps then
                     { s with History = history }
+
+            if s.History.Length > max 1 (fst recipe.Steps) then
+                for t in 1 .. min 16 s.History.Length - 2 do
+                    { s with
+                        History = Array.removeAt t s.History
+                    }
 
             for drop in 0 .. s.Start.Length - 1 do
                 if s.Start.Length > 1 then

@@ -172,3 +172,25 @@ module Subject =
             PureStep = fun options theta gradient state -> rule.PureStep(options, parameters theta, gradients gradient, state)
             Shell = Shell.real
         }
+
+    /// The subject over dense gradients, also where its rule takes sparse ones only: these have every row.
+    let overDense (subject: Subject) =
+        let rule = subject.Rule
+
+        if rule.Sparse rule.Defaults <> SparseGradients.Required then
+            subject
+        else
+            let sparse (gradient: Gradient) =
+                if gradient.Kind <> GradientKind.Dense then
+                    gradient
+                else
+                    let rows = Array.init (int gradient.Values.Shape[0]) int64
+                    Gradient.OfSparse(TensorView.Of(ReadOnlySpan rows, ReadOnlySpan [| rows.LongLength |]), gradient.Values)
+
+            let sparse (gradients: Gradients) =
+                Gradients.Of [ for k in 0 .. gradients.Count - 1 -> sparse gradients[k] ]
+
+            { subject with
+                Step = fun options theta gradients state -> subject.Step options theta (sparse gradients) state
+                PureStep = fun options theta gradients state -> subject.PureStep options theta (sparse gradients) state
+            }

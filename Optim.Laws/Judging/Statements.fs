@@ -16,9 +16,30 @@ type Trial =
         Cases: int
         /// How many of them could have broken the law.
         Telling: int
-        /// The smallest counterexample that was found, and why it is one; empty when the law held.
-        Broken: string
+        /// From which seed cases were drawn: the same seed draws the same ones.
+        Seed: uint64
+        /// Why the smallest counterexample that was found is one; empty when the law held.
+        Why: string
+        /// The smallest counterexample that was found; empty when the law held.
+        Case: string
     }
+
+    /// The smallest counterexample that was found, why it is one, and how to find it again; empty when the law held.
+    member trial.Broken =
+        if trial.Why = "" then
+            ""
+        else
+            String.concat "\n" [ trial.Why; trial.Case; "(OPTIM_SEED=" + string trial.Seed + ")" ]
+
+    /// What is wrong, in a few words: why the counterexample is one, or that the law was not tested, as fewer than one case in ten could
+    /// have broken it. Empty when the law held.
+    member trial.Problem =
+        if trial.Why <> "" then
+            trial.Why
+        elif trial.Telling * 10 < trial.Cases then
+            sprintf "only %d of %d cases tell anything" trial.Telling trial.Cases
+        else
+            ""
 
 /// A statement about all runs of an optimizer, to be tried on any subject.
 [<NoComparison; NoEquality>]
@@ -36,31 +57,25 @@ type Statement =
         Try: Subject -> int -> uint64 -> Trial
     }
 
-/// A law of one rule: run <c>Check</c> in any test framework; it throws when the law is broken and returns how many cases ran.
+/// A run, and something else that a law wants to choose.
 [<NoComparison; NoEquality>]
-type Law =
+type Beside<'b> =
     {
-        /// Family and number, such as E2.
-        Id: string
-        /// Rule, law and number: a name for a test.
-        Name: string
-        /// Whether nothing else may run beside it.
-        Alone: bool
-        /// Tries it.
-        Check: unit -> int
+        Run: Scenario
+        Drawn: 'b
     }
+
+    override this.ToString() =
+        sprintf "%O\n  and %O" this.Run this.Drawn
 
 /// Making statements, and trying them.
 [<RequireQualifiedAccess>]
 module Statement =
-    /// At least one case in so many must tell something.
-    let private tellingShare = 10
-
     /// Tries what must hold of all that a generator draws, on so many cases from this seed.
     let trial (name: string) (cases: int) (seed: uint64) (generator: Gen<'a>) (shrink: 'a -> 'a seq) (holds: 'a -> Verdict) =
         let mutable telling = 0
         let mutable ran = 0
-        let mutable broken = ""
+        let mutable why, smallest = "", ""
 
         let property (case: 'a) =
             ran <- ran + 1
@@ -79,21 +94,14 @@ module Statement =
                 member _.OnFinished(_, result) =
                     match result with
                     | TestResult.Failed(_, _, shrunk, outcome, _, _, _) ->
-                        let why =
+                        why <-
                             match outcome with
                             | Outcome.Failed(LawBroken why) -> why
                             | Outcome.Failed e -> e.GetType().Name + ": " + e.Message
                             | other -> string other
 
-                        broken <-
-                            String.concat
-                                "\n"
-                                [
-                                    why
-                                    "for " + String.Join("\nand ", shrunk)
-                                    "(OPTIM_SEED=" + string seed + ")"
-                                ]
-                    | TestResult.Exhausted _ -> broken <- "no case could be made"
+                        smallest <- "for " + String.Join("\nand ", shrunk)
+                    | TestResult.Exhausted _ -> why <- "no case could be made"
                     | TestResult.Passed _ -> ()
             }
 
@@ -105,7 +113,9 @@ module Statement =
         {
             Cases = ran
             Telling = telling
-            Broken = broken
+            Seed = seed
+            Why = why
+            Case = smallest
         }
 
     /// A statement about all that a generator draws for a rule.
@@ -142,9 +152,11 @@ module Statement =
             id
             says
             rules
-            (fun rule -> Gen.zip (Recipe.generate rule (recipe rule)) beside)
-            (fun rule (scenario, drawn) -> Recipe.shrink (recipe rule) scenario |> Seq.map (fun simpler -> simpler, drawn))
-            (fun subject (scenario, drawn) -> holds subject drawn scenario)
+            (fun rule -> Gen.map2 (fun run drawn -> { Run = run; Drawn = drawn }) (Recipe.generate rule (recipe rule)) beside)
+            (fun rule case ->
+                Recipe.shrink (recipe rule) case.Run
+                |> Seq.map (fun run -> { case with Run = run }))
+            (fun subject case -> holds subject case.Drawn case.Run)
 
     /// The statement, to be tried while nothing else runs.
     let alone (statement: Statement) = { statement with Alone = true }
@@ -169,21 +181,62 @@ module Statement =
 
     /// The cases of a trial that held, and told something; it throws where one did not.
     let judge (name: string) (trial: Trial) =
-        if trial.Broken <> "" then
-            raise (LawBroken(name + "\n" + trial.Broken))
-
-        if trial.Telling * tellingShare < trial.Cases then
-            raise (LawBroken(sprintf "%s: only %d of %d cases tell anything" name trial.Telling trial.Cases))
+        if trial.Problem <> "" then
+            raise (
+                LawBroken(
+                    name
+                    + (if trial.Why = "" then
+                           ": " + trial.Problem
+                       else
+                           "\n" + trial.Broken)
+                )
+            )
 
         trial.Cases
 
-    /// The statement as a law of one subject.
-    let on (subject: Subject) (statement: Statement) : Law =
-        let name = sprintf "%s: %s (%s)" subject.Rule.Name statement.Says statement.Id
+/// A law of one rule, or of something else that has laws: a name and a check, for any test framework.
+[<Sealed>]
+type Law internal (owner: string, id: string, says: string, isAlone: bool, optOut: string, attempt: int -> uint64 -> Trial) =
+    /// Whose law it is, such as a rule's name.
+    member _.Owner = owner
+    /// Family and number, such as E2.
+    member _.Id = id
+    /// The law in words.
+    member _.Says = says
+    /// Whether it looks at something of the whole process, so that nothing else may run beside it.
+    member _.Alone = isAlone
+    /// Why the rule opts out of it; empty where it does not.
+    member _.OptOut = optOut
 
-        {
-            Id = statement.Id
-            Name = name
-            Alone = statement.Alone
-            Check = fun () -> statement.Try subject cases seed |> judge name
-        }
+    /// Owner, law and id, and the reason where the rule opts out: a name for a test.
+    member _.Name =
+        $"{owner}: {says} ({id})"
+        + if optOut = "" then "" else $"; left out, because {optOut}"
+
+    /// Tries it on so many cases from this seed, also where the rule opts out of it.
+    member _.Try(cases: int, seed: uint64) : Trial = attempt cases seed
+
+    /// Tries it: throws a LawBroken when it is broken, and otherwise returns how many cases ran: none where the rule opts out of it.
+    member law.Check() : int =
+        if optOut <> "" then
+            0
+        else
+            attempt Statement.cases Statement.seed |> Statement.judge law.Name
+
+    override law.ToString() = law.Name
+
+/// Statements as laws.
+[<RequireQualifiedAccess>]
+module Law =
+    /// A statement of its own kind.
+    let internal make owner id says isAlone attempt =
+        Law(owner, id, says, isAlone, "", attempt)
+
+    /// A statement about a subject, whose rule may opt out of it.
+    let ofStatement (subject: Subject) (statement: Statement) : Law =
+        let reason =
+            match subject.Rule.OptOuts.TryGetValue statement.Id with
+            | true, reason -> reason
+            | _ -> ""
+
+        Law(subject.Rule.Name, statement.Id, statement.Says, statement.Alone, reason, statement.Try subject)

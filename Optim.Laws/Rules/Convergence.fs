@@ -97,35 +97,74 @@ module Convergence =
                 }
         }
 
-    /// Every place of a run, the start first; sparse gradients have every row.
-    let internal path (subject: Subject) (options: (string * OptionValue) list) (bowl: Bowl) : float[] seq =
+    /// Every place of a run under these options, the start first; sparse gradients have every row.
+    let internal pathUnder (options: obj) (subject: Subject) (bowl: Bowl) : float[] seq =
         seq {
-            let rule = subject.Rule
-            let options = Options.set options rule rule.Defaults
+            let subject = Subject.overDense subject
             let shape = [| bowl.A.LongLength; int64 bowl.Columns |]
             let parameters = Parameters.Of [ Tensor.shaped shape bowl.DType bowl.Start ]
-            let rows = Array.init bowl.A.Length int64
             let mutable state = subject.Init options parameters
             let mutable place = bowl.Start
             place
 
             while true do
                 let struct (_, gradient) = bowl.At place
-                let values = Tensor.shaped shape bowl.DType gradient
-
-                let gradient =
-                    if rule.Sparse rule.Defaults = SparseGradients.Required then
-                        Gradient.OfSparse(TensorView.Of(ReadOnlySpan rows, ReadOnlySpan [| rows.LongLength |]), values)
-                    else
-                        Gradient.OfDense values
-
+                let gradient = Gradient.OfDense(Tensor.shaped shape bowl.DType gradient)
                 state <- subject.Step options parameters (Gradients.Of [ gradient ]) state
                 place <- parameters[0].ToDoubles()
                 place
         }
 
+    /// Every place of a run with these values of options.
+    let internal path (subject: Subject) (options: (string * OptionValue) list) (bowl: Bowl) =
+        pathUnder (Options.set options subject.Rule subject.Rule.Defaults) subject bowl
+
+    /// Smaller bowls: one column, fewer rows, round ones, with their lowest point at 0.
+    let internal shrink (bowl: Bowl) : Bowl seq =
+        let truncate rows columns =
+            let pick (values: float[]) =
+                [|
+                    for row in 0 .. rows - 1 do
+                        yield! Array.sub values (row * bowl.Columns) columns
+                |]
+
+            { bowl with
+                A = Array.truncate rows bowl.A |> Array.map (Array.truncate rows)
+                Columns = columns
+                Lowest = pick bowl.Lowest
+                Start = pick bowl.Start
+            }
+
+        let rows = bowl.A.Length
+
+        seq {
+            if bowl.Columns > 1 then
+                truncate rows 1
+
+            if rows > 1 then
+                truncate (rows / 2) bowl.Columns
+                truncate (rows - 1) bowl.Columns
+
+            let round =
+                Array.init rows (fun i -> Array.init rows (fun j -> if i = j then 1.0 else 0.0))
+
+            if bowl.A <> round then
+                { bowl with A = round; Condition = 1.0 }
+
+            if bowl.Lowest |> Array.exists (fun x -> x <> 0.0) then
+                { bowl with
+                    Lowest = Array.zeroCreate bowl.Lowest.Length
+                    Start = Array.map2 (fun x low -> Number.round bowl.DType (x - low)) bowl.Start bowl.Lowest
+                }
+
+            if bowl.Start |> Array.exists (fun x -> x <> 1.0) then
+                { bowl with
+                    Start = Array.replicate bowl.Start.Length 1.0
+                }
+        }
+
     let private statement id says rules generator holds =
-        Statement.forAll id says rules (fun _ -> generator) (fun _ _ -> Seq.empty) holds
+        Statement.forAll id says rules (fun _ -> generator) (fun _ -> shrink) holds
 
     let private wide = [ DType.Float64 ]
 

@@ -92,11 +92,4 @@ module FixedTree =
 
     /// The law of a reduction that has a name.
     let law (name: string) (reduce: Reduce) : Law =
-        let name = sprintf "%s: %s (%s)" name says id
-
-        {
-            Id = id
-            Name = name
-            Alone = true
-            Check = fun () -> trial reduce Statement.cases Statement.seed |> Statement.judge name
-        }
+        Law.make name id says true (trial reduce)

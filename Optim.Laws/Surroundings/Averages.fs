@@ -211,14 +211,5 @@ module Averages =
 
     /// The laws of the library's averages, or of others.
     let laws (name: string) (averager: Averager) : Law list =
-        [
-            for law in all do
-                let name = sprintf "%s: %s (%s)" name law.Says law.Id
-
-                {
-                    Id = law.Id
-                    Name = name
-                    Alone = false
-                    Check = fun () -> law.Try averager Statement.cases Statement.seed |> Statement.judge name
-                }
-        ]
+        all
+        |> List.map (fun law -> Law.make name law.Id law.Says false (law.Try averager))

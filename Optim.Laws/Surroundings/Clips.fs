@@ -152,14 +152,5 @@ module Clips =
 
     /// The laws of the library's clipping, or of another.
     let laws (name: string) (clipper: Clipper) : Law list =
-        [
-            for law in all do
-                let name = sprintf "%s: %s (%s)" name law.Says law.Id
-
-                {
-                    Id = law.Id
-                    Name = name
-                    Alone = false
-                    Check = fun () -> law.Try clipper Statement.cases Statement.seed |> Statement.judge name
-                }
-        ]
+        all
+        |> List.map (fun law -> Law.make name law.Id law.Says false (law.Try clipper))

@@ -7,6 +7,7 @@ open Expecto
 open Optim.Core
 open Optim.Kernels
 open Optim.Laws
+open Optim.Laws.Mutant
 open KernelRuns
 open Mutants
 open Plain

@@ -158,16 +158,8 @@ let private mutants =
             real options parameters ask state)
     ]
 
-let private held (law: CurvatureLaw) =
-    let name = $"LBFGS: {law.Says} ({law.Id})"
-
-    let run =
-        testCase name (fun () ->
-            let cases =
-                law.Try Minimizer.lbfgs Statement.cases Statement.seed |> Statement.judge name
-
-            Cases.add "laws" cases)
-
+let private held (law: Law) =
+    let run = testCase law.Name (fun () -> Cases.add "laws" (law.Check()))
     if law.Alone then testSequenced run else run
 
 let private killed (law: CurvatureLaw, defect, mutant) =
@@ -195,6 +187,6 @@ let tests =
     testList
         "LBFGS laws"
         [
-            testList "hold" (List.map held Minimizing.all)
+            testList "hold" (List.map held (Laws.forLBFGS ()))
             testList "mutants" (complete :: List.map killed mutants)
         ]

@@ -6,8 +6,15 @@ open Optim.Core
 open Optim.Laws
 open Plain
 
+/// A law that holds, or one that a rule opts out of because it does not.
 let private toTest (law: Law) =
-    let run = testCase law.Name (fun () -> Cases.add "laws" (law.Check()))
+    let run =
+        testCase law.Name (fun () ->
+            if law.OptOut = "" then
+                Cases.add "laws" (law.Check())
+            else
+                Expect.isNotEmpty (law.Try(300, 20261123UL).Why) "the law holds: there is no reason to opt out of it")
+
     if law.Alone then testSequenced run else run
 
 let private shared =
@@ -41,11 +48,18 @@ let private shared =
             ] do
             Expect.contains common id id
 
+        let every = Rules.all |> List.map (ids >> Set.ofList) |> Set.intersectMany
+
+        for id in [ "U1"; "U2"; "U3"; "U4"; "U5" ] do
+            Expect.contains every id id
+
         let own =
             [
                 "Adadelta", "D4"
                 "Adagrad", "A7"
                 "Adam", "R3"
+                "Adam", "U6"
+                "Adam", "U7"
                 "AdamW", "D3"
                 "Adamax", "A5"
                 "ASGD", "A11"
@@ -58,6 +72,31 @@ let private shared =
 
         for rule, id in own do
             Expect.contains (ids (Rules.find rule)) id rule
+    }
+
+let private mistaken =
+    test "opting out of what is no law, twice of one, or without a reason is refused" {
+        let declare declarations =
+            OwnRuleFSharp.Lion.rule |> Rule.declare declarations
+
+        let refused words (wrong: unit -> unit) =
+            try
+                wrong ()
+                failtest "taken"
+            with :? System.ArgumentException as e ->
+                Expect.stringContains e.Message words "message"
+
+        refused "U99" (fun () -> declare [ Declaration.OptOut("U99", "why not") ] |> Laws.forRule |> ignore)
+        refused "U5" (fun () -> declare [ Declaration.OptOut("U5", "once more") ] |> ignore)
+        refused "gives no reason" (fun () -> declare [ Declaration.OptOut("U1", " ") ] |> ignore)
+        refused "two bounds" (fun () -> declare [ Declaration.StepBound(fun _ _ -> 1.0) ] |> ignore)
+
+        let reason = "it may"
+        let rule = declare [ Declaration.OptOut("U1", reason) ]
+        let law = Laws.forRule rule |> List.find (fun law -> law.Id = "U1")
+        Expect.equal (law.OptOut, law.Check()) (reason, 0) "left out"
+        Expect.stringContains law.Name reason "the name gives the reason"
+        Expect.isFalse (OwnRuleFSharp.Lion.rule.OptOuts.ContainsKey "U1") "the rule itself is as it was"
     }
 
 /// The samples' rules: whoever writes a rule gets these laws for it.
@@ -73,6 +112,7 @@ let tests =
         "laws"
         [
             shared
+            mistaken
             for rule in Rules.all do
                 testList rule.Name (Laws.forRule rule |> List.map toTest)
             for name, rule in own do

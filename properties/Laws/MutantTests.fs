@@ -7,6 +7,7 @@ open Optim
 open Optim.Core
 open Optim.Kernels
 open Optim.Laws
+open Optim.Laws.Mutant
 open MutantFormulas
 open Mutants
 open ShellMutants
@@ -33,7 +34,7 @@ let private number = Options.ofNumber
 let private forever = 1_000_000_000L
 
 /// No bias correction, as an optimizer of another framework has it by default.
-let private uncorrected name =
+let uncorrected name =
     adam name (fun (lr, b1, b2, eps, decay, _) -> lr, b1, b2, eps, decay, forever)
 
 let private epsIsFixed = withOption "eps" (number 1e-2)
@@ -50,6 +51,21 @@ let private rateTwice =
 /// Decay that forgets lr: 1 - lr (decay / lr).
 let private decayWithoutRate =
     adam "AdamW" (fun (lr, b1, b2, eps, decay, step) -> lr, b1, b2, eps, (if lr = 0.0 then 0.0 else decay / lr), step)
+
+/// Decay of a step that has no part in lr.
+let shrinksAnyway (subject: Subject) =
+    subject
+    |> after (fun options parameters gradients _ ->
+        for view in stepped parameters gradients do
+            let keep = 1.0 - Options.number subject.Rule "weight_decay" options
+            Tensor.fill view (view.ToDoubles() |> Array.map (fun x -> keep * x)))
+
+let private defaultForZero =
+    withOptions (fun rule options ->
+        if Options.number rule "lr" options = 0.0 then
+            Options.set [ "lr", rule.Read(rule.Defaults, "lr") ] rule options
+        else
+            options)
 
 let private flag rule name options = Options.flag rule name options
 
@@ -119,6 +135,34 @@ let table: Mutant list =
         kills Sparsity.coalesced "of repeated rows the last one counts" (lastRowWins (subject "SGD"))
         kills Sparsity.pureSteps "the pure step moves the parameters that it was given" (impure (subject "SparseAdam"))
         kills Sparsity.likeAdam "eps is ignored" (epsIsFixed (subject "SparseAdam"))
+
+        kills Universal.descends "Adam climbs" (subject "Adam" |> withGradients (fun _ -> Array.map (~-)))
+        kills Universal.descends "Rprop loses the sign of gradients" (subject "Rprop" |> withGradients (fun _ -> Array.map abs))
+        kills Universal.finite "momentum grows" (subject "SGD" |> withOption "momentum" (number 2.0))
+        kills Universal.finite "eps is lost" (subject "Adam" |> withOption "eps" (number 0.0))
+        kills Universal.againstSign "Adagrad climbs" (subject "Adagrad" |> withGradients (fun _ -> Array.map (~-)))
+        kills
+            Universal.againstSign
+            "SparseAdam loses the sign of gradients"
+            (subject "SparseAdam" |> withGradients (fun _ -> Array.map abs))
+        kills Universal.standsStill "decay is not multiplied by lr" (shrinksAnyway (subject "AdamW"))
+        kills Universal.standsStill "the default is taken for a rate of 0" (defaultForZero (subject "Muon"))
+        kills
+            Universal.continuous
+            "a small weight_decay is taken for none"
+            (subject "SGD"
+             |> withOptions (fun rule options ->
+                 if Options.number rule "weight_decay" options < 0.03 then
+                     Options.set [ "weight_decay", number 0.0 ] rule options
+                 else
+                     options))
+        kills Universal.bounded "no bias correction" (uncorrected "Adam")
+        kills Universal.bounded "step sizes have no limits" (subject "Rprop" |> withOption "step_sizes" (Options.ofPair (0.0, 1e9)))
+        kills Universal.evenSteps "no bias correction" (uncorrected "AdamW")
+        kills
+            Universal.evenSteps
+            "the bias correction is a step behind"
+            (adam "Adam" (fun (lr, b1, b2, eps, decay, step) -> lr, b1, b2, eps, decay, step + 1L))
 
         kills Analytic.adamFirst "no bias correction" (uncorrected "Adam")
         kills
@@ -400,7 +444,8 @@ let private complete =
             @ Sparsity.all
             @ SparseSurroundings.all
             @ WholeTensors.all
-            @ Convergence.all do
+            @ Convergence.all
+            @ Universal.all do
             let has = table |> List.exists (fun mutant -> obj.ReferenceEquals(mutant.Law, law))
             Expect.isTrue has (sprintf "%s, %s" law.Id law.Says)
     }

@@ -8,53 +8,10 @@ open System
 open Optim.Core
 open Optim.Kernels
 open Optim.Laws
+open Optim.Laws.Mutant
 
 /// The subject of a rule, by its name.
 let subject (name: string) = Subject.ofRule (Rules.find name)
-
-/// With options changed before each step.
-let withOptions (change: Rule -> obj -> obj) (subject: Subject) =
-    let change = change subject.Rule
-
-    { subject with
-        Init = fun options -> subject.Init(change options)
-        Step = fun options -> subject.Step(change options)
-        PureStep = fun options -> subject.PureStep(change options)
-    }
-
-/// With one option replaced before each step.
-let withOption name value =
-    withOptions (fun rule options -> Options.set [ name, value ] rule options)
-
-/// With what a step does to parameters and gradients wrapped.
-let around (wrap: (Parameters -> Gradients -> State -> State) -> obj -> Parameters -> Gradients -> State -> State) (subject: Subject) =
-    { subject with
-        Step = fun options -> wrap (subject.Step options) options
-    }
-
-/// With something done after each step.
-let after (act: obj -> Parameters -> Gradients -> State -> unit) =
-    around (fun step options parameters gradients state ->
-        let next = step parameters gradients state
-        act options parameters gradients next
-        next)
-
-/// With the gradients of each step mapped, as numbers.
-let withGradients (change: obj -> float[] -> float[]) =
-    around (fun step options parameters gradients state ->
-        let mapped =
-            [
-                for k in 0 .. gradients.Count - 1 do
-                    let gradient = gradients[k]
-
-                    if gradient.Kind = GradientKind.Absent then
-                        gradient
-                    else
-                        let values = gradient.Values.ToDoubles() |> change options
-                        Gradient.OfDense(Tensor.shaped (Seq.toArray gradient.Values.Shape) gradient.Values.DType values)
-            ]
-
-        step parameters (Gradients.Of mapped) state)
 
 /// The next number.
 let nudge (view: TensorView) (i: int) =
@@ -293,7 +250,11 @@ let adamBy<'f when 'f: struct and 'f: (new: unit -> 'f) and 'f :> ValueType and 
         }
 
     let defaults = unbox<AdamOptions> original.Defaults
-    Subject.ofRule (Rule.elementWise<AdamOptions, 'f> name defaults Adam.options columns arithmetic)
+
+    Subject.ofRule (
+        Rule.elementWise<AdamOptions, 'f> name defaults Adam.options columns arithmetic
+        |> Rule.declare Adam.declarations
+    )
 
 /// The product's formula with other coefficients.
 let adam name change =

@@ -6,6 +6,7 @@ open System
 open Expecto
 open Optim.Core
 open Optim.Laws
+open Optim.Laws.Mutant
 open MutantFormulas
 open Mutants
 open ShellMutants
@@ -30,7 +31,7 @@ let private epsAfterRoot =
 
 let private table: (string * Mutant) list =
     [
-        "PyTorch 1.13 NAdam, TorchSharp 0.99 NAdam",
+        "PyTorch 1.13 NAdam (pull request 92699), TorchSharp NAdam (1155)",
         kills
             Equivalence.traversals
             "the for-loop has a factor too many in the product of momenta that is ahead"
@@ -88,7 +89,37 @@ let private table: (string * Mutant) list =
 
         "burn (5130)", kills Resume.byName "state of other names is dropped in silence" (loadsOptionsOnly (subject "RMSprop"))
         "timm (2532)", kills Resume.roundTrip "an option is written, and never read" (loadsStateOnly (subject "SGD"))
+
+        "TorchSharp NAdam (1154)", kills Analytic.nadamProduct "mu_product begins at 0" (nadam 0.0 (fun _ product -> product))
+
+        "Optimisers.jl AdamW (182)", kills Universal.standsStill "weight decay is not multiplied by lr" (shrinksAnyway (subject "AdamW"))
+
+        "Furnace SGD", kills Analytic.momentumConstant "the first momentum is counted twice" firstTwice
+
+        for law in [ Universal.bounded; Universal.evenSteps ] do
+            "mlx Adam", kills law "no bias correction" (uncorrected "Adam")
+            "pytorch_optimizer AdamG (308)", kills law "the bias correction takes one off twice" (correctedTwice "AdamW")
+
+        "Optimisers.jl (167), optax (1754)", kills Universal.finite "eps is lost" (subject "Adam" |> withOption "eps" (number 0.0))
+        "optax inject_hyperparams (1532)",
+        kills Surroundings.identity "options that are set are rounded to float32" (roundsOptions (subject "Adam"))
+        "PyTorch (162359)", kills Resume.noAliasing "a loaded dict is read when it is needed" (lazyLoad (subject "Adam"))
+        "Keras (19990), optax MultiSteps (1567)",
+        kills
+            Surroundings.accumulated
+            "decay and step count advance with each batch"
+            (subject "AdamW" |> attaches (fun what -> { what with Accumulate = 1 }))
     ]
+
+let private listed =
+    test "each is in the list of known defects, under the law that finds it" {
+        for where, mutant in table do
+            let known = KnownDefects.all |> List.filter (fun known -> known.Where = where)
+            Expect.exists known (fun known -> List.contains mutant.Law.Id known.Laws) $"{where}, {mutant.Law.Id}"
+
+        for known in KnownDefects.all do
+            Expect.exists table (fun (where, _) -> where = known.Where) known.Where
+    }
 
 /// A law that the defect does not break, but that had nothing to tell either, fails too: so do tests that test nothing.
 let private tellingTests =
@@ -117,7 +148,9 @@ let private tellingTests =
                 {
                     Cases = 30
                     Telling = telling
-                    Broken = ""
+                    Seed = 0UL
+                    Why = ""
+                    Case = ""
                 }
 
             Expect.throwsT<LawBroken> (fun () -> Statement.judge "of two" (trial 2) |> ignore) "2 of 30"
@@ -140,6 +173,7 @@ let tests =
     testList
         "published defects"
         [
+            listed
             for where, mutant in table do
                 testList where [ toTest mutant ]
             yield! tellingTests

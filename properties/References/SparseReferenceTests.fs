@@ -8,7 +8,7 @@ open FsCheck.FSharp
 open Optim
 open Optim.Kernels
 open Optim.Laws
-open Reference
+open global.Reference
 open Kit
 
 type Run =

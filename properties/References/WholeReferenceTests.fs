@@ -7,7 +7,7 @@ open FsCheck
 open FsCheck.FSharp
 open Optim.Kernels
 open Optim.Laws
-open Reference
+open global.Reference
 open Kit
 open WholeReference
 

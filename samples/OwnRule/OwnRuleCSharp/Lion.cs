@@ -37,28 +37,33 @@ public sealed class Lion(
 {
     /// <summary>The rule, as the product's own are made.</summary>
     public static Rule<LionOptions> TheRule { get; } =
-        RuleOf<LionOptions>.ElementWise<LionFormula>(
-            "Lion",
-            new(),
-            [
-                RuleOf<LionOptions>.Number("lr", IntervalModule.AtLeast(0), o => o.Lr, (o, v) => o with { Lr = v }),
-                RuleOf<LionOptions>.Pair(
-                    "betas",
-                    IntervalModule.UpTo(0, 1),
-                    IntervalModule.UpTo(0, 1),
-                    o => (o.Beta1, o.Beta2),
-                    (o, v) => o with { Beta1 = v.Item1, Beta2 = v.Item2 }
-                ),
-                RuleOf<LionOptions>.Number(
-                    "weight_decay",
-                    IntervalModule.AtLeast(0),
-                    o => o.WeightDecay,
-                    (o, v) => o with { WeightDecay = v }
-                ),
-            ],
-            [RuleOf<LionOptions>.Column("exp_avg")],
-            new Numbers()
-        );
+        RuleOf<LionOptions>
+            .ElementWise<LionFormula>(
+                "Lion",
+                new(),
+                [
+                    RuleOf<LionOptions>.Number("lr", IntervalModule.AtLeast(0), o => o.Lr, (o, v) => o with { Lr = v }),
+                    RuleOf<LionOptions>.Pair(
+                        "betas",
+                        IntervalModule.UpTo(0, 1),
+                        IntervalModule.UpTo(0, 1),
+                        o => (o.Beta1, o.Beta2),
+                        (o, v) => o with { Beta1 = v.Item1, Beta2 = v.Item2 }
+                    ),
+                    RuleOf<LionOptions>.Number(
+                        "weight_decay",
+                        IntervalModule.AtLeast(0),
+                        o => o.WeightDecay,
+                        (o, v) => o with { WeightDecay = v }
+                    ),
+                ],
+                [RuleOf<LionOptions>.Column("exp_avg")],
+                new Numbers()
+            )
+            .Declare(
+                RuleOf<LionOptions>.StepBound((o, _) => o.Lr),
+                RuleOf<LionOptions>.OptOut("U5", "a step is lr times a sign, which jumps")
+            );
 
     private sealed class Numbers : Arithmetic<LionOptions>
     {

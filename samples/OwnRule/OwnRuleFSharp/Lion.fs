@@ -70,3 +70,8 @@ module Lion =
 
     let rule =
         Rule.elementWise<LionOptions, LionFormula> "Lion" defaults options [ zeros "exp_avg" always ] arithmetic
+        |> Rule.declare
+            [
+                Declaration.StepBound(fun o _ -> o.Lr)
+                Declaration.OptOut("U5", "a step is lr times a sign, which jumps")
+            ]

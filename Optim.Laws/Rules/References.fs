@@ -1,0 +1,322 @@
+namespace Optim.Laws
+
+open System
+open System.Collections.Generic
+open FsCheck
+open FsCheck.FSharp
+open Optim.Core
+open Optim.Kernels
+
+/// A rule for one element, as plain F# written from its paper: what <c>Laws.against</c> compares a rule with.
+[<NoComparison; NoEquality>]
+type Reference<'o, 'm> =
+    {
+        /// What an element remembers before its first step.
+        Start: 'o -> 'm
+        /// The options, the step counted from 1, the gradient, and parameter and memory before the step give those after it.
+        Step: 'o -> int -> float -> float * 'm -> float * 'm
+        /// State columns that are numbers of the memory, by their names: these are compared, too.
+        Keeps: (string * ('m -> float)) list
+    }
+
+/// Making references.
+[<RequireQualifiedAccess>]
+module Reference =
+    /// A reference whose memory starts in the same way under all options.
+    let ofStep (start: 'm) (step: 'o -> int -> float -> float * 'm -> float * 'm) : Reference<'o, 'm> =
+        {
+            Start = fun _ -> start
+            Step = step
+            Keeps = []
+        }
+
+    /// A reference whose memory starts by the options.
+    let startingAt (start: 'o -> 'm) (step: 'o -> int -> float -> float * 'm -> float * 'm) : Reference<'o, 'm> =
+        {
+            Start = start
+            Step = step
+            Keeps = []
+        }
+
+    /// With a state column that is a number of the memory.
+    let keeping (column: string) (read: 'm -> float) (reference: Reference<'o, 'm>) =
+        { reference with
+            Keeps = reference.Keeps @ [ column, read ]
+        }
+
+/// The same in C#: <c>ReferenceOf&lt;Options&gt;.Element(o => 0.0, (o, step, gradient, element) => (element.Parameter - ..., ...))</c>.
+[<AbstractClass; Sealed>]
+type ReferenceOf<'o> =
+    /// A reference from what an element remembers before its first step, and its step: options, step counted from 1, gradient, and
+    /// parameter and memory before the step give those after it.
+    static member Element
+        (start: Func<'o, 'm>, step: Func<'o, int, double, struct (double * 'm), struct (double * 'm)>)
+        : Reference<'o, 'm> =
+        Reference.startingAt start.Invoke (fun options t gradient (parameter, memory) ->
+            let struct (parameter, memory) =
+                step.Invoke(options, t, gradient, struct (parameter, memory))
+
+            parameter, memory)
+
+/// O1: a rule against a plain function of one element.
+[<RequireQualifiedAccess>]
+module References =
+    /// Where a rule and its reference differ first.
+    [<NoComparison>]
+    type internal Difference =
+        {
+            /// Counted from 0.
+            Step: int
+            Parameter: int
+            Element: int
+            Why: string
+        }
+
+    /// A number as near as the dtype can hold it.
+    let private rounded dtype (values: float[]) =
+        (Tensor.ofFloats dtype values).ToDoubles()
+
+    /// From 1 to the next number of the dtype.
+    let private unit dtype =
+        match dtype with
+        | DType.Float64 -> Number.u DType.Float64
+        | DType.Float32 -> Number.u DType.Float32
+        | DType.Float16 -> Math.ScaleB(1.0, -10)
+        | _ -> Math.ScaleB(1.0, -7)
+
+    /// How near to 0 numbers of the dtype lie beside each other.
+    let private finest dtype =
+        if dtype = DType.Float16 then
+            Math.ScaleB(1.0, -24)
+        else
+            Number.tiny DType.Float32
+
+    /// Beyond it rounding and overflow of the dtype are not the rule's.
+    let private largest dtype =
+        if dtype = DType.Float16 then 3e4 else 1e30
+
+    /// Runs of the reference beside it whose inputs are a little off: how far these come away says how well a number is defined at all.
+    let private witnesses = 5
+
+    /// One element under way: the reference, and the same with rounding errors.
+    type private Path<'m> =
+        {
+            mutable Memory: 'm
+            Beside: 'm[]
+            mutable Steps: int
+            mutable LongestStep: float
+            /// The largest values so far of what is kept.
+            Largest: float[]
+            /// Nothing is compared any more, as the reference is not finite.
+            mutable Lost: bool
+        }
+
+    let private seeds = [| 0.7; -0.6; 1.0; -1.0; 0.4 |]
+
+    /// A number that is off by some half units, in a way of its own for each witness and step.
+    let private off (unit: float) witness step (x: float) =
+        x
+        * (1.0
+           + 2.0
+             * unit
+             * seeds[witness]
+             * (if (step * (witness + 2)) % 3 = 0 then -1.0 else 1.0))
+
+    /// Where the runs of a scenario differ first, if they do, and whether anything was compared that moved.
+    let internal compare (reference: Reference<'o, 'm>) (subject: Subject) (s: Scenario) : struct (Difference option * bool) =
+        let options = unbox<'o> s.Options
+        let narrow = unit s.DType
+
+        let wide =
+            if s.DType = DType.Float64 then
+                narrow
+            else
+                unit DType.Float32
+
+        let struct (parameters, state) = Run.start subject s
+        let mutable state = state
+        let mutable before = Snapshot.read s.DType parameters state
+        let mutable found = None
+        let mutable moved = false
+
+        let paths =
+            s.Start
+            |> Array.map (
+                Array.map (fun _ ->
+                    {
+                        Memory = reference.Start options
+                        Beside = Array.init witnesses (fun _ -> reference.Start options)
+                        Steps = 0
+                        LongestStep = 0.0
+                        Largest = Array.zeroCreate reference.Keeps.Length
+                        Lost = false
+                    })
+            )
+
+        let judge (what: string) expected actual allowed =
+            if abs (actual - expected) <= allowed || not (Double.IsFinite allowed) then
+                None
+            else
+                let text (x: float) =
+                    x.ToString("R", Globalization.CultureInfo.InvariantCulture)
+
+                Some(sprintf "%s is %s instead of %s (rounding may make %.1g of difference)" what (text actual) (text expected) allowed)
+
+        /// One step of an element from where the rule's own parameter is; what differs after it.
+        let go (path: Path<'m>) (gradient: float) (theta: float) (now: float) (columns: float[]) =
+            path.Steps <- path.Steps + 1
+            let t = path.Steps
+            let expected, memory = reference.Step options t gradient (theta, path.Memory)
+            let mutable spread = 0.0
+            let spreads = Array.zeroCreate reference.Keeps.Length
+
+            for w in 0 .. witnesses - 1 do
+                let x, other =
+                    reference.Step options t (off wide w t gradient) (off wide w (t + 1) theta, path.Beside[w])
+
+                spread <- max spread (abs ((x - theta) - (expected - theta)))
+                path.Beside[w] <- other
+
+                reference.Keeps
+                |> List.iteri (fun k (_, read) -> spreads[k] <- max spreads[k] (abs (read other - read memory)))
+
+            path.Memory <- memory
+            path.LongestStep <- max path.LongestStep (abs (expected - theta))
+
+            if
+                path.Lost
+                || not (Double.IsFinite expected)
+                || not (Double.IsFinite spread)
+                || abs expected > largest s.DType
+            then
+                path.Lost <- true
+                None
+            else
+                moved <- moved || now <> theta
+
+                let ofTheta =
+                    judge
+                        "the parameter"
+                        expected
+                        now
+                        (narrow * max (abs expected) (abs theta)
+                         + 64.0 * wide * path.LongestStep
+                         + 8.0 * spread
+                         + finest s.DType)
+
+                let ofColumns =
+                    reference.Keeps
+                    |> List.mapi (fun k (name, read) ->
+                        let expected = read memory
+                        path.Largest[k] <- max path.Largest[k] (abs expected)
+                        judge name expected columns[k] (64.0 * wide * path.Largest[k] + 8.0 * spreads[k] + finest DType.Float32))
+                    |> List.tryPick id
+
+                Option.orElse ofTheta ofColumns
+
+        let mutable step = 0
+
+        while found.IsNone && step < s.History.Length do
+            state <- subject.Step s.Options parameters (Run.gradients s.DType s.History[step]) state
+            let after = Snapshot.read s.DType parameters state
+
+            for k in 0 .. s.Start.Length - 1 do
+                match s.History[step][k] with
+                | ValueNone -> ()
+                | ValueSome gradient ->
+                    let gradient = rounded s.DType gradient
+
+                    let columns =
+                        reference.Keeps
+                        |> List.map (fun (name, _) -> Snapshot.row name k after)
+                        |> Array.ofList
+
+                    for i in 0 .. gradient.Length - 1 do
+                        let kept = columns |> Array.map (fun row -> if row.Length = 0 then nan else row[i])
+                        let path: Path<'m> = paths[k][i]
+
+                        match go path gradient[i] (Array.get before.Theta[k] i) (Array.get after.Theta[k] i) kept with
+                        | Some why when found.IsNone ->
+                            found <-
+                                Some
+                                    {
+                                        Step = step
+                                        Parameter = k
+                                        Element = i
+                                        Why = why
+                                    }
+                        | _ -> ()
+
+            before <- after
+            step <- step + 1
+
+        struct (found, moved)
+
+    let private recipe rule = { Recipe.any rule with Steps = 1, 20 }
+
+    let private generator (rule: Rule) =
+        gen {
+            let! s = Recipe.generate rule (recipe rule)
+
+            let! dtype =
+                Gen.frequency
+                    [
+                        3, Gen.constant DType.Float32
+                        3, Gen.constant DType.Float64
+                        1, Gen.constant DType.BFloat16
+                        1, Gen.constant DType.Float16
+                    ]
+
+            return
+                { s with
+                    DType = dtype
+                    Start = s.Start |> Array.map (rounded dtype)
+                    History = s.History |> Array.map (Array.map (ValueOption.map (rounded dtype)))
+                }
+        }
+
+    /// First of all only the step and the element that differ, then whatever else is smaller.
+    let private shrink reference subject (s: Scenario) =
+        seq {
+            match compare reference subject s with
+            | struct (Some first, _) ->
+                let until =
+                    { s with
+                        History = Array.truncate (first.Step + 1) s.History
+                    }
+
+                if s.Start.Length > 1 || s.Start[0].Length > 1 then
+                    let only (values: float[]) = [| values[first.Element] |]
+
+                    { until with
+                        Start = [| only s.Start[first.Parameter] |]
+                        History =
+                            until.History
+                            |> Array.map (fun row -> [| row[first.Parameter] |> ValueOption.map only |])
+                    }
+
+                if until.History.Length < s.History.Length then
+                    until
+            | _ -> ()
+
+            yield! Recipe.shrink (recipe s.Rule) s
+        }
+
+    /// O1: the rule does what a plain function of one element does.
+    let statement (reference: Reference<'o, 'm>) : Statement =
+        let holds (subject: Subject) (s: Scenario) =
+            match compare reference subject s with
+            | struct (Some first, _) ->
+                Verdict.Broken(sprintf "step %d, element %d of parameter %d: %s" (first.Step + 1) first.Element first.Parameter first.Why)
+            | struct (None, moved) -> if moved then Verdict.Telling else Verdict.Trivial
+
+        {
+            Id = "O1"
+            Says = "every element goes where its reference goes, under all options, dtypes and histories"
+            About = fun rule -> rule.Scope = RuleScope.Elements
+            Alone = false
+            Try =
+                fun subject cases seed ->
+                    let subject = Subject.overDense subject
+                    Statement.trial "O1" cases seed (generator subject.Rule) (shrink reference subject) (holds subject)
+        }
