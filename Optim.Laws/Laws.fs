@@ -43,7 +43,13 @@ module Laws =
     let private ids =
         set
             [
-                for statement in all @ Sparsity.all @ SparseSurroundings.all @ WholeTensors.all @ Convergence.all @ Universal.all -> statement.Id
+                for statement in
+                    all
+                    @ Sparsity.all
+                    @ SparseSurroundings.all
+                    @ WholeTensors.all
+                    @ Convergence.all
+                    @ Universal.all -> statement.Id
             ]
 
     /// An opt-out of what is no law is a mistake.
@@ -57,14 +63,14 @@ module Laws =
         let rule = subject.Rule
         check rule
         let takesDense = rule.Sparse rule.Defaults <> SparseGradients.Required
-        let ofVectors = if takesDense then all else []
+        let ofVectors = if takesDense then all else [ Equivariance.maximize ]
 
         Universal.all
         @ (ofVectors @ Sparsity.all @ SparseSurroundings.all |> List.filter (suits rule))
         @ (if takesDense then WholeTensors.all else [])
         @ Convergence.all
         |> List.filter (fun statement -> statement.About rule)
-        |> List.map (Law.ofStatement subject)
+        |> List.map (Law.ofStatement (Subject.overDense subject))
 
     /// The laws that apply to a rule: those of every optimizer, those of every element-wise rule, and its own when it is one of this
     /// library's. Each is a name and a check, for any test framework:

@@ -50,8 +50,11 @@ let private shared =
 
         let every = Rules.all |> List.map (ids >> Set.ofList) |> Set.intersectMany
 
-        for id in [ "U1"; "U2"; "U3"; "U4"; "U5" ] do
+        for id in [ "U1"; "U2"; "U3"; "U5"; "E5" ] do
             Expect.contains every id id
+
+        // SparseAdam takes no rate of 0.
+        Expect.contains common "U4" "U4"
 
         let own =
             [
