@@ -239,10 +239,13 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct>
                 for column in 0 .. columnNames.Length - 1 do
                     let found = state.Columns[column].[row]
 
-                    match order column parameters[row] with
-                    | NonNull wanted when found.IsAbsent || found.Layout.SameShape wanted -> ()
-                    | null when found.IsAbsent -> ()
-                    | _ ->
+                    let fits =
+                        found.IsAbsent
+                        || match order column parameters[row] with
+                           | null -> false
+                           | wanted -> found.Layout.SameShape wanted
+
+                    if not fits then
                         raise (
                             ArgumentException
                                 $"{name}: {columnNames[column]} of {parameters.Label row} is {found.Layout}, and the parameter {parameters[row].Layout}; the state belongs to other parameters"
@@ -257,10 +260,10 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct>
                 for row in 0 .. rows - 1 do
                     if steps row && column[row].IsAbsent then
                         match order index parameters[row] with
-                        | NonNull layout ->
+                        | null -> ()
+                        | layout ->
                             layouts[row] <- layout
                             missing.Add row
-                        | _ -> ()
 
                 if missing.Count = 0 then
                     column

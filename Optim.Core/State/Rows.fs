@@ -87,21 +87,21 @@ module internal Rows =
                     [|
                         for row in present do
                             match order index parameters[row] with
-                            | NonNull order when order.SameShape rows[row].Layout -> order
-                            | NonNull order when order.SameShape parameters[row].Layout ->
+                            | null ->
+                                raise (
+                                    ArgumentException
+                                        $"{rule} keeps no {name} for {parameters.Label row}, of shape {parameters[row].Layout}"
+                                )
+                            | order when order.SameShape rows[row].Layout -> order
+                            | order when order.SameShape parameters[row].Layout ->
                                 raise (
                                     ArgumentException
                                         $"{rule}: {name} of {parameters.Label row} is {rows[row].Layout}; it must have the parameter's shape, {parameters[row].Layout}"
                                 )
-                            | NonNull order ->
+                            | order ->
                                 raise (
                                     ArgumentException
                                         $"{rule}: {name} of {parameters.Label row} is {rows[row].Layout}; for the parameter's shape, {parameters[row].Layout}, it must be {order}"
-                                )
-                            | _ ->
-                                raise (
-                                    ArgumentException
-                                        $"{rule} keeps no {name} for {parameters.Label row}, of shape {parameters[row].Layout}"
                                 )
                     |]
 

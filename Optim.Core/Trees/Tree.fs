@@ -1,5 +1,7 @@
 namespace Optim.Core
 
+#nowarn "842" // FSharp.Core 6 says of RequireQualifiedAccess that it is for classes; the compiler heeds it on structs as well
+
 open System
 open System.Collections.Generic
 open System.Collections.Immutable

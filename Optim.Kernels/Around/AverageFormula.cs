@@ -8,6 +8,9 @@ namespace Optim.Kernels;
 /// </summary>
 internal readonly struct AverageFormula : IFormula1<AverageFormula>
 {
+    /// <inheritdoc/>
+    public static int SwitchCount => 0;
+
     /// <summary>The switch: from the new value.</summary>
     public const int FromNew = 0;
 

@@ -6,6 +6,9 @@ namespace Optim.Kernels;
 internal readonly struct ScaleFormula : IFormula0<ScaleFormula>
 {
     /// <inheritdoc/>
+    public static int SwitchCount => 0;
+
+    /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Update<V, Is>(in Coefficients<V> coefficients, ref V gradient, V other)
         where V : struct, ILane<V>
@@ -15,6 +18,9 @@ internal readonly struct ScaleFormula : IFormula0<ScaleFormula>
 /// <summary>Clamps to [-c, c]; NaN stays.</summary>
 internal readonly struct ClampFormula : IFormula0<ClampFormula>
 {
+    /// <inheritdoc/>
+    public static int SwitchCount => 0;
+
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Update<V, Is>(in Coefficients<V> coefficients, ref V gradient, V other)
@@ -30,6 +36,9 @@ internal readonly struct ClampFormula : IFormula0<ClampFormula>
 /// <summary>Divides by a number: the mean of what was added.</summary>
 internal readonly struct DivideFormula : IFormula0<DivideFormula>
 {
+    /// <inheritdoc/>
+    public static int SwitchCount => 0;
+
     /// <inheritdoc/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Update<V, Is>(in Coefficients<V> coefficients, ref V sum, V other)

@@ -96,32 +96,40 @@ internal sealed unsafe class Driver<F> : Driver
         );
     }
 
-    private protected override Loop Compile(int switches) => (switches & 1) != 0 ? Bind<One>(switches) : Bind<Zero>(switches);
+    private protected override Loop Compile(int switches)
+    {
+        if (switches >> F.SwitchCount != 0)
+            throw new InvalidOperationException(
+                $"{typeof(F).Name} looks at {F.SwitchCount} switches, and another one is on (0b{switches:B}); its SwitchCount must count them all"
+            );
+        return F.SwitchCount > 0 && (switches & 1) != 0 ? Bind<One>(switches) : Bind<Zero>(switches);
+    }
 
     private static Loop Bind<B0>(int s)
-        where B0 : IBit => (s & 2) != 0 ? Bind<B0, One>(s) : Bind<B0, Zero>(s);
+        where B0 : IBit => F.SwitchCount > 1 && (s & 2) != 0 ? Bind<B0, One>(s) : Bind<B0, Zero>(s);
 
     private static Loop Bind<B0, B1>(int s)
         where B0 : IBit
-        where B1 : IBit => (s & 4) != 0 ? Bind<B0, B1, One>(s) : Bind<B0, B1, Zero>(s);
+        where B1 : IBit => F.SwitchCount > 2 && (s & 4) != 0 ? Bind<B0, B1, One>(s) : Bind<B0, B1, Zero>(s);
 
     private static Loop Bind<B0, B1, B2>(int s)
         where B0 : IBit
         where B1 : IBit
-        where B2 : IBit => (s & 8) != 0 ? Bind<B0, B1, B2, One>(s) : Bind<B0, B1, B2, Zero>(s);
+        where B2 : IBit => F.SwitchCount > 3 && (s & 8) != 0 ? Bind<B0, B1, B2, One>(s) : Bind<B0, B1, B2, Zero>(s);
 
     private static Loop Bind<B0, B1, B2, B3>(int s)
         where B0 : IBit
         where B1 : IBit
         where B2 : IBit
-        where B3 : IBit => (s & 16) != 0 ? Bind<B0, B1, B2, B3, One>(s) : Bind<B0, B1, B2, B3, Zero>(s);
+        where B3 : IBit => F.SwitchCount > 4 && (s & 16) != 0 ? Bind<B0, B1, B2, B3, One>(s) : Bind<B0, B1, B2, B3, Zero>(s);
 
     private static Loop Bind<B0, B1, B2, B3, B4>(int s)
         where B0 : IBit
         where B1 : IBit
         where B2 : IBit
         where B3 : IBit
-        where B4 : IBit => (s & 32) != 0 ? For<Switches<B0, B1, B2, B3, B4, One>>() : For<Switches<B0, B1, B2, B3, B4, Zero>>();
+        where B4 : IBit =>
+        F.SwitchCount > 5 && (s & 32) != 0 ? For<Switches<B0, B1, B2, B3, B4, One>>() : For<Switches<B0, B1, B2, B3, B4, Zero>>();
 
     private static Loop For<Is>()
         where Is : ISwitches

@@ -39,16 +39,16 @@ internal static unsafe class Kernel<F, Is, T, P, A>
         end += pass->Entries[0];
         switch (pass->Width)
         {
-            case Width.Bits512:
+            case Width.Bits512 when Lanes.IsCompiled(Width.Bits512):
                 Slices<Lane512<T>>(pass, begin, end);
                 break;
-            case Width.Bits256:
+            case Width.Bits256 when Lanes.IsCompiled(Width.Bits256):
                 Slices<Lane256<T>>(pass, begin, end);
                 break;
-            case Width.Bits128:
+            case Width.Bits128 when Lanes.IsCompiled(Width.Bits128):
                 Slices<Lane128<T>>(pass, begin, end);
                 break;
-            default:
+            case Width.Single when Lanes.IsCompiled(Width.Single):
                 Slices<Lane1<T>>(pass, begin, end);
                 break;
         }

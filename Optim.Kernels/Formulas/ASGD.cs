@@ -9,6 +9,9 @@ public readonly struct ASGDFormula : IFormula1<ASGDFormula>
     public const int Maximize = 0,
         L2 = 1;
 
+    /// <inheritdoc/>
+    public static int SwitchCount => 2;
+
     /// <summary>eta and mu of the first step.</summary>
     public static Scalars<N> Start<N>(N lr)
         where N : struct, IScalar<N> => new(lr, N.Of(1));

@@ -9,6 +9,9 @@ public readonly struct AdadeltaFormula : IFormula2<AdadeltaFormula>
     public const int Maximize = 0,
         L2 = 1;
 
+    /// <inheritdoc/>
+    public static int SwitchCount => 2;
+
     // A power of two, and so is its root.
     private const double Scale = 1L << 40,
         Root = 1L << 20;

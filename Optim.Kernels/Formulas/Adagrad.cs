@@ -9,6 +9,9 @@ public readonly struct AdagradFormula : IFormula1<AdagradFormula>
     public const int Maximize = 0,
         L2 = 1;
 
+    /// <inheritdoc/>
+    public static int SwitchCount => 2;
+
     /// <summary>The first step has the whole rate: its decay counts the steps before.</summary>
     public static Coefficients<N> Coefficients<N>(N lr, N lrDecay, N eps, N weightDecay, long step)
         where N : struct, IScalar<N> => new(lr / (N.Of(1) + N.Of(step - 1) * lrDecay), eps, weightDecay);

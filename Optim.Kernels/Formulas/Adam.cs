@@ -12,6 +12,9 @@ public readonly struct AdamFormula : IFormula3<AdamFormula>
         Amsgrad = 3,
         SlowMean = 4;
 
+    /// <inheritdoc/>
+    public static int SwitchCount => 5;
+
     /// <inheritdoc cref="IFormula.Uses"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool Uses<Is>(int column)

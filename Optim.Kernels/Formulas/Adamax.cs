@@ -10,6 +10,9 @@ public readonly struct AdamaxFormula : IFormula2<AdamaxFormula>
         L2 = 1,
         SlowMean = 2;
 
+    /// <inheritdoc/>
+    public static int SwitchCount => 3;
+
     /// <summary>The bias correction of the mean goes into the rate; the norm needs none.</summary>
     public static Coefficients<N> Coefficients<N>(N lr, N beta1, N beta2, N eps, N weightDecay, long step)
         where N : struct, IScalar<N>

@@ -18,6 +18,16 @@ public interface IFormula
     /// <summary>How many state columns there are at most.</summary>
     static virtual int Columns => throw new NotSupportedException(NotDirectly);
 
+    /// <summary>
+    /// How many switches it looks at, from the first on; 6 at most. A loop is compiled for each combination in use, and by Native AOT for
+    /// each that there could be: name no more than there are.
+    /// </summary>
+    static virtual int SwitchCount
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => 6;
+    }
+
     /// <summary>Whether a state column is touched under these switches; one that is not needs no memory.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static virtual bool Uses<Is>(int column)

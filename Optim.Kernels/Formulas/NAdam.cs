@@ -11,6 +11,9 @@ public readonly struct NAdamFormula : IFormula2<NAdamFormula>
         Decoupled = 2,
         SlowMean = 3;
 
+    /// <inheritdoc/>
+    public static int SwitchCount => 4;
+
     /// <summary>The momentum of a step, which grows from about half of beta1 to beta1.</summary>
     private static N Momentum<N>(N beta1, N momentumDecay, long step)
         where N : struct, IScalar<N> => beta1 * (N.Of(1) - N.Of(0.5) * N.Pow(N.Of(0.96), N.Of(step) * momentumDecay));

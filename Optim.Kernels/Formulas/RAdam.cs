@@ -12,6 +12,9 @@ public readonly struct RAdamFormula : IFormula2<RAdamFormula>
         Rectified = 3,
         SlowMean = 4;
 
+    /// <inheritdoc/>
+    public static int SwitchCount => 5;
+
     /// <summary>Whether the variance of a step's rate is tractable: where the length of the average is beyond 5.</summary>
     public static bool Rectifies(double beta2, long step) => Length(new Real(beta2), step).Value > 5;
 

@@ -8,6 +8,9 @@ public readonly struct RpropFormula : IFormula2<RpropFormula>
     /// <summary>The switch, by its number.</summary>
     public const int Maximize = 0;
 
+    /// <inheritdoc/>
+    public static int SwitchCount => 1;
+
     /// <summary>Nothing depends on the step, nor on lr, which is where step_size starts.</summary>
     public static Coefficients<N> Coefficients<N>(N etaMinus, N etaPlus, N smallest, N largest)
         where N : struct, IScalar<N> => new(etaMinus, etaPlus, smallest, largest);

@@ -11,6 +11,9 @@ public readonly struct SGDFormula : IFormula1<SGDFormula>
         Momentum = 2,
         Nesterov = 3;
 
+    /// <inheritdoc/>
+    public static int SwitchCount => 4;
+
     /// <inheritdoc cref="IFormula.Uses"/>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static bool Uses<Is>(int column)

@@ -9,6 +9,9 @@ public readonly struct SparseAdamFormula : IFormula2<SparseAdamFormula>
     public const int Maximize = 0,
         SlowMean = 1;
 
+    /// <inheritdoc/>
+    public static int SwitchCount => 2;
+
     /// <summary>Both bias corrections go into the step size, so that eps is added to the root as it is, unlike in Adam.</summary>
     public static Coefficients<N> Coefficients<N>(N lr, N beta1, N beta2, N eps, long step)
         where N : struct, IScalar<N>

@@ -5,6 +5,9 @@ namespace Optim.Kernels;
 /// <summary>column = a grad: a scaled copy, which leaves the parameter alone.</summary>
 internal readonly struct ScaledFormula : IFormula1<ScaledFormula>
 {
+    /// <inheritdoc/>
+    public static int SwitchCount => 0;
+
     static bool IFormula.WritesParam
     {
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -20,6 +23,9 @@ internal readonly struct ScaledFormula : IFormula1<ScaledFormula>
 /// <summary>param = a grad + param.</summary>
 internal readonly struct AddedFormula : IFormula0<AddedFormula>
 {
+    /// <inheritdoc/>
+    public static int SwitchCount => 0;
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Update<V, Is>(in Coefficients<V> coefficients, ref V param, V grad)
         where V : struct, ILane<V>
@@ -29,6 +35,9 @@ internal readonly struct AddedFormula : IFormula0<AddedFormula>
 /// <summary>param = a x + y, over two columns that are read only: a point on the line through y with the direction x.</summary>
 internal readonly struct CombinedFormula : IFormula2<CombinedFormula>
 {
+    /// <inheritdoc/>
+    public static int SwitchCount => 0;
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     static bool IFormula.WritesColumn(int column) => false;
 

@@ -161,16 +161,16 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
         var pass = (AdafactorPass*)context;
         switch (pass->Width)
         {
-            case Width.Bits512:
+            case Width.Bits512 when Lanes.IsCompiled(Width.Bits512):
                 Squares<Lane512<double>>(pass, begin, end);
                 break;
-            case Width.Bits256:
+            case Width.Bits256 when Lanes.IsCompiled(Width.Bits256):
                 Squares<Lane256<double>>(pass, begin, end);
                 break;
-            case Width.Bits128:
+            case Width.Bits128 when Lanes.IsCompiled(Width.Bits128):
                 Squares<Lane128<double>>(pass, begin, end);
                 break;
-            default:
+            case Width.Single when Lanes.IsCompiled(Width.Single):
                 Squares<Lane1<double>>(pass, begin, end);
                 break;
         }

@@ -18,9 +18,9 @@ internal static unsafe class ElementLoop<T, L>
     {
         begin = Lanes.Width switch
         {
-            Width.Bits512 => L.Run<Lane512<T>>(context, begin, end),
-            Width.Bits256 => L.Run<Lane256<T>>(context, begin, end),
-            Width.Bits128 => L.Run<Lane128<T>>(context, begin, end),
+            Width.Bits512 when Lanes.IsCompiled(Width.Bits512) => L.Run<Lane512<T>>(context, begin, end),
+            Width.Bits256 when Lanes.IsCompiled(Width.Bits256) => L.Run<Lane256<T>>(context, begin, end),
+            Width.Bits128 when Lanes.IsCompiled(Width.Bits128) => L.Run<Lane128<T>>(context, begin, end),
             _ => begin,
         };
         L.Run<Lane1<T>>(context, begin, end);

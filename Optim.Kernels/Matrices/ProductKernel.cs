@@ -82,16 +82,16 @@ internal static unsafe class ProductKernel<T>
     {
         switch (pass->Width)
         {
-            case Width.Bits512:
+            case Width.Bits512 when Lanes.IsCompiled(Width.Bits512):
                 Rows<Lane512<T>>(pass, block);
                 break;
-            case Width.Bits256:
+            case Width.Bits256 when Lanes.IsCompiled(Width.Bits256):
                 Rows<Lane256<T>>(pass, block);
                 break;
-            case Width.Bits128:
+            case Width.Bits128 when Lanes.IsCompiled(Width.Bits128):
                 Rows<Lane128<T>>(pass, block);
                 break;
-            default:
+            case Width.Single when Lanes.IsCompiled(Width.Single):
                 Rows<Lane1<T>>(pass, block);
                 break;
         }

@@ -16,16 +16,16 @@ internal static unsafe class ReductionKernel<R>
         var pass = (ReductionPass*)context;
         switch (pass->Width)
         {
-            case Width.Bits512:
+            case Width.Bits512 when Lanes.IsCompiled(Width.Bits512):
                 Blocks<Lane512<double>>(pass, begin, end);
                 break;
-            case Width.Bits256:
+            case Width.Bits256 when Lanes.IsCompiled(Width.Bits256):
                 Blocks<Lane256<double>>(pass, begin, end);
                 break;
-            case Width.Bits128:
+            case Width.Bits128 when Lanes.IsCompiled(Width.Bits128):
                 Blocks<Lane128<double>>(pass, begin, end);
                 break;
-            default:
+            case Width.Single when Lanes.IsCompiled(Width.Single):
                 Blocks<Lane1<double>>(pass, begin, end);
                 break;
         }

@@ -133,7 +133,7 @@ module Snapshot =
 
     /// Whether everything is finite.
     let finite (snapshot: Snapshot) =
-        Seq.append snapshot.Theta (snapshot.State |> Seq.collect snd |> Seq.choose ValueOption.toOption)
+        Seq.append snapshot.Theta (snapshot.State |> Seq.collect snd |> Seq.collect ValueOption.toList)
         |> Seq.forall (Array.forall Double.IsFinite)
 
 /// Running scenarios.

@@ -327,7 +327,7 @@ module Surroundings =
 
                 let mean (rows: float[] voption[][]) =
                     Array.init s.Start.Length (fun p ->
-                        let there = rows |> Array.choose (fun row -> ValueOption.toOption row[p])
+                        let there = rows |> Array.collect (fun row -> ValueOption.toArray row[p])
 
                         if there.Length = 0 then
                             ValueNone
