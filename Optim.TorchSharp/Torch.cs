@@ -16,6 +16,13 @@ public static class Torch
     /// </summary>
     public static Executor Operators => TorchOperators.Instance;
 
+    /// <summary>
+    /// Loads libtorch: what lies beside the program or where the system's loader looks, or else the package in NuGet's cache, without a copy.
+    /// TorchSharp loads it at its first use, too; called before that, this method says what is missing, and what to do.
+    /// </summary>
+    /// <exception cref="NotSupportedException">It could not be loaded; the message says what to install.</exception>
+    public static void Load() => TorchLibraries.Load();
+
     /// <summary>How many parameters ahead a step asks for memory.</summary>
     private const int Lead = 6;
 

@@ -15,8 +15,7 @@ public static unsafe class TorchProducts
     /// <summary>Makes libtorch the provider of matrix products in this process.</summary>
     public static void Register()
     {
-        // Loads libtorch, and says why where that fails.
-        using var nothing = zeros(1);
+        Optim.Torch.Load();
         MatrixProducts.Provider = new Products();
     }
 

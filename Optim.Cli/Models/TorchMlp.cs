@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 using Optim.Cli.Data;
 using Optim.Kernels;
 using TorchSharp;
@@ -47,12 +46,14 @@ public sealed class TorchMlp : IModel
     [MethodImpl(MethodImplOptions.NoInlining)]
     public static IModel Create(DataSet data, ReadOnlySpan<int> hidden, double[][] weights, DType dtype)
     {
-        // Asked first: TorchSharp copies 600 MB beside the program, and prints a page, where the ordinary way of loading fails.
-        if (!NativeLibrary.TryLoad("LibTorchSharp", typeof(torch).Assembly, null, out _))
-            throw new NotSupportedException(
-                "--backend torchsharp: libtorch could not be loaded; start the command by the script ./optim, which fetches and finds it, "
-                    + "or put the native folders of libtorch and TorchSharp on LD_LIBRARY_PATH."
-            );
+        try
+        {
+            Torch.Load();
+        }
+        catch (NotSupportedException error)
+        {
+            throw new NotSupportedException($"--backend torchsharp: {error.Message}", error);
+        }
         return new TorchMlp(data, hidden, weights, (ScalarType)(int)dtype);
     }
 

@@ -9,7 +9,7 @@ namespace Optim.Kernels;
 internal readonly struct AverageFormula : IFormula1<AverageFormula>
 {
     /// <inheritdoc/>
-    public static int SwitchCount => 0;
+    public static int SwitchCount => 1;
 
     /// <summary>The switch: from the new value.</summary>
     public const int FromNew = 0;

@@ -34,6 +34,38 @@ let private combinationTests =
         Cases.add "kernels" cases
     }
 
+let private switchTests =
+    testList
+        "switches"
+        [
+            // Native AOT compiles a loop for each combination that there could be: one too many doubles them.
+            test "a formula counts as many as it names" {
+                let formula = nonNull (typeof<Layout>.Assembly.GetType "Optim.Kernels.IFormula")
+
+                let mutable formulas = 0
+
+                for t in formula.Assembly.GetTypes() do
+                    if t.IsValueType && formula.IsAssignableFrom t then
+                        let statics = BindingFlags.Public ||| BindingFlags.Static
+                        let named = t.GetFields statics |> Array.filter _.IsLiteral |> Array.length
+                        let getter = nonNull (t.GetMethod("get_SwitchCount", statics))
+                        let count = getter.CreateDelegate<Func<int>>()
+                        formulas <- formulas + 1
+                        Expect.equal (count.Invoke()) named t.Name
+
+                Expect.isGreaterThan formulas 15 "formulas"
+            }
+            test "one that a formula does not count is refused, as its loops would not see it" {
+                Expect.throwsC (fun () -> Driver<SGDFormula>.Instance.Loop(1 <<< 4) |> ignore) (fun error ->
+                    Expect.stringContains error.Message "SGDFormula looks at 4 switches" "message")
+            }
+            test "a width that is none is refused" {
+                let before = Lanes.Width
+                Expect.throwsT<ArgumentOutOfRangeException> (fun () -> Lanes.Width <- enum<Width> 64) "64 bits"
+                Expect.equal Lanes.Width before "and nothing is set"
+            }
+        ]
+
 let private offsetTests =
     test "every address of parameter and gradient gives the same bits" {
         let mutable cases = 0
@@ -335,6 +367,7 @@ let tests =
         "kernels"
         ([
             combinationTests
+            switchTests
             offsetTests
             largeTests
             shareTests
