@@ -163,7 +163,7 @@ let private variables () =
         "UseSharedCompilation", "false"
         "MSBUILDDISABLENODEREUSE", "1"
         "DOTNET_CLI_UI_LANGUAGE", "en"
-        "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT", "1"
+        "LC_ALL", "C"
         "DOTNET_NOLOGO", "1"
         "DOTNET_CLI_TELEMETRY_OPTOUT", "1"
     ]

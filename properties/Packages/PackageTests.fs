@@ -125,7 +125,7 @@ let private project template id language file =
     path
 
 let private prints id output =
-    Expect.stringStarts output (block id "text") $"what the README of {id} says"
+    Expect.equal output (block id "text") $"what the README of {id} says"
 
 let private consoles =
     [
@@ -161,7 +161,7 @@ let private torchsharp =
     test "a C# program trains a TorchSharp model, as the README of Optim.TorchSharp shows" {
         let path = project "torchsharp" "Optim.TorchSharp" "csharp" "Program.cs"
         dotnet path [] [ "build" ] |> succeeded "dotnet build" |> ignore
-        let program = Path.Combine("bin", "Debug", "net10.0", "torchsharp.dll")
+        let program = Path.Combine("bin", "Debug", "net10.0", "program.dll")
         let plain = dotnet path [] [ program ]
 
         if plain.Code = 0 then
@@ -208,7 +208,7 @@ let private published =
                 path,
                 kind,
                 (if OperatingSystem.IsWindows() then
-                     "native.exe"
+                     "program.exe"
                  else
                      "native")
             )
