@@ -149,7 +149,7 @@ let private consoles =
             |> prints "Optim.Core"
         }
         test "an xunit project tests a rule of its own, as the README of Optim.Laws shows" {
-            let path = project "xunit" "Optim.Laws" "fsharp" "Program.fs"
+            let path = project "xunit" "Optim.Laws" "fsharp" "Tests.fs"
             let output = dotnet path [] [ "test" ] |> succeeded "dotnet test"
             let passed = Regex.Match(output, @"Passed:\s+(\d+)")
             Expect.isTrue passed.Success output
@@ -210,7 +210,7 @@ let private published =
                 (if OperatingSystem.IsWindows() then
                      "program.exe"
                  else
-                     "native")
+                     "program")
             )
 
         let publish kind (properties: string list) =
