@@ -69,6 +69,44 @@ internal abstract unsafe class Driver
     public abstract void Update<V>(int switches, in Coefficients<V> coefficients, Span<V> row)
         where V : struct, ILane<V>;
 
+    /// <summary>
+    /// The formula under these switches as a program: what becomes of the parameter and of the columns of these names. Its coefficients
+    /// are numbers that are given, c1 to c12.
+    /// </summary>
+    public StepProgram Record(int switches, IReadOnlyList<string> columns)
+    {
+        string[] arrays = [StepProgram.Parameter, StepProgram.Gradient, .. columns];
+        var row = new Recorder[8];
+        for (var i = 0; i < arrays.Length; i++)
+            row[i] = new(Expression.Input(arrays[i]));
+        var before = row.ToArray();
+        var numbers = new Recorder[12];
+        for (var i = 0; i < numbers.Length; i++)
+            numbers[i] = new(new(Operation.Number, Scope.Element, [Expression.Named(Operation.Given, FormattableString.Invariant($"c{i + 1}"))]));
+        var coefficients = new Coefficients<Recorder>(
+            numbers[0],
+            numbers[1],
+            numbers[2],
+            numbers[3],
+            numbers[4],
+            numbers[5],
+            numbers[6],
+            numbers[7],
+            numbers[8],
+            numbers[9],
+            numbers[10],
+            numbers[11]
+        );
+        Update<Recorder>(switches, in coefficients, row);
+        return new(
+            arrays,
+            Enumerable
+                .Range(0, arrays.Length)
+                .Where(i => i != 1 && !ReferenceEquals(row[i].Expression, before[i].Expression))
+                .Select(i => new Assignment(arrays[i], row[i].Expression))
+        );
+    }
+
     private protected abstract Loop Compile(int switches);
 }
 

@@ -57,7 +57,7 @@ internal static unsafe class Kernel<F, Is, T, P, A>
     private static void Slices<V>(Pass* pass, nint at, nint end)
         where V : struct, IVector<V>
     {
-        var entry = pass->Entries + FirstAt(pass, at) * (nint)pass->Stride;
+        var entry = pass->Entries + SliceTable.FirstAt(pass->Entries, pass->Stride, pass->Slices, at) * (nint)pass->Stride;
         var numbers = new Numbers<V>();
         numbers.Take(pass);
         // With what surrounds a step there are enough loads under way, and two rows would be too much for one loop.
@@ -273,19 +273,4 @@ internal static unsafe class Kernel<F, Is, T, P, A>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static bool Writes(int column) => Uses(column) && F.WritesColumn(column);
-
-    /// <summary>The slice that holds an element, by halving.</summary>
-    private static int FirstAt(Pass* pass, nint element)
-    {
-        var (low, high) = (0, pass->Slices - 1);
-        while (low < high)
-        {
-            var middle = (low + high + 1) >>> 1;
-            if (pass->Entries[middle * (nint)pass->Stride] <= element)
-                low = middle;
-            else
-                high = middle - 1;
-        }
-        return low;
-    }
 }

@@ -32,6 +32,24 @@ internal sealed unsafe class SliceTable
 
     ~SliceTable() => NativeMemory.Free(entries);
 
+    /// <summary>Where the addresses of an entry begin: parameter, gradient, state columns.</summary>
+    public static nint* AddressesOf(nint* entry) => entry + Head;
+
+    /// <summary>The slice, among some, that holds an element, by halving.</summary>
+    public static int FirstAt(nint* entries, int stride, int slices, nint element)
+    {
+        var (low, high) = (0, slices - 1);
+        while (low < high)
+        {
+            var middle = (low + high + 1) >>> 1;
+            if (entries[middle * (nint)stride] <= element)
+                low = middle;
+            else
+                high = middle - 1;
+        }
+        return low;
+    }
+
     /// <summary>Empties the table and makes room for slices with so many state columns.</summary>
     public void Reset(int slices, int columns)
     {

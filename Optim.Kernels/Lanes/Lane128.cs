@@ -11,6 +11,9 @@ internal readonly unsafe struct Lane128<T>(Vector128<T> value) : IVector<Lane128
 {
     private readonly Vector128<T> value = value;
 
+    /// <summary>The register.</summary>
+    public Vector128<T> Value => value;
+
     public static int Count => Vector128<T>.Count;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

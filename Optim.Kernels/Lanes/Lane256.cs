@@ -11,6 +11,9 @@ internal readonly unsafe struct Lane256<T>(Vector256<T> value) : IVector<Lane256
 {
     private readonly Vector256<T> value = value;
 
+    /// <summary>The register.</summary>
+    public Vector256<T> Value => value;
+
     public static int Count => Vector256<T>.Count;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -12,6 +12,9 @@ internal readonly unsafe struct Lane512<T>(Vector512<T> value) : IVector<Lane512
 {
     private readonly Vector512<T> value = value;
 
+    /// <summary>The register.</summary>
+    public Vector512<T> Value => value;
+
     public static int Count => Vector512<T>.Count;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -31,6 +31,20 @@ internal static unsafe class ReductionKernel<R>
         }
     }
 
+    /// <summary>What the elements of a block come to, which are of float32 or float64.</summary>
+    public static double OfBlock(Width width, nint x, int count, bool isDouble) =>
+        (width, isDouble) switch
+        {
+            (Width.Bits512, false) => Tree<Lane512<double>, float>((float*)x, (float*)x, count),
+            (Width.Bits512, true) => Tree<Lane512<double>, double>((double*)x, (double*)x, count),
+            (Width.Bits256, false) => Tree<Lane256<double>, float>((float*)x, (float*)x, count),
+            (Width.Bits256, true) => Tree<Lane256<double>, double>((double*)x, (double*)x, count),
+            (Width.Bits128, false) => Tree<Lane128<double>, float>((float*)x, (float*)x, count),
+            (Width.Bits128, true) => Tree<Lane128<double>, double>((double*)x, (double*)x, count),
+            (_, false) => Tree<Lane1<double>, float>((float*)x, (float*)x, count),
+            (_, true) => Tree<Lane1<double>, double>((double*)x, (double*)x, count),
+        };
+
     /// <summary>What all blocks of a tensor come to: pairs of neighbours until one is left.</summary>
     public static double Join(double* blocks, nint length)
     {

@@ -1,0 +1,123 @@
+namespace Optim.Kernels;
+
+/// <summary>An array that a visit writes.</summary>
+/// <param name="Array">Its place in an entry of the slice table.</param>
+/// <param name="Node">The value.</param>
+/// <param name="IsWords">Whether it is a word of 16 bits; else it is of the type of the arithmetic.</param>
+internal readonly record struct Store(int Array, int Node, bool IsWords);
+
+/// <summary>A number that a visit makes of an array, or of one that is written for it alone.</summary>
+/// <param name="Kind">Which reduction.</param>
+/// <param name="Array">Its place in an entry, or after the arrays there.</param>
+internal readonly record struct ArrayReduction(Operation Kind, int Array);
+
+/// <summary>An array that a visit reads or writes.</summary>
+/// <param name="Array">Its place.</param>
+/// <param name="Size">Bytes of an element.</param>
+/// <param name="IsRead">Whether it is read.</param>
+/// <param name="IsWritten">Whether it is written.</param>
+internal readonly record struct ArrayUse(int Array, int Size, bool IsRead, bool IsWritten);
+
+/// <summary>
+/// What a visit of memory does with each element, down to the words of half types: what engines compile. Only its structure is
+/// compared: numbers are handed in, so a changed one compiles nothing.
+/// </summary>
+internal sealed class KernelCode : IEquatable<KernelCode>
+{
+    private readonly int hash;
+
+    /// <param name="nodes">Values, operands first.</param>
+    /// <param name="stores">What is written; arrays from <paramref name="arrays"/> on are room for reductions.</param>
+    /// <param name="reductions">Numbers that are made of arrays.</param>
+    /// <param name="arrays">Arrays in an entry of the slice table.</param>
+    /// <param name="numbers">Numbers that are handed in.</param>
+    /// <param name="isDouble">Whether the arithmetic is of float64; else of float32.</param>
+    public KernelCode(Node[] nodes, Store[] stores, ArrayReduction[] reductions, int arrays, int numbers, bool isDouble)
+    {
+        (Nodes, Stores, Reductions, Arrays, Numbers, IsDouble) = (nodes, stores, reductions, arrays, numbers, isDouble);
+        IsUniform = new bool[nodes.Length];
+        Uses = new int[nodes.Length];
+        for (var i = 0; i < nodes.Length; i++)
+        {
+            IsUniform[i] = nodes[i].Operation is not (Operation.Load or Operation.LoadWords);
+            for (var k = 0; k < 3 && nodes[i].Operand(k) is >= 0 and var operand; k++)
+            {
+                IsUniform[i] &= IsUniform[operand];
+                Uses[operand]++;
+            }
+        }
+        foreach (var store in stores)
+            Uses[store.Node]++;
+        ArrayUses = [.. UsesOfArrays().GroupBy(use => use.Array).Select(Joined).OrderBy(use => use.Array)];
+        Footprint = ArrayUses.Sum(use => use.Size);
+        var code = new HashCode();
+        foreach (var node in nodes)
+            code.Add(node);
+        foreach (var store in stores)
+            code.Add(store);
+        hash = code.ToHashCode();
+    }
+
+    public Node[] Nodes { get; }
+    public Store[] Stores { get; }
+    public ArrayReduction[] Reductions { get; }
+    public int Arrays { get; }
+    public int Numbers { get; }
+    public bool IsDouble { get; }
+
+    /// <summary>Which values are the same for all elements.</summary>
+    public bool[] IsUniform { get; }
+
+    /// <summary>How often each value is used.</summary>
+    public int[] Uses { get; }
+
+    /// <summary>The arrays that are read or written, room for reductions included.</summary>
+    public ArrayUse[] ArrayUses { get; }
+
+    /// <summary>Bytes of all arrays that an element has a place in.</summary>
+    public int Footprint { get; }
+
+    /// <summary>Bytes that are moved for each element.</summary>
+    public int Bytes =>
+        ArrayUses.Where(use => use.Array < Arrays).Sum(use => use.Size * ((use.IsRead ? 1 : 0) + (use.IsWritten ? 1 : 0)));
+
+    /// <summary>Bytes of an element of the arithmetic.</summary>
+    public int Size => IsDouble ? sizeof(double) : sizeof(float);
+
+    public bool Equals(KernelCode? other) =>
+        ReferenceEquals(this, other)
+        || (
+            other is not null
+            && hash == other.hash
+            && IsDouble == other.IsDouble
+            && Arrays == other.Arrays
+            && Nodes.AsSpan().SequenceEqual(other.Nodes)
+            && Stores.AsSpan().SequenceEqual(other.Stores)
+            && Reductions.AsSpan().SequenceEqual(other.Reductions)
+        );
+
+    public override bool Equals(object? other) => Equals(other as KernelCode);
+
+    public override int GetHashCode() => hash;
+
+    private IEnumerable<ArrayUse> UsesOfArrays()
+    {
+        foreach (var node in Nodes)
+            if (node.Operation is Operation.Load or Operation.LoadWords)
+                yield return new((int)node.Value, node.Operation == Operation.Load ? Size : sizeof(ushort), true, false);
+        foreach (var store in Stores)
+            yield return new(store.Array, store.IsWords ? sizeof(ushort) : Size, false, true);
+        foreach (var reduction in Reductions)
+            if (reduction.Array < Arrays)
+                yield return new(reduction.Array, Size, true, false);
+    }
+
+    private static ArrayUse Joined(IEnumerable<ArrayUse> uses) =>
+        uses.Aggregate((a, b) => a with { IsRead = a.IsRead || b.IsRead, IsWritten = a.IsWritten || b.IsWritten });
+}
+
+/// <summary>One pass over memory: its code, and which values of the program are the numbers that are handed in and the reductions that come out.</summary>
+/// <param name="Code">What it does with each element.</param>
+/// <param name="Numbers">The values that are handed in, by their places in the program.</param>
+/// <param name="Reductions">The values that come out, by their places in the program.</param>
+internal sealed record Visit(KernelCode Code, int[] Numbers, int[] Reductions);

@@ -1,0 +1,119 @@
+namespace Optim.Kernels;
+
+/// <summary>How often a value of a program is worked out: once a step, once a tensor, or for each element.</summary>
+internal enum Scope
+{
+    /// <summary>One number a step, from options and the step count.</summary>
+    Step,
+
+    /// <summary>One number a step, which depends on all tensors that step together.</summary>
+    AllTensors,
+
+    /// <summary>One number for each tensor.</summary>
+    Tensor,
+
+    /// <summary>A number for each element.</summary>
+    Element,
+}
+
+/// <summary>What a node of a program does.</summary>
+internal enum Operation : byte
+{
+    // Numbers of the step, in double.
+
+    /// <summary>A constant; in an expression of elements it is rounded to their type.</summary>
+    Constant,
+
+    /// <summary>An option's number, by its name.</summary>
+    Option,
+
+    /// <summary>A number that is kept from step to step, by its name.</summary>
+    Kept,
+
+    /// <summary>A number that the caller hands in, by its name.</summary>
+    Given,
+
+    /// <summary>The step, counted from 1.</summary>
+    StepCount,
+
+    /// <summary>Elements of the tensor.</summary>
+    ElementCount,
+
+    /// <summary>a to the power of b: of numbers of the step and the tensor only.</summary>
+    Power,
+
+    // Elements.
+
+    /// <summary>An array's element, by the array's name.</summary>
+    Input,
+
+    /// <summary>A number of the step or the tensor in every element, rounded to the type of the arithmetic.</summary>
+    Number,
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Negate,
+    Sqrt,
+
+    /// <summary>a b + c, rounded once.</summary>
+    Fma,
+    Abs,
+
+    /// <summary>The larger one, as <see cref="ILane{V}.Max"/>.</summary>
+    Max,
+
+    /// <summary>The smaller one, as <see cref="ILane{V}.Min"/>.</summary>
+    Min,
+
+    /// <summary>1, -1 or 0; 0 for NaN.</summary>
+    Sign,
+
+    /// <summary>Whether a is larger than b: a mask.</summary>
+    Greater,
+
+    /// <summary>Whether a is NaN: a mask.</summary>
+    IsNaN,
+
+    /// <summary>b where the mask a holds, c elsewhere.</summary>
+    Select,
+
+    /// <summary>What a load would find after a store to the parameter: rounded where parameters are of a half type.</summary>
+    Rounded,
+
+    // Elements as they lie in memory, and 32-bit words, which half types are made of.
+
+    /// <summary>An element of the type of the arithmetic, by the array's place.</summary>
+    Load,
+
+    /// <summary>16 bits of an element, in 32, by the array's place.</summary>
+    LoadWords,
+    Bits,
+    And,
+    Or,
+    AddBits,
+    ShiftLeft,
+    ShiftRight,
+    GreaterBits,
+
+    // Reductions, by the fixed tree.
+
+    /// <summary>The sum of all elements, in double.</summary>
+    Sum,
+
+    /// <summary>The sum of the squares of all elements, in double.</summary>
+    SumOfSquares,
+
+    /// <summary>The largest magnitude of all elements; NaN where there is one.</summary>
+    LargestMagnitude,
+}
+
+/// <summary>What can be asked of an <see cref="Operation"/>.</summary>
+internal static class Operations
+{
+    /// <summary>Whether it makes one number of all elements.</summary>
+    public static bool IsReduction(this Operation operation) => operation >= Operation.Sum;
+
+    /// <summary>Whether it is a mask, which only Select reads.</summary>
+    public static bool IsMask(this Operation operation) => operation is Operation.Greater or Operation.IsNaN or Operation.GreaterBits;
+}

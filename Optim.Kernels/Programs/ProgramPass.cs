@@ -1,0 +1,106 @@
+namespace Optim.Kernels;
+
+/// <summary>What one visit of some slices needs, on the stack of the caller while it runs.</summary>
+internal unsafe struct ProgramPass
+{
+    public nint* Entries;
+    public int Stride;
+    public int Slices;
+    public bool Unrolled;
+    public nint Kernel;
+
+    /// <summary>The numbers of the first slice, in the type of the arithmetic; those of the next one lie so many bytes further.</summary>
+    public byte* Numbers;
+    public nint NumbersStride;
+
+    /// <summary>The first block of each slice among all blocks, and one past the last.</summary>
+    public nint* FirstBlocks;
+
+    /// <summary>What each block comes to: all blocks of the first reduction, then all of the next one.</summary>
+    public double* Partials;
+    public Width Width;
+
+    [ThreadStatic]
+    private static (NativeBlock Block, nint Bytes)? room;
+
+    /// <summary>Elements [begin, end) of a pass, counted from its first slice.</summary>
+    public static void Run(nint begin, nint end, void* context)
+    {
+        var pass = (ProgramPass*)context;
+        var kernel = VisitKernel.Of(pass->Kernel);
+        var (at, last) = (begin + pass->Entries[0], end + pass->Entries[0]);
+        for (var slice = SliceTable.FirstAt(pass->Entries, pass->Stride, pass->Slices, at); at < last; slice++)
+        {
+            var entry = pass->Entries + slice * (nint)pass->Stride;
+            var to = Math.Min(last, entry[pass->Stride]);
+            kernel.Run(SliceTable.AddressesOf(entry), at - entry[0], to - entry[0], pass->Numbers + slice * pass->NumbersStride, pass->Unrolled);
+            at = to;
+        }
+    }
+
+    /// <summary>The blocks of slices that begin in elements [begin, end): so it does not matter where shares begin.</summary>
+    public static void RunBlocks(nint begin, nint end, void* context)
+    {
+        var pass = (ProgramPass*)context;
+        var kernel = VisitKernel.Of(pass->Kernel);
+        var code = kernel.Code;
+        var (at, last) = (begin + pass->Entries[0], end + pass->Entries[0]);
+        var arrays = stackalloc nint[code.Arrays + code.Reductions.Length];
+        for (var slice = SliceTable.FirstAt(pass->Entries, pass->Stride, pass->Slices, at); slice < pass->Slices; slice++)
+        {
+            var entry = pass->Entries + slice * (nint)pass->Stride;
+            if (entry[0] >= last)
+                break;
+            new ReadOnlySpan<nint>(SliceTable.AddressesOf(entry), code.Arrays).CopyTo(new(arrays, code.Arrays));
+            var length = entry[pass->Stride] - entry[0];
+            var block = Math.Max(0, at - entry[0] + ReductionTable.Block - 1) / ReductionTable.Block;
+            for (; ; block++)
+            {
+                var first = block * ReductionTable.Block;
+                if (first >= length || entry[0] + first >= last)
+                    break;
+                Block(pass, kernel, arrays, first, (int)Math.Min(ReductionTable.Block, length - first), slice, block);
+            }
+        }
+    }
+
+    private static void Block(ProgramPass* pass, VisitKernel kernel, nint* arrays, nint first, int count, int slice, nint block)
+    {
+        var code = kernel.Code;
+        var bytes = ReductionTable.Block * (nint)code.Size;
+        var space = Room(code.Reductions.Length * bytes);
+        for (var i = 0; i < code.Reductions.Length; i++)
+            arrays[code.Arrays + i] = space + i * bytes - first * code.Size;
+        if (code.Stores.Length > 0)
+            kernel.Run(arrays, first, first + count, pass->Numbers + slice * pass->NumbersStride, false);
+        var blocks = pass->FirstBlocks[pass->Slices];
+        for (var i = 0; i < code.Reductions.Length; i++)
+        {
+            var (kind, array) = code.Reductions[i];
+            var elements = arrays[array] + first * code.Size;
+            pass->Partials[i * blocks + pass->FirstBlocks[slice] + block] = kind switch
+            {
+                Operation.Sum => ReductionKernel<Sums>.OfBlock(pass->Width, elements, count, code.IsDouble),
+                Operation.SumOfSquares => ReductionKernel<Squares>.OfBlock(pass->Width, elements, count, code.IsDouble),
+                _ => ReductionKernel<Largest>.OfBlock(pass->Width, elements, count, code.IsDouble),
+            };
+        }
+    }
+
+    /// <summary>What all blocks of a slice come to.</summary>
+    public static double Join(Operation kind, double* blocks, nint count) =>
+        kind switch
+        {
+            Operation.Sum => ReductionKernel<Sums>.Join(blocks, count),
+            Operation.SumOfSquares => ReductionKernel<Squares>.Join(blocks, count),
+            _ => ReductionKernel<Largest>.Join(blocks, count),
+        };
+
+    /// <summary>Memory of this thread for the elements that are reduced; kept, and grown when it has to.</summary>
+    private static nint Room(nint bytes)
+    {
+        if (room is not { } known || known.Bytes < bytes)
+            room = known = (new(bytes, cleared: false), bytes);
+        return known.Block.Address;
+    }
+}

@@ -1,0 +1,272 @@
+using System.Runtime.InteropServices;
+
+namespace Optim.Kernels;
+
+/// <summary>Neighbouring slices of one dtype that a program runs over, and the values of its leaves for them.</summary>
+/// <param name="Table">The table.</param>
+/// <param name="First">The first slice.</param>
+/// <param name="Count">How many.</param>
+/// <param name="DType">The dtype of parameters and gradients.</param>
+/// <param name="Leaves">Options, kept numbers and the step, as <see cref="ProgramRun.Leaves"/> asks for them.</param>
+internal readonly record struct ProgramSegment(SliceTable Table, int First, int Count, DType DType, double[] Leaves);
+
+/// <summary>Runs a program over slices, visit by visit. Kept from step to step, so that a step allocates nothing; for one thread at a time.</summary>
+internal sealed unsafe class ProgramRun
+{
+    /// <summary>Bytes above which a pass streams from main memory: there two vectors at a time are faster, in cache one.</summary>
+    private const long Cache = 1 << 25;
+
+    /// <summary>Arrays beyond which there are enough loads under way as it is.</summary>
+    private const int FewArrays = 5;
+
+    private readonly StepProgram program;
+    private readonly int[] leaves;
+    private readonly double[] values;
+    private readonly Dictionary<(DType, int), Prepared> prepared = [];
+    private readonly Dictionary<(int Place, int Segment), double[]> ofTensors = [];
+    private byte* numbers;
+    private nint numbersRoom;
+    private double* partials;
+    private nint partialsRoom;
+    private nint* firstBlocks;
+    private int firstBlocksRoom;
+
+    /// <summary>A visit of a dtype, its kernel, and the values to work out before it: once, and for each slice.</summary>
+    private sealed record Prepared(Visit Visit, int[] OfStep, int[] OfTensor)
+    {
+        public VisitKernel? Kernel;
+        public (Width, Engine) MadeFor;
+    }
+
+    public ProgramRun(StepProgram program)
+    {
+        this.program = program;
+        values = new double[program.Nodes.Length];
+        var found = new List<int>();
+        for (var i = 0; i < values.Length; i++)
+            if (program.Nodes[i].Operation is Operation.Option or Operation.Kept or Operation.Given or Operation.StepCount)
+                found.Add(i);
+        leaves = [.. found];
+        Leaves = [.. found.Select(i => program.Nodes[i])];
+    }
+
+    ~ProgramRun()
+    {
+        NativeMemory.Free(numbers);
+        NativeMemory.Free(partials);
+        NativeMemory.Free(firstBlocks);
+    }
+
+    public StepProgram Program => program;
+
+    /// <summary>The options, kept numbers and step counts that segments give, in their order.</summary>
+    public Node[] Leaves { get; }
+
+    /// <summary>Runs all visits over some segments that step together, and says how many threads took part.</summary>
+    public int Run(ReadOnlySpan<ProgramSegment> segments, Executor executor)
+    {
+        var took = 1;
+        for (var visit = 0; visit < program.VisitPlan.Count; visit++)
+        {
+            ForgetTotals(visit);
+            for (var i = 0; i < segments.Length; i++)
+                took = Math.Max(took, Run(visit, i, in segments[i], executor));
+        }
+        return took;
+    }
+
+    /// <summary>The numbers that are kept, after a step over a segment with these leaves, in the program's order.</summary>
+    public void Kept(double[] leaves, Span<double> kept)
+    {
+        Enter(leaves);
+        for (var i = 0; i < values.Length; i++)
+            if (program.Scopes[i] == Scope.Step && program.Nodes[i].A >= 0)
+                values[i] = Evaluate(program.Nodes[i]);
+        for (var i = 0; i < program.Kept.Length; i++)
+            kept[i] = values[program.Kept[i].Node];
+    }
+
+    private void Enter(double[] given)
+    {
+        for (var i = 0; i < leaves.Length; i++)
+            values[leaves[i]] = given[i];
+        for (var i = 0; i < values.Length; i++)
+            if (program.Nodes[i].Operation == Operation.Constant)
+                values[i] = program.Nodes[i].Constant;
+    }
+
+    private int Run(int visit, int index, in ProgramSegment segment, Executor executor)
+    {
+        var table = segment.Table;
+        var entries = table.Entries + segment.First * (nint)table.Stride;
+        var length = entries[segment.Count * (nint)table.Stride] - entries[0];
+        if (length == 0)
+            return 1;
+        var now = PreparedFor(visit, segment.DType);
+        var code = now.Visit.Code;
+        var pass = new ProgramPass
+        {
+            Entries = entries,
+            Stride = table.Stride,
+            Slices = segment.Count,
+            Unrolled = code.ArrayUses.Length <= FewArrays && length * (long)code.Footprint > Cache,
+            Kernel = now.Kernel!.Handle,
+            Width = Lanes.Width,
+        };
+        WriteNumbers(now, index, in segment, ref pass);
+        int took;
+        if (code.Reductions.Length == 0)
+            took = executor.Run(length, &ProgramPass.Run, &pass);
+        else
+        {
+            MakeRoomForBlocks(ref pass, code.Reductions.Length);
+            took = executor.Run(length, &ProgramPass.RunBlocks, &pass);
+            Reduce(now, index, in pass);
+        }
+        GC.KeepAlive(now.Kernel);
+        return took;
+    }
+
+    private Prepared PreparedFor(int visit, DType dtype)
+    {
+        if (!prepared.TryGetValue((dtype, visit), out var known))
+        {
+            var lowered = program.VisitsFor(dtype)[visit];
+            var needed = new HashSet<int>();
+            var open = new Stack<int>(lowered.Numbers);
+            while (open.TryPop(out var place))
+                if (needed.Add(place) && !program.Nodes[place].Operation.IsReduction())
+                    for (var k = 0; k < 3 && program.Nodes[place].Operand(k) is >= 0 and var operand; k++)
+                        open.Push(operand);
+            int[] ordered = [.. needed.Order().Where(place => program.Nodes[place].A >= 0 || program.Scopes[place] == Scope.Tensor)];
+            known = new(lowered, Of(ordered, tensor: false), Of(ordered, tensor: true));
+            prepared.Add((dtype, visit), known);
+        }
+        var wanted = (Lanes.Width, ProgramEngine.Current);
+        if (known.Kernel is null || known.MadeFor != wanted)
+            (known.Kernel, known.MadeFor) = (ProgramEngine.KernelOf(known.Visit.Code), wanted);
+        return known;
+    }
+
+    private int[] Of(int[] places, bool tensor) => [.. places.Where(place => program.Scopes[place] == Scope.Tensor == tensor)];
+
+    private void WriteNumbers(Prepared now, int index, in ProgramSegment segment, ref ProgramPass pass)
+    {
+        var code = now.Visit.Code;
+        var each = now.OfTensor.Length > 0;
+        var stride = (nint)code.Numbers * code.Size;
+        var needed = stride * (each ? segment.Count : 1);
+        if (needed > numbersRoom)
+        {
+            numbers = (byte*)NativeMemory.Realloc(numbers, (nuint)needed);
+            numbersRoom = needed;
+        }
+        pass.Numbers = numbers;
+        pass.NumbersStride = each ? stride : 0;
+        Enter(segment.Leaves);
+        foreach (var place in now.OfStep)
+            if (!program.Nodes[place].Operation.IsReduction())
+                values[place] = Evaluate(program.Nodes[place]);
+        for (var slice = 0; slice < (each ? segment.Count : 1); slice++)
+        {
+            foreach (var place in now.OfTensor)
+                values[place] = program.Nodes[place] switch
+                {
+                    { Operation: Operation.ElementCount } => LengthOf(in pass, slice) / segment.DType.Parts(),
+                    var node when node.Operation.IsReduction() => ofTensors[(place, index)][slice],
+                    var node => Evaluate(node),
+                };
+            var target = numbers + slice * stride;
+            for (var i = 0; i < code.Numbers; i++)
+                if (code.IsDouble)
+                    ((double*)target)[i] = values[now.Visit.Numbers[i]];
+                else
+                    ((float*)target)[i] = (float)values[now.Visit.Numbers[i]];
+        }
+    }
+
+    private static nint LengthOf(in ProgramPass pass, int slice) =>
+        pass.Entries[(slice + 1) * (nint)pass.Stride] - pass.Entries[slice * (nint)pass.Stride];
+
+    private void MakeRoomForBlocks(ref ProgramPass pass, int reductions)
+    {
+        if (pass.Slices + 1 > firstBlocksRoom)
+        {
+            firstBlocksRoom = pass.Slices + 1;
+            firstBlocks = (nint*)NativeMemory.Realloc(firstBlocks, (nuint)firstBlocksRoom * (nuint)sizeof(nint));
+        }
+        firstBlocks[0] = 0;
+        for (var slice = 0; slice < pass.Slices; slice++)
+            firstBlocks[slice + 1] = firstBlocks[slice] + (LengthOf(in pass, slice) + ReductionTable.Block - 1) / ReductionTable.Block;
+        var needed = firstBlocks[pass.Slices] * reductions;
+        if (needed > partialsRoom)
+        {
+            NativeMemory.Free(partials);
+            partials = (double*)NativeMemory.Alloc((nuint)needed, sizeof(double));
+            partialsRoom = needed;
+        }
+        pass.FirstBlocks = firstBlocks;
+        pass.Partials = partials;
+    }
+
+    private void Reduce(Prepared now, int index, in ProgramPass pass)
+    {
+        var blocks = firstBlocks[pass.Slices];
+        for (var i = 0; i < now.Visit.Reductions.Length; i++)
+        {
+            var place = now.Visit.Reductions[i];
+            var kind = program.Nodes[place].Operation;
+            for (var slice = 0; slice < pass.Slices; slice++)
+            {
+                var first = firstBlocks[slice];
+                var value = ProgramPass.Join(kind, partials + i * blocks + first, firstBlocks[slice + 1] - first);
+                if (program.Scopes[place] == Scope.Tensor)
+                    RoomFor(place, index, pass.Slices)[slice] = value;
+                else
+                    // A comparison with NaN fails, and a NaN stays.
+                    values[place] =
+                        kind != Operation.LargestMagnitude ? values[place] + value
+                        : values[place] >= value || double.IsNaN(values[place]) ? values[place]
+                        : value;
+            }
+        }
+    }
+
+    private double[] RoomFor(int place, int segment, int slices)
+    {
+        if (!ofTensors.TryGetValue((place, segment), out var room) || room.Length < slices)
+            ofTensors[(place, segment)] = room = new double[slices];
+        return room;
+    }
+
+    private void ForgetTotals(int visit)
+    {
+        for (var i = 0; i < values.Length; i++)
+            if (program.Nodes[i].Operation.IsReduction() && program.Scopes[i] == Scope.AllTensors && program.VisitPlan.VisitOf(i) == visit)
+                values[i] = 0;
+    }
+
+    private double Evaluate(Node node)
+    {
+        var (a, b, c) = (values[node.A], node.B >= 0 ? values[node.B] : 0, node.C >= 0 ? values[node.C] : 0);
+        return node.Operation switch
+        {
+            Operation.Add => a + b,
+            Operation.Subtract => a - b,
+            Operation.Multiply => a * b,
+            Operation.Divide => a / b,
+            Operation.Negate => -a,
+            Operation.Sqrt => Math.Sqrt(a),
+            Operation.Fma => Math.FusedMultiplyAdd(a, b, c),
+            Operation.Abs => Math.Abs(a),
+            Operation.Power => Math.Pow(a, b),
+            Operation.Max => a > b || double.IsNaN(a) ? a : b,
+            Operation.Min => b > a || double.IsNaN(a) ? a : b,
+            Operation.Sign => a > 0 ? 1 : a < 0 ? -1 : 0,
+            Operation.Greater => a > b ? 1 : 0,
+            Operation.IsNaN => double.IsNaN(a) ? 1 : 0,
+            Operation.Select => a != 0 ? b : c,
+            _ => throw new NotSupportedException($"{node.Operation} of numbers"),
+        };
+    }
+}

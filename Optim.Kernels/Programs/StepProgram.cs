@@ -1,0 +1,142 @@
+namespace Optim.Kernels;
+
+/// <summary>What becomes of an array, element by element.</summary>
+/// <param name="Array">The array's name.</param>
+/// <param name="Value">Its elements after the step.</param>
+internal readonly record struct Assignment(string Array, Expression Value);
+
+/// <summary>What becomes of a number that is kept from step to step.</summary>
+/// <param name="Name">The number's name.</param>
+/// <param name="Value">The number after the step; a number of the step itself.</param>
+internal readonly record struct KeptNumber(string Name, Expression Value);
+
+/// <summary>
+/// A whole step as a value: what becomes of the parameter, of the state and of whatever else the step writes, as expressions of their
+/// elements before it. Equal programs have equal nodes in the same order, so that what is compiled for one serves the other.
+/// </summary>
+internal sealed class StepProgram : IEquatable<StepProgram>
+{
+    /// <summary>The name of the parameter, which is stored in its own dtype.</summary>
+    public const string Parameter = "param";
+
+    /// <summary>The name of its gradient, of the same dtype.</summary>
+    public const string Gradient = "grad";
+
+    private readonly Node[] nodes;
+    private readonly (int Array, int Node)[] stores;
+    private readonly Scope[] scopes;
+    private readonly int hash;
+    private readonly Lock compiling = new();
+    private readonly Dictionary<DType, Visit[]> visits = [];
+
+    /// <param name="arrays">The arrays, in the order in which they lie in a slice table: the parameter, the gradient, the columns.</param>
+    /// <param name="assignments">What becomes of them; the others are left alone.</param>
+    /// <param name="kept">What becomes of the numbers that are kept.</param>
+    public StepProgram(IReadOnlyList<string> arrays, IEnumerable<Assignment> assignments, IEnumerable<KeptNumber>? kept = null)
+    {
+        Arrays = [.. arrays];
+        var list = new NodeList();
+        stores = [.. assignments.Select(a => (Array: PlaceOf(a.Array), Node: list.Add(a.Value)))];
+        Kept = [.. (kept ?? []).Select(k => (k.Name, list.Add(k.Value)))];
+        nodes = list.ToArray();
+        scopes = new Scope[nodes.Length];
+        for (var i = 0; i < nodes.Length; i++)
+        {
+            scopes[i] = ScopeOf(nodes[i]);
+            if (nodes[i].Operation == Operation.Input)
+                _ = PlaceOf(nodes[i].Name);
+        }
+        VisitPlan = new(this);
+        var code = new HashCode();
+        foreach (var node in nodes)
+            code.Add(node);
+        foreach (var store in stores)
+            code.Add(store);
+        hash = code.ToHashCode();
+    }
+
+    /// <summary>The arrays, in the order in which they lie in a slice table.</summary>
+    public string[] Arrays { get; }
+
+    /// <summary>All values, operands first.</summary>
+    public ReadOnlySpan<Node> Nodes => nodes;
+
+    /// <summary>Which array becomes which value.</summary>
+    public ReadOnlySpan<(int Array, int Node)> Stores => stores;
+
+    /// <summary>Which kept number becomes which value.</summary>
+    public (string Name, int Node)[] Kept { get; }
+
+    /// <summary>How often each value is worked out.</summary>
+    public ReadOnlySpan<Scope> Scopes => scopes;
+
+    /// <summary>Which visits of memory it takes, whatever the dtype.</summary>
+    public VisitPlan VisitPlan { get; }
+
+    /// <summary>Whether a value depends on other elements than its own.</summary>
+    public bool HasReductions => nodes.Any(node => node.Operation.IsReduction());
+
+    /// <summary>Whether an array is read or written.</summary>
+    public bool Uses(int array) =>
+        stores.Any(store => store.Array == array) || nodes.Any(node => node.Operation == Operation.Input && node.Name == Arrays[array]);
+
+    /// <summary>The visits of memory for parameters of a dtype: what engines compile.</summary>
+    public Visit[] VisitsFor(DType dtype)
+    {
+        lock (compiling)
+        {
+            if (!visits.TryGetValue(dtype, out var known))
+                visits.Add(dtype, known = VisitPlan.Lower(dtype));
+            return known;
+        }
+    }
+
+    /// <inheritdoc/>
+    public bool Equals(StepProgram? other) =>
+        ReferenceEquals(this, other)
+        || (
+            other is not null
+            && hash == other.hash
+            && Arrays.AsSpan().SequenceEqual(other.Arrays)
+            && Nodes.SequenceEqual(other.nodes)
+            && Stores.SequenceEqual(other.stores)
+            && Kept.AsSpan().SequenceEqual(other.Kept)
+        );
+
+    /// <inheritdoc/>
+    public override bool Equals(object? other) => Equals(other as StepProgram);
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => hash;
+
+    /// <summary>A line for each value that is used more than once and each array that changes.</summary>
+    public override string ToString() => ProgramText.Of(this);
+
+    /// <summary>The place of an array.</summary>
+    public int PlaceOf(string array)
+    {
+        var place = System.Array.IndexOf(Arrays, array);
+        return place >= 0 ? place : throw new ArgumentException($"there is no array '{array}'; there are {string.Join(", ", Arrays)}");
+    }
+
+    private Scope ScopeOf(Node node)
+    {
+        switch (node.Operation)
+        {
+            case Operation.Constant or Operation.Option or Operation.Kept or Operation.Given or Operation.StepCount:
+                return Scope.Step;
+            case Operation.ElementCount:
+                return Scope.Tensor;
+            case Operation.Number or Operation.Input:
+                return Scope.Element;
+            case var operation when operation.IsReduction():
+                return node.Value == 0 ? Scope.Tensor : Scope.AllTensors;
+            default:
+                var scope = Scope.Step;
+                for (var i = 0; i < 3; i++)
+                    if (node.Operand(i) is >= 0 and var operand && scopes[operand] > scope)
+                        scope = scopes[operand];
+                return scope;
+        }
+    }
+}

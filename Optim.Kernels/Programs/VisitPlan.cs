@@ -1,0 +1,218 @@
+namespace Optim.Kernels;
+
+/// <summary>
+/// In how many visits of memory a program runs, and what is read and written in which: a reduction that a value needs comes a visit
+/// before it. What a visit needs of an earlier one is worked out again, unless it is state that can be stored there with less traffic.
+/// </summary>
+internal sealed class VisitPlan
+{
+    private readonly StepProgram program;
+    private readonly int[] depths;
+    private readonly int[] storeVisits;
+
+    public VisitPlan(StepProgram program)
+    {
+        this.program = program;
+        depths = new int[program.Nodes.Length];
+        for (var i = 0; i < depths.Length; i++)
+        {
+            var node = program.Nodes[i];
+            for (var k = 0; k < 3 && node.Operand(k) is >= 0 and var operand; k++)
+                depths[i] = Math.Max(depths[i], depths[operand]);
+            if (node.Operation.IsReduction())
+                depths[i]++;
+        }
+        Count = depths.Append(0).Max() + 1;
+        storeVisits = new int[program.Stores.Length];
+        storeVisits.AsSpan().Fill(Count - 1);
+        if (Count == 1)
+            return;
+        var late = Traffic(storeVisits);
+        var early = new int[storeVisits.Length];
+        for (var i = 0; i < early.Length; i++)
+            early[i] = IsState(program.Stores[i].Array) ? depths[program.Stores[i].Node] : Count - 1;
+        if (Traffic(early) is { } less && less < late)
+            storeVisits = early;
+    }
+
+    /// <summary>The number of visits.</summary>
+    public int Count { get; }
+
+    /// <summary>The visit that a reduction comes out of.</summary>
+    public int VisitOf(int reduction) => depths[reduction] - 1;
+
+    /// <summary>The code of each visit for parameters of a dtype.</summary>
+    public Visit[] Lower(DType dtype) =>
+        dtype switch
+        {
+            DType.Float32 or DType.Complex64 => Lower<Wide<float>>(false),
+            DType.Float64 or DType.Complex128 => Lower<Wide<double>>(true),
+            DType.BFloat16 => Lower<BFloat16>(false),
+            DType.Float16 => Lower<Float16>(false),
+            _ => throw new ArgumentOutOfRangeException(nameof(dtype), dtype, "no kernel"),
+        };
+
+    private Visit[] Lower<P>(bool isDouble)
+        where P : IStorage => [.. Enumerable.Range(0, Count).Select(visit => new Lowering<P>(this, visit, isDouble).Run())];
+
+    /// <summary>Whether an array has the dtype of the state.</summary>
+    private bool IsState(int array) => program.Arrays[array] is not (StepProgram.Parameter or StepProgram.Gradient);
+
+    /// <summary>Arrays that all visits read and write; none where a visit needs what an earlier one has overwritten.</summary>
+    private int? Traffic(int[] storeVisits)
+    {
+        var moved = 0;
+        for (var visit = 0; visit < Count; visit++)
+        {
+            var read = new HashSet<string>();
+            var (seen, open) = (new HashSet<int>(), new Stack<int>());
+            foreach (var reduction in ReductionsOf(visit))
+                open.Push(program.Nodes[reduction].A);
+            for (var i = 0; i < storeVisits.Length; i++)
+                if (storeVisits[i] == visit)
+                {
+                    open.Push(program.Stores[i].Node);
+                    moved++;
+                }
+            while (open.TryPop(out var place))
+            {
+                if (!seen.Add(place))
+                    continue;
+                var node = program.Nodes[place];
+                if (StoredBefore(place, visit, storeVisits) is { } array)
+                    read.Add(program.Arrays[array]);
+                else if (node.Operation == Operation.Input)
+                {
+                    if (IsOverwritten(node.Name, visit, storeVisits))
+                        return null;
+                    read.Add(node.Name);
+                }
+                else if (node.Operation != Operation.Number)
+                    for (var k = 0; k < 3 && node.Operand(k) is >= 0 and var operand; k++)
+                        open.Push(operand);
+            }
+            moved += read.Count;
+        }
+        return moved;
+    }
+
+    private IEnumerable<int> ReductionsOf(int visit)
+    {
+        for (var i = 0; i < depths.Length; i++)
+            if (program.Nodes[i].Operation.IsReduction() && depths[i] == visit + 1)
+                yield return i;
+    }
+
+    /// <summary>The array that holds a value since an earlier visit.</summary>
+    private int? StoredBefore(int place, int visit, int[] storeVisits)
+    {
+        for (var i = 0; i < storeVisits.Length; i++)
+            if (storeVisits[i] < visit && program.Stores[i].Node == place)
+                return program.Stores[i].Array;
+        return null;
+    }
+
+    private bool IsOverwritten(string array, int visit, int[] storeVisits)
+    {
+        for (var i = 0; i < storeVisits.Length; i++)
+            if (storeVisits[i] < visit && program.Arrays[program.Stores[i].Array] == array)
+                return true;
+        return false;
+    }
+
+    /// <summary>One visit, with parameters and gradients in a storage.</summary>
+    private sealed class Lowering<P>(VisitPlan plan, int visit, bool isDouble)
+        where P : IStorage
+    {
+        private readonly StepProgram program = plan.program;
+        private readonly Dictionary<int, Expression> known = [];
+        private readonly List<int> numbers = [];
+
+        public Visit Run()
+        {
+            var list = new NodeList();
+            var stores = new List<Store>();
+            var reductions = new List<ArrayReduction>();
+            var (arrays, room) = (program.Arrays.Length, program.Arrays.Length);
+            var reduced = plan.ReductionsOf(visit).ToArray();
+            foreach (var reduction in reduced)
+            {
+                var node = program.Nodes[reduction];
+                var value = Lower(node.A);
+                if (value.Operation == Operation.Load)
+                    reductions.Add(new(node.Operation, (int)value.Value));
+                else
+                {
+                    reductions.Add(new(node.Operation, room));
+                    stores.Add(new(room++, list.Add(value), false));
+                }
+            }
+            for (var i = 0; i < plan.storeVisits.Length; i++)
+                if (plan.storeVisits[i] == visit)
+                {
+                    var (array, node) = program.Stores[i];
+                    var (value, isWords) = plan.IsState(array) ? (Lower(node), false) : Recorder.Store<P>(Lower(node));
+                    stores.Add(new(array, list.Add(value), isWords));
+                }
+            var code = new KernelCode(list.ToArray(), [.. stores], [.. reductions], arrays, numbers.Count, isDouble);
+            return new(code, [.. numbers], reduced);
+        }
+
+        private Expression Lower(int place)
+        {
+            if (!known.TryGetValue(place, out var value))
+                known.Add(place, value = Make(place));
+            return value;
+        }
+
+        private Expression Make(int place)
+        {
+            if (plan.StoredBefore(place, visit, plan.storeVisits) is { } stored)
+                return LoadState(stored);
+            var node = program.Nodes[place];
+            switch (node.Operation)
+            {
+                case Operation.Constant:
+                    return Expression.Of(node.Constant);
+                case Operation.Number:
+                    var slot = numbers.IndexOf(node.A);
+                    if (slot < 0)
+                    {
+                        slot = numbers.Count;
+                        numbers.Add(node.A);
+                    }
+                    return new(Operation.Number, Scope.Element, [], slot);
+                case Operation.Input:
+                    var array = program.PlaceOf(node.Name);
+                    return plan.IsState(array) ? LoadState(array) : Recorder.Load<P>(array);
+                case Operation.Rounded:
+                    return Recorder.Round<P>(Lower(node.A));
+                case Operation.Max:
+                    return Larger(Lower(node.A), Lower(node.B), Lower(node.A), Lower(node.B));
+                case Operation.Min:
+                    return Larger(Lower(node.B), Lower(node.A), Lower(node.A), Lower(node.B));
+                case Operation.Sign:
+                    var (zero, x) = (Expression.Of(0), Lower(node.A));
+                    var negative = Op(Operation.Select, Op(Operation.Greater, zero, x), Expression.Of(-1), zero);
+                    return Op(Operation.Select, Op(Operation.Greater, x, zero), Expression.Of(1), negative);
+                default:
+                    Expression[] operands = [.. Enumerable.Range(0, 3).Where(k => node.Operand(k) >= 0).Select(k => Lower(node.Operand(k)))];
+                    return new(node.Operation, Scope.Element, operands, node.Value, node.Name);
+            }
+        }
+
+        /// <summary>The first where one is greater, as <see cref="ILane{V}.Max"/> and Min have it.</summary>
+        private static Expression Larger(Expression greater, Expression smaller, Expression first, Expression second) =>
+            Op(
+                Operation.Select,
+                Op(Operation.Greater, greater, smaller),
+                first,
+                Op(Operation.Select, Op(Operation.IsNaN, first), first, second)
+            );
+
+        private static Expression Op(Operation operation, params Expression[] operands) => new(operation, Scope.Element, operands);
+
+        private Expression LoadState(int array) =>
+            isDouble ? Recorder.Load<Wide<double>>(array) : Recorder.Load<Wide<float>>(array);
+    }
+}
