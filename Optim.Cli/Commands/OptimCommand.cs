@@ -57,6 +57,7 @@ public static class OptimCommand
             Named(ScheduleCommand.Name, ScheduleCommand.Description, ScheduleCommand.Schedules, () => ScheduleCommand.Create(screen)),
             Named(InspectCommand.Name, InspectCommand.Description, InspectCommand.File, () => InspectCommand.Create(screen)),
             Named(VerifyCommand.Name, VerifyCommand.Description, VerifyCommand.Target, () => VerifyCommand.Create(screen, cancel)),
+            Named(ExplainCommand.Name, ExplainCommand.Description, ExplainCommand.Rules, () => ExplainCommand.Create(screen)),
         };
 
         // A command that is not on the line is only listed: its options name all rules and schedules, and making these takes longer than the rest.

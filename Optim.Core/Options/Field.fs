@@ -102,6 +102,8 @@ type Field<'o> =
         Fixed: bool
         /// The number that keeps a divisor from 0; 0 when there is none.
         Divisor: 'o -> double
+        /// What the value may be, in words.
+        Range: string
     }
 
 /// Rows of a table of options.
@@ -129,7 +131,10 @@ module Field =
             Beyond = false
             Fixed = false
             Divisor = fun _ -> 0.0
+            Range = ""
         }
+
+    let private ranged words (field: Field<'o>) = { field with Range = words }
 
     let private toNumber value =
         match value with
@@ -147,6 +152,7 @@ module Field =
                 | ValueSome number -> Ok(write options number)
                 | ValueNone -> Error "a number")
             (read >> wrong range name)
+        |> ranged range.Words
 
     let private toWhole value =
         match value with
@@ -164,6 +170,7 @@ module Field =
                 | ValueSome number -> Ok(write options number)
                 | ValueNone -> Error "a whole number")
             (read >> double >> wrong range name)
+        |> ranged $"a whole number {range.Words}"
 
     /// A whole number in a range, or None for what the other options make of it; `effective` says which number holds.
     let wholeOrNone name range (effective: 'o -> int) (write: 'o -> Nullable<int> -> 'o) =
@@ -204,6 +211,7 @@ module Field =
                     problem
                 else
                     wrong second $"{name}[1]" b)
+        |> ranged $"{first.Words}; {second.Words}"
 
     /// Two numbers, each in a range of its own, of which the first may be None.
     let pairOrNone
@@ -243,6 +251,7 @@ module Field =
                     problem
                 else
                     wrong second $"{name}[1]" b)
+        |> ranged $"None or {first.Words}; {second.Words}"
 
     /// Three numbers, each in the same range.
     let triple
@@ -270,6 +279,7 @@ module Field =
                 |> List.mapi (fun index number -> wrong range $"{name}[{index}]" number)
                 |> List.tryFind (fun problem -> problem <> "")
                 |> Option.defaultValue "")
+        |> ranged range.Words
 
     /// One of some names; None is one of them where there is a value of no name ("").
     let oneOf name (choices: (string * 'v) list) (read: 'o -> 'v) (write: 'o -> 'v -> 'o) =
@@ -303,6 +313,7 @@ module Field =
                     ""
                 else
                     $"; {name} must be one of {words}")
+        |> ranged $"one of {words}"
 
     /// True or False.
     let flag name (read: 'o -> bool) (write: 'o -> bool -> 'o) =
@@ -314,6 +325,7 @@ module Field =
                 | OptionValue.Bool flag -> Ok(write options flag)
                 | _ -> Error "True or False")
             (fun _ -> "")
+        |> ranged "True or False"
 
     /// True, False or None.
     let choice name (read: 'o -> Nullable<bool>) (write: 'o -> Nullable<bool> -> 'o) =
@@ -326,6 +338,7 @@ module Field =
                 | OptionValue.None -> Ok(write options (Nullable()))
                 | _ -> Error "True, False or None")
             (fun _ -> "")
+        |> ranged "True, False or None"
 
     /// A condition that this option puts on the whole record; the words follow its value.
     let requiring (words: string) (holds: 'o -> bool) (field: Field<'o>) =

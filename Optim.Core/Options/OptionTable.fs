@@ -19,6 +19,7 @@ type internal OptionTable() =
     abstract LosesDivisor: options: obj -> bool
     /// Refuses such numbers for the arithmetic of a parameter's dtype.
     abstract CheckDivisors: options: obj * dtype: DType * label: string -> unit
+    abstract Range: option: string -> string
 
 /// The same with the type of the options: the rows of the table, and who owns it, for messages.
 [<Sealed>]
@@ -90,3 +91,4 @@ type internal OptionTable<'o when 'o: not null and 'o: not struct>(owner: string
 
     override _.IsBeyondPyTorch option = (field option).Beyond
     override _.IsFixed option = (field option).Fixed
+    override _.Range option = (field option).Range

@@ -36,3 +36,5 @@ type Algorithm internal (name: string, table: OptionTable) =
 
     /// Whether the optimizer gives the option its value, whatever a loaded state dict says.
     member _.IsFixed(option: string) : bool = table.IsFixed option
+    /// What the value of an option may be, in words; empty where they are not known.
+    member _.RangeOf(option: string) : string = table.Range option

@@ -151,7 +151,7 @@ and [<Sealed>] internal Line() =
     /// The counts before the step, in the classes of the table.
     member val NextCounts = Counts.Zero with get, set
     /// The loop that the table was made for.
-    member val Loop: Loop voption = ValueNone with get, set
+    member val Loop: ColumnUses voption = ValueNone with get, set
     /// Whether what a step writes is memory of its own.
     member val Watch = MemoryWatch()
     /// The step that is made anew each time in the same place.

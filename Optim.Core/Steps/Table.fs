@@ -33,7 +33,17 @@ module internal Table =
         |]
 
     /// A state whose gradients, layouts or loop differ from the last step's: check all, make missing rows, lay the table anew.
-    let private rebuild rule (loop: Loop) columnCount start accepts complex (parameters: Parameters) (gradients: Gradients) (state: State) =
+    let private rebuild
+        rule
+        (loop: ColumnUses)
+        columnCount
+        start
+        accepts
+        complex
+        (parameters: Parameters)
+        (gradients: Gradients)
+        (state: State)
+        =
         let rows = parameters.Count
         let line = state.Line
         Checks.parametersAnywhere rule complex parameters
@@ -203,7 +213,7 @@ module internal Table =
            | a, b -> a.Equals b
 
     /// Whether the table of the last step serves again; its addresses are brought up to date on the way.
-    let private isCurrent (loop: Loop) (parameters: Parameters) (gradients: Gradients) (state: State) =
+    let private isCurrent (loop: ColumnUses) (parameters: Parameters) (gradients: Gradients) (state: State) =
         let line = state.Line
 
         let mutable current =

@@ -1,13 +1,17 @@
 namespace Optim.Kernels;
 
+/// <summary>Which state columns a step loads and stores.</summary>
+internal class ColumnUses(int columns)
+{
+    /// <summary>Whether a state column is loaded and stored.</summary>
+    public bool Uses(int column) => (columns >> column & 1) != 0;
+}
+
 /// <summary>What a formula is compiled to under certain switches: a loop for each dtype, and which columns it touches.</summary>
-internal abstract unsafe class Loop(int columns)
+internal abstract unsafe class Loop(int columns) : ColumnUses(columns)
 {
     /// <summary>The loop for parameters of a dtype, alone or with what surrounds a step; complex numbers are pairs of reals.</summary>
     public abstract delegate* <nint, nint, void*, void> For(DType dtype, bool surrounded);
-
-    /// <summary>Whether the loop loads and stores a state column.</summary>
-    public bool Uses(int column) => (columns >> column & 1) != 0;
 }
 
 /// <summary>Steps a table of slices by a formula.</summary>
@@ -82,7 +86,7 @@ internal abstract unsafe class Driver
         var before = row.ToArray();
         var numbers = new Recorder[12];
         for (var i = 0; i < numbers.Length; i++)
-            numbers[i] = new(new(Operation.Number, Scope.Element, [Expression.Named(Operation.Given, FormattableString.Invariant($"c{i + 1}"))]));
+            numbers[i] = new(Expression.OfNumber(Expression.Named(Operation.Given, FormattableString.Invariant($"c{i + 1}"))));
         var coefficients = new Coefficients<Recorder>(
             numbers[0],
             numbers[1],

@@ -11,6 +11,12 @@ public interface IWhole<V> : ILane<V>, ITakes<V, Real>
     /// <summary>The sum of the squares of all elements, as a number; in float64 where there is such a thing.</summary>
     static abstract V SumOfSquares(V value);
 
+    /// <summary>The sum of all elements, as a number; in float64 where there is such a thing.</summary>
+    static abstract V Sum(V value);
+
+    /// <summary>The largest magnitude of all elements, as a number; NaN where there is one.</summary>
+    static abstract V LargestMagnitude(V value);
+
     /// <summary>The means along a dimension, counted from the last one, which is -1; it stays, with a length of 1.</summary>
     static abstract V Mean(V value, int dimension);
 

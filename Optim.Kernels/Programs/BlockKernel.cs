@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
 
 namespace Optim.Kernels;
 
@@ -67,7 +68,7 @@ internal sealed unsafe class BlockKernel : VisitKernel
 
     [SkipLocalsInit]
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    protected override void Vectors(nint* arrays, nint begin, nint end, void* numbers, bool unrolled)
+    protected override void Vectors(nint* arrays, nint begin, nint end, void* numbers, bool streams)
     {
         var same = stackalloc byte[uniforms * VectorBytes];
         for (var i = 0; i < Code.Numbers; i++)
@@ -79,8 +80,15 @@ internal sealed unsafe class BlockKernel : VisitKernel
         var roomBytes = (int)Math.Min(block, end - begin) * Code.Size + Apart;
         var room = stackalloc byte[rooms * roomBytes];
         for (var at = begin; at < end; at += block)
+        {
+            // The next block is fetched meanwhile: a block is too short for the processor to see where it goes on.
+            var next = new Prefetch(Code, arrays, at + block, streams ? (int)Math.Min(block, end - at - block) : 0, instructions.Length);
             foreach (ref readonly var instruction in instructions.AsSpan())
+            {
+                next.Some();
                 Run(in instruction, arrays, same, room, at, roomBytes, (int)Math.Min(block, end - at));
+            }
+        }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -109,6 +117,38 @@ internal sealed unsafe class BlockKernel : VisitKernel
             // A negative place: an array of words.
             _ => operand.Index >= 0 ? (byte*)arrays[operand.Index] + at * Code.Size : (byte*)arrays[~operand.Index] + at * sizeof(ushort),
         };
+
+    /// <summary>The cache lines of a block, some of them at a time.</summary>
+    private ref struct Prefetch
+    {
+        private const int Line = 64;
+        private readonly ReadOnlySpan<ArrayUse> uses;
+        private readonly nint* arrays;
+        private readonly nint first;
+        private readonly int count;
+        private readonly int each;
+        private int use;
+        private int offset;
+
+        public Prefetch(KernelCode code, nint* arrays, nint first, int count, int times)
+        {
+            uses = count > 0 && Sse.IsSupported ? code.ArrayUses : [];
+            this.arrays = arrays;
+            (this.first, this.count) = (first, count);
+            each = count > 0 ? count * code.Footprint / Line / Math.Max(times, 1) + 1 : 0;
+        }
+
+        public void Some()
+        {
+            for (var i = 0; i < each && use < uses.Length; i++)
+            {
+                Sse.Prefetch1((byte*)arrays[uses[use].Array] + first * uses[use].Size + offset);
+                offset += Line;
+                if (offset >= count * uses[use].Size)
+                    (use, offset) = (use + 1, 0);
+            }
+        }
+    }
 
     /// <summary>Decides where each value is, and in which order they are worked out.</summary>
     private sealed class Planner(KernelCode code, BlockLoops loops)
@@ -143,7 +183,10 @@ internal sealed unsafe class BlockKernel : VisitKernel
                         places[i] = new(Place.Array, (int)node.Value);
                         continue;
                 }
-                var (a, b, c) = node.Operation == Operation.LoadWords ? (new(Place.Array, ~(int)node.Value), default, default) : (Of(node.A), Of(node.B), Of(node.C));
+                var (a, b, c) =
+                    node.Operation == Operation.LoadWords
+                        ? (new(Place.Array, ~(int)node.Value), default, default)
+                        : (Of(node.A), Of(node.B), Of(node.C));
                 // Operands that are not needed any more leave their room to the result.
                 if (!code.IsUniform[i])
                     for (var k = 0; k < 3; k++)
@@ -173,9 +216,9 @@ internal sealed unsafe class BlockKernel : VisitKernel
         private void FindLastUses()
         {
             for (var i = 0; i < code.Nodes.Length; i++)
-                for (var k = 0; k < 3; k++)
-                    if (code.Nodes[i].Operand(k) is >= 0 and var operand)
-                        lastUse[operand] = i;
+            for (var k = 0; k < 3; k++)
+                if (code.Nodes[i].Operand(k) is >= 0 and var operand)
+                    lastUse[operand] = i;
             foreach (var store in code.Stores)
                 lastUse[store.Node] = int.MaxValue;
         }
@@ -198,7 +241,12 @@ internal sealed unsafe class BlockKernel : VisitKernel
             foreach (var store in code.Stores)
             {
                 var node = code.Nodes[store.Node];
-                if (store.IsWords || code.IsUniform[store.Node] || node.Operation is Operation.Load or Operation.LoadWords || found.ContainsKey(store.Node))
+                if (
+                    store.IsWords
+                    || code.IsUniform[store.Node]
+                    || node.Operation is Operation.Load or Operation.LoadWords
+                    || found.ContainsKey(store.Node)
+                )
                     continue;
                 var isFree = true;
                 for (var i = 0; i < code.Nodes.Length; i++)

@@ -7,8 +7,12 @@ namespace Optim.Kernels;
 [RequiresDynamicCode("makes code at run time")]
 internal sealed unsafe class EmittedKernel : VisitKernel
 {
+    /// <summary>Arrays beyond which there are enough loads under way as it is; from main memory two vectors at a time are faster with fewer.</summary>
+    private const int FewArrays = 5;
+
     private readonly VectorMethods methods;
     private readonly KernelBody single;
+    private readonly bool inPairs;
     private KernelBody? pair;
 
     public EmittedKernel(KernelCode code, Width width)
@@ -16,13 +20,14 @@ internal sealed unsafe class EmittedKernel : VisitKernel
     {
         methods = VectorMethods.Of(width, code.IsDouble);
         single = new KernelEmitter(code, methods, 1).Emit();
+        inPairs = code.ArrayUses.Length <= FewArrays;
     }
 
     public override int Count => methods.Count;
 
-    protected override void Vectors(nint* arrays, nint begin, nint end, void* numbers, bool unrolled)
+    protected override void Vectors(nint* arrays, nint begin, nint end, void* numbers, bool streams)
     {
-        if (unrolled && end - begin >= 2 * Count)
+        if (inPairs && streams && end - begin >= 2 * Count)
         {
             var whole = end - (end - begin) % (2 * Count);
             // Two threads may both make it: the same code.
@@ -56,7 +61,13 @@ internal sealed class KernelEmitter
     public KernelEmitter(KernelCode code, VectorMethods methods, int vectors)
     {
         (this.code, this.methods, this.vectors) = (code, methods, vectors);
-        method = new("kernel", typeof(void), [typeof(nint).MakePointerType(), typeof(nint), typeof(nint), typeof(void).MakePointerType()], typeof(KernelEmitter).Module, true);
+        method = new(
+            "kernel",
+            typeof(void),
+            [typeof(nint).MakePointerType(), typeof(nint), typeof(nint), typeof(void).MakePointerType()],
+            typeof(KernelEmitter).Module,
+            true
+        );
         il = method.GetILGenerator();
         addresses = new LocalBuilder[code.ArrayUses[^1].Array + 1];
         values = new LocalBuilder?[code.Nodes.Length];

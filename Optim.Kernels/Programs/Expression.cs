@@ -167,6 +167,9 @@ public sealed class Expression
     /// <summary>What a load would find after a store to the parameter.</summary>
     internal static Expression Rounded(Expression value) => InElements(Operation.Rounded, value);
 
+    /// <summary>A number of the step in every element, rounded to their type.</summary>
+    internal static Expression OfNumber(Expression number) => number.InElements();
+
     /// <summary>An operation of which the result is of the widest scope among its operands.</summary>
     internal static Expression Combine(Operation operation, params Expression[] operands)
     {
@@ -193,10 +196,7 @@ public sealed class Expression
     private static Expression Reduce(Operation operation, Expression elements, Scope scope) =>
         elements.Scope == Scope.Element
             ? new(operation, scope, [elements], scope == Scope.AllTensors ? 1 : 0)
-            : throw new ArgumentException(
-                $"{ProgramText.Of(elements)} is one number, and a reduction is of elements",
-                nameof(elements)
-            );
+            : throw new ArgumentException($"{ProgramText.Of(elements)} is one number, and a reduction is of elements", nameof(elements));
 
     /// <summary>Left out is only what changes no bit of any number: x 1, x / 1, x - 0, -(-x), a choice between equals.</summary>
     private static Expression Simplified(Operation operation, Scope scope, Expression[] operands)
@@ -223,7 +223,8 @@ public sealed class Expression
         }
     }
 
-    private bool IsConstant(double value) => Operation == Operation.Constant && Value.Equals(value) && double.IsNegative(Value) == double.IsNegative(value);
+    private bool IsConstant(double value) =>
+        Operation == Operation.Constant && Value.Equals(value) && double.IsNegative(Value) == double.IsNegative(value);
 }
 
 /// <summary>A question about numbers or elements, for <see cref="Expression.Select"/>.</summary>
@@ -240,12 +241,10 @@ public sealed class Condition
     public static Condition IsNaN(Expression value) => Masked(Expression.Combine(Operation.IsNaN, value));
 
     /// <summary>Both.</summary>
-    public static Condition operator &(Condition left, Condition right) =>
-        new((yes, no) => left.Select(right.Select(yes, no), no));
+    public static Condition operator &(Condition left, Condition right) => new((yes, no) => left.Select(right.Select(yes, no), no));
 
     /// <summary>Either.</summary>
-    public static Condition operator |(Condition left, Condition right) =>
-        new((yes, no) => left.Select(yes, right.Select(yes, no)));
+    public static Condition operator |(Condition left, Condition right) => new((yes, no) => left.Select(yes, right.Select(yes, no)));
 
     /// <summary>The opposite.</summary>
     public static Condition operator !(Condition condition) => new((yes, no) => condition.Select(no, yes));

@@ -77,9 +77,12 @@ internal sealed class KernelCode : IEquatable<KernelCode>
     /// <summary>Bytes of all arrays that an element has a place in.</summary>
     public int Footprint { get; }
 
+    /// <summary>Operations on each element: neither loads nor what is the same for all elements.</summary>
+    public int Operations =>
+        Nodes.Where((node, i) => !IsUniform[i] && node.Operation is not (Operation.Load or Operation.LoadWords)).Count();
+
     /// <summary>Bytes that are moved for each element.</summary>
-    public int Bytes =>
-        ArrayUses.Where(use => use.Array < Arrays).Sum(use => use.Size * ((use.IsRead ? 1 : 0) + (use.IsWritten ? 1 : 0)));
+    public int Bytes => ArrayUses.Where(use => use.Array < Arrays).Sum(use => use.Size * ((use.IsRead ? 1 : 0) + (use.IsWritten ? 1 : 0)));
 
     /// <summary>Bytes of an element of the arithmetic.</summary>
     public int Size => IsDouble ? sizeof(double) : sizeof(float);

@@ -32,7 +32,9 @@ public static class ProgramEngine
         set =>
             field =
                 value == Engine.Emitted && !RuntimeFeature.IsDynamicCodeSupported
-                    ? throw new NotSupportedException("this program was compiled ahead of time: its runtime makes no code, so the engine is Blocks")
+                    ? throw new NotSupportedException(
+                        "this program was compiled ahead of time: its runtime makes no code, so the engine is Blocks"
+                    )
                     : value;
     } = RuntimeFeature.IsDynamicCodeSupported ? Engine.Emitted : Engine.Blocks;
 

@@ -6,7 +6,9 @@ internal unsafe struct ProgramPass
     public nint* Entries;
     public int Stride;
     public int Slices;
-    public bool Unrolled;
+
+    /// <summary>Whether it streams from main memory.</summary>
+    public bool Streams;
     public nint Kernel;
 
     /// <summary>The numbers of the first slice, in the type of the arithmetic; those of the next one lie so many bytes further.</summary>
@@ -33,7 +35,13 @@ internal unsafe struct ProgramPass
         {
             var entry = pass->Entries + slice * (nint)pass->Stride;
             var to = Math.Min(last, entry[pass->Stride]);
-            kernel.Run(SliceTable.AddressesOf(entry), at - entry[0], to - entry[0], pass->Numbers + slice * pass->NumbersStride, pass->Unrolled);
+            kernel.Run(
+                SliceTable.AddressesOf(entry),
+                at - entry[0],
+                to - entry[0],
+                pass->Numbers + slice * pass->NumbersStride,
+                pass->Streams
+            );
             at = to;
         }
     }

@@ -13,11 +13,8 @@ internal readonly record struct ProgramSegment(SliceTable Table, int First, int 
 /// <summary>Runs a program over slices, visit by visit. Kept from step to step, so that a step allocates nothing; for one thread at a time.</summary>
 internal sealed unsafe class ProgramRun
 {
-    /// <summary>Bytes above which a pass streams from main memory: there two vectors at a time are faster, in cache one.</summary>
+    /// <summary>Bytes above which a pass streams from main memory.</summary>
     private const long Cache = 1 << 25;
-
-    /// <summary>Arrays beyond which there are enough loads under way as it is.</summary>
-    private const int FewArrays = 5;
 
     private readonly StepProgram program;
     private readonly int[] leaves;
@@ -109,7 +106,7 @@ internal sealed unsafe class ProgramRun
             Entries = entries,
             Stride = table.Stride,
             Slices = segment.Count,
-            Unrolled = code.ArrayUses.Length <= FewArrays && length * (long)code.Footprint > Cache,
+            Streams = length * (long)code.Footprint > Cache,
             Kernel = now.Kernel!.Handle,
             Width = Lanes.Width,
         };
@@ -262,7 +259,9 @@ internal sealed unsafe class ProgramRun
             Operation.Power => Math.Pow(a, b),
             Operation.Max => a > b || double.IsNaN(a) ? a : b,
             Operation.Min => b > a || double.IsNaN(a) ? a : b,
-            Operation.Sign => a > 0 ? 1 : a < 0 ? -1 : 0,
+            Operation.Sign => a > 0 ? 1
+            : a < 0 ? -1
+            : 0,
             Operation.Greater => a > b ? 1 : 0,
             Operation.IsNaN => double.IsNaN(a) ? 1 : 0,
             Operation.Select => a != 0 ? b : c,

@@ -18,22 +18,15 @@ internal static class ProgramText
     public static string Of(StepProgram program)
     {
         var nodes = program.Nodes.ToArray();
-        var uses = new int[nodes.Length];
-        foreach (var node in nodes)
-            for (var k = 0; k < 3 && node.Operand(k) is >= 0 and var operand; k++)
-                uses[operand]++;
-        foreach (var (_, node) in program.Stores)
-            uses[node]++;
         var names = new Dictionary<int, string>();
         var writer = new Writer(nodes, names);
         var text = new StringBuilder();
-        for (var i = 0; i < nodes.Length; i++)
-            if (uses[i] > 1 && nodes[i].A >= 0 && nodes[i].Operation != Operation.Number)
-            {
-                var line = writer.Text(i, 0);
-                names.Add(i, string.Create(CultureInfo.InvariantCulture, $"v{names.Count + 1}"));
-                text.Append(names[i]).Append(" = ").Append(line).Append('\n');
-            }
+        foreach (var place in program.Shared())
+        {
+            var line = writer.Text(place, 0);
+            names.Add(place, string.Create(CultureInfo.InvariantCulture, $"v{names.Count + 1}"));
+            text.Append(names[place]).Append(" = ").Append(line).Append('\n');
+        }
         foreach (var (array, node) in program.Stores)
             text.Append(program.Arrays[array]).Append(" = ").Append(writer.Text(node, 0)).Append('\n');
         foreach (var (name, node) in program.Kept)

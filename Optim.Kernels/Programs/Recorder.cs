@@ -4,7 +4,7 @@ namespace Optim.Kernels;
 /// The lane that notes what is done to it: a formula that runs on it leaves an <see cref="Expression"/> of elements, and a storage that
 /// loads and stores it leaves what that takes. Addresses stand for the places of arrays.
 /// </summary>
-internal readonly unsafe struct Recorder(Expression expression) : IVector<Recorder>
+internal readonly unsafe struct Recorder(Expression expression) : IVector<Recorder>, ITakes<Recorder, RecordedNumber>
 {
     private readonly Expression? expression = expression;
 
@@ -19,6 +19,8 @@ internal readonly unsafe struct Recorder(Expression expression) : IVector<Record
     public static Recorder Of(double value) => new(Expression.Of(value));
 
     public static Recorder From(Real number) => Of(number.Value);
+
+    public static Recorder From(RecordedNumber number) => new(Expression.OfNumber(number.Expression));
 
     /// <summary>What a storage loads from the array at a place.</summary>
     public static Expression Load<P>(int array)

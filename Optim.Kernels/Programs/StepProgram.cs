@@ -80,6 +80,18 @@ internal sealed class StepProgram : IEquatable<StepProgram>
     public bool Uses(int array) =>
         stores.Any(store => store.Array == array) || nodes.Any(node => node.Operation == Operation.Input && node.Name == Arrays[array]);
 
+    /// <summary>Values that are worth a name of their own when it is printed: those that are used more than once.</summary>
+    public IEnumerable<int> Shared()
+    {
+        var uses = new int[nodes.Length];
+        foreach (var node in nodes)
+            for (var k = 0; k < 3 && node.Operand(k) is >= 0 and var operand; k++)
+                uses[operand]++;
+        foreach (var (_, node) in stores)
+            uses[node]++;
+        return Enumerable.Range(0, nodes.Length).Where(i => uses[i] > 1 && nodes[i].A >= 0 && nodes[i].Operation != Operation.Number);
+    }
+
     /// <summary>The visits of memory for parameters of a dtype: what engines compile.</summary>
     public Visit[] VisitsFor(DType dtype)
     {

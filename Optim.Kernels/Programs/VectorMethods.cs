@@ -37,8 +37,7 @@ internal sealed class VectorMethods
     public required MethodInfo StoreWords { get; init; }
 
     /// <summary>The method of an operation.</summary>
-    public MethodInfo For(Operation operation) =>
-        byOperation[(int)operation] ?? throw new NotSupportedException($"{operation} of vectors");
+    public MethodInfo For(Operation operation) => byOperation[(int)operation] ?? throw new NotSupportedException($"{operation} of vectors");
 
     /// <summary>The methods of a width, which is one of vectors.</summary>
     public static VectorMethods Of(Width width, bool isDouble)
@@ -56,7 +55,10 @@ internal sealed class VectorMethods
         };
     }
 
-    private static unsafe VectorMethods Of512<T>(Func<Vector512<T>, Vector512<T>, Vector512<T>, Vector512<T>> fma, Func<T, Vector512<T>> create)
+    private static unsafe VectorMethods Of512<T>(
+        Func<Vector512<T>, Vector512<T>, Vector512<T>, Vector512<T>> fma,
+        Func<T, Vector512<T>> create
+    )
         where T : unmanaged, System.Numerics.IBinaryFloatingPointIeee754<T> =>
         new VectorMethods(typeof(Vector512<T>), Vector512<T>.Count)
         {
@@ -86,7 +88,10 @@ internal sealed class VectorMethods
             Bits512<T>.Greater
         );
 
-    private static unsafe VectorMethods Of256<T>(Func<Vector256<T>, Vector256<T>, Vector256<T>, Vector256<T>> fma, Func<T, Vector256<T>> create)
+    private static unsafe VectorMethods Of256<T>(
+        Func<Vector256<T>, Vector256<T>, Vector256<T>, Vector256<T>> fma,
+        Func<T, Vector256<T>> create
+    )
         where T : unmanaged, System.Numerics.IBinaryFloatingPointIeee754<T> =>
         new VectorMethods(typeof(Vector256<T>), Vector256<T>.Count)
         {
@@ -116,7 +121,10 @@ internal sealed class VectorMethods
             Bits256<T>.Greater
         );
 
-    private static unsafe VectorMethods Of128<T>(Func<Vector128<T>, Vector128<T>, Vector128<T>, Vector128<T>> fma, Func<T, Vector128<T>> create)
+    private static unsafe VectorMethods Of128<T>(
+        Func<Vector128<T>, Vector128<T>, Vector128<T>, Vector128<T>> fma,
+        Func<T, Vector128<T>> create
+    )
         where T : unmanaged, System.Numerics.IBinaryFloatingPointIeee754<T> =>
         new VectorMethods(typeof(Vector128<T>), Vector128<T>.Count)
         {

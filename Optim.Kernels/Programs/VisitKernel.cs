@@ -30,17 +30,17 @@ internal abstract unsafe class VisitKernel
     public static VisitKernel Of(nint handle) => (VisitKernel)GCHandle.FromIntPtr(handle).Target!;
 
     /// <summary>Elements [begin, end) of the arrays at these addresses.</summary>
-    public void Run(nint* arrays, nint begin, nint end, void* numbers, bool unrolled)
+    public void Run(nint* arrays, nint begin, nint end, void* numbers, bool streams)
     {
         var whole = end - (end - begin) % Count;
         if (begin < whole)
-            Vectors(arrays, begin, whole, numbers, unrolled);
+            Vectors(arrays, begin, whole, numbers, streams);
         if (whole < end)
             Tail(arrays, whole, (int)(end - whole), numbers);
     }
 
     /// <summary>Elements [begin, end), which are whole vectors.</summary>
-    protected abstract void Vectors(nint* arrays, nint begin, nint end, void* numbers, bool unrolled);
+    protected abstract void Vectors(nint* arrays, nint begin, nint end, void* numbers, bool streams);
 
     /// <summary>Fewer elements than a vector has, as a vector beside them: an element's result depends on that element alone.</summary>
     private void Tail(nint* arrays, nint begin, int count, void* numbers)

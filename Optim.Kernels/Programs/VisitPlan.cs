@@ -196,7 +196,10 @@ internal sealed class VisitPlan
                     var negative = Op(Operation.Select, Op(Operation.Greater, zero, x), Expression.Of(-1), zero);
                     return Op(Operation.Select, Op(Operation.Greater, x, zero), Expression.Of(1), negative);
                 default:
-                    Expression[] operands = [.. Enumerable.Range(0, 3).Where(k => node.Operand(k) >= 0).Select(k => Lower(node.Operand(k)))];
+                    Expression[] operands =
+                    [
+                        .. Enumerable.Range(0, 3).Where(k => node.Operand(k) >= 0).Select(k => Lower(node.Operand(k))),
+                    ];
                     return new(node.Operation, Scope.Element, operands, node.Value, node.Name);
             }
         }
@@ -212,7 +215,6 @@ internal sealed class VisitPlan
 
         private static Expression Op(Operation operation, params Expression[] operands) => new(operation, Scope.Element, operands);
 
-        private Expression LoadState(int array) =>
-            isDouble ? Recorder.Load<Wide<double>>(array) : Recorder.Load<Wide<float>>(array);
+        private Expression LoadState(int array) => isDouble ? Recorder.Load<Wide<double>>(array) : Recorder.Load<Wide<float>>(array);
     }
 }

@@ -129,8 +129,11 @@ internal readonly struct TorchLane : IWhole<TorchLane>, IScalar<TorchLane>, ITak
     }
 
     // Float64 is not to be had on mps. Without dimensions it leaves the dtype of what it is combined with as it is.
-    public static TorchLane SumOfSquares(TorchLane value) =>
-        new(Whole(value).mul(Whole(value)).sum(Whole(value).device_type == DeviceType.MPS ? ScalarType.Float32 : ScalarType.Float64));
+    public static TorchLane SumOfSquares(TorchLane value) => new(Whole(value).mul(Whole(value)).sum(Widest(value)));
+
+    public static TorchLane Sum(TorchLane value) => new(Whole(value).sum(Widest(value)));
+
+    public static TorchLane LargestMagnitude(TorchLane value) => new(Whole(value).abs().max());
 
     public static TorchLane Mean(TorchLane value, int dimension) => new(Whole(value).mean([dimension], keepdim: true));
 
@@ -151,6 +154,9 @@ internal readonly struct TorchLane : IWhole<TorchLane>, IScalar<TorchLane>, ITak
     public static void Free(TorchLane value) => value.tensor?.Dispose();
 
     private static Tensor Whole(TorchLane value) => value.tensor!;
+
+    private static ScalarType Widest(TorchLane value) =>
+        Whole(value).device_type == DeviceType.MPS ? ScalarType.Float32 : ScalarType.Float64;
 
     // Numbers take on the dtype of tensors with dimensions by themselves, except where both sides are numbers.
     private static Tensor Alike(TorchLane value, Tensor like) =>

@@ -9,6 +9,7 @@ open FsCheck
 open FsCheck.FSharp
 open Optim.Kernels
 open Optim.Laws
+open Kit
 open KernelRuns
 open Plain
 open ProgramReference
@@ -24,8 +25,7 @@ let withEngine engine (run: unit -> 'a) =
         ProgramEngine.Current <- before
 
 /// Every engine at every width.
-let private settings =
-    List.allPairs widths [ Engine.Emitted; Engine.Blocks ]
+let private settings = List.allPairs widths [ Engine.Emitted; Engine.Blocks ]
 
 let private inSetting (width, engine) run =
     Setting.withWidth width (fun () -> withEngine engine run)
@@ -49,7 +49,9 @@ type private Memory(dtype: DType, tensors: float[][][]) =
 
     member _.Table = table
     member _.Count = views.Length
-    member _.Read() = views |> Array.map (Array.map _.ToDoubles())
+
+    member _.Read() =
+        views |> Array.map (Array.map _.ToDoubles())
 
 let private same (a: float) (b: float) =
     (Double.IsNaN a && Double.IsNaN b)
@@ -123,17 +125,26 @@ let private formulaTests =
 
                 for dtype in dtypes @ storedDTypes do
                     let all = memory dtype (2 + columns.Length) lengths
-                    driver.Run(all.Table, 0, all.Count, dtype, bits, &coefficients, Executor.Caller) |> ignore
+
+                    driver.Run(all.Table, 0, all.Count, dtype, bits, &coefficients, Executor.Caller)
+                    |> ignore
+
                     let expected = all.Read()
 
                     // Half types differ from float32 by loads and stores, and complex ones by nothing: they need not run everywhere.
-                    for setting in (if List.contains dtype dtypes then settings else List.truncate 2 (List.rev settings)) do
+                    for setting in
+                        (if List.contains dtype dtypes then
+                             settings
+                         else
+                             List.truncate 2 (List.rev settings)) do
                         let found = memory dtype (2 + columns.Length) lengths
 
                         inSetting setting (fun () ->
                             let run = ProgramRun program
                             let leaves = run.Leaves |> Array.map (fun leaf -> numbers[int leaf.Name[1..] - 1])
-                            run.Run([| ProgramSegment(found.Table, 0, found.Count, dtype, leaves) |], Executor.Caller) |> ignore)
+
+                            run.Run(ReadOnlySpan [| ProgramSegment(found.Table, 0, found.Count, dtype, leaves) |], Executor.Caller)
+                            |> ignore)
 
                         cases <- cases + 1
 
@@ -180,13 +191,7 @@ let private optionCount = 3
 /// A term of elements, and one of any kind.
 let rec private ofElements size : Gen<Term> =
     let leaf =
-        Gen.elements
-            [
-                Term.Parameter
-                Term.Gradient
-                Term.Column 0
-                Term.Column 1
-            ]
+        Gen.elements [ Term.Parameter; Term.Gradient; Term.Column 0; Term.Column 1 ]
 
     if size <= 0 then
         leaf
@@ -251,14 +256,7 @@ and private binary a b =
 
 and private unary part =
     gen {
-        let! kind =
-            Gen.elements
-                [
-                    Term.Negative
-                    Term.Root
-                    Term.Magnitude
-                    Term.Sign
-                ]
+        let! kind = Gen.elements [ Term.Negative; Term.Root; Term.Magnitude; Term.Sign ]
 
         let! part = part
         return kind part
@@ -276,25 +274,13 @@ type private Case =
 let private cases: Gen<Case> =
     gen {
         let! dtype =
-            Gen.elements
-                [
-                    DType.Float32
-                    DType.Float64
-                    DType.BFloat16
-                    DType.Float16
-                ]
+            Gen.elements [ DType.Float32; DType.Float64; DType.BFloat16; DType.Float16 ]
 
         let term = Gen.choose (1, 16) |> Gen.bind ofElements
         let! parameter = term
         let! columns = Gen.listOfLength columnCount (Gen.optionOf term)
 
-        let! lengths =
-            Gen.elements
-                [
-                    [ 37 ]
-                    [ 1; 0; 16; 70 ]
-                    [ 9_000; 3; 4_096 ]
-                ]
+        let! lengths = Gen.elements [ [ 37 ]; [ 1; 0; 16; 70 ]; [ 9_000; 3; 4_096 ] ]
 
         let! seed = Gen.choose (1, 1_000_000)
 
@@ -326,7 +312,11 @@ let private start (case: Case) =
         for length in case.Lengths ->
             Array.init (2 + columnCount) (fun i ->
                 let numbers = values random DType.Float32 length
-                if i < 2 then numbers |> Array.map (precision case.DType).Stored else numbers)
+
+                if i < 2 then
+                    numbers |> Array.map (precision case.DType).Stored
+                else
+                    numbers)
     |]
 
 let private expectedOf (case: Case) =
@@ -346,7 +336,13 @@ let private expectedOf (case: Case) =
             }
 
     [|
-        for tensor in 0 .. tensors.Length - 1 -> [| after[0].[tensor]; tensors[tensor].[1]; after[1].[tensor]; after[2].[tensor] |]
+        for tensor in 0 .. tensors.Length - 1 ->
+            [|
+                after[0].[tensor]
+                tensors[tensor].[1]
+                after[1].[tensor]
+                after[2].[tensor]
+            |]
     |]
 
 let private programOf (case: Case) =
@@ -393,11 +389,7 @@ let private randomTests =
                 let found =
                     inSetting (width, engine) (fun () ->
                         Setting.withThreads 3 (fun () ->
-                            let executor =
-                                if case.Seed % 2 = 0 then
-                                    Executor.Team
-                                else
-                                    Executor.Caller
+                            let executor = if case.Seed % 2 = 0 then Executor.Team else Executor.Caller
 
                             runProgram program case (case.Seed % 3 = 0) executor))
 
@@ -434,7 +426,14 @@ let private mutants: (string * (KernelCode -> KernelCode)) list =
             | _ -> node)
         "a missing store",
         (fun code ->
-            KernelCode(code.Nodes, Array.truncate (code.Stores.Length - 1) code.Stores, code.Reductions, code.Arrays, code.Numbers, code.IsDouble))
+            KernelCode(
+                code.Nodes,
+                Array.truncate (code.Stores.Length - 1) code.Stores,
+                code.Reductions,
+                code.Arrays,
+                code.Numbers,
+                code.IsDouble
+            ))
         "a stale number", renamed Operation.Number (fun _ node -> Node(Operation.Number, Value = 0L))
         "another array",
         renamed Operation.Load (fun _ node ->
@@ -464,16 +463,18 @@ let private mutantTests =
         let expected = expectedOf case
         let program = programOf case
         let visit = program.VisitsFor(case.DType)[0]
-        let numbers = visit.Numbers |> Array.map (fun place -> float32 (leaf program.Nodes[place]))
+
+        let numbers =
+            visit.Numbers
+            |> Array.map (fun place -> leaf program.Nodes[place])
+            |> Tensor.ofFloats case.DType
 
         let agrees mutate setting =
             let memory = Memory(case.DType, start case)
 
             inSetting setting (fun () ->
                 let kernel = ProgramEngine.KernelOf(mutate visit.Code)
-                use pinned = fixed numbers
-
-                kernel.Run(SliceTable.AddressesOf memory.Table.Entries, 0n, 37n, NativeInterop.NativePtr.toVoidPtr pinned, false)
+                kernel.Run(SliceTable.AddressesOf memory.Table.Entries, 0n, 37n, numbers.Address.ToPointer(), false)
                 GC.KeepAlive kernel)
 
             difference expected (memory.Read()) = None
@@ -488,19 +489,27 @@ let private mutantTests =
 
 /// A program that no other test has.
 let private unique (constant: float) =
-    StepProgram(ResizeArray [ "param"; "grad" ], [ Assignment("param", expression (Term.Sum(Term.Product(Term.Parameter, Term.Option 0), Term.Constant constant))) ])
+    StepProgram(
+        ResizeArray [ "param"; "grad" ],
+        [
+            Assignment("param", expression (Term.Sum(Term.Product(Term.Parameter, Term.Option 0), Term.Constant constant)))
+        ]
+    )
 
 let private runUnique (program: StepProgram) option =
     let memory = Memory(DType.Float32, [| [| [| 1.0; 2.0 |]; [| 0.0; 0.0 |] |] |])
     let run = ProgramRun program
-    run.Run([| ProgramSegment(memory.Table, 0, 1, DType.Float32, [| option |]) |], Executor.Caller) |> ignore
-    memory.Read()[0].[0]
 
-[<MethodImpl(MethodImplOptions.NoInlining)]
+    run.Run(ReadOnlySpan [| ProgramSegment(memory.Table, 0, 1, DType.Float32, [| option |]) |], Executor.Caller)
+    |> ignore
+
+    memory.Read () [ 0 ].[0]
+
+[<MethodImpl(MethodImplOptions.NoInlining)>]
 let private madeAndDropped () =
     let program = unique 12.75
     runUnique program 2.0 |> ignore
-    WeakReference(ProgramEngine.KernelOf(program.VisitsFor(DType.Float32)[0].Code))
+    WeakReference(ProgramEngine.KernelOf(program.VisitsFor (DType.Float32) [ 0 ].Code))
 
 let private cacheTests =
     test "kernels are made once for a structure, never for a changed number, by any number of threads, and go with their program" {
@@ -531,7 +540,11 @@ let private allocationTests =
     test "a step of a program allocates nothing that is worth a word, from the second on" {
         for terms in
             [
-                [ Some(Term.Difference(Term.Parameter, Term.Product(Term.Option 2, Term.Gradient))); None; None ]
+                [
+                    Some(Term.Difference(Term.Parameter, Term.Product(Term.Option 2, Term.Gradient)))
+                    None
+                    None
+                ]
                 [
                     Some(Term.Difference(Term.Parameter, Term.Quotient(Term.Gradient, Term.Norm(false, Term.Gradient))))
                     None
@@ -550,8 +563,15 @@ let private allocationTests =
                 withEngine engine (fun () ->
                     let memory = Memory(case.DType, start case)
                     let run = ProgramRun(programOf case)
-                    let segments = [| ProgramSegment(memory.Table, 0, memory.Count, case.DType, run.Leaves |> Array.map leaf) |]
-                    let step () = run.Run(ReadOnlySpan segments, Executor.Caller) |> ignore
+
+                    let segments =
+                        [|
+                            ProgramSegment(memory.Table, 0, memory.Count, case.DType, run.Leaves |> Array.map leaf)
+                        |]
+
+                    let step () =
+                        run.Run(ReadOnlySpan segments, Executor.Caller) |> ignore
+
                     step ()
                     let before = GC.GetAllocatedBytesForCurrentThread()
                     step ()
@@ -570,7 +590,8 @@ let private textTests =
         Expect.equal (text (Term.Choice(p, g, a, b))) "where(param > grad, column0, column1)" "a choice"
         Expect.equal (text (Term.Norm(true, g))) "sqrt(sum_of_squares_over_all(grad))" "a norm"
 
-        let adam = Driver<AdamFormula>.Instance.Record(1 <<< AdamFormula.SlowMean, ResizeArray [ "exp_avg"; "exp_avg_sq"; "max_exp_avg_sq" ])
+        let adam =
+            Driver<AdamFormula>.Instance.Record(1 <<< AdamFormula.SlowMean, ResizeArray [ "exp_avg"; "exp_avg_sq"; "max_exp_avg_sq" ])
 
         Expect.equal
             (string adam)
@@ -621,7 +642,12 @@ let private visitTests =
         Expect.equal (visits [ Some(byNorm moved); Some moved; None ]) [ 12, 1; 12, 0 ] "state that is stored early"
         // The old column is needed in the second visit, so it is not overwritten before.
         Expect.equal
-            (visits [ Some(byNorm (Term.Sum(moved, a))); Some(Term.Sum(moved, Term.Norm(false, b))); None ])
+            (visits
+                [
+                    Some(byNorm (Term.Sum(moved, a)))
+                    Some(Term.Sum(moved, Term.Norm(false, b)))
+                    None
+                ])
             [ 12, 2; 20, 0 ]
             "state that is needed again"
     }

@@ -107,6 +107,9 @@ let private own: (string * Rule) list =
     [
         "a rule of one's own in F#", OwnRuleFSharp.Lion.rule :> Rule
         "a rule of one's own in C#", OwnRuleCSharp.Lion.TheRule
+        "AdaBelief by definition", DefinedRules.adaBelief
+        "LAMB by definition", DefinedRules.lamb
+        "NAdam by definition", DefinedRules.nAdam
     ]
 
 [<Tests>]

@@ -111,11 +111,16 @@ let private eval precision before (term: Term) =
                     for tensor in 0 .. tensors - 1 ->
                         [|
                             for index in 0 .. lengthOf tensor - 1 ->
-                                values |> Array.map (fun value -> at precision.Round value tensor index) |> inElements
+                                values
+                                |> Array.map (fun value -> at precision.Round value tensor index)
+                                |> inElements
                         |]
                 |]
         elif values |> Array.exists (fun value -> value.IsPerTensor) then
-            PerTensor [| for tensor in 0 .. tensors - 1 -> values |> Array.map (fun value -> at id value tensor 0) |> inDouble |]
+            PerTensor
+                [|
+                    for tensor in 0 .. tensors - 1 -> values |> Array.map (fun value -> at id value tensor 0) |> inDouble
+                |]
         else
             Once(values |> Array.map (fun value -> at id value 0 0) |> inDouble)
 
@@ -134,7 +139,11 @@ let private eval precision before (term: Term) =
         match value operand with
         | Each elements ->
             let each = Array.map reduction elements
-            if overAll then Once(Array.fold join 0.0 each) else PerTensor each
+
+            if overAll then
+                Once(Array.fold join 0.0 each)
+            else
+                PerTensor each
         | _ -> failwith "a reduction is of elements"
 
     and root value =
@@ -166,10 +175,7 @@ let private eval precision before (term: Term) =
         | Term.Larger(a, b) -> operation [ a; b ] (fun v -> larger v[0] v[1])
         | Term.Smaller(a, b) -> operation [ a; b ] (fun v -> smaller v[0] v[1])
         | Term.Fused(a, b, c) ->
-            combine
-                (fun v -> Math.FusedMultiplyAdd(v[0], v[1], v[2]))
-                (fun v -> precision.Fma v[0] v[1] v[2])
-                (List.map value [ a; b; c ])
+            combine (fun v -> Math.FusedMultiplyAdd(v[0], v[1], v[2])) (fun v -> precision.Fma v[0] v[1] v[2]) (List.map value [ a; b; c ])
         | Term.Choice(a, b, yes, no) -> choice (value a) (value b) (value yes) (value no)
         | Term.Total(overAll, a) -> reduce overAll total (+) a
         | Term.Norm(overAll, a) -> reduce overAll squares (+) a |> root
@@ -181,7 +187,9 @@ let private eval precision before (term: Term) =
 
     // The comparison of numbers is in double, whatever is chosen by it.
     and choice a b yes no =
-        let compared = combine (fun v -> if v[0] > v[1] then 1.0 else 0.0) (fun v -> if v[0] > v[1] then 1.0 else 0.0) [ a; b ]
+        let compared =
+            combine (fun v -> if v[0] > v[1] then 1.0 else 0.0) (fun v -> if v[0] > v[1] then 1.0 else 0.0) [ a; b ]
+
         let choose (v: float[]) = if v[0] > 0.0 then v[1] else v[2]
         combine choose choose [ compared; yes; no ]
 

@@ -1,0 +1,119 @@
+using System.CommandLine;
+using System.Reflection;
+using Optim.Core;
+
+namespace Optim.Cli.Commands;
+
+/// <summary><c>optim explain</c>: what a rule does, from its own formula.</summary>
+internal static class ExplainCommand
+{
+    public const string Name = "explain";
+
+    public const string Description = "Show a rule's options with their ranges, its formula, its state and what a step reads and writes";
+
+    /// <summary>What its arguments are called.</summary>
+    public const string Rules = "RULE";
+
+    public static Command Create(Screen screen)
+    {
+        var rule = new Argument<string>("rule") { HelpName = Rules, Description = "Such as adamw, or adam:weight_decay=0.1,amsgrad=True" };
+        var assembly = new Option<string?>("--assembly") { HelpName = "FILE", Description = "An assembly with rules of your own" };
+        var command = new Command(Name, Description)
+        {
+            rule,
+            assembly,
+        };
+        command.SetAction(parsed =>
+        {
+            var named = NamedSettings.Parse(parsed.GetRequiredValue(rule));
+            var known = parsed.GetValue(assembly) is { } file ? RulesOf(file) : [.. Optim.Core.Rules.all];
+            var found = Find(named.Name, known);
+            var options = found.Replace(found.Defaults, named.Settings.Select(each => KeyValuePair.Create(each.Name, each.Value)));
+            foreach (var line in Lines(ExplanationModule.ofRule(found, options)))
+                screen.Say(line);
+            return 0;
+        });
+        return command;
+    }
+
+    private static Rule Find(string name, IReadOnlyList<Rule> known)
+    {
+        var names = known.Select(rule => rule.Name).ToList();
+        return known.FirstOrDefault(rule => string.Equals(rule.Name, name, StringComparison.OrdinalIgnoreCase))
+            ?? throw new CommandException(
+                names.Count == 0
+                    ? $"there is no rule '{name}': the assembly has none in a public static property or field."
+                    : $"there is no rule '{name}'{Names.didYouMean(name, names)} There are: {string.Join(", ", names)}."
+            );
+    }
+
+    /// <summary>The rules in public static properties and fields of an assembly.</summary>
+    private static List<Rule> RulesOf(string file)
+    {
+        Assembly assembly;
+        try
+        {
+            assembly = Assembly.LoadFrom(Path.GetFullPath(file));
+        }
+        catch (BadImageFormatException)
+        {
+            throw new CommandException($"{file} is not a .NET assembly.");
+        }
+        const BindingFlags Static = BindingFlags.Public | BindingFlags.Static;
+        var found = new List<Rule>();
+        foreach (var type in assembly.GetExportedTypes().Where(type => !type.ContainsGenericParameters))
+        {
+            foreach (var property in type.GetProperties(Static).Where(p => typeof(Rule).IsAssignableFrom(p.PropertyType)))
+                if (property.GetIndexParameters().Length == 0 && property.GetValue(null) is Rule rule)
+                    found.Add(rule);
+            foreach (var field in type.GetFields(Static).Where(f => typeof(Rule).IsAssignableFrom(f.FieldType)))
+                if (field.GetValue(null) is Rule rule)
+                    found.Add(rule);
+        }
+        return [.. found.Distinct()];
+    }
+
+    private static IEnumerable<string> Lines(Explanation explained)
+    {
+        yield return explained.Rule;
+        yield return "";
+        yield return "options";
+        var names = explained.Options.Select(option => option.Name.Length).Append(0).Max();
+        var values = explained.Options.Select(option => option.Value.ToString().Length).Append(0).Max();
+        foreach (var option in explained.Options)
+            yield return $"  {option.Name.PadRight(names)}  {option.Value.ToString().PadRight(values)}  {option.Range}".TrimEnd();
+        yield return "";
+        yield return "state";
+        foreach (var column in explained.Columns)
+            yield return $"  {column}, for each element";
+        foreach (var number in explained.Numbers)
+            yield return $"  {number}, one number for each parameter";
+        if (explained.Columns.IsEmpty && explained.Numbers.IsEmpty)
+            yield return "  none";
+        if (explained.Formula.Length == 0)
+        {
+            yield return "";
+            yield return "This rule works on whole tensors: it has no formula of single elements.";
+            yield break;
+        }
+        yield return "";
+        yield return "formula (t is the step, counted from 1; fma(a, b, c) is a b + c, rounded once)";
+        foreach (var line in explained.Formula.TrimEnd('\n').Split('\n'))
+            yield return $"  {line}";
+        yield return "";
+        yield return "LaTeX";
+        foreach (var line in explained.Latex.Split('\n'))
+            yield return $"  {line}";
+        yield return "";
+        yield return "memory, for float32 parameters";
+        for (var i = 0; i < explained.Visits.Length; i++)
+        {
+            var visit = explained.Visits[i];
+            yield return $"  visit {i + 1}: {visit.Bytes} bytes for each element; reads {Listed(visit.Reads)}; writes {Listed(visit.Writes)}";
+            yield return $"    kernel: {visit.Operations} operations on each element, {visit.Numbers} numbers worked out once, in double";
+        }
+        yield return $"  in all {explained.Visits.Sum(visit => visit.Bytes)} bytes for each element";
+    }
+
+    private static string Listed(IEnumerable<string> arrays) => arrays.Any() ? string.Join(", ", arrays) : "nothing";
+}

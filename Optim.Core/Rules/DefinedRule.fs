@@ -1,0 +1,518 @@
+namespace Optim.Core
+
+open System
+open System.Collections.Generic
+open System.Collections.Immutable
+open Optim.Kernels
+
+/// A rule by definition under some setting of its flags.
+type internal DefinedVariant =
+    {
+        Program: StepProgram
+        Columns: DefinedColumn list
+        Uses: ColumnUses
+    }
+
+/// What a program's leaves are: the options' numbers by name, and the numbers that are kept.
+type internal DefinedNames =
+    {
+        /// Which option, and which number of it, is called by a name.
+        Numbers: IReadOnlyDictionary<string, struct (int * int)>
+        Kept: string array
+    }
+
+    member names.Number(options: DefinedOptions, name: string) =
+        let struct (index, part) = names.Numbers[name]
+
+        match options.Values[index] with
+        | OptionValue.Tuple values ->
+            match values[part] with
+            | OptionValue.Float number -> number
+            | _ -> nan
+        | OptionValue.Float number -> number
+        | _ -> nan
+
+    member names.All(options: DefinedOptions) : IReadOnlyDictionary<string, double> =
+        dict [ for name in names.Numbers.Keys -> name, names.Number(options, name) ]
+        |> Dictionary
+        :> IReadOnlyDictionary<_, _>
+
+    member names.Leaves<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>>
+        (read: Reader<'n>, options, step, scalars: Scalars<'n>)
+        =
+        LaneLeaves<'n>(read, names.All options, step, names.Kept, scalars)
+
+/// A step of one parameter of a rule by definition as a whole tensor.
+[<Sealed>]
+type internal DefinedUpdate
+    (
+        program: StepProgram,
+        leaves: LaneLeaves<Real>,
+        sparse: SparseGradients,
+        parameter: TensorView,
+        gradient: Gradient,
+        columns: TensorView array
+    ) =
+    inherit TensorUpdate(parameter, gradient, sparse, columns)
+
+    override _.Run<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> ILane<'v> and 'v :> ITakes<'v, Real>>
+        (row: 'v array)
+        =
+        ProgramLanes<'v, Real>.Update(program, &leaves, Span row, null) |> ignore
+
+    override update.RunWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>(row: 'v array) =
+        let reductions = WholeReductions<'v>(double update.Parameter.Count)
+        ProgramLanes<'v, Real>.Update(program, &leaves, Span row, reductions) |> ignore
+
+/// A step of a rule by definition, kept between steps.
+[<Sealed>]
+type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, starts: Scalars<Real>, counts: bool) =
+    inherit PreparedOptions<DefinedOptions>()
+    let mutable run: ProgramRun voption = ValueNone
+    let mutable uses = Unchecked.defaultof<ColumnUses>
+    let mutable segments: ProgramSegment array = [||]
+    let mutable leaves: double array array = [||]
+    let kept: double array = Array.zeroCreate 2
+
+    /// The columns that the next step uses.
+    member _.Uses = uses
+
+    /// What the next step runs.
+    member _.Use(variant: DefinedVariant) =
+        uses <- variant.Uses
+
+        match run with
+        | ValueSome known when obj.ReferenceEquals(known.Program, variant.Program) -> ()
+        | _ ->
+            run <- ValueSome(ProgramRun variant.Program)
+            leaves <- [||]
+
+    override prepared.Run() =
+        let state = prepared.State
+        state.Live()
+        let line = state.Line
+        let run = run.Value
+        prepared.Took <- 1
+
+        // First of all: whoever steps them may run out of memory, and then nothing should have moved.
+        for whole in line.Whole do
+            let index = line.NextCounts.Class whole.Place
+            let step = line.NextCounts.OfClass index + 1L
+
+            let leaves =
+                names.Leaves<Real>(RealReader.Instance, prepared.Options, step, prepared.ScalarsOf index)
+
+            DefinedUpdate(run.Program, leaves, sparse, prepared.Parameters[whole.Place], prepared.Gradients[whole.Place], whole.State)
+            |> whole.By.Step
+
+        Table.gather line prepared.Parameters prepared.Gradients
+        prepared.Lay(run, line)
+        prepared.Took <- max prepared.Took (run.Run(ReadOnlySpan segments, prepared.KernelExecutor))
+
+        for sparse in line.Sparse do
+            sparse.Gradient.KeepAlive()
+
+        Table.scatter line prepared.Parameters
+        GC.KeepAlive prepared.Parameters
+        GC.KeepAlive prepared.Gradients
+
+        if names.Kept.Length > 0 then
+            line.NextScalars <- Array.init line.NextCounts.Classes (prepared.NextScalars run)
+
+        Table.next state counts
+
+    member private prepared.ScalarsOf(index: int) =
+        let counts = prepared.State.Line.NextCounts
+
+        if counts.OfClass index > 0L then
+            counts.ScalarsOfClass index
+        else
+            starts
+
+    member private prepared.Fill(run: ProgramRun, index: int, target: double array) =
+        let step = prepared.State.Line.NextCounts.OfClass index + 1L
+        let scalars = prepared.ScalarsOf index
+
+        for i in 0 .. target.Length - 1 do
+            let leaf = run.Leaves[i]
+
+            target[i] <-
+                match leaf.Operation with
+                | Operation.StepCount -> double step
+                | Operation.Kept when leaf.Name = names.Kept[0] -> scalars.First.Value
+                | Operation.Kept -> scalars.Second.Value
+                | _ -> names.Number(prepared.Options, leaf.Name)
+
+    /// The segments of this step and the values of their leaves.
+    member private prepared.Lay(run: ProgramRun, line: Line) =
+        let dense = line.Segments.Length
+        let count = dense + line.SparseSegments.Length
+
+        if segments.Length <> count || leaves.Length <> count then
+            segments <- Array.zeroCreate count
+            leaves <- Array.init count (fun _ -> Array.zeroCreate run.Leaves.Length)
+
+        for i in 0 .. count - 1 do
+            let table, segment =
+                if i < dense then
+                    line.Table, line.Segments[i]
+                else
+                    line.SparseTable, line.SparseSegments[i - dense]
+
+            prepared.Fill(run, segment.Class, leaves[i])
+            segments[i] <- ProgramSegment(table, segment.First, segment.Count, segment.DType, leaves[i])
+
+    member private prepared.NextScalars (run: ProgramRun) (index: int) =
+        let leaves = Array.zeroCreate run.Leaves.Length
+        prepared.Fill(run, index, leaves)
+        run.Kept(leaves, Span(kept, 0, run.Program.Kept.Length))
+        Scalars<Real>(Real kept[0], Real kept[1])
+
+/// A rule by definition: options, state and formula as a recorded program. It is a rule like any other.
+[<Sealed>]
+type DefinedRule
+    internal
+    (
+        name: string,
+        defaults: DefinedOptions,
+        fields: Field<DefinedOptions> list,
+        flags: int array,
+        variants: Map<bool list, DefinedVariant>,
+        columns: DefinedColumn array,
+        numbers: DefinedNumber list,
+        names: DefinedNames
+    ) =
+    inherit Rule<DefinedOptions>(name, OptionTable<DefinedOptions>(name, defaults, fields))
+
+    let columnNames = ImmutableArray.CreateRange(columns |> Array.map _.Name)
+    let scalarNames = ImmutableArray.CreateRange names.Kept
+    let all = variants |> Map.toList |> List.map snd
+
+    let hasReductions = all |> List.exists _.Program.HasReductions
+
+    let hasNode operations =
+        all
+        |> List.exists (fun variant ->
+            variant.Program.Nodes.ToArray()
+            |> Array.exists (fun node -> List.contains node.Operation operations))
+
+    let counts = hasNode [ Operation.StepCount; Operation.Kept ]
+    // Pairs of reals: the norm of the pairs is that of the complex numbers, and their sums and largest elements are not.
+    let complex = not (hasNode [ Operation.Sum; Operation.LargestMagnitude ])
+
+    let sparse =
+        if hasReductions then
+            SparseGradients.Refused
+        else
+            SparseGradients.Rows
+
+    let starts =
+        let start index =
+            numbers |> List.tryItem index |> Option.map _.Start |> Option.defaultValue 0.0
+
+        struct (start 0, start 1)
+
+    let variantOf (options: DefinedOptions) =
+        variants[[ for flag in flags -> options.Values[flag] = OptionValue.Bool true ]]
+
+    let startOf (column: DefinedColumn) options =
+        if column.StartOption = "" then
+            column.Start
+        else
+            names.Number(options, column.StartOption)
+
+    /// The program of a step under these options.
+    member internal _.Program(options: DefinedOptions) = (variantOf options).Program
+
+    /// The default options with other values, by name.
+    member rule.With([<ParamArray>] values: struct (string * OptionValue) array) =
+        let pairs =
+            values |> Seq.map (fun (struct (option, value)) -> KeyValuePair(option, value))
+
+        unbox<DefinedOptions>(rule.Replace(rule.Defaults, pairs))
+
+    override _.Scope =
+        if hasReductions then
+            RuleScope.Tensors
+        else
+            RuleScope.Elements
+
+    override _.KeepsStep = counts
+    override _.StepsAreWhole = false
+    override _.ScalarNames = scalarNames
+    override _.ColumnNames = columnNames
+
+    override _.ColumnsUnder options =
+        let kept = (variantOf (unbox<DefinedOptions> options)).Columns
+
+        columnNames
+        |> Seq.filter (fun name -> kept |> List.exists (fun column -> column.Name = name))
+        |> ImmutableArray.CreateRange
+
+    override _.Sparse _ = sparse
+    override _.IsDifferentiable = not hasReductions
+
+    override _.Numbers options =
+        let program = (variantOf (unbox<DefinedOptions> options)).Program
+
+        let read =
+            set
+                [
+                    for node in program.Nodes.ToArray() do
+                        if node.Operation = Operation.Option then
+                            node.Name
+
+                    for column in columns do
+                        if column.StartOption <> "" then
+                            column.StartOption
+                ]
+
+        ImmutableArray.CreateRange
+            [
+                for KeyValue(number, struct (index, part)) in names.Numbers do
+                    if read.Contains number then
+                        {
+                            Name = number
+                            Option = fields[index].Name
+                            Part = part
+                        }
+            ]
+
+    override _.Start<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>>
+        (options: obj, column, read: Reader<'n>)
+        : 'n =
+        let spec = columns[column]
+        let start = startOf spec (unbox<DefinedOptions> options)
+
+        if spec.StartOption = "" then
+            'n.Of start
+        else
+            read.Of(spec.StartOption, start)
+
+    override _.StartScalars<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>>(_: obj, _: Reader<'n>) =
+        let struct (first, second) = starts
+        Scalars<'n>('n.Of first, 'n.Of second)
+
+    override _.Update<'v, 'n
+        when 'v: struct
+        and 'v: (new: unit -> 'v)
+        and 'v :> ValueType
+        and 'v :> ILane<'v>
+        and 'v :> ITakes<'v, 'n>
+        and 'n: struct
+        and 'n: (new: unit -> 'n)
+        and 'n :> ValueType
+        and 'n :> IScalar<'n>>
+        (options: obj, read: Reader<'n>, step, scalars, row: 'v array)
+        =
+        let options = unbox<DefinedOptions> options
+        let leaves = names.Leaves<'n>(read, options, step, scalars)
+        ProgramLanes<'v, 'n>.Update((variantOf options).Program, &leaves, Span row, null)
+
+    override rule.Init(options, parameters) =
+        let options = unbox<DefinedOptions> options
+        rule.Table.Check options
+        Checks.parametersAnywhere name complex parameters
+        Rows.initial name parameters scalarNames columnNames (fun _ -> false) (fun column -> startOf columns[column] options)
+
+    override _.Restore(parameters, counts, scalars, rows) =
+        Rows.restore name (fun _ parameter -> Rows.orderOf parameter) columnNames scalarNames complex parameters counts scalars rows
+
+    override rule.Prepare(options, parameters, gradients, state) =
+        let options = unbox<DefinedOptions> options
+        let line = state.Line
+        state.Live()
+
+        let prepared =
+            match line.Prepared with
+            | ValueSome(:? PreparedDefinition as prepared) -> prepared
+            | _ ->
+                let struct (first, second) = starts
+                PreparedDefinition(names, sparse, Scalars<Real>(Real first, Real second), counts)
+
+        line.Prepared <- ValueSome(prepared :> PreparedStep)
+
+        if not (obj.ReferenceEquals(prepared.Options, options)) then
+            prepared.IsForLoop <- rule.CheckForStep options
+            prepared.Options <- options
+            prepared.Use(variantOf options)
+
+        let start column = startOf columns[column] options
+        Table.prepare name prepared.Uses columns.Length start sparse complex parameters gradients state
+
+        if hasReductions then
+            for whole in line.Whole do
+                if not whole.By.HasWholeLanes then
+                    raise (
+                        NotSupportedException
+                            $"{name} looks at whole tensors, and {whole.By.Name}, who is asked to step {parameters.Label whole.Place}, has no lanes that are such"
+                    )
+
+        prepared.Parameters <- parameters
+        prepared.Gradients <- gradients
+        prepared.State <- state
+        prepared :> PreparedStep
+
+    /// The rule of a definition: the parameter after the step, from what it declares. It is tried at once, under every setting of its flags.
+    /// An ArgumentException names what is wrong with it.
+    static member Define(name: string, definition: Func<RuleDefinition, Expression>) : DefinedRule =
+        let refuse (words: string) =
+            raise (ArgumentException $"{name}: {words}")
+
+        let record (flags: (string * bool) list) =
+            let recording = RuleDefinition(name, dict flags |> Dictionary)
+            recording.Record(definition.Invoke recording)
+
+        let first = record []
+
+        let flags =
+            [|
+                for index, option in List.indexed first.Options do
+                    if option.Ranges.IsEmpty then
+                        index
+            |]
+
+        if flags.Length > 6 then
+            refuse $"{flags.Length} flags; a rule has six at most"
+
+        let settings =
+            Array.foldBack (fun _ settings -> List.allPairs [ false; true ] settings |> List.map (fun (a, b) -> a :: b)) flags [ [] ]
+
+        let recorded =
+            [
+                for setting in settings ->
+                    let flags =
+                        Seq.zip (flags |> Seq.map (fun index -> first.Options[index].Name)) setting
+                        |> List.ofSeq
+
+                    setting, record flags
+            ]
+
+        let first = if flags.Length = 0 then snd recorded.Head else first
+        let optionNames (recording: RecordedDefinition) = recording.Options |> List.map _.Name
+
+        for _, recording in recorded do
+            if optionNames recording <> optionNames first then
+                refuse "the options that it declares depend on its flags; declare all of them before the first question"
+
+            if
+                (recording.Numbers |> List.map (fun number -> number.Name, number.Start))
+                <> (first.Numbers |> List.map (fun number -> number.Name, number.Start))
+            then
+                refuse "the numbers that it keeps depend on its flags"
+
+        let columns =
+            (first :: List.map snd recorded)
+            |> List.collect _.Columns
+            |> List.distinctBy _.Name
+            |> List.toArray
+
+        let names =
+            {
+                Numbers =
+                    Dictionary(
+                        seq {
+                            for index, option in List.indexed first.Options do
+                                for part, number in List.indexed option.Numbers do
+                                    KeyValuePair(number, struct (index, (if option.Numbers.Length = 1 then -1 else part)))
+                        }
+                    )
+                Kept = first.Numbers |> List.map _.Name |> List.toArray
+            }
+
+        let arrays =
+            ResizeArray
+                [
+                    StepProgram.Parameter
+                    StepProgram.Gradient
+                    for column in columns do
+                        column.Name
+                ]
+
+        let variant (recording: RecordedDefinition) =
+            let program =
+                try
+                    StepProgram(arrays, recording.Assignments, recording.Kept)
+                with :? ArgumentException as wrong ->
+                    refuse wrong.Message
+
+            for node in program.Nodes.ToArray() do
+                let known = String.Join(", ", names.Numbers.Keys)
+
+                if node.Operation = Operation.Option && not (names.Numbers.ContainsKey node.Name) then
+                    refuse $"option '{node.Name}' is not declared; there are: {known}"
+
+                if node.Operation = Operation.Kept && not (Array.contains node.Name names.Kept) then
+                    refuse $"the number '{node.Name}' is not kept by this rule"
+
+            let used =
+                columns
+                |> Array.mapi (fun index column ->
+                    if recording.Columns |> List.exists (fun kept -> kept.Name = column.Name) then
+                        1 <<< index
+                    else
+                        0)
+                |> Array.sum
+
+            {
+                Program = program
+                Columns = recording.Columns
+                Uses = ColumnUses used
+            }
+
+        for column in columns do
+            if column.StartOption <> "" && not (names.Numbers.ContainsKey column.StartOption) then
+                refuse $"column '{column.Name}' starts at option '{column.StartOption}', which is not declared"
+
+        let fields =
+            first.Options
+            |> List.mapi (fun index option ->
+                let number value =
+                    match value with
+                    | OptionValue.Float number -> number
+                    | _ -> nan
+
+                match option.Ranges with
+                | [ range ] ->
+                    Field.number option.Name range (fun (o: DefinedOptions) -> number o.Values[index]) (fun o value ->
+                        o.With(index, OptionValue.Float value))
+                | [ one; two ] ->
+                    Field.pair
+                        option.Name
+                        one
+                        two
+                        (fun (o: DefinedOptions) ->
+                            match o.Values[index] with
+                            | OptionValue.Tuple [ a; b ] -> struct (number a, number b)
+                            | _ -> struct (nan, nan))
+                        (fun o (struct (a, b)) -> o.With(index, OptionValue.Tuple [ OptionValue.Float a; OptionValue.Float b ]))
+                | _ ->
+                    Field.flag option.Name (fun (o: DefinedOptions) -> o.Values[index] = OptionValue.Bool true) (fun o value ->
+                        o.With(index, OptionValue.Bool value)))
+
+        let defaults =
+            DefinedOptions(ImmutableArray.CreateRange(first.Options |> List.map _.Default))
+
+        let variants =
+            recorded
+            |> List.map (fun (setting, recording) -> setting, variant recording)
+            |> Map.ofList
+
+        let rule =
+            DefinedRule(name, defaults, fields, flags, variants, columns, first.Numbers, names)
+
+        rule.Table.Check defaults
+
+        // The same rule, which declares this, too: of the same kind.
+        rule.Declare [| for law, reason in first.OptOuts -> Declaration.OptOut(law, reason) |]
+        |> unbox<DefinedRule>
+
+/// Making rules by definition, in F#.
+[<AutoOpen>]
+module RuleDefinitions =
+    type Rule with
+
+        /// The rule of a definition: the parameter after the step, from what it declares.
+        /// <code>let rule = Rule.define "SGD" (fun r -> r.Parameter - r.Number("lr", 1e-3, Interval.atLeast 0.0) * r.Gradient)</code>
+        static member define (name: string) (definition: RuleDefinition -> Expression) : DefinedRule =
+            DefinedRule.Define(name, Func<RuleDefinition, Expression> definition)

@@ -1,0 +1,207 @@
+namespace Optim.Kernels;
+
+/// <summary>What makes one number of a whole tensor, where lanes are such.</summary>
+/// <typeparam name="V">The lane.</typeparam>
+internal abstract class LaneReductions<V>
+    where V : struct, ILane<V>
+{
+    /// <summary>The number of a reduction.</summary>
+    public abstract V Reduce(Operation operation, V value);
+
+    /// <summary>The elements of the parameter.</summary>
+    public abstract double Count { get; }
+}
+
+/// <summary>The reductions of lanes that are whole tensors.</summary>
+internal sealed class WholeReductions<V>(double count) : LaneReductions<V>
+    where V : struct, IWhole<V>
+{
+    public override double Count => count;
+
+    public override V Reduce(Operation operation, V value) =>
+        operation switch
+        {
+            Operation.Sum => V.Sum(value),
+            Operation.SumOfSquares => V.SumOfSquares(value),
+            _ => V.LargestMagnitude(value),
+        };
+}
+
+/// <summary>What the leaves of a program are in a step on lanes.</summary>
+/// <typeparam name="N">The number.</typeparam>
+/// <param name="Read">Makes numbers of options.</param>
+/// <param name="Options">The options' numbers, by their names.</param>
+/// <param name="Step">The step, from 1.</param>
+/// <param name="KeptNames">The names of the numbers that are kept.</param>
+/// <param name="Kept">These numbers before the step.</param>
+internal readonly record struct LaneLeaves<N>(
+    Reader<N> Read,
+    IReadOnlyDictionary<string, double> Options,
+    long Step,
+    IReadOnlyList<string> KeptNames,
+    Scalars<N> Kept
+)
+    where N : struct, IScalar<N>;
+
+/// <summary>A program on lanes that the caller holds, such as whole tensors with a graph: one operation after the other.</summary>
+/// <typeparam name="V">The lane.</typeparam>
+/// <typeparam name="N">The numbers of the step.</typeparam>
+internal readonly struct ProgramLanes<V, N>
+    where V : struct, ILane<V>, ITakes<V, N>
+    where N : struct, IScalar<N>
+{
+    /// <summary>A number, and what it amounts to where that is known, for questions.</summary>
+    private readonly record struct Known(N Number, double? Value);
+
+    private readonly StepProgram program;
+    private readonly LaneReductions<V>? reductions;
+    private readonly Known[] numbers;
+    private readonly V[] values;
+
+    private ProgramLanes(StepProgram program, LaneReductions<V>? reductions)
+    {
+        (this.program, this.reductions) = (program, reductions);
+        numbers = new Known[program.Nodes.Length];
+        values = new V[program.Nodes.Length];
+    }
+
+    /// <summary>One step: the row's arrays become those after it; the kept numbers after it are returned.</summary>
+    public static Scalars<N> Update(StepProgram program, in LaneLeaves<N> leaves, Span<V> row, LaneReductions<V>? reductions)
+    {
+        var lanes = new ProgramLanes<V, N>(program, reductions);
+        for (var i = 0; i < program.Nodes.Length; i++)
+            lanes.Compute(i, in leaves, row);
+        foreach (var (array, node) in program.Stores)
+            row[array] = lanes.AsLane(node);
+        var (first, second) = (leaves.Kept.First, leaves.Kept.Second);
+        foreach (var (name, node) in program.Kept)
+            if (name == leaves.KeptNames[0])
+                first = lanes.numbers[node].Number;
+            else
+                second = lanes.numbers[node].Number;
+        return new(first, second);
+    }
+
+    private void Compute(int place, in LaneLeaves<N> leaves, Span<V> row)
+    {
+        var node = program.Nodes[place];
+        switch (program.Scopes[place])
+        {
+            case Scope.Step:
+                numbers[place] = NumberOf(node, in leaves);
+                break;
+            case Scope.AllTensors:
+                throw new NotSupportedException("a reduction over all parameters is not to be had where tensors are stepped one by one");
+            default:
+                values[place] = node.Operation switch
+                {
+                    Operation.Input => row[program.PlaceOf(node.Name)],
+                    Operation.Number => AsLane(node.A),
+                    Operation.Rounded => AsLane(node.A),
+                    Operation.ElementCount => V.Of(Reductions.Count),
+                    var operation when operation.IsReduction() => Reductions.Reduce(operation, AsLane(node.A)),
+                    _ => Operate(
+                        node.Operation,
+                        AsLane(node.A),
+                        node.B < 0 ? default : AsLane(node.B),
+                        node.C < 0 ? default : AsLane(node.C)
+                    ),
+                };
+                break;
+        }
+    }
+
+    private LaneReductions<V> Reductions => reductions ?? throw new NotSupportedException("a reduction needs lanes that are whole tensors");
+
+    private V AsLane(int place) =>
+        program.Scopes[place] > Scope.Step ? values[place]
+        : program.Nodes[place].Operation == Operation.Constant ? V.Of(program.Nodes[place].Constant)
+        : V.From(numbers[place].Number);
+
+    private static V Operate(Operation operation, V a, V b, V c) =>
+        operation switch
+        {
+            Operation.Add => a + b,
+            Operation.Subtract => a - b,
+            Operation.Multiply => a * b,
+            Operation.Divide => a / b,
+            Operation.Negate => -a,
+            Operation.Sqrt => V.Sqrt(a),
+            Operation.Fma => V.Fma(a, b, c),
+            Operation.Abs => V.Abs(a),
+            Operation.Max => V.Max(a, b),
+            Operation.Min => V.Min(a, b),
+            Operation.Sign => V.Select(V.Greater(a, V.Of(0)), V.Of(1), V.Select(V.Greater(V.Of(0), a), V.Of(-1), V.Of(0))),
+            Operation.Greater => V.Greater(a, b),
+            Operation.IsNaN => V.IsNaN(a),
+            Operation.Select => V.Select(a, b, c),
+            _ => throw new NotSupportedException($"{operation} on lanes"),
+        };
+
+    private Known NumberOf(Node node, in LaneLeaves<N> leaves)
+    {
+        var (a, b, c) = (At(node.A), At(node.B), At(node.C));
+        switch (node.Operation)
+        {
+            case Operation.Constant:
+                return Constant(node.Constant);
+            case Operation.StepCount:
+                return Constant(leaves.Step);
+            case Operation.Option:
+                return new(leaves.Read.Of(node.Name, leaves.Options[node.Name]), leaves.Options[node.Name]);
+            case Operation.Kept:
+                var kept = node.Name == leaves.KeptNames[0] ? leaves.Kept.First : leaves.Kept.Second;
+                return new(kept, kept is Real real ? real.Value : null);
+            case Operation.Add:
+                return new(a.Number + b.Number, a.Value + b.Value);
+            case Operation.Subtract:
+                return new(a.Number - b.Number, a.Value - b.Value);
+            case Operation.Multiply:
+                return new(a.Number * b.Number, a.Value * b.Value);
+            case Operation.Divide:
+                return new(a.Number / b.Number, a.Value / b.Value);
+            case Operation.Fma:
+                return new(a.Number * b.Number + c.Number, a.Value * b.Value + c.Value);
+            case Operation.Negate:
+                return new(-a.Number, -a.Value);
+            case Operation.Sqrt:
+                return new(N.Sqrt(a.Number), a.Value is { } root ? Math.Sqrt(root) : null);
+            case Operation.Power:
+                // A whole power has a derivative for any sign of the base.
+                var power =
+                    b.Value is { } exponent
+                    && exponent == (long)exponent
+                    && program.Nodes[node.B].Operation is Operation.Constant or Operation.StepCount
+                        ? N.Pow(a.Number, (long)b.Value)
+                        : N.Pow(a.Number, b.Number);
+                return new(power, a.Value is { } x && b.Value is { } y ? Math.Pow(x, y) : null);
+            case Operation.Abs:
+                return Value(a) < 0 ? new(-a.Number, -a.Value) : a;
+            case Operation.Max:
+                return Value(a) > Value(b) || double.IsNaN(Value(a)) ? a : b;
+            case Operation.Min:
+                return Value(b) > Value(a) || double.IsNaN(Value(a)) ? a : b;
+            case Operation.Sign:
+                return Constant(
+                    Value(a) > 0 ? 1
+                    : Value(a) < 0 ? -1
+                    : 0
+                );
+            case Operation.Greater:
+                return Constant(Value(a) > Value(b) ? 1 : 0);
+            case Operation.IsNaN:
+                return Constant(double.IsNaN(Value(a)) ? 1 : 0);
+            case Operation.Select:
+                return Value(a) != 0 ? b : c;
+            default:
+                throw new NotSupportedException($"{node.Operation} of numbers");
+        }
+    }
+
+    private Known At(int place) => place < 0 ? default : numbers[place];
+
+    private static Known Constant(double value) => new(N.Of(value), value);
+
+    private static double Value(Known number) =>
+        number.Value ?? throw new NotSupportedException("a question about a kept number has no derivative");
+}
