@@ -63,6 +63,7 @@ internal static class Comparison
             Measurement.Passes => new LibtorchPasses(m.List, dtype),
             Measurement.Traffic => Ours.Traffic(m),
             Measurement.Single => Ours.Of(m with { DType = Kernels.DType.Float32 }),
+            Measurement.Blocks => new OnBlocks(Ours.Of(m)),
             Measurement.Copy => new LibtorchCopy(m.List, dtype),
             Measurement.Ops => new LibtorchOps(m.Rule, m.List, dtype),
             _ when m.Rule == RuleCase.LBFGS => new TorchSharpQuadratic(m.List),

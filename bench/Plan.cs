@@ -11,9 +11,10 @@ internal sealed record Measurement(RuleCase Rule, ParameterList List, DType DTyp
         Passes = "libtorch passes",
         Copy = "libtorch copy",
         Traffic = "traffic",
-        Single = "float32";
+        Single = "float32",
+        Blocks = "blocks";
 
-    public static readonly string[] Peers = [Fused, Ops, TorchSharp, Passes, Copy, Traffic, Single];
+    public static readonly string[] Peers = [Fused, Ops, TorchSharp, Passes, Copy, Traffic, Single, Blocks];
 
     public bool IsTraining => List == Training.Step;
 
@@ -41,7 +42,16 @@ internal static class Plan
         select measurement;
 
     private static bool Belongs(Measurement m) =>
-        m.Rule == RuleCase.LBFGS ? m.List.Name == "1M" && m.Peer == Measurement.TorchSharp && m.DType == DType.Float32
+        m.Rule.IsDefinition || m.Peer == Measurement.Blocks
+            ? m.Rule.IsDefinition
+                && m.DType == DType.Float32
+                && m.Parameters == Row.Host
+                && (
+                    m.Peer == Measurement.Traffic
+                        ? m.List.Name == "16M"
+                        : m.Peer == Measurement.Blocks && m.List.Name is "64K" or "16M" or "1000 x 1K"
+                )
+        : m.Rule == RuleCase.LBFGS ? m.List.Name == "1M" && m.Peer == Measurement.TorchSharp && m.DType == DType.Float32
         : m.DType is DType.BFloat16 or DType.Float16 || m.Peer == Measurement.Single
             ? m.DType is DType.BFloat16 or DType.Float16
                 && m.Peer == Measurement.Single

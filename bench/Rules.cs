@@ -79,6 +79,14 @@ internal sealed record RuleCase(
         )
     );
 
+    /// <summary>Rules by definition, whose peers are the same traffic and the other engine.</summary>
+    public static readonly RuleCase Lion =
+            new("lion by definition", Rate(), false, parameters => new RuleOptimizer(Definitions.Lion, parameters, ("lr", Lr))),
+        AdaBelief =
+            new("adabelief by definition", Rate(), false, parameters => new RuleOptimizer(Definitions.AdaBelief, parameters, ("lr", Lr)));
+
+    public bool IsDefinition => this == Lion || this == AdaBelief;
+
     public bool IsOfWholeTensors => this == Adafactor || this == Muon;
 
     /// <summary>What the training tail scales, clips and averages by.</summary>
@@ -129,6 +137,8 @@ internal sealed record RuleCase(
         LBFGS,
         Tail,
         Average,
+        Lion,
+        AdaBelief,
     ];
 
     /// <summary>Is this the rule of that name, or one of its variants? "sgd" names "sgd momentum", too.</summary>

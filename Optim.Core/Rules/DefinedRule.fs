@@ -144,7 +144,7 @@ type DefinedRule
         =
         let options = unbox<DefinedOptions> options
         let leaves = names.Leaves<'n>(read, options, step, scalars)
-        ProgramLanes<'v, 'n>.Update((variantOf options).Program, &leaves, Span row, null)
+        ProgramLanes<'v, 'n>.Update((variantOf options).Program, leaves, Span row, null)
 
     override rule.Init(options, parameters) =
         let options = unbox<DefinedOptions> options
@@ -198,7 +198,13 @@ type DefinedRule
 
         let record (flags: (string * bool) list) =
             let recording = RuleDefinition(name, dict flags |> Dictionary)
-            recording.Record(definition.Invoke recording)
+
+            try
+                recording.Record(definition.Invoke recording)
+            with
+            | :? OptionException -> reraise ()
+            | :? ArgumentException as wrong when not (wrong.Message.StartsWith($"{name}: ", StringComparison.Ordinal)) ->
+                refuse wrong.Message
 
         let first = record []
 
@@ -254,6 +260,7 @@ type DefinedRule
                                     KeyValuePair(number, struct (index, (if option.Numbers.Length = 1 then -1 else part)))
                         }
                     )
+                    :> IReadOnlyDictionary<_, _>
                 Kept = first.Numbers |> List.map _.Name |> List.toArray
             }
 

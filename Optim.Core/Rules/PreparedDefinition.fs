@@ -57,11 +57,11 @@ type internal DefinedUpdate
     override _.Run<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> ILane<'v> and 'v :> ITakes<'v, Real>>
         (row: 'v array)
         =
-        ProgramLanes<'v, Real>.Update(program, &leaves, Span row, null) |> ignore
+        ProgramLanes<'v, Real>.Update(program, leaves, Span row, null) |> ignore
 
     override update.RunWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>(row: 'v array) =
         let reductions = WholeReductions<'v>(double update.Parameter.Count)
-        ProgramLanes<'v, Real>.Update(program, &leaves, Span row, reductions) |> ignore
+        ProgramLanes<'v, Real>.Update(program, leaves, Span row, reductions) |> ignore
 
 /// A step of a rule by definition, kept between steps.
 [<Sealed>]

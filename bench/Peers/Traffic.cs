@@ -45,7 +45,12 @@ internal static class Traffic
     /// <summary>State columns of a rule under the options that it is measured at.</summary>
     private static int Columns(RuleCase rule) =>
         rule == RuleCase.SGD ? 0
-        : rule == RuleCase.SGDMomentum || rule == RuleCase.ASGD || rule == RuleCase.RMSprop || rule == RuleCase.Adagrad ? 1
+        : rule == RuleCase.SGDMomentum
+        || rule == RuleCase.ASGD
+        || rule == RuleCase.RMSprop
+        || rule == RuleCase.Adagrad
+        || rule == RuleCase.Lion
+            ? 1
         : 2;
 
     private static Rule Make<F>(int columns)

@@ -106,10 +106,10 @@ let private mistaken =
 let private own: (string * Rule) list =
     [
         "a rule of one's own in F#", OwnRuleFSharp.Lion.rule :> Rule
-        "a rule of one's own in C#", OwnRuleCSharp.Lion.TheRule
-        "AdaBelief by definition", DefinedRules.adaBelief
-        "LAMB by definition", DefinedRules.lamb
-        "NAdam by definition", DefinedRules.nAdam
+        "a rule of one's own in C#", OwnRuleCSharp.Lion.TheRule :> Rule
+        "AdaBelief by definition", DefinedRules.adaBelief :> Rule
+        "LAMB by definition", DefinedRules.lamb :> Rule
+        "NAdam by definition", DefinedRules.nAdam :> Rule
     ]
 
 [<Tests>]

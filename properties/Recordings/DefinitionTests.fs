@@ -16,9 +16,9 @@ open Plain
 
 let private rules: (string * Rule) list =
     [
-        "Lion", OwnRuleFSharp.Lion.rule
-        "LAMB", DefinedRules.lamb
-        "AdaBelief", DefinedRules.adaBelief
+        "Lion", OwnRuleFSharp.Lion.rule :> Rule
+        "LAMB", DefinedRules.lamb :> Rule
+        "AdaBelief", DefinedRules.adaBelief :> Rule
     ]
 
 /// The options of a recorded case that a rule has; those that it lacks must be as the rule has them always.

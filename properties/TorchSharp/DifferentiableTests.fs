@@ -212,7 +212,7 @@ let private withValue (rule: Rule) (options: obj) (number: OptionNumber) (value:
 
 let private differences =
     [
-        for rule in elementWise @ [ DefinedRules.adaBelief; DefinedRules.nAdam ] do
+        for rule in elementWise @ [ DefinedRules.adaBelief :> Rule; DefinedRules.nAdam :> Rule ] do
             for label, settings in variants rule do
                 test $"{rule.Name} ({label}): derivatives by starting point, gradient and every option are central differences" {
                     let options = record rule settings
