@@ -640,7 +640,7 @@ let private visitTests =
         Expect.equal (visits [ Some(byNorm Term.Gradient); None; None ]) [ 4, 1; 12, 0 ] "a norm of the gradient"
         // Once stored, the moved column stands for the gradient and the old column.
         Expect.equal (visits [ Some(byNorm moved); Some moved; None ]) [ 12, 1; 12, 0 ] "state that is stored early"
-        // The old column is needed in the second visit, so it is not overwritten before.
+        // A column that becomes what needs a norm itself is stored when that is known.
         Expect.equal
             (visits
                 [
@@ -649,7 +649,7 @@ let private visitTests =
                     None
                 ])
             [ 12, 2; 20, 0 ]
-            "state that is needed again"
+            "state that needs a norm"
     }
 
 [<Tests>]
