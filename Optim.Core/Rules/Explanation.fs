@@ -44,6 +44,25 @@ type Explanation =
         Visits: ImmutableArray<ExplainedVisit>
     }
 
+/// A step of a rule, to be recorded.
+[<Sealed>]
+type internal RuleRecording(rule: Rule, options: obj, step: int64) =
+    inherit FormulaRecording()
+
+    override _.Run<'v, 'n
+        when 'v: struct
+        and 'v: (new: unit -> 'v)
+        and 'v :> ValueType
+        and 'v :> ILane<'v>
+        and 'v :> ITakes<'v, 'n>
+        and 'n: struct
+        and 'n: (new: unit -> 'n)
+        and 'n :> ValueType
+        and 'n :> IScalar<'n>>
+        (read: Reader<'n>, scalars: Scalars<'n>, row: 'v array)
+        =
+        rule.Update<'v, 'n>(options, read, step, scalars, row)
+
 /// What rules do, recorded from their own formulas: any rule's, of this library or of one's own.
 [<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
 module Explanation =
@@ -74,7 +93,7 @@ module Explanation =
                     RecordedNumber()
 
             let scalars =
-                rule.Update<Recorder, RecordedNumber>(options, reader, step, Scalars<RecordedNumber>(kept 0, kept 1), row)
+                RuleRecording(rule, options, step).Record(reader, Scalars<RecordedNumber>(kept 0, kept 1), row)
 
             row, before, [| scalars.First.Expression; scalars.Second.Expression |]
 

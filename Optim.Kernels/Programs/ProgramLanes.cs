@@ -66,7 +66,7 @@ internal readonly struct ProgramLanes<V, N>
     }
 
     /// <summary>One step: the row's arrays become those after it; the kept numbers after it are returned.</summary>
-    public static Scalars<N> Update(StepProgram program, in LaneLeaves<N> leaves, Span<V> row, LaneReductions<V>? reductions)
+    public static Scalars<N> Update(StepProgram program, LaneLeaves<N> leaves, Span<V> row, LaneReductions<V>? reductions)
     {
         var lanes = new ProgramLanes<V, N>(program, reductions);
         for (var i = 0; i < program.Nodes.Length; i++)
