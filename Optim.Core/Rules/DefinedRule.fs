@@ -165,7 +165,7 @@ type DefinedRule
             | ValueSome(:? PreparedDefinition as prepared) -> prepared
             | _ ->
                 let struct (first, second) = starts
-                PreparedDefinition(names, sparse, Scalars<Real>(Real first, Real second), counts)
+                PreparedDefinition(names, columns.Length, sparse, Scalars<Real>(Real first, Real second), counts)
 
         line.Prepared <- ValueSome(prepared :> PreparedStep)
 

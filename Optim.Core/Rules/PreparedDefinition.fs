@@ -65,7 +65,7 @@ type internal DefinedUpdate
 
 /// A step of a rule by definition, kept between steps.
 [<Sealed>]
-type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, starts: Scalars<Real>, counts: bool) =
+type internal PreparedDefinition(names: DefinedNames, columns: int, sparse: SparseGradients, starts: Scalars<Real>, counts: bool) =
     inherit PreparedOptions<DefinedOptions>()
     let mutable run: ProgramRun voption = ValueNone
     let mutable uses = Unchecked.defaultof<ColumnUses>
@@ -85,6 +85,12 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
         | _ ->
             run <- ValueSome(ProgramRun variant.Program)
             leaves <- [||]
+
+    override prepared.Refresh() =
+        let line = prepared.State.Line
+
+        if line.Sparse.Length > 0 then
+            Table.laySparse prepared.State.Rule columns sparse prepared.Parameters prepared.Gradients line
 
     override prepared.Run() =
         let state = prepared.State
