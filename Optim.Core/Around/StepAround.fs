@@ -56,6 +56,9 @@ type StepAround() =
     /// Whether the average of a row moves in the step.
     member internal _.Take(row: int, inside: bool) = taken[row] <- inside
 
+    /// Whether the average of a row has been said to move in the step.
+    member internal _.IsTaken(row: int) = taken[row]
+
     member internal around.Kernel =
         Around(
             Unscale = around.Unscale,

@@ -174,6 +174,8 @@ type DefinedRule
             prepared.Options <- options
             prepared.Use(variantOf options)
 
+        prepared.BeAlone()
+
         let start column = startOf columns[column] options
         Table.prepare name prepared.Uses columns.Length start sparse complex parameters gradients state
 

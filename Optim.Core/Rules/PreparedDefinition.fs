@@ -67,7 +67,10 @@ type internal DefinedUpdate
 [<Sealed>]
 type internal PreparedDefinition(names: DefinedNames, columns: int, sparse: SparseGradients, starts: Scalars<Real>, counts: bool) =
     inherit PreparedOptions<DefinedOptions>()
+    let mutable alone: ProgramRun voption = ValueNone
     let mutable run: ProgramRun voption = ValueNone
+    let surrounded = Dictionary<Surroundings, ProgramRun>()
+    let mutable around: StepAround voption = ValueNone
     let mutable uses = Unchecked.defaultof<ColumnUses>
     let mutable segments: ProgramSegment array = [||]
     let mutable leaves: double array array = [||]
@@ -80,11 +83,46 @@ type internal PreparedDefinition(names: DefinedNames, columns: int, sparse: Spar
     member _.Use(variant: DefinedVariant) =
         uses <- variant.Uses
 
-        match run with
+        match alone with
         | ValueSome known when obj.ReferenceEquals(known.Program, variant.Program) -> ()
         | _ ->
-            run <- ValueSome(ProgramRun variant.Program)
-            leaves <- [||]
+            alone <- ValueSome(ProgramRun variant.Program)
+            surrounded.Clear()
+
+    /// Forgets what was to surround a step that was not taken.
+    member _.BeAlone() =
+        run <- alone
+        around <- ValueNone
+
+    override prepared.Surround surrounding =
+        let line = prepared.State.Line
+
+        if line.Sparse.Length > 0 || line.Whole.Length > 0 then
+            false
+        else
+            let averages =
+                surrounding.MovesInside
+                && Table.surroundAll line prepared.Parameters surrounding
+
+            let surroundings =
+                Surroundings(
+                    surrounding.Unscale <> 1.0,
+                    surrounding.Clip <> 1.0,
+                    surrounding.Limit < infinity,
+                    averages,
+                    averages && AverageFormula.Switches surrounding.Weight <> 0,
+                    surrounding.Zeroes
+                )
+
+            match surrounded.TryGetValue surroundings with
+            | true, known -> run <- ValueSome known
+            | _ ->
+                let program = ProgramRun(surroundings.Around alone.Value.Program)
+                surrounded.Add(surroundings, program)
+                run <- ValueSome program
+
+            around <- ValueSome surrounding
+            true
 
     override prepared.Refresh() =
         let line = prepared.State.Line
@@ -96,7 +134,7 @@ type internal PreparedDefinition(names: DefinedNames, columns: int, sparse: Spar
         let state = prepared.State
         state.Live()
         let line = state.Line
-        let run = run.Value
+        let current = run.Value
         prepared.Took <- 1
 
         // First of all: whoever steps them may run out of memory, and then nothing should have moved.
@@ -111,19 +149,25 @@ type internal PreparedDefinition(names: DefinedNames, columns: int, sparse: Spar
             |> whole.By.Step
 
         Table.gather line prepared.Parameters prepared.Gradients
-        prepared.Lay(run, line)
-        prepared.Took <- max prepared.Took (run.Run(ReadOnlySpan segments, prepared.KernelExecutor))
+        prepared.Lay(current, line)
+        prepared.Took <- max prepared.Took (current.Run(ReadOnlySpan segments, prepared.KernelExecutor))
 
         for sparse in line.Sparse do
             sparse.Gradient.KeepAlive()
 
         Table.scatter line prepared.Parameters
+
+        match around with
+        | ValueSome surrounding when surrounding.Zeroes -> Table.zero line prepared.Gradients
+        | _ -> ()
+
         GC.KeepAlive prepared.Parameters
         GC.KeepAlive prepared.Gradients
 
         if names.Kept.Length > 0 then
-            line.NextScalars <- Array.init line.NextCounts.Classes (prepared.NextScalars run)
+            line.NextScalars <- Array.init line.NextCounts.Classes (prepared.NextScalars current)
 
+        prepared.BeAlone()
         Table.next state counts
 
     member private prepared.ScalarsOf(index: int) =
@@ -144,16 +188,25 @@ type internal PreparedDefinition(names: DefinedNames, columns: int, sparse: Spar
             target[i] <-
                 match leaf.Operation with
                 | Operation.StepCount -> double step
+                | Operation.Given -> prepared.Given leaf.Name
                 | Operation.Kept when leaf.Name = names.Kept[0] -> scalars.First.Value
                 | Operation.Kept -> scalars.Second.Value
                 | _ -> names.Number(prepared.Options, leaf.Name)
+
+    /// A number of what surrounds the step.
+    member private _.Given(name: string) =
+        match name with
+        | Surroundings.Unscale -> around.Value.Unscale
+        | Surroundings.Clip -> around.Value.Clip
+        | Surroundings.Limit -> around.Value.Limit
+        | _ -> around.Value.Weight
 
     /// The segments of this step and the values of their leaves.
     member private prepared.Lay(run: ProgramRun, line: Line) =
         let dense = line.Segments.Length
         let count = dense + line.SparseSegments.Length
 
-        if segments.Length <> count || leaves.Length <> count then
+        if segments.Length <> count || (count > 0 && leaves[0].Length <> run.Leaves.Length) then
             segments <- Array.zeroCreate count
             leaves <- Array.init count (fun _ -> Array.zeroCreate run.Leaves.Length)
 

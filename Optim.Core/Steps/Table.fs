@@ -345,6 +345,21 @@ module internal Table =
             if not strided.Parameter.IsAbsent then
                 put strided.Row strided.Parameter.Layout
 
+    /// The same where every slice has an average in its order; else none moves in the step, and false is returned.
+    let surroundAll (line: Line) (parameters: Parameters) (around: StepAround) =
+        surround line parameters around
+
+        let mutable all = true
+
+        for row in 0 .. line.Slices.Length - 1 do
+            all <- all && (line.Slices[row] < 0 || around.IsTaken row)
+
+        if not all then
+            for row in 0 .. line.Slices.Length - 1 do
+                around.Take(row, false)
+
+        all
+
     /// Sets the gradients to zero that a step took from copies; the others are zero already.
     let zero (line: Line) (gradients: Gradients) =
         for strided in line.Strided do

@@ -80,6 +80,25 @@ internal sealed class StepProgram : IEquatable<StepProgram>
     public bool Uses(int array) =>
         stores.Any(store => store.Array == array) || nodes.Any(node => node.Operation == Operation.Input && node.Name == Arrays[array]);
 
+    /// <summary>What becomes of arrays and kept numbers when an array is something else before the step.</summary>
+    public (List<Assignment> Assignments, List<KeptNumber> Kept) Replacing(string array, Expression value)
+    {
+        var values = new Expression[nodes.Length];
+        for (var i = 0; i < nodes.Length; i++)
+        {
+            var node = nodes[i];
+            Expression[] operands = [.. Enumerable.Range(0, 3).Where(k => node.Operand(k) >= 0).Select(k => values[node.Operand(k)])];
+            values[i] =
+                node.Operation == Operation.Input && node.Name == array ? value
+                : node.Operation == Operation.Constant ? Expression.Of(node.Constant)
+                : new(node.Operation, scopes[i], operands, node.Value, node.Name);
+        }
+        return (
+            [.. stores.Select(store => new Assignment(Arrays[store.Array], values[store.Node]))],
+            [.. Kept.Select(kept => new KeptNumber(kept.Name, values[kept.Node]))]
+        );
+    }
+
     /// <summary>Values that are worth a name of their own when it is printed: those that are used more than once.</summary>
     public IEnumerable<int> Shared()
     {

@@ -48,6 +48,23 @@ type private Memory(dtype: DType, tensors: float[][][]) =
                 table.SetColumn(column - 2, arrays[column].Address)
 
     member _.Table = table
+
+    /// A table of the same arrays, of which the last one is an average, if there are any.
+    member _.WithAverages(averages: bool) =
+        let table = SliceTable()
+        table.Reset(views.Length, views[0].Length - 3)
+
+        views
+        |> Array.iteri (fun slice arrays ->
+            table.Add(arrays[0].Count * nativeint (dtype.Parts()), arrays[0].Address, arrays[1].Address)
+
+            for column in 2 .. arrays.Length - 2 do
+                table.SetColumn(column - 2, arrays[column].Address)
+
+            table.SetAverage(slice, (if averages then arrays[arrays.Length - 1].Address else 0n)))
+
+        table
+
     member _.Count = views.Length
 
     member _.Read() =
@@ -150,6 +167,83 @@ let private formulaTests =
 
                         difference expected (found.Read())
                         |> Option.iter (failtestf "%s, switches %d, %s, %O: %s" name bits (dtype.Name()) setting)
+
+        Cases.add "programs" cases
+    }
+
+let private surroundedTests =
+    test "what surrounds a step as a program around a program gives the bits of the surrounded driver, and of none at all" {
+        let mutable cases = 0
+        let lengths = [ 1; 5; 33; 70 ]
+        let numbers = Array.init 12 (fun i -> float (i + 1) / 14.0)
+        let n i = Real numbers[i]
+
+        let coefficients =
+            Coefficients<Real>(n 0, n 1, n 2, n 3, n 4, n 5, n 6, n 7, n 8, n 9, n 10, n 11)
+
+        let arounds =
+            [
+                Around(Unscale = 1.0, Clip = 1.0, Limit = infinity, Weight = 0.0, IsOn = true)
+                Around(Unscale = 1.0 / 3.0, Clip = 0.7, Limit = infinity, Weight = 1e-3, IsOn = true)
+                Around(Unscale = 1.0, Clip = 0.3, Limit = 0.2, Weight = 0.7, Zeroes = true, IsOn = true)
+                Around(Unscale = 0.1, Clip = 1.0, Limit = 0.05, Weight = 0.0, Zeroes = true, IsOn = true)
+            ]
+
+        for name, driver, switches, columns in formulas do
+            for bits in [ 0; (1 <<< switches) - 1 ] do
+                for around in arounds do
+                    for dtype in [ DType.Float32; DType.Float64; DType.BFloat16; DType.Float16 ] do
+                        let averages = around.Weight > 0.0
+
+                        let fresh () =
+                            let memory = memory dtype (3 + columns.Length) lengths
+                            memory, memory.WithAverages averages
+
+                        let expected, table = fresh ()
+
+                        driver.Run(table, 0, expected.Count, dtype, bits, &coefficients, &around, Executor.Caller)
+                        |> ignore
+
+                        let surroundings =
+                            Surroundings(
+                                around.Unscale <> 1.0,
+                                around.Clip <> 1.0,
+                                around.Limit < infinity,
+                                averages,
+                                around.Weight > 0.5,
+                                around.Zeroes
+                            )
+
+                        let program = surroundings.Around(driver.Record(bits, ResizeArray columns))
+
+                        for setting in
+                            [
+                                Width.Bits512, Engine.Emitted
+                                Width.Bits128, Engine.Emitted
+                                Width.Bits256, Engine.Blocks
+                            ] do
+                            let found, table = fresh ()
+
+                            inSetting setting (fun () ->
+                                let run = ProgramRun program
+
+                                let leaves =
+                                    run.Leaves
+                                    |> Array.map (fun leaf ->
+                                        match leaf.Name with
+                                        | Surroundings.Unscale -> around.Unscale
+                                        | Surroundings.Clip -> around.Clip
+                                        | Surroundings.Limit -> around.Limit
+                                        | Surroundings.Weight -> around.Weight
+                                        | name -> numbers[int name[1..] - 1])
+
+                                run.Run(ReadOnlySpan [| ProgramSegment(table, 0, found.Count, dtype, leaves) |], Executor.Caller)
+                                |> ignore)
+
+                            cases <- cases + 1
+
+                            difference (expected.Read()) (found.Read())
+                            |> Option.iter (failtestf "%s, switches %d, %s, %O, %O: %s" name bits (dtype.Name()) surroundings setting)
 
         Cases.add "programs" cases
     }
@@ -659,6 +753,7 @@ let tests =
         "programs"
         [
             formulaTests
+            surroundedTests
             randomTests
             mutantTests
             cacheTests
