@@ -145,7 +145,7 @@ type internal PreparedDefinition(names: DefinedNames, columns: int, sparse: Spar
             let leaves =
                 names.Leaves<Real>(RealReader.Instance, prepared.Options, step, prepared.ScalarsOf index)
 
-            DefinedUpdate(run.Program, leaves, sparse, prepared.Parameters[whole.Place], prepared.Gradients[whole.Place], whole.State)
+            DefinedUpdate(current.Program, leaves, sparse, prepared.Parameters[whole.Place], prepared.Gradients[whole.Place], whole.State)
             |> whole.By.Step
 
         Table.gather line prepared.Parameters prepared.Gradients
