@@ -597,13 +597,15 @@ let private runUnique (program: StepProgram) option =
     run.Run(ReadOnlySpan [| ProgramSegment(memory.Table, 0, 1, DType.Float32, [| option |]) |], Executor.Caller)
     |> ignore
 
-    memory.Read () [ 0 ].[0]
+    let found = memory.Read()
+    found[0].[0]
 
 [<MethodImpl(MethodImplOptions.NoInlining)>]
 let private madeAndDropped () =
     let program = unique 12.75
     runUnique program 2.0 |> ignore
-    WeakReference(ProgramEngine.KernelOf(program.VisitsFor (DType.Float32) [ 0 ].Code))
+    let visits = program.VisitsFor DType.Float32
+    WeakReference(ProgramEngine.KernelOf(visits[0].Code))
 
 let private cacheTests =
     test "kernels are made once for a structure, never for a changed number, by any number of threads, and go with their program" {

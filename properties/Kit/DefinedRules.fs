@@ -67,7 +67,7 @@ let nAdam =
         let g = r.Gradient + decay * x
         let m, v = r.Column "exp_avg", r.Column "exp_avg_sq"
 
-        let momentum t =
+        let momentum (t: Expression) =
             beta1 * (1.0 - 0.5 * Expression.Pow(Expression.Of 0.96, t * momentumDecay))
 
         let mu, next = momentum t, momentum (t + 1.0)

@@ -94,7 +94,7 @@ let private goldenTests =
                 let mutable cases = 0
 
                 for element in Golden.cases file do
-                    if field "optimizer" element |> text = name then
+                    if field "optimizer" element |> Golden.text = name then
                         let recorded = field "all_options" element |> pairs setting
                         Expect.isLessThan (repeat rule recorded (case element)) 1e-11 name
                         cases <- cases + 1
