@@ -39,14 +39,40 @@ internal sealed class HookList<T>
 /// <summary>A call of <see cref="Optimizer.Step()"/> as pre hooks see it.</summary>
 public sealed class StepCall
 {
-    internal StepCall(Optimizer optimizer, Delegate? closure) => (Optimizer, Closure) = (optimizer, closure);
+    internal StepCall(Optimizer optimizer, Delegate? closure) => (Optimizer, Function) = (optimizer, closure);
 
     /// <summary>Whose step it is.</summary>
     public Optimizer Optimizer { get; }
 
+    /// <summary>Whether the step calls a closure first, to work out loss and gradients.</summary>
+    public bool HasClosure => Function is not null;
+
+    internal Delegate? Function { get; private set; }
+
+    /// <summary>The closure; null when there is none.</summary>
+    /// <typeparam name="T">What it returns: the type of the loss.</typeparam>
+    /// <exception cref="InvalidOperationException">The step's closure returns another type.</exception>
+    public Func<T>? GetClosure<T>() => Typed<T>(Function);
+
     /// <summary>
-    /// What the step calls first to work out loss and gradients; null for none. A hook may replace it by another of the same
-    /// type, or give one where there was none (a <c>Func&lt;double&gt;</c>).
+    /// Replaces the closure by another one, which returns the same type, or gives one where there was none (a
+    /// <c>Func&lt;double&gt;</c>).
     /// </summary>
-    public Delegate? Closure { get; set; }
+    /// <exception cref="InvalidOperationException">The step's closure returns another type.</exception>
+    public void SetClosure<T>(Func<T> closure)
+    {
+        ArgumentNullException.ThrowIfNull(closure);
+        Typed<T>(Function);
+        Function = closure;
+    }
+
+    /// <summary>Takes the closure away.</summary>
+    public void RemoveClosure() => Function = null;
+
+    internal static Func<T>? Typed<T>(Delegate? closure) =>
+        closure is null or Func<T>
+            ? (Func<T>?)closure
+            : throw new InvalidOperationException($"the closure of the step is a {Name(closure.GetType())}, and not a {Name(typeof(Func<T>))}");
+
+    private static string Name(Type type) => $"Func<{string.Join(", ", type.GetGenericArguments().Select(argument => argument.Name))}>";
 }

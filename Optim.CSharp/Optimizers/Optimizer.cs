@@ -197,7 +197,7 @@ public abstract class Optimizer : IStateful
     internal void Step(GradScaler? scaler)
     {
         RefuseApplied();
-        Advance(everyPre.IsEmpty && pre.IsEmpty ? null : Replaced<double>(PreHooks(null)), scaler, out var stepped);
+        Advance(everyPre.IsEmpty && pre.IsEmpty ? null : StepCall.Typed<double>(PreHooks(null)), scaler, out var stepped);
         HasStepped = true;
         if (stepped)
             PostHooks();
@@ -241,7 +241,7 @@ public abstract class Optimizer : IStateful
         ArgumentNullException.ThrowIfNull(closure);
         RefuseApplied();
         if (!(everyPre.IsEmpty && pre.IsEmpty))
-            closure = Replaced<T>(PreHooks(closure)) ?? throw new InvalidOperationException("a step pre hook took the closure away");
+            closure = StepCall.Typed<T>(PreHooks(closure)) ?? throw new InvalidOperationException("a step pre hook took the closure away");
         var loss = Advance(closure, attachments?.Scaler, out var stepped);
         HasStepped = true;
         if (stepped)
@@ -526,19 +526,12 @@ public abstract class Optimizer : IStateful
                 (executor, threads) = (step.Executor, step.Threads);
     }
 
-    private static Func<T>? Replaced<T>(Delegate? closure) =>
-        closure is null or Func<T>
-            ? (Func<T>?)closure
-            : throw new InvalidOperationException(
-                $"a step pre hook replaced the closure by a {closure.GetType().Name}; it must be a Func<{typeof(T).Name}>"
-            );
-
     private Delegate? PreHooks(Delegate? closure)
     {
         var call = new StepCall(this, closure);
         everyPre.Run(hook => hook(call));
         pre.Run(hook => hook(call));
-        return call.Closure;
+        return call.Function;
     }
 
     private void PostHooks()

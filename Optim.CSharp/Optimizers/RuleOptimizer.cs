@@ -4,7 +4,7 @@ namespace Optim;
 
 /// <summary>
 /// An optimizer of any rule, with options by PyTorch's names: for a rule of one's own, or one that is chosen by name,
-/// <c>new RuleOptimizer(Rules.find("adamw"), parameters, ("lr", 1e-3))</c>.
+/// <c>new RuleOptimizer(Rules.Find("adamw"), parameters, ("lr", 1e-3))</c>.
 /// </summary>
 /// <param name="rule">The algorithm.</param>
 /// <param name="parameters">Parameters, or groups of them with options of their own.</param>

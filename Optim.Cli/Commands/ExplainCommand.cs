@@ -26,7 +26,7 @@ internal static class ExplainCommand
         command.SetAction(parsed =>
         {
             var named = NamedSettings.Parse(parsed.GetRequiredValue(rule));
-            var known = parsed.GetValue(assembly) is { } file ? RulesOf(file) : [.. Optim.Core.Rules.all];
+            var known = parsed.GetValue(assembly) is { } file ? RulesOf(file) : [.. Optim.Core.Rules.All];
             var found = Find(named.Name, known);
             var options = found.Replace(found.Defaults, named.Settings.Select(each => KeyValuePair.Create(each.Name, each.Value)));
             foreach (var line in Lines(ExplanationModule.ofRule(found, options)))

@@ -78,7 +78,7 @@ internal sealed class TrainCommand
               optim train --ema 0.99 --clip 1.0 --scheduler cosine
 
             Rules, and their options with the defaults:
-            {string.Join('\n', Algorithms.all.Select(Describe))}
+            {string.Join('\n', Algorithms.All.Select(Describe))}
 
             {SchedulerNames.Table}
             """;

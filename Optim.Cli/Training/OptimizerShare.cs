@@ -39,7 +39,7 @@ public sealed record OptimizerShare(
     }
 
     /// <summary>The rule that takes what this one does not; null when it takes all.</summary>
-    public static Rule? Companion(Algorithm rule) => rule.Name == "Muon" ? Rules.find("AdamW") : null;
+    public static Rule? Companion(Algorithm rule) => rule.Name == "Muon" ? Rules.Find("AdamW") : null;
 
     /// <summary>The optimizer.</summary>
     public Optimizer Create() =>

@@ -6,7 +6,7 @@ namespace Optim.Cli.Training;
 internal static class RuleNames
 {
     /// <summary>Whether there is a rule of that name, in any case.</summary>
-    public static bool Has(string name) => Algorithms.all.Any(rule => rule.Name.Equals(name, StringComparison.OrdinalIgnoreCase));
+    public static bool Has(string name) => Algorithms.All.Any(rule => rule.Name.Equals(name, StringComparison.OrdinalIgnoreCase));
 
     /// <summary>The rule of that name, in any case.</summary>
     /// <param name="name">The name.</param>
@@ -16,7 +16,7 @@ internal static class RuleNames
     {
         try
         {
-            return Algorithms.find(name);
+            return Algorithms.Find(name);
         }
         catch (ArgumentException e)
         {
@@ -25,5 +25,5 @@ internal static class RuleNames
     }
 
     /// <summary>All of them, for messages.</summary>
-    public static string Known => string.Join(", ", Algorithms.all.Select(rule => rule.Name));
+    public static string Known => string.Join(", ", Algorithms.All.Select(rule => rule.Name));
 }

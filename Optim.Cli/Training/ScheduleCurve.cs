@@ -19,7 +19,7 @@ public sealed record ScheduleCurve(string Name, IReadOnlyList<double> Rates, IRe
     public static ScheduleCurve Of(string name, Scheduling schedule, double lr, int steps)
     {
         using var parameter = Param.Zeros("w", Kernels.DType.Float32, 1);
-        var optimizer = new RuleOptimizer(Rules.find("SGD"), [parameter], ("lr", lr), ("momentum", Momentum));
+        var optimizer = new RuleOptimizer(Rules.Find("SGD"), [parameter], ("lr", lr), ("momentum", Momentum));
         var scheduler = schedule.Create(optimizer, steps);
         var (rates, momenta) = (new double[steps], new double[steps]);
         for (var step = 0; step < steps; step++)

@@ -28,8 +28,8 @@ public sealed record TrainingSettings
         init;
     }
 
-    /// <summary>The rule, as in <see cref="Algorithms.all"/>.</summary>
-    public Algorithm Rule { get; init; } = Algorithms.find("AdamW");
+    /// <summary>The rule, as in <see cref="Algorithms.All"/>.</summary>
+    public Algorithm Rule { get; init; } = Algorithms.Find("AdamW");
 
     /// <summary>Options of the rule that are not at its defaults, by PyTorch's names; those of a rule beside it as in adamw.lr.</summary>
     public ImmutableArray<(string Name, OptionValue Value)> Options { get; init; } = [];

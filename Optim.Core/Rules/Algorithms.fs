@@ -1,15 +1,19 @@
 namespace Optim.Core
 
+open System.Collections.Generic
+
 /// Every optimizer of this library: the rules, and LBFGS, which asks for losses and gradients itself.
-[<RequireQualifiedAccess>]
-module Algorithms =
-    /// All of them.
-    let all: Algorithm list =
-        [
-            for rule in Rules.all do
+[<AbstractClass; Sealed>]
+type Algorithms private () =
+    static let all: IReadOnlyList<Algorithm> =
+        [|
+            for rule in Rules.All do
                 rule :> Algorithm
             LBFGS.algorithm
-        ]
+        |]
+
+    /// All of them.
+    static member All = all
 
     /// The one of a name, in any case; an ArgumentException lists the names when there is none.
-    let find (name: string) = Rules.among all [] name
+    static member Find(name: string) = Rules.Among(all, [], name)

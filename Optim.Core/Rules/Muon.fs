@@ -22,6 +22,7 @@ type MuonProduct =
     | Provider = 1
 
 /// The options of Muon.
+[<NoComparison>]
 type MuonOptions =
     {
         Lr: double

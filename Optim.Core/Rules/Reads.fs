@@ -6,6 +6,7 @@ open Optim.Kernels
 
 /// A number that a rule's coefficients read, and where it stands among the options: beta1 is part 0 of betas.
 [<Struct>]
+[<NoComparison>]
 type OptionNumber =
     {
         /// As coefficients ask for it: the option's own name, or one for a part of a pair.

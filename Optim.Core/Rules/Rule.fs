@@ -76,19 +76,22 @@ type Rule internal (name: string, table: OptionTable) =
     /// The numbers among the options that a step reads.
     abstract Numbers: options: obj -> ImmutableArray<OptionNumber>
 
-    default _.Numbers _ = ImmutableArray.Empty
+    default _.Numbers options =
+        ignore options
+        ImmutableArray.Empty
 
     /// What the elements of a column are before the first step, as a number of any kind.
     abstract Start<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>> :
         options: obj * column: int * read: Reader<'n> -> 'n
 
-    default rule.Start(_, _, _) = raise (rule.NotElementWise())
+    default rule.Start(options, column, read) =
+        rule.NotElementWise(options, column, read)
 
     /// The numbers that are kept for a parameter as a whole, before its first step.
     abstract StartScalars<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>> :
         options: obj * read: Reader<'n> -> Scalars<'n>
 
-    default rule.StartScalars(_, _) = raise (rule.NotElementWise())
+    default rule.StartScalars(options, read) = rule.NotElementWise(options, read)
 
     /// A step on lanes that the caller holds, such as whole tensors: parameter, gradient and room for six state columns, which
     /// become those after the step. Switches follow `options`; the numbers are what `read` makes of them. The numbers kept for
@@ -104,10 +107,13 @@ type Rule internal (name: string, table: OptionTable) =
         and 'n :> ValueType
         and 'n :> IScalar<'n>> : options: obj * read: Reader<'n> * step: int64 * scalars: Scalars<'n> * row: 'v array -> Scalars<'n>
 
-    default rule.Update(_, _, _, _, _) = raise (rule.NotElementWise())
+    default rule.Update(options, read, step, scalars, row) =
+        rule.NotElementWise(options, read, step, scalars, row)
 
-    member internal _.NotElementWise() : exn =
-        NotSupportedException $"{name} does not work element by element: its formula does not run on lanes"
+    /// What is said where there is no formula on lanes, whatever was asked.
+    member internal _.NotElementWise([<ParamArray>] asked: obj array) : 'result =
+        ignore asked
+        raise (NotSupportedException $"{name} does not work element by element: its formula does not run on lanes")
 
     /// A step in place: parameters and state change, the state that was given is spent, the next one is returned.
     member rule.Step(options: obj, parameters, gradients, state) =

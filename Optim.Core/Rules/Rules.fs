@@ -1,13 +1,13 @@
 namespace Optim.Core
 
 open System
+open System.Collections.Generic
 
-/// The rules of this library. A further one is listed here.
-[<RequireQualifiedAccess>]
-module Rules =
-    /// All of them, by name.
-    let all: Rule list =
-        [
+/// The rules of this library, by name and as members: <c>Rules.Adam</c>, <c>Rules.Find("adam")</c>.
+[<AbstractClass; Sealed>]
+type Rules private () =
+    static let all: IReadOnlyList<Rule> =
+        [|
             Adadelta.rule
             Adafactor.rule
             Adagrad.rule
@@ -22,27 +22,70 @@ module Rules =
             Rprop.rule
             SGD.rule
             SparseAdam.rule
-        ]
+        |]
+
+    /// All of them, by name.
+    static member All = all
+
+    static member private TryAmong(some: IReadOnlyList<#Algorithm>, name: string) =
+        some
+        |> Seq.tryFind (fun one -> String.Equals(one.Name, name, StringComparison.OrdinalIgnoreCase))
 
     /// The one of a name, in any case, among some; others are what is known, but not here.
-    let internal among (some: #Algorithm list) (others: string list) (name: string) =
-        match
-            some
-            |> List.tryFind (fun one -> String.Equals(one.Name, name, StringComparison.OrdinalIgnoreCase))
-        with
+    static member internal Among(some: IReadOnlyList<#Algorithm>, others: string list, name: string) =
+        match Rules.TryAmong(some, name) with
         | Some one -> one
         | None ->
-            let names = some |> List.map _.Name
+            let names = some |> Seq.map _.Name |> List.ofSeq
             let known = String.Join(", ", names)
             let suggestion = Names.didYouMean name (names @ others)
             raise (ArgumentException $"optimizer '{name}' is not known{suggestion} There are: {known}")
 
     /// The rule of a name, in any case; an ArgumentException lists the names when there is none.
-    let find (name: string) =
+    static member Find(name: string) =
         if String.Equals(name, "LBFGS", StringComparison.OrdinalIgnoreCase) then
             raise (
                 ArgumentException
-                    $"optimizer '{name}' is LBFGS, which is no rule, as it asks for losses and gradients itself: Algorithms.find finds it, LBFGS.step and new LBFGS(...) step it"
+                    $"optimizer '{name}' is LBFGS, which is no rule, as it asks for losses and gradients itself: Algorithms.Find finds it, LBFGS.step and new LBFGS(...) step it"
             )
 
-        among all [ "LBFGS" ] name
+        Rules.Among(all, [ "LBFGS" ], name)
+
+    /// Whether there is a rule of a name, in any case.
+    static member TryFind(name: string, [<System.Runtime.InteropServices.Out>] rule: byref<Rule | null>) =
+        match Rules.TryAmong(all, name) with
+        | Some found ->
+            rule <- found
+            true
+        | None ->
+            rule <- null
+            false
+
+    /// Adadelta: Zeiler 2012.
+    static member Adadelta = Adadelta.rule
+    /// Adafactor: Shazeer and Stern 2018.
+    static member Adafactor = Adafactor.rule
+    /// Adagrad: Duchi et al. 2011.
+    static member Adagrad = Adagrad.rule
+    /// Adam: Kingma and Ba 2014.
+    static member Adam = Adam.rule
+    /// Adam with decoupled weight decay: Loshchilov and Hutter 2017.
+    static member AdamW = AdamW.rule
+    /// Adamax: Kingma and Ba 2014, 7.1.
+    static member Adamax = Adamax.rule
+    /// Averaged SGD: Polyak and Juditsky 1992.
+    static member ASGD = ASGD.rule
+    /// Muon: Jordan et al. 2024.
+    static member Muon = Muon.rule
+    /// NAdam: Dozat 2016.
+    static member NAdam = NAdam.rule
+    /// RAdam: Liu et al. 2019.
+    static member RAdam = RAdam.rule
+    /// RMSprop: Hinton 2012.
+    static member RMSprop = RMSprop.rule
+    /// Rprop: Riedmiller and Braun 1993.
+    static member Rprop = Rprop.rule
+    /// Stochastic gradient descent, with momentum.
+    static member SGD = SGD.rule
+    /// Adam on the rows that a sparse gradient has.
+    static member SparseAdam = SparseAdam.rule

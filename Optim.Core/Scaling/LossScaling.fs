@@ -3,6 +3,7 @@ namespace Optim.Core
 open System
 
 /// The factor by which a loss is multiplied, so that small gradients of narrow types do not vanish, and how it adapts.
+[<NoComparison>]
 type LossScaling =
     {
         /// The factor, a float32 number as in PyTorch; at least LossScaling.smallest.

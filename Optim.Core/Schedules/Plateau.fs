@@ -19,6 +19,7 @@ type ThresholdMode =
     | RelativeToMagnitude = 2
 
 /// When a metric counts as one that has stopped to get better, and what follows.
+[<NoComparison>]
 type PlateauOptions =
     {
         /// Which way a metric gets better.
@@ -39,6 +40,7 @@ type PlateauOptions =
 
 /// What is known of the metrics so far.
 [<Struct>]
+[<NoComparison>]
 type PlateauState =
     {
         /// The best metric.

@@ -33,10 +33,10 @@ module Schedule =
         if not (range.Holds value) then
             raise (OptionException($"{name} is {OptionValue.Float value}; it must be {range.Words}", name))
 
-    let private steps name value =
+    let private checkSteps name value =
         check name (Interval.upTo 0.0 infinity) value
 
-    let private length name value =
+    let private checkLength name value =
         check name (Interval.between 0.0 infinity) value
 
     /// The value at a step.
@@ -63,15 +63,15 @@ module Schedule =
 
     /// From start to finish, factors both, in so many steps, and then finish.
     [<CompiledName("Linear")>]
-    let linear (start: double) (finish: double) (steps': double) =
-        steps "steps" steps'
-        ofFactor (Curve.linear start finish steps')
+    let linear (start: double) (finish: double) (steps: double) =
+        checkSteps "steps" steps
+        ofFactor (Curve.linear start finish steps)
 
     /// (1 - step / steps)^power, and then 0.
     [<CompiledName("Polynomial")>]
-    let polynomial (power: double) (steps': double) =
-        steps "steps" steps'
-        ofFactor (Curve.polynomial steps' power)
+    let polynomial (power: double) (steps: double) =
+        checkSteps "steps" steps
+        ofFactor (Curve.polynomial steps power)
 
     /// gamma^step.
     [<CompiledName("Exponential")>]
@@ -82,7 +82,7 @@ module Schedule =
     /// gamma more after every so many steps.
     [<CompiledName("Step")>]
     let step (size: double) (gamma: double) =
-        length "size" size
+        checkLength "size" size
         ofFactor (fun step -> Math.Pow(gamma, Curve.intervals size step))
 
     /// gamma more at each milestone; one that is repeated counts as often.
@@ -94,15 +94,15 @@ module Schedule =
     /// Half a cosine from 1 to 0 in so many steps, and up and down again after it (<c>hold</c> keeps it down):
     /// (1 + cos(pi step / steps)) / 2.
     [<CompiledName("Cosine")>]
-    let cosine (steps': double) =
-        length "steps" steps'
-        ofFactor (Curve.cosine steps')
+    let cosine (steps: double) =
+        checkLength "steps" steps
+        ofFactor (Curve.cosine steps)
 
     /// A triangle: from 0 up to 1 in so many steps, down to 0 in so many, and again.
     [<CompiledName("Triangle")>]
     let triangle (up: double) (down: double) =
-        length "up" up
-        length "down" down
+        checkLength "up" up
+        checkLength "down" down
 
         ofFactor (fun step ->
             let struct (height, _) = Curve.triangle (up + down) (up / (up + down)) step
@@ -110,9 +110,9 @@ module Schedule =
 
     /// From a factor up to 1 in so many steps, and then down with the root of the step number: sqrt(steps / step).
     [<CompiledName("InverseSqrt")>]
-    let inverseSqrt (start: double) (steps': double) =
-        length "steps" steps'
-        ofFactor (Curve.inverseSqrt start steps')
+    let inverseSqrt (start: double) (steps: double) =
+        checkLength "steps" steps
+        ofFactor (Curve.inverseSqrt start steps)
 
     /// Through given factors at given steps; before the first and after the last of them those two.
     [<CompiledName("Through")>]
@@ -173,32 +173,32 @@ module Schedule =
 
     /// Waits so many steps at the value of step 0.
     [<CompiledName("Delay")>]
-    let delay (steps': double) (schedule: Schedule) =
-        steps "steps" steps'
-        Schedule(fun baseValue step -> schedule.At(max 0.0 (step - steps'), baseValue))
+    let delay (steps: double) (schedule: Schedule) =
+        checkSteps "steps" steps
+        Schedule(fun baseValue step -> schedule.At(max 0.0 (step - steps), baseValue))
 
     /// Stays where it is at a step.
     [<CompiledName("Hold")>]
     let hold (last: double) (schedule: Schedule) =
-        steps "last" last
+        checkSteps "last" last
         Schedule(fun baseValue step -> schedule.At(min last step, baseValue))
 
     /// So many times as slow.
     [<CompiledName("Stretch")>]
     let stretch (factor: double) (schedule: Schedule) =
-        length "factor" factor
+        checkLength "factor" factor
         Schedule(fun baseValue step -> schedule.At(step / factor, baseValue))
 
     /// Stairs: the value of the last multiple of so many steps.
     [<CompiledName("Every")>]
-    let every (steps': double) (schedule: Schedule) =
-        length "steps" steps'
-        Schedule(fun baseValue step -> schedule.At(steps' * Curve.intervals steps' step, baseValue))
+    let every (steps: double) (schedule: Schedule) =
+        checkLength "steps" steps
+        Schedule(fun baseValue step -> schedule.At(steps * Curve.intervals steps step, baseValue))
 
     /// The first schedule up to a step, and from there on the next one, which begins at its own step 0.
     [<CompiledName("ThenAt")>]
     let thenAt (milestone: double) (next: Schedule) (first: Schedule) =
-        steps "milestone" milestone
+        checkSteps "milestone" milestone
 
         Schedule(fun baseValue step ->
             if step < milestone then
@@ -214,7 +214,7 @@ module Schedule =
 
         rest
         |> Array.iteri (fun i (struct (milestone, _)) ->
-            steps "milestone" milestone
+            checkSteps "milestone" milestone
 
             if i > 0 then
                 let struct (before, _) = rest[i - 1]
@@ -227,22 +227,22 @@ module Schedule =
 
     /// In so many steps from a factor of the schedule's first value up to it, and then the schedule from its step 0.
     [<CompiledName("WarmUp")>]
-    let warmUp (steps': double) (start: double) (schedule: Schedule) =
-        let rise = linear start 1.0 steps'
+    let warmUp (steps: double) (start: double) (schedule: Schedule) =
+        let rise = linear start 1.0 steps
 
         Schedule(fun baseValue step -> rise.At(step, schedule.At(0.0, baseValue)))
-        |> thenAt steps' schedule
+        |> thenAt steps schedule
 
     /// The first so many steps again and again.
     [<CompiledName("Cycle")>]
     let cycle (period: double) (schedule: Schedule) =
-        length "period" period
+        checkLength "period" period
         Schedule(fun baseValue step -> schedule.At(step % period, baseValue))
 
     /// The first so many steps again and again, each time stretched to a period so many times as long.
     [<CompiledName("Restart")>]
     let restart (period: double) (growth: double) (schedule: Schedule) =
-        length "period" period
+        checkLength "period" period
         check "growth" (Interval.atLeast 1.0) growth
 
         Schedule(fun baseValue step ->
@@ -253,7 +253,7 @@ module Schedule =
     /// long, and so on; each begins with the base value.
     [<CompiledName("WarmRestarts")>]
     let warmRestarts (period: double) (growth: double) =
-        length "period" period
+        checkLength "period" period
         check "growth" (Interval.atLeast 1.0) growth
 
         ofFactor (fun step ->
@@ -263,21 +263,21 @@ module Schedule =
     /// One cycle (Smith, arXiv 1708.07120) as PyTorch has it: from base / div up to the base value at step pct steps - 1, and down to
     /// base / (div finalDiv) at step steps - 1, where it stays.
     [<CompiledName("OneCycle")>]
-    let oneCycle (anneal: Anneal) (pct: double) (div: double) (finalDiv: double) (steps': double) =
-        length "steps" steps'
-        length "div" div
-        length "finalDiv" finalDiv
+    let oneCycle (anneal: Anneal) (pct: double) (div: double) (finalDiv: double) (steps: double) =
+        checkLength "steps" steps
+        checkLength "div" div
+        checkLength "finalDiv" finalDiv
         let initial = 1.0 / div
 
         let phases =
             [|
                 {
-                    Curve.End = pct * steps' - 1.0
+                    Curve.End = pct * steps - 1.0
                     Curve.From = initial
                     Curve.To = 1.0
                 }
                 {
-                    Curve.End = steps' - 1.0
+                    Curve.End = steps - 1.0
                     Curve.From = 1.0
                     Curve.To = initial / finalDiv
                 }
@@ -289,8 +289,82 @@ module Schedule =
     /// factor in so many steps (Hu et al., arXiv 2404.06395).
     [<CompiledName("WarmupStableDecay")>]
     let warmupStableDecay (anneal: Anneal) (start: double) (warmup: double) (stable: double) (finish: double) (decay: double) =
-        steps "warmup" warmup
-        steps "stable" stable
-        steps "decay" decay
+        checkSteps "warmup" warmup
+        checkSteps "stable" stable
+        checkSteps "decay" decay
 
         ofFactor (Curve.warmupStableDecay (anneal = Anneal.Cosine) start warmup stable finish decay)
+
+/// The same for C#: curves are static members, and what makes one schedule out of another is a method of it, as in
+/// <code>Schedule.Cosine(90).Toward(1e-5).WarmUp(10, 0.1)</code>
+type Schedule with
+    /// The base value itself.
+    static member Keep = Schedule.keep
+    /// A value, whatever the base value.
+    static member Constant(value: double) = Schedule.constant value
+    /// From start to finish, factors both, in so many steps, and then finish.
+    static member Linear(start: double, finish: double, steps: double) = Schedule.linear start finish steps
+    /// (1 - step / steps)^power, and then 0.
+    static member Polynomial(power: double, steps: double) = Schedule.polynomial power steps
+    /// gamma^step.
+    static member Exponential(gamma: double) = Schedule.exponential gamma
+    /// gamma more after every so many steps.
+    static member Step(size: double, gamma: double) = Schedule.step size gamma
+    /// gamma more at each milestone; one that is repeated counts as often.
+    static member MultiStep(milestones: double seq, gamma: double) = Schedule.multiStep milestones gamma
+    /// Half a cosine from 1 to 0 in so many steps, and up and down again after it (Hold keeps it down).
+    static member Cosine(steps: double) = Schedule.cosine steps
+    /// A triangle: from 0 up to 1 in so many steps, down to 0 in so many, and again.
+    static member Triangle(up: double, down: double) = Schedule.triangle up down
+    /// From a factor up to 1 in so many steps, and then down with the root of the step number: sqrt(steps / step).
+    static member InverseSqrt(start: double, steps: double) = Schedule.inverseSqrt start steps
+    /// Through given factors at given steps; before the first and after the last of them those two.
+    static member Through(anneal: Anneal, points: struct (double * double) seq) = Schedule.through anneal points
+    /// Half a cosine in the first period, then in one growth times as long, and so on; each begins with the base value.
+    static member WarmRestarts(period: double, growth: double) = Schedule.warmRestarts period growth
+
+    /// One cycle as PyTorch has it: from base / div up to the base value at step pct steps - 1, and down to base / (div finalDiv) at
+    /// step steps - 1, where it stays.
+    static member OneCycle(anneal: Anneal, pct: double, div: double, finalDiv: double, steps: double) =
+        Schedule.oneCycle anneal pct div finalDiv steps
+
+    /// Warm-up from a factor, so many steps at the base value, and along a curve down to a factor.
+    static member WarmupStableDecay(anneal: Anneal, start: double, warmup: double, stable: double, finish: double, decay: double) =
+        Schedule.warmupStableDecay anneal start warmup stable finish decay
+
+    /// The first schedule, and then others, each from its milestone on, where it begins at its own step 0.
+    static member Sequence(first: Schedule, rest: struct (double * Schedule) seq) = Schedule.sequence first rest
+
+    /// The values at the steps 0, 1, ..., count - 1.
+    member schedule.Values(count: int, baseValue: double) = Schedule.values count baseValue schedule
+    /// This value, multiplied.
+    member schedule.Scale(factor: double) = Schedule.scale factor schedule
+
+    /// This value, passed through a function.
+    member schedule.Map(change: Func<double, double>) =
+        Schedule.map (fun value -> change.Invoke value) schedule
+
+    /// These values as base values of another schedule: the product where both are factors.
+    member schedule.Product(second: Schedule) = Schedule.product schedule second
+    /// The distance from a floor in place of the value: a cosine toward eta_min ends there.
+    member schedule.Toward(floor: double) = Schedule.toward floor schedule
+    /// Nothing below a value.
+    member schedule.AtLeast(least: double) = Schedule.atLeast least schedule
+    /// Nothing above a value.
+    member schedule.AtMost(most: double) = Schedule.atMost most schedule
+    /// Waits so many steps at the value of step 0.
+    member schedule.Delay(steps: double) = Schedule.delay steps schedule
+    /// Stays where it is at a step.
+    member schedule.Hold(last: double) = Schedule.hold last schedule
+    /// So many times as slow.
+    member schedule.Stretch(factor: double) = Schedule.stretch factor schedule
+    /// Stairs: the value of the last multiple of so many steps.
+    member schedule.Every(steps: double) = Schedule.every steps schedule
+    /// This schedule up to a step, and from there on the next one, which begins at its own step 0.
+    member schedule.ThenAt(milestone: double, next: Schedule) = Schedule.thenAt milestone next schedule
+    /// In so many steps from a factor of the schedule's first value up to it, and then the schedule from its step 0.
+    member schedule.WarmUp(steps: double, start: double) = Schedule.warmUp steps start schedule
+    /// The first so many steps again and again.
+    member schedule.Cycle(period: double) = Schedule.cycle period schedule
+    /// The first so many steps again and again, each time stretched to a period growth times as long.
+    member schedule.Restart(period: double, growth: double) = Schedule.restart period growth schedule

@@ -7,6 +7,7 @@ open Optim.Kernels
 
 /// When a hook runs.
 [<RequireQualifiedAccess>]
+[<NoComparison>]
 type Hook =
     /// Before each step of an optimizer.
     | Pre

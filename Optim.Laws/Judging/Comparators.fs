@@ -5,6 +5,7 @@ open Optim.Kernels
 
 /// What one case of a law came to.
 [<RequireQualifiedAccess>]
+[<NoComparison>]
 type Verdict =
     /// The law held, and something happened that could have broken it.
     | Telling

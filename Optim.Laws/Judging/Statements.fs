@@ -10,6 +10,7 @@ exception LawBroken of Why: string with
     override this.Message = this.Why
 
 /// What came of trying a law.
+[<NoComparison>]
 type Trial =
     {
         /// How many cases ran.

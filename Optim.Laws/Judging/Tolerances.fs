@@ -1,6 +1,7 @@
 namespace Optim.Laws
 
 /// How exactly a law holds that does not hold bit for bit.
+[<NoComparison>]
 type Tolerance =
     {
         /// The law.

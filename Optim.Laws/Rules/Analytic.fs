@@ -395,7 +395,7 @@ module Analytic =
             (Gen.choose (0, 6))
             (fun subject t0 s ->
                 let s = Run.withOptions [ "t0", Options.ofNumber (float t0) ] s
-                let sgd = Rules.find "SGD"
+                let sgd = Rules.Find "SGD"
 
                 let options =
                     [ "lr"; "weight_decay"; "maximize" ]

@@ -7,6 +7,7 @@ open Optim.Kernels
 
 /// A quadratic of a table of numbers, each column by itself: f(X) = sum of (x - y)'A(x - y) / 2, with eigenvalues of A from 1 to a condition
 /// number. It is 0 at its lowest point Y.
+[<NoComparison>]
 type Bowl =
     {
         A: float[][]

@@ -11,6 +11,7 @@ module FixedTree =
     type Reduce = Executor -> TensorView -> float
 
     /// Elements that begin at an offset, and how they are gone through.
+    [<NoComparison>]
     type Case =
         {
             DType: DType

@@ -78,7 +78,7 @@ module Reductions =
                 let struct (_, beta2) = betas s
                 let beta2 = if beta2 = 0.0 then 0.5 else beta2
                 let s = Run.withOptions [ "betas", Options.ofPair (0.0, beta2) ] s
-                let rule = Rules.find "RMSprop"
+                let rule = Rules.Find "RMSprop"
 
                 let options =
                     Options.set

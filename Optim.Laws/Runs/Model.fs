@@ -7,6 +7,7 @@ open Optim.Kernels
 
 /// What a user does with an optimizer. Numbers choose among what there is, counted round.
 [<RequireQualifiedAccess>]
+[<NoComparison>]
 type Command =
     /// Gives a parameter a gradient, or takes it away.
     | SetGradient of parameter: int * value: float voption

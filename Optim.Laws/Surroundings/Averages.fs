@@ -25,6 +25,7 @@ module Averages =
             |]
 
     /// What is averaged: how, and one value after the other.
+    [<NoComparison>]
     type Case =
         {
             Averaging: Averaging

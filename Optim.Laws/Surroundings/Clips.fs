@@ -26,6 +26,7 @@ module Clips =
         }
 
     /// Gradients and what they are clipped to.
+    [<NoComparison>]
     type Case =
         {
             DType: DType

@@ -8,6 +8,7 @@ open Optim.Kernels
 
 /// What a user of hooks does.
 [<RequireQualifiedAccess>]
+[<NoComparison>]
 type HookAction =
     /// Registers another hook.
     | Add of Hook

@@ -399,6 +399,7 @@ module Surroundings =
                 |> Verdict.tellingIf (Snapshot.moved { expected with Theta = s.Start } expected))
 
     /// What surrounds a step and is to change nothing, and whether it is there.
+    [<NoComparison>]
     type Onlookers =
         {
             Schedule: bool

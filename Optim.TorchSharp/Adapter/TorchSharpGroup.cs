@@ -21,7 +21,7 @@ internal class TorchSharpGroup(ParameterGroup group) : ILearningRateController
         set => initial = value;
     }
 
-    public sealed class WithBetas(ParameterGroup group) : TorchSharpGroup(group), IBetas
+    internal sealed class WithBetas(ParameterGroup group) : TorchSharpGroup(group), IBetas
     {
         public (double, double) Betas
         {
@@ -30,7 +30,7 @@ internal class TorchSharpGroup(ParameterGroup group) : ILearningRateController
         }
     }
 
-    public sealed class WithMomentum(ParameterGroup group) : TorchSharpGroup(group), IMomentum
+    internal sealed class WithMomentum(ParameterGroup group) : TorchSharpGroup(group), IMomentum
     {
         public double Momentum
         {

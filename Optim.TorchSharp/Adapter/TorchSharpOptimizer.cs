@@ -99,7 +99,7 @@ public class TorchSharpOptimizer : torch.optim.Optimizer
     }
 
     /// <summary>An optimizer whose rule has betas, the first of which schedulers cycle.</summary>
-    public sealed class WithBetas : TorchSharpOptimizer, IBetas
+    internal sealed class WithBetas : TorchSharpOptimizer, IBetas
     {
         internal WithBetas(Optimizer optimizer)
             : base(optimizer) { }
@@ -119,7 +119,7 @@ public class TorchSharpOptimizer : torch.optim.Optimizer
     }
 
     /// <summary>An optimizer whose rule has momentum.</summary>
-    public sealed class WithMomentum : TorchSharpOptimizer, IMomentum
+    internal sealed class WithMomentum : TorchSharpOptimizer, IMomentum
     {
         internal WithMomentum(Optimizer optimizer)
             : base(optimizer) { }

@@ -11,7 +11,7 @@ namespace Optim;
 /// Learning a learning rate:
 /// <code>
 /// var lr = tensor(0.1, requires_grad: true);
-/// var step = Differentiable.Step(AdamModule.rule, AdamModule.defaults, ("lr", lr));
+/// var step = Differentiable.Step(Rules.Adam, Rules.Adam.Defaults, ("lr", lr));
 /// var (x, state) = (start, step.Init(start));
 /// for (var i = 0; i &lt; 5; i++)
 ///     (x, state) = step.Run(x, Gradient(x), state);
@@ -22,7 +22,7 @@ public static class Differentiable
 {
     /// <summary>The differentiable step of a rule, with some options given as tensors of one element.</summary>
     /// <param name="rule">Any rule that works element by element.</param>
-    /// <param name="options">The rule's record of options, such as <c>AdamModule.defaults</c>.</param>
+    /// <param name="options">The rule's record of options, such as <c>Rules.Adam.Defaults</c>.</param>
     /// <param name="tensors">
     /// Options by PyTorch's names, and <c>beta1</c>, <c>beta2</c> and the like for the parts of a pair: they take the places of those in
     /// <paramref name="options"/>, value and graph.
@@ -38,7 +38,7 @@ public static class Differentiable
         return new(rule, options, tensors);
     }
 
-    /// <summary>The same, with options by name: <c>Differentiable.Step(Rules.find("adam"), [("amsgrad", true)], ("lr", lr))</c>.</summary>
+    /// <summary>The same, with options by name: <c>Differentiable.Step(Rules.Find("adam"), [("amsgrad", true)], ("lr", lr))</c>.</summary>
     /// <inheritdoc cref="Step(Rule, object, ValueTuple{string, Tensor}[])"/>
     public static DifferentiableStep Step(
         Rule rule,

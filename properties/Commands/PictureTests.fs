@@ -396,7 +396,7 @@ let private races =
                 let alone =
                     Trainer.Run(
                         TrainingSettings(
-                            Rule = Rules.find "Adam",
+                            Rule = Rules.Find "Adam",
                             Options = [| struct ("weight_decay", OptionValue.Int 0L) |].ToImmutableArray(),
                             Epochs = 2,
                             ThreadCount = 1

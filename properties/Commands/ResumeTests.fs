@@ -114,7 +114,7 @@ let private train =
 let private states =
     [
         testCase "states and parameters go into trees and files and come back without an optimizer" (fun () ->
-            for rule in Rules.all do
+            for rule in Rules.All do
                 if rule.Name <> "Muon" && rule.Name <> "Adafactor" && rule.Name <> "SparseAdam" then
                     let parameters =
                         Parameters.OfNamed

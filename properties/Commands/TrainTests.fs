@@ -197,7 +197,7 @@ let private runs =
             Expect.isFalse result.Interrupted "ran to its end")
 
         testCase "every rule trains, in both dtypes" (fun () ->
-            for rule in Kit.denseRules @ [ Rules.find "Adafactor"; Rules.find "Muon" ] do
+            for rule in Kit.denseRules @ [ Rules.Find "Adafactor"; Rules.Find "Muon" ] do
                 for dtype in [ DType.Float32; DType.Float64 ] do
                     let result =
                         train (TrainingSettings(Rule = rule, DType = dtype, Epochs = 5, Hidden = ImmutableArray.Create 16))
@@ -297,7 +297,7 @@ let private runs =
             for rule in [ "AdamW"; "Muon" ] do
                 let settings ema clip =
                     TrainingSettings(
-                        Rule = Rules.find rule,
+                        Rule = Rules.Find rule,
                         Epochs = 10,
                         Hidden = ImmutableArray.Create 16,
                         Ema = Option.toNullable ema,
@@ -442,7 +442,7 @@ let private results =
             let code, output, _ = run [ "train"; "--help" ]
             Expect.equal code 0 "exit code"
 
-            for rule in Algorithms.all do
+            for rule in Algorithms.All do
                 Expect.stringContains output $"{rule.Name}: lr=" "options of every rule"
 
             Expect.equal (run [ "--version" ]) (0, $"optim {OptimCommand.Version}{Environment.NewLine}", "") "version"

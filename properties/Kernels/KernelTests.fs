@@ -111,7 +111,7 @@ let private largeTests =
                 "NAdam", DType.Float32
                 "RAdam", DType.Float32
             ] do
-            let rule = Rules.find name
+            let rule = Rules.Find name
             let s = scenario rule (full rule) dtype 2 length
             let expected = inPieces rule 4099 s
 

@@ -202,7 +202,7 @@ let private halfTests =
             halves
 
         // Without the rounding between the steps it would be something else.
-        let rule = Rules.find "SGD"
+        let rule = Rules.Find "SGD"
         let s = scenario rule rule.Defaults DType.BFloat16 3 33
         differs DType.Float32 (final (rounded DType.BFloat16 s)).Theta[0] (run rule s).Theta[0]
     }

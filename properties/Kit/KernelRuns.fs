@@ -34,7 +34,7 @@ let combinations: (Rule * obj) list =
         [ [ "momentum", Options.ofNumber 0.0 ]; [ "momentum", Options.ofNumber 0.9 ] ]
 
     let all (name: string) (choices: (string * OptionValue) list list list) =
-        let rule = Rules.find name
+        let rule = Rules.Find name
 
         let product =
             List.fold (fun sets choice -> List.allPairs sets choice |> List.map (fun (a, b) -> a @ b)) [ [] ] choices

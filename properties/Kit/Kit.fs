@@ -28,13 +28,13 @@ let options (settings: seq<string * Setting>) =
     [| for name, setting in settings -> struct (name, option setting) |]
 
 let rule name =
-    match Rules.all |> Seq.tryFind (fun (rule: Rule) -> rule.Name = name) with
+    match Rules.All |> Seq.tryFind (fun (rule: Rule) -> rule.Name = name) with
     | Some rule -> rule
     | None -> failtestf "there is no rule %s" name
 
 /// The element-wise rules that take dense gradients.
 let denseRules =
-    Rules.all
+    List.ofSeq Rules.All
     |> List.filter (fun rule ->
         rule.Sparse rule.Defaults <> SparseGradients.Required
         && rule.Scope = RuleScope.Elements)

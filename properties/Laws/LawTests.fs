@@ -48,7 +48,7 @@ let private shared =
             ] do
             Expect.contains common id id
 
-        let every = Rules.all |> List.map (ids >> Set.ofList) |> Set.intersectMany
+        let every = List.ofSeq Rules.All |> List.map (ids >> Set.ofList) |> Set.intersectMany
 
         for id in [ "U1"; "U2"; "U3"; "U5"; "E5" ] do
             Expect.contains every id id
@@ -74,13 +74,13 @@ let private shared =
             ]
 
         for rule, id in own do
-            Expect.contains (ids (Rules.find rule)) id rule
+            Expect.contains (ids (Rules.Find rule)) id rule
     }
 
 let private mistaken =
     test "opting out of what is no law, twice of one, or without a reason is refused" {
         let declare declarations =
-            OwnRuleFSharp.Lion.rule |> Rule.declare declarations
+            Rule.declare declarations OwnRuleFSharp.Lion.rule
 
         let refused words (wrong: unit -> unit) =
             try
@@ -92,7 +92,7 @@ let private mistaken =
         refused "U99" (fun () -> declare [ Declaration.OptOut("U99", "why not") ] |> Laws.forRule |> ignore)
         refused "U5" (fun () -> declare [ Declaration.OptOut("U5", "once more") ] |> ignore)
         refused "gives no reason" (fun () -> declare [ Declaration.OptOut("U1", " ") ] |> ignore)
-        refused "two bounds" (fun () -> declare [ Declaration.StepBound(fun _ _ -> 1.0) ] |> ignore)
+        refused "two bounds" (fun () -> declare [ Declaration.StepBound(fun _ _ -> 1.0); Declaration.StepBound(fun _ _ -> 2.0) ] |> ignore)
 
         let reason = "it may"
         let rule = declare [ Declaration.OptOut("U1", reason) ]
@@ -119,7 +119,7 @@ let tests =
         [
             shared
             mistaken
-            for rule in Rules.all do
+            for rule in Rules.All do
                 testList rule.Name (Laws.forRule rule |> List.map toTest)
             for name, rule in own do
                 testList name (Laws.forRule rule |> List.map toTest)

@@ -11,7 +11,7 @@ open Optim.Laws
 open Optim.Laws.Mutant
 
 /// The subject of a rule, by its name.
-let subject (name: string) = Subject.ofRule (Rules.find name)
+let subject (name: string) = Subject.ofRule (Rules.Find name)
 
 /// The next number.
 let nudge (view: TensorView) (i: int) =
@@ -229,7 +229,7 @@ let adamBy<'f when 'f: struct and 'f: (new: unit -> 'f) and 'f :> ValueType and 
     (name: string)
     (change: float * float * float * float * float * int64 -> float * float * float * float * float * int64)
     : Subject =
-    let original = Rules.find name
+    let original = Rules.Find name
 
     let arithmetic =
         { new Arithmetic<AdamOptions>() with

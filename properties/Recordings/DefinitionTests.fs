@@ -206,7 +206,7 @@ let private refusalTests =
 /// A rule once by its formula and once by definition, over generated runs.
 let private sameTests =
     test "NAdam by definition comes to the formula's numbers, with the same state" {
-        let formula, definition = Rules.find "NAdam", DefinedRules.nAdam :> Rule
+        let formula, definition = Rules.Find "NAdam", DefinedRules.nAdam :> Rule
         Expect.sequenceEqual definition.ColumnNames formula.ColumnNames "columns"
         Expect.sequenceEqual definition.ScalarNames formula.ScalarNames "kept numbers"
         Expect.equal definition.KeepsStep formula.KeepsStep "step"

@@ -475,7 +475,7 @@ let counted =
                         | Some dtype when not (dtypes.ContainsKey dtype) -> failtestf "%s: no dtype %s" file dtype
                         | _ -> ()
 
-                        (Algorithms.find name).Name
+                        (Algorithms.Find name).Name
             ]
 
         let recorded =
@@ -483,7 +483,7 @@ let counted =
 
         // Another folder may have other files, or fewer.
         if isNull (Environment.GetEnvironmentVariable "OPTIM_GOLDEN") then
-            for algorithm in Algorithms.all do
+            for algorithm in Algorithms.All do
                 Expect.contains recorded algorithm.Name "a recorded run"
 
             for file in files "training_digits*.json" do

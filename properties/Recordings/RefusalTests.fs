@@ -121,7 +121,7 @@ let private checkOptions name options (error: string) =
 
 /// Types rule a call out when no constructor of any optimizer takes such an argument.
 let private ruledOut (argument: Type) =
-    for rule in Rules.all do
+    for rule in Rules.All do
         match typeof<Optimizer>.Assembly.GetType("Optim." + rule.Name) with
         | null -> failtestf "there is no class %s" rule.Name
         | face ->

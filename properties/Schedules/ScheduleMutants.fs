@@ -185,7 +185,7 @@ let tests =
 
             for law, defect, shell in table do
                 testCase $"\"{law.Says}\" ({law.Id}) finds: {defect}" (fun () ->
-                    let trial = (law.On shell).Try (Subject.ofRule (Rules.find "SGD")) 100 20261125UL
+                    let trial = (law.On shell).Try (Subject.ofRule (Rules.Find "SGD")) 100 20261125UL
                     Cases.add "mutants" 1
                     Expect.isNotEmpty trial.Broken "the law held"
                     let why = Array.head (trial.Broken.Split '\n')

@@ -108,4 +108,15 @@ let tests =
                             "if the change is meant, write the file anew (see ApiTests.fs)"
                     | folder -> File.WriteAllLines(Path.Combine(folder, $"{name}.txt"), found)
                 }
+                test $"{name}: parameters have names of their own, and nothing is ordered, or untyped, by accident" {
+                    let found = surface assembly
+
+                    for line in found do
+                        for accident in [ "_arg"; "'"; "Delegate " ] do
+                            Expect.isFalse (line.Contains accident && not (line.Contains " = ")) $"{accident} in {line}"
+
+                    for t in assembly.GetExportedTypes() do
+                        if not t.IsEnum then
+                            Expect.isFalse (typeof<IComparable>.IsAssignableFrom t) $"{t.FullName} is IComparable"
+                }
         ]

@@ -125,12 +125,11 @@ let private stepHooks =
                 let p, optimizer, trace = setting ()
 
                 optimizer.RegisterStepPreHook(fun call ->
-                    let given = call.Closure :?> Func<float>
+                    let given = nonNull (call.GetClosure<float>())
 
-                    call.Closure <-
-                        Func<float>(fun () ->
-                            trace.Add "mine"
-                            10.0 + given.Invoke()))
+                    call.SetClosure<float>(fun () ->
+                        trace.Add "mine"
+                        10.0 + given.Invoke()))
                 |> ignore
 
                 let loss =

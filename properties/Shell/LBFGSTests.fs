@@ -36,7 +36,7 @@ let tests =
                 let optimizer = make a b
                 refuses<InvalidOperationException> "no closure" [ "closure" ] optimizer.Step
                 expectSameBits (place a b) [| -1.0; 2.0 |] "parameters"
-                use _ = optimizer.RegisterStepPreHook(fun call -> call.Closure <- closure a b)
+                use _ = optimizer.RegisterStepPreHook(fun call -> call.SetClosure(closure a b))
                 optimizer.Step()
                 Expect.notEqual (place a b) [| -1.0; 2.0 |] "moved")
 

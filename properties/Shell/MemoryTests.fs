@@ -192,7 +192,7 @@ let private dtypesOf (rule: Rule) =
 
 let private functional =
     [
-        for rule in Rules.all do
+        for rule in Rules.All do
             test $"{rule.Name}: a step of tensors that share memory is refused in place and copying, and nothing moves" {
                 for dtype in dtypesOf rule do
                     for name, words, make in refused rule dtype do

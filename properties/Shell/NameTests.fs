@@ -50,11 +50,11 @@ let private names =
                     "l-bfg", Some "LBFGS"
                     "nosuchrule", None
                 ] do
-                suggests given wanted (fun () -> Algorithms.find given |> ignore)
-                suggests given wanted (fun () -> Rules.find given |> ignore)
-                refuses<ArgumentException> given [ "There are: Adadelta" ] (fun () -> Rules.find given |> ignore)
+                suggests given wanted (fun () -> Algorithms.Find given |> ignore)
+                suggests given wanted (fun () -> Rules.Find given |> ignore)
+                refuses<ArgumentException> given [ "There are: Adadelta" ] (fun () -> Rules.Find given |> ignore)
 
-            refuses<ArgumentException> "lbfgs" [ "LBFGS"; "Algorithms.find" ] (fun () -> Rules.find "lbfgs" |> ignore)
+            refuses<ArgumentException> "lbfgs" [ "LBFGS"; "Algorithms.Find" ] (fun () -> Rules.Find "lbfgs" |> ignore)
             suggests "nosuchschedule" None (fun () -> Schedulers.Find "nosuchschedule" |> ignore)
             suggests "cosineaneling" (Some "CosineAnnealingLR") (fun () -> Schedulers.Find "cosineanneling" |> ignore))
 

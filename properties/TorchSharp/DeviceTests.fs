@@ -80,7 +80,7 @@ let close what dtype (actual: float[]) (expected: float[]) =
             failtestf "%s, element %d: %s, expected %s" what i (text actual[i]) (text expected[i])
 
 let stepped =
-    Rules.all
+    List.ofSeq Rules.All
     |> List.filter (fun rule -> rule.Name <> "SparseAdam" && rule.IsDifferentiable)
 
 let private settingsOf (rule: Rule) =

@@ -195,7 +195,7 @@ let private start =
         Steps = 6
     }
 
-let private elementWise = Rules.all |> List.filter _.IsDifferentiable
+let private elementWise = List.ofSeq Rules.All |> List.filter _.IsDifferentiable
 
 /// The value of a number among the options, and the options with another one.
 let private valueOf (rule: Rule) (options: obj) (number: OptionNumber) =
@@ -309,7 +309,7 @@ let private differences =
 
 // What else a step must do
 
-let private adam = Rules.find "adam"
+let private adam = Rules.Find "adam"
 
 let private others =
     [

@@ -212,7 +212,7 @@ let tests =
 
             let compared = "LBFGS" :: [ for name, _, _, _ in peers -> name ]
 
-            for algorithm in Algorithms.all do
+            for algorithm in Algorithms.All do
                 if
                     theirs
                     |> List.exists (fun name -> name.Equals(algorithm.Name, StringComparison.OrdinalIgnoreCase))
