@@ -24,7 +24,7 @@ public static class LearnedRate
         for (var round = 0; round < 60; round++)
         {
             using var scope = NewDisposeScope();
-            var step = Differentiable.Step(SGDModule.rule, [("momentum", 0.5)], ("lr", logRate.exp()));
+            var step = Differentiable.Step(Rules.SGD, [("momentum", 0.5)], ("lr", logRate.exp()));
             var x = ones(3, ScalarType.Float64);
             var state = step.Init(x);
             for (var i = 0; i < 5; i++)
