@@ -29,7 +29,7 @@ let private stepped (rule: Rule) options steps =
     parameters, gradients, state
 
 let private dense =
-    Rules.All
+    List.ofSeq Rules.All
     |> List.filter (fun rule -> rule.Sparse rule.Defaults <> SparseGradients.Required)
 
 let private spent =
