@@ -5,12 +5,13 @@ open System.Collections.Generic
 /// Every optimizer of this library: the rules, and LBFGS, which asks for losses and gradients itself.
 [<AbstractClass; Sealed>]
 type Algorithms private () =
-    static let all: IReadOnlyList<Algorithm> =
+    static let all =
         [|
             for rule in Rules.All do
                 rule :> Algorithm
-            LBFGS.algorithm
+            LBFGS.algorithm :> Algorithm
         |]
+        :> IReadOnlyList<Algorithm>
 
     /// All of them.
     static member All = all

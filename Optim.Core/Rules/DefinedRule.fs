@@ -150,10 +150,21 @@ type DefinedRule
         let options = unbox<DefinedOptions> options
         rule.Table.Check options
         Checks.parametersAnywhere name complex parameters
+        Checks.disjoint name parameters
         Rows.initial name parameters scalarNames columnNames (fun _ -> false) (fun column -> startOf columns[column] options)
 
-    override _.Restore(parameters, counts, scalars, rows) =
-        Rows.restore name (fun _ parameter -> Rows.orderOf parameter) columnNames scalarNames complex parameters counts scalars rows
+    override _.Restore(parameters, stepCounts, scalars, rows) =
+        Rows.restore
+            name
+            (fun _ parameter -> Rows.orderOf parameter)
+            columnNames
+            scalarNames
+            counts
+            complex
+            parameters
+            stepCounts
+            scalars
+            rows
 
     override rule.Prepare(options, parameters, gradients, state) =
         let options = unbox<DefinedOptions> options
@@ -171,6 +182,7 @@ type DefinedRule
 
         if not (obj.ReferenceEquals(prepared.Options, options)) then
             prepared.IsForLoop <- rule.CheckForStep options
+            prepared.LosesDivisor <- rule.LosesDivisor options
             prepared.Options <- options
             prepared.Use(variantOf options)
 
@@ -178,6 +190,9 @@ type DefinedRule
 
         let start column = startOf columns[column] options
         Table.prepare name prepared.Uses columns.Length start sparse complex parameters gradients state
+
+        if prepared.LosesDivisor then
+            rule.CheckDivisors(options, parameters, gradients)
 
         if hasReductions then
             for whole in line.Whole do

@@ -111,7 +111,7 @@ type Rule internal (name: string, table: OptionTable) =
         rule.NotElementWise(options, read, step, scalars, row)
 
     /// What is said where there is no formula on lanes, whatever was asked.
-    member internal _.NotElementWise([<ParamArray>] asked: obj array) : 'result =
+    member internal _.NotElementWise<'result>([<ParamArray>] asked: obj array) : 'result =
         ignore asked
         raise (NotSupportedException $"{name} does not work element by element: its formula does not run on lanes")
 

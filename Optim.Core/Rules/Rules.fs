@@ -6,8 +6,8 @@ open System.Collections.Generic
 /// The rules of this library, by name and as members: <c>Rules.Adam</c>, <c>Rules.Find("adam")</c>.
 [<AbstractClass; Sealed>]
 type Rules private () =
-    static let all: IReadOnlyList<Rule> =
-        [|
+    static let all =
+        ([|
             Adadelta.rule
             Adafactor.rule
             Adagrad.rule
@@ -23,6 +23,8 @@ type Rules private () =
             SGD.rule
             SparseAdam.rule
         |]
+        : Rule array)
+        :> IReadOnlyList<Rule>
 
     /// All of them, by name.
     static member All = all

@@ -336,7 +336,9 @@ type Schedule with
     static member Sequence(first: Schedule, rest: struct (double * Schedule) seq) = Schedule.sequence first rest
 
     /// The values at the steps 0, 1, ..., count - 1.
-    member schedule.Values(count: int, baseValue: double) = Schedule.values count baseValue schedule
+    member schedule.Values(count: int, baseValue: double) =
+        Schedule.values count baseValue schedule
+
     /// This value, multiplied.
     member schedule.Scale(factor: double) = Schedule.scale factor schedule
 

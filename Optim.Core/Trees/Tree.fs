@@ -90,7 +90,9 @@ type TreeKey =
         match TreeKey.Canonical tree with
         // Not the number's own, which is no secret: a file could choose keys that all have the same.
         | Tree.Int number -> HashCode.Combine number
-        | Tree.Tuple items -> items |> Seq.fold (fun code item -> HashCode.Combine(code, TreeKey.Hash item)) items.Length
+        | Tree.Tuple items ->
+            items
+            |> Seq.fold (fun code item -> HashCode.Combine(code, TreeKey.Hash item)) items.Length
         | tree -> tree.GetHashCode()
 
     override key.Equals other =
@@ -326,7 +328,9 @@ and [<RequireQualifiedAccess; CustomEquality; NoComparison>] Tree =
             | Tuple a, Tuple b -> a.Length = b.Length && Seq.forall2 (fun (a: Tree) (b: Tree) -> a.Equals b) a b
             | Map a, Map b -> a.Equals b
             | BigInt a, BigInt b -> a = b
-            | Complex a, Complex b -> (Float a.Real).Equals(Float b.Real) && (Float a.Imaginary).Equals(Float b.Imaginary)
+            | Complex a, Complex b ->
+                (Float a.Real).Equals(Float b.Real)
+                && (Float a.Imaginary).Equals(Float b.Imaginary)
             | Bytes a, Bytes b -> a.AsSpan().SequenceEqual(b.AsSpan())
             | Tagged(a, x), Tagged(b, y) ->
                 a = b
@@ -353,7 +357,9 @@ and [<RequireQualifiedAccess; CustomEquality; NoComparison>] Tree =
             let mutable code = HashCode()
             code.AddBytes(bytes.AsSpan())
             code.ToHashCode()
-        | Tagged(name, arguments) -> arguments |> Seq.fold (fun code item -> HashCode.Combine(code, item)) (hash name)
+        | Tagged(name, arguments) ->
+            arguments
+            |> Seq.fold (fun code item -> HashCode.Combine(code, item)) (hash name)
 
     /// A complex number.
     static member op_Implicit(value: Complex) = Tree.Complex value
@@ -539,7 +545,8 @@ and [<Sealed; AllowNullLiteral(false)>] TreeMap private (kind: MapKind, entries:
             kind = other.Kind
             && entries.Length = other.Count
             && Seq.forall2
-                (fun (a: KeyValuePair<TreeKey, Tree>) (b: KeyValuePair<TreeKey, Tree>) -> a.Key.Tree.Equals b.Key.Tree && a.Value.Equals b.Value)
+                (fun (a: KeyValuePair<TreeKey, Tree>) (b: KeyValuePair<TreeKey, Tree>) ->
+                    a.Key.Tree.Equals b.Key.Tree && a.Value.Equals b.Value)
                 entries
                 other.Entries
         | _ -> false
