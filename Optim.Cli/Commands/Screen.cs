@@ -122,7 +122,7 @@ internal sealed class Screen
     /// <param name="work">The work.</param>
     public T Track<T>(bool isShown, Func<Action<double, string>, Action<string>, T> work)
     {
-        if (!isShown || !live)
+        if (!isShown || !IsLive)
             return work((_, _) => { }, isShown ? Say : _ => { });
         var now = "";
         var lines = new List<string>();
