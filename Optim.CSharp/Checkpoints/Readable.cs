@@ -45,7 +45,7 @@ internal static class Readable
     }
 
     /// <summary>Whether a character leaves ink, and changes nothing around it. The last ones are letters and marks that are blank.</summary>
-    private static bool IsVisible(Rune rune) =>
+    public static bool IsVisible(Rune rune) =>
         rune.Value == ' '
         || Rune.GetUnicodeCategory(rune)
             is not (

@@ -23,6 +23,8 @@ internal sealed class TreeJson
     /// <summary>Deeper than any tree that is read.</summary>
     private const int MostDepth = 8000;
 
+    private static readonly JavaScriptEncoder encoder = Encoder();
+
     private readonly ArrayBufferWriter<byte> buffer = new(Piece);
     private readonly TextWriter output;
     private readonly Utf8JsonWriter json;
@@ -32,13 +34,12 @@ internal sealed class TreeJson
     private TreeJson(Tree tree, long fileLength, TextWriter output)
     {
         this.output = output;
-        // Characters that cannot be seen are escaped.
         json = new(
             buffer,
             new JsonWriterOptions
             {
                 Indented = true,
-                Encoder = JavaScriptEncoder.Create(UnicodeRanges.All),
+                Encoder = encoder,
                 MaxDepth = MostDepth,
             }
         );
@@ -190,6 +191,19 @@ internal sealed class TreeJson
             json.WriteNumberValue(number);
         else
             json.WriteStringValue(OptionValue.NewFloat(number).ToString());
+    }
+
+    /// <summary>Characters that cannot be seen are escaped.</summary>
+    private static JavaScriptEncoder Encoder()
+    {
+        var settings = new TextEncoderSettings(UnicodeRanges.All);
+        settings.ForbidCharacters([
+            .. Enumerable
+                .Range(0, char.MaxValue + 1)
+                .Select(c => (char)c)
+                .Where(c => Rune.TryCreate(c, out var rune) && !Readable.IsVisible(rune)),
+        ]);
+        return JavaScriptEncoder.Create(settings);
     }
 
     /// <summary>Hands on what is written, when it is more than some bytes.</summary>

@@ -284,9 +284,12 @@ let inspected (arguments: string list) =
     let output = child.StandardOutput.BaseStream.CopyToAsync Stream.Null
     let error = child.StandardError.ReadToEndAsync()
     let mutable peak = 0L
+    let mutable seconds = 0.0
 
     while not (child.WaitForExit 4) do
         try
+            seconds <- child.TotalProcessorTime.TotalSeconds
+
             for line in File.ReadLines $"/proc/{child.Id}/status" do
                 if line.StartsWith("VmHWM:", StringComparison.Ordinal) then
                     peak <-
@@ -294,12 +297,13 @@ let inspected (arguments: string list) =
                             peak
                             (Int64.Parse(line.Split([| ' '; '\t' |], StringSplitOptions.RemoveEmptyEntries)[1])
                              * 1024L)
-        with :? IOException ->
-            ()
+        with
+        | :? IOException
+        | :? InvalidOperationException -> () // It has ended meanwhile.
 
     output.Wait()
     error.Wait()
-    struct (child.ExitCode, child.TotalProcessorTime.TotalSeconds, peak, error.Result)
+    struct (child.ExitCode, seconds, peak, error.Result)
 
 /// Skips a test where processes cannot be measured.
 let needsProcesses () =

@@ -190,7 +190,8 @@ let everyDType () =
     let bytes = Array.init 48 byte
 
     let dtypes =
-        Enum.GetValues<DType>() |> Array.filter (fun dtype -> dtype < DType.Float8_E5M2)
+        Enum.GetValues<DType>()
+        |> Array.filter (fun dtype -> dtype < DType.Float8_E5M2 && dtype <> DType.Complex32)
 
     Tree.Dict
         [|
@@ -322,7 +323,7 @@ let private files =
                     Checkpoint.Write(within "all.pt", everything ())
                     use file = new Checkpoints.FileBytes(within "all.pt")
 
-                    for KeyValue(name, entry) in Checkpoints.ZipReader.Read file do
+                    for KeyValue(name, entry) in Checkpoints.ZipReader.Read(file, Checkpoints.Budget(ReadBudget.Default)) do
                         Expect.equal (entry.Place % 64L) 0L name
 
                     Checkpoint.Write(

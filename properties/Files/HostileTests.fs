@@ -240,7 +240,7 @@ let private mutations (path: string) =
 
                 try
                     use file = Checkpoints.CheckpointFile.Open changed
-                    Optim.Cli.Inspection.TreeText.Write(file.Tree, file.Length, ignore)
+                    Optim.Cli.Inspection.TreeText.Write(file.Tree, file.Length, Action<string> ignore)
                 with
                 | :? CheckpointException as e -> Expect.isFalse (e.Message.Contains '\n') e.Message
                 | e ->

@@ -97,9 +97,9 @@ let private safetensors =
                 inFolder (fun within ->
                     let path = within "x.safetensors"
                     let shaped n = $"{{\"a\":{{\"dtype\":\"U8\",\"shape\":[" + String.Join(",", List.replicate n "1") + "],\"data_offsets\":[0,1]}}"
-                    header path (shaped 64 + "}") 1
+                    header path (shaped 64) 1
                     Expect.equal (shapeOf path).Length 64 "dimensions"
-                    header path (shaped 65 + "}") 1
+                    header path (shaped 65) 1
                     refuses<CheckpointException> "65" [ "'a'"; "64 dimensions" ] (fun () -> Checkpoint.Read path |> ignore)))
 
             testCase "elements of four bits are counted by the format, and pairs of them by PyTorch" (fun () ->
@@ -197,7 +197,7 @@ let private shown =
                             struct ("bytes", Tree.BytesOf [ 1uy; 255uy ]),
                             struct ("device", Tree.TaggedOf("torch.device", [ Tree.Text "cuda"; Tree.Int 1L ])),
                             struct ("dtype", Tree.TaggedOf("torch.float32", [])),
-                            struct ("half", Tree.Text "\ud800")
+                            struct ("half", Tree.Text(string (char 0xD800)))
                         )
 
                     Checkpoint.Write(path, tree)
