@@ -462,9 +462,9 @@ let private others =
         }
 
         test "refused: an eps that float32 rounds to 0, as a number or as a tensor; 0 itself and float64 are taken" {
-            let run dtype (options: obj) tensors =
+            let run (dtype: torch.ScalarType) (options: obj) tensors =
                 let step = Differentiable.Step(adam, options, tensors)
-                let x = torch.ones (2L, dtype = dtype)
+                let x = torch.ones (2L, dtype = Nullable dtype)
                 step.Run(x, torch.ones_like x, step.Init x) |> ignore
 
             let tiny = adam.Replace(adam.Defaults, "eps", OptionValue.Float 1e-50)
@@ -473,9 +473,9 @@ let private others =
                 refuses<OptionException> "a number" [ "eps is 1e-50"; "parameter 0"; "float32" ] (fun () -> run dtype tiny [||])
 
                 refuses<OptionException> "a tensor" [ "eps is 1e-50" ] (fun () ->
-                    run dtype adam.Defaults [| struct ("eps", torch.tensor 1e-50) |])
+                    run dtype adam.Defaults [| struct ("eps", number 1e-50) |])
 
-                run dtype adam.Defaults [| struct ("eps", torch.tensor 0.0) |]
+                run dtype adam.Defaults [| struct ("eps", number 0.0) |]
 
             run torch.float64 tiny [||]
         }
