@@ -528,7 +528,7 @@ let private mutants: (string * (KernelCode -> KernelCode)) list =
                 code.Numbers,
                 code.IsDouble
             ))
-        "a stale number", renamed Operation.Number (fun _ node -> Node(Operation.Number, Value = 0L))
+        "a stale number", renamed Operation.Number (fun _ _ -> Node(Operation.Number, Value = 0L))
         "another array",
         renamed Operation.Load (fun _ node ->
             if node.Value = 3L then
