@@ -60,6 +60,10 @@ type internal RecordedDefinition =
 /// The definition returns the parameter after the step. It is run once for each setting of its flags, when the rule is made.
 [<Sealed>]
 type RuleDefinition internal (rule: string, flags: IReadOnlyDictionary<string, bool>) =
+    // Members that were this short would be inlined into assemblies that may not call what they call.
+    let parameter, gradient, step =
+        Expression.Input StepProgram.Parameter, Expression.Input StepProgram.Gradient, Expression.StepCount
+
     let options = List<DefinedOption>()
     let columns = List<DefinedColumn>()
     let numbers = List<DefinedNumber>()
@@ -150,11 +154,11 @@ type RuleDefinition internal (rule: string, flags: IReadOnlyDictionary<string, b
         | _ -> value
 
     /// The parameter before the step.
-    member _.Parameter: Expression = Expression.Input StepProgram.Parameter
+    member _.Parameter: Expression = parameter
     /// Its gradient.
-    member _.Gradient: Expression = Expression.Input StepProgram.Gradient
+    member _.Gradient: Expression = gradient
     /// The step, counted from 1 for each parameter by itself.
-    member _.Step: Expression = Expression.StepCount
+    member _.Step: Expression = step
 
     /// A state column, in the dtype of the state: its elements before the step, 0 before the first one.
     member _.Column(name: string) : Expression = addColumn name 0.0 ""
