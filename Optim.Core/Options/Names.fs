@@ -26,21 +26,18 @@ module internal Names =
                 "maxiterations", "max_iter"
             ]
 
-    /// Insertions, deletions and replacements between two texts.
+    /// Insertions, deletions, replacements and exchanges of neighbours between two texts.
     let private distance (a: string) (b: string) =
-        let mutable row = [| 0 .. b.Length |]
+        let rows = Array2D.init (a.Length + 1) (b.Length + 1) (fun i j -> max i j)
 
         for i in 1 .. a.Length do
-            let next = Array.zeroCreate (b.Length + 1)
-            next[0] <- i
-
             for j in 1 .. b.Length do
                 let change = if a[i - 1] = b[j - 1] then 0 else 1
-                next[j] <- min (row[j - 1] + change) (1 + min row[j] next[j - 1])
+                let nearest = min (rows[i - 1, j - 1] + change) (1 + min rows[i - 1, j] rows[i, j - 1])
+                let isExchanged = i > 1 && j > 1 && a[i - 1] = b[j - 2] && a[i - 2] = b[j - 1]
+                rows[i, j] <- if isExchanged then min nearest (rows[i - 2, j - 2] + 1) else nearest
 
-            row <- next
-
-        row[b.Length]
+        rows[a.Length, b.Length]
 
     let private bare (name: string) =
         name.Replace("_", "").Replace("-", "").ToLowerInvariant()

@@ -25,7 +25,9 @@ type ColumnSpec<'o> =
 [<AutoOpen>]
 module ColumnSpec =
     /// Kept under all options.
-    let always (_: 'o) = true
+    let always (options: 'o) =
+        ignore options
+        true
 
     /// Starts at zero.
     let zeros name (``when``: 'o -> bool) =

@@ -335,8 +335,13 @@ type DefinedRule
 
                 match option.Ranges with
                 | [ range ] ->
-                    Field.number option.Name range (fun (o: DefinedOptions) -> number o.Values[index]) (fun o value ->
-                        o.With(index, OptionValue.Float value))
+                    let read (o: DefinedOptions) = number o.Values[index]
+
+                    let field =
+                        Field.number option.Name range read (fun o value -> o.With(index, OptionValue.Float value))
+
+                    // What is called eps keeps a divisor from 0, by custom.
+                    if option.Name = "eps" then Field.keepingDivisor read field else field
                 | [ one; two ] ->
                     Field.pair
                         option.Name

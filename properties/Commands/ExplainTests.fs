@@ -48,7 +48,7 @@ let private adamTests =
 
 let private otherTests =
     test "numbers that are kept, rules of whole tensors, rules of an assembly, and what is refused" {
-        has (explained [ "NAdam" ]) [ "mu_product, one number for each parameter"; "mu_product = mu_product * " ]
+        has (explained [ "NAdam" ]) [ "mu_product, one number for each parameter"; " = mu_product * " ]
         has (explained [ "radam" ]) [ "beta2^t" ]
         has (explained [ "muon" ]) [ "This rule works on whole tensors" ]
 

@@ -299,7 +299,8 @@ let inspected (arguments: string list) =
                              * 1024L)
         with
         | :? IOException
-        | :? InvalidOperationException -> () // It has ended meanwhile.
+        | :? InvalidOperationException
+        | :? System.ComponentModel.Win32Exception -> () // It has ended meanwhile.
 
     output.Wait()
     error.Wait()

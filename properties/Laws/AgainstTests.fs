@@ -12,15 +12,20 @@ open Plain
 let private seen maximize decay x g =
     (if maximize then -g else g) + decay * x
 
-/// Chen et al., arXiv:2302.06675, algorithm 2.
-let lion (o: OwnRuleFSharp.LionOptions) (_: int) g (x, m) =
-    let struct (beta1, beta2) = o.Betas
-    let direction = beta1 * m + (1.0 - beta1) * g
-    x - o.Lr * (float (sign direction) + o.WeightDecay * x), beta2 * m + (1.0 - beta2) * g
+/// Chen et al., arXiv:2302.06675, algorithm 2, on a definition's options.
+let private lion (rule: DefinedRule) (o: DefinedOptions) (_: int) g (x, m) =
+    let number option =
+        match rule.Read(o, option) with
+        | OptionValue.Float number -> number
+        | other -> failtestf "%s is %O" option other
 
-let private lionInCSharp (o: OwnRuleCSharp.LionOptions) (_: int) g (x, m) =
-    let direction = o.Beta1 * m + (1.0 - o.Beta1) * g
-    x - o.Lr * (float (sign direction) + o.WeightDecay * x), o.Beta2 * m + (1.0 - o.Beta2) * g
+    let beta1, beta2 =
+        match rule.Read(o, "betas") with
+        | OptionValue.Tuple [ OptionValue.Float beta1; OptionValue.Float beta2 ] -> beta1, beta2
+        | other -> failtestf "betas are %O" other
+
+    let direction = beta1 * m + (1.0 - beta1) * g
+    x - number "lr" * (float (sign direction) + number "weight_decay" * x), beta2 * m + (1.0 - beta2) * g
 
 /// Sutskever et al. 2013 as PyTorch has it.
 let private sgd (o: SGDOptions) (_: int) g (x, buffer) =
@@ -93,7 +98,7 @@ let private sparseAdam (o: SparseAdamOptions) t g (x, (m, v)) =
 
 let private held: Law list =
     [
-        Laws.against (Reference.ofStep 0.0 lion |> Reference.keeping "exp_avg" id) OwnRuleFSharp.Lion.rule
+        Laws.against (Reference.ofStep 0.0 (lion OwnRuleFSharp.Lion.rule) |> Reference.keeping "exp_avg" id) OwnRuleFSharp.Lion.rule
         Laws.against (Reference.ofStep ValueNone sgd) SGD.rule
         Laws.against (Reference.ofStep (0.0, 0.0, 0.0) adam |> moments) Adam.rule
         Laws.against (Reference.ofStep (0.0, 0.0, 0.0) adam |> moments) AdamW.rule
@@ -137,7 +142,7 @@ let private mutants =
     [
         kills
             "Lion's coefficients are exchanged, in its second step"
-            (Reference.ofStep 0.0 lion)
+            (Reference.ofStep 0.0 (lion OwnRuleFSharp.Lion.rule))
             (Subject.ofRule OwnRuleFSharp.Lion.rule
              |> withOptions (fun rule options ->
                  let struct (beta1, beta2) = Options.pair rule "betas" options
@@ -175,7 +180,7 @@ let tests =
                 testCase law.Name (fun () -> Cases.add "laws" (law.Check()))
             testCase "the sample in C#" (fun () ->
                 let law =
-                    Laws.against (Reference.ofStep 0.0 lionInCSharp) OwnRuleCSharp.Lion.TheRule
+                    Laws.against (Reference.ofStep 0.0 (lion OwnRuleCSharp.Lion.TheRule)) OwnRuleCSharp.Lion.TheRule
 
                 Cases.add "laws" (law.Check()))
             yield! mutants

@@ -50,8 +50,12 @@ let private shared =
 
         let every = List.ofSeq Rules.All |> List.map (ids >> Set.ofList) |> Set.intersectMany
 
-        for id in [ "U1"; "U2"; "U3"; "U5"; "E5" ] do
+        for id in [ "U1"; "U2"; "U3"; "U5" ] do
             Expect.contains every id id
+
+        for rule in Rules.All do
+            if rule.Has "maximize" then
+                Expect.contains (ids rule) "E5" rule.Name
 
         // SparseAdam takes no rate of 0.
         Expect.contains common "U4" "U4"

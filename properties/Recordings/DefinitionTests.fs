@@ -9,7 +9,7 @@ open Optim.Core
 open Optim.Core.Definitions
 open Optim.Kernels
 open Optim.Laws
-open Reference
+open global.Reference
 open Golden
 open Kit
 open Plain
