@@ -127,7 +127,9 @@ public partial class AveragedParameters : IStateful
     private static TensorView Tensor(Tree value, string key, TensorView average)
     {
         var tensor =
-            value.Kind == TreeKind.Tensor ? value.AsTensor() : throw new ArgumentException($"'{key}' is {value.Described}; it must be a tensor");
+            value.Kind == TreeKind.Tensor
+                ? value.AsTensor()
+                : throw new ArgumentException($"'{key}' is {value.Described}; it must be a tensor");
         var isReal = average.DType.IsFloatingPoint() && tensor.DType.IsFloatingPoint();
         return tensor.Layout.SameShape(average.Layout) && (isReal || tensor.DType == average.DType)
             ? tensor

@@ -65,7 +65,10 @@ internal sealed class CheckpointFile : IDisposable
     private static string Foreign(string name, Tree tree, bool forCommand)
     {
         var (found, place) = ForeignValues.Find(tree) ?? (name, "in what it makes and drops");
-        place = place.Length == 0 ? "as a whole" : place[0] == '[' ? $"at {place}" : place;
+        place =
+            place.Length == 0 ? "as a whole"
+            : place[0] == '[' ? $"at {place}"
+            : place;
         var kept = forCommand ? "--foreign keeps" : "Checkpoint.Read(path, keepForeign: true) keeps";
         return $"it holds '{PickleNames.Shown(found)}' {place}, which no checkpoint needs; {kept} such values as they are written, and runs nothing";
     }

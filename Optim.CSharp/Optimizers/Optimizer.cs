@@ -276,7 +276,10 @@ public abstract class Optimizer : IStateful
         if (group.Memory.Keeps(key))
             throw new ArgumentException($"'{key}' is what {Algorithm.Name} keeps itself; load it with a state dict", nameof(key));
         if (value.Kind == TreeKind.Tensor)
-            throw new ArgumentException($"'{key}' is {value.Described}; tensors are the rule's, keep numbers, texts or lists", nameof(value));
+            throw new ArgumentException(
+                $"'{key}' is {value.Described}; tensors are the rule's, keep numbers, texts or lists",
+                nameof(value)
+            );
         if (!group.Added.TryGetValue(row, out var added))
             group.Added[row] = added = [];
         if (value.Kind == TreeKind.None)

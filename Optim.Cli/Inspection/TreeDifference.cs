@@ -45,7 +45,11 @@ internal sealed class TreeDifference
                     if (Find(x, key) is null)
                         Only('+', value, new(path, key, 0), second);
                 break;
-            case (Tree.List, Tree.List) or (Tree.Tuple, Tree.Tuple) or (Tree.Tagged, Tree.Tagged)
+            case
+            (Tree.List, Tree.List)
+            or
+            (Tree.Tuple, Tree.Tuple)
+            or (Tree.Tagged, Tree.Tagged)
                 when (first.Shape.IsParted(a) || second.Shape.IsParted(b))
                     && (a is not Tree.Tagged { Name: var name } || b is Tree.Tagged { Name: var other } && name == other):
                 var (p, q) = (Items(a), Items(b));

@@ -51,7 +51,8 @@ let private expectContent (json: JsonElement) (tree: Tree) =
     let containers = List<Tree>()
     let kind (json: JsonElement) = json[0].GetString()
 
-    let longs (json: JsonElement) = [ for n in json.EnumerateArray() -> n.GetInt64() ]
+    let longs (json: JsonElement) =
+        [ for n in json.EnumerateArray() -> n.GetInt64() ]
 
     let rec numbers (json: JsonElement) =
         [
@@ -93,7 +94,13 @@ let private expectContent (json: JsonElement) (tree: Tree) =
         | "str", Tree.Text text -> Expect.equal text (json.GetString()) where
         | "str16", Tree.Text text ->
             let bytes = Convert.FromHexString(json.GetString())
-            Expect.sequenceEqual [ for c in text -> int c ] [ for i in 0..2 .. bytes.Length - 1 -> int bytes[i] ||| (int bytes[i + 1] <<< 8) ] where
+
+            Expect.sequenceEqual
+                [ for c in text -> int c ]
+                [
+                    for i in 0..2 .. bytes.Length - 1 -> int bytes[i] ||| (int bytes[i + 1] <<< 8)
+                ]
+                where
         | "bytes", Tree.Bytes bytes -> Expect.equal (Convert.ToHexStringLower(bytes.AsSpan())) (json.GetString()) where
         | "bytearray", _ -> value where "bytes" json (tagged where "builtins.bytearray" tree).Head
         | "complex", Tree.Complex number -> Expect.equal [ number.Real; number.Imaginary ] (numbers json) where
@@ -382,7 +389,10 @@ let private parts =
                     Checkpoint.Load(path, struct ("model", box state)) |> ignore
                     let kept = Checkpoint.Read(path, keepForeign = true)
                     expectSameBits (values list[0]) (kept["model"].["weight"].ToDoubles()) "weight"
-                    refuses<CheckpointException> "all of it" [ path; "argparse.Namespace"; "["; "keepForeign" ] (fun () -> Checkpoint.Read path |> ignore)
+
+                    refuses<CheckpointException> "all of it" [ path; "argparse.Namespace"; "["; "keepForeign" ] (fun () ->
+                        Checkpoint.Read path |> ignore)
+
                     let code, _, error = inspect [ path ]
                     Expect.equal code 1 "inspect"
                     Expect.stringContains error "argparse.Namespace" "its name"
@@ -412,7 +422,10 @@ let private parts =
 
                 if File.Exists path then
                     let value = (Checkpoint.Read path)["value"]
-                    refuses<InvalidCastException> "a number" [ "torch.device"; "a number" ] (fun () -> (Tree.op_Explicit value: float) |> ignore)
+
+                    refuses<InvalidCastException> "a number" [ "torch.device"; "a number" ] (fun () ->
+                        (Tree.op_Explicit value: float) |> ignore)
+
                     refuses<InvalidCastException> "a tensor" [ "torch.device"; "a tensor" ] (fun () -> value.AsTensor() |> ignore)
                     Expect.equal (string value) "torch.device('cuda', 1)" "printed")
         ]

@@ -22,7 +22,8 @@ type private Pickle() =
         bytes.Write(ReadOnlySpan piece)
         pickle
 
-    member pickle.Add(piece: string) = pickle.Add(Encoding.Latin1.GetBytes piece)
+    member pickle.Add(piece: string) =
+        pickle.Add(Encoding.Latin1.GetBytes piece)
 
     member pickle.Repeat(count: int, piece: string) =
         let piece = Encoding.Latin1.GetBytes piece
@@ -38,13 +39,7 @@ type private Pickle() =
     member _.Write(path: string) =
         bytes.WriteByte(byte '.')
 
-        rawZip
-            false
-            path
-            [
-                rawEntry "x/data.pkl" (bytes.ToArray())
-                rawEntry "x/version" "3\n"B
-            ]
+        rawZip false path [ rawEntry "x/data.pkl" (bytes.ToArray()); rawEntry "x/version" "3\n"B ]
 
 /// A .safetensors file of a header and some bytes after it.
 let private safetensors (path: string) (pieces: seq<string>) (length: int) =
@@ -75,8 +70,7 @@ let private cunning: (string * string list * Outcome * string * (string -> unit)
         overBudget,
         "a.pt",
         fun path ->
-            let pairs =
-                Pickle().Add("ccollections\nOrderedDict\nq\000](")
+            let pairs = Pickle().Add("ccollections\nOrderedDict\nq\000](")
 
             for i in 0..39999 do
                 pairs.Add("J").Add(BitConverter.GetBytes i).Add("K\000\x86") |> ignore
@@ -107,7 +101,8 @@ let private cunning: (string * string list * Outcome * string * (string -> unit)
             let keys = Pickle().Add("}(")
 
             for i in 1..200000 do
-                keys.Add("\x8a\008").Add(BitConverter.GetBytes((int64 i <<< 32) ||| int64 i)).Add("N") |> ignore
+                keys.Add("\x8a\008").Add(BitConverter.GetBytes((int64 i <<< 32) ||| int64 i)).Add("N")
+                |> ignore
 
             keys.Add("u").Write path
         "a tuple as key that unfolds without end",
@@ -136,13 +131,24 @@ let private cunning: (string * string list * Outcome * string * (string -> unit)
         "l.pt",
         fun path ->
             let nothing = rawEntry "" [||]
-            rawZip false path [ for i in 1..250000 -> { nothing with Name = $"x/{i}"; LocalName = $"x/{i}" } ]
+
+            rawZip
+                false
+                path
+                [
+                    for i in 1..250000 ->
+                        { nothing with
+                            Name = $"x/{i}"
+                            LocalName = $"x/{i}"
+                        }
+                ]
         "a header of 100 MB of tensors",
         [],
         overBudget,
         "m.safetensors",
         fun path ->
-            let entry i = $"\"%07d{i}\":{{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}"
+            let entry i =
+                $"\"%07d{i}\":{{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}"
 
             let pieces =
                 seq {
@@ -167,7 +173,13 @@ let private cunning: (string * string list * Outcome * string * (string -> unit)
         "o.safetensors",
         fun path ->
             let ones = String.replicate 1000000 "1,"
-            safetensors path ([ "{\"a\":{\"dtype\":\"U8\",\"shape\":[" ] @ List.replicate 40 ones @ [ "1],\"data_offsets\":[0,1]}}" ]) 1
+
+            safetensors
+                path
+                ([ "{\"a\":{\"dtype\":\"U8\",\"shape\":[" ]
+                 @ List.replicate 40 ones
+                 @ [ "1],\"data_offsets\":[0,1]}}" ])
+                1
         "a header of 90 MB of spaces",
         [],
         Read,
@@ -179,31 +191,42 @@ let private cunning: (string * string list * Outcome * string * (string -> unit)
         "q.safetensors",
         fun path ->
             let zeros = String.replicate 1000000 "0,"
-            safetensors path ([ "{\"a\":{\"more\":[" ] @ List.replicate 45 zeros @ [ "0],\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}" ]) 1
+
+            safetensors
+                path
+                ([ "{\"a\":{\"more\":[" ]
+                 @ List.replicate 45 zeros
+                 @ [ "0],\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}" ])
+                1
     ]
 
 let private inProcess =
     testList
         "budget"
         [
-            testCase "a budget that does not suffice is named, with what was reached and the argument that raises it; a larger one reads" (fun () ->
-                inFolder (fun within ->
-                    let path = within "x.pt"
-                    Checkpoint.Write(path, Tree.ListOf [ for i in 1..1000 -> Tree.Dict(struct ($"key {i}", Tree.Text $"value {i}")) ])
+            testCase
+                "a budget that does not suffice is named, with what was reached and the argument that raises it; a larger one reads"
+                (fun () ->
+                    inFolder (fun within ->
+                        let path = within "x.pt"
+                        Checkpoint.Write(path, Tree.ListOf [ for i in 1..1000 -> Tree.Dict(struct ($"key {i}", Tree.Text $"value {i}")) ])
 
-                    for part, small in
-                        [
-                            "Nodes", ReadBudget(Nodes = 100L)
-                            "Bytes", ReadBudget(Bytes = 10000L)
-                            "HashedCharacters", ReadBudget(HashedCharacters = 0L)
-                        ] do
-                        refuses<CheckpointException> part [ path; "budget"; "are reached"; "ReadBudget.Default with"; part ] (fun () ->
-                            Checkpoint.Read(path, budget = small) |> ignore)
+                        for part, small in
+                            [
+                                "Nodes", ReadBudget(Nodes = 100L)
+                                "Bytes", ReadBudget(Bytes = 10000L)
+                                "HashedCharacters", ReadBudget(HashedCharacters = 0L)
+                            ] do
+                            refuses<CheckpointException>
+                                part
+                                [ path; "budget"; "are reached"; "ReadBudget.Default with"; part ]
+                                (fun () -> Checkpoint.Read(path, budget = small) |> ignore)
 
-                    Expect.equal (Checkpoint.Read(path).AsItems().Length) 1000 "the usual one suffices"))
+                        Expect.equal (Checkpoint.Read(path).AsItems().Length) 1000 "the usual one suffices"))
 
             testCase "no recorded file comes near the budget" (fun () ->
-                let near = ReadBudget(Nodes = 1000000L, Bytes = 10000000L, HashedCharacters = 1000000L, RepeatedBytes = 1000000L)
+                let near =
+                    ReadBudget(Nodes = 1000000L, Bytes = 10000000L, HashedCharacters = 1000000L, RepeatedBytes = 1000000L)
 
                 for folder in [ "checkpoints"; "kinds" ] do
                     if Directory.Exists(golden folder) then
@@ -211,7 +234,8 @@ let private inProcess =
                             try
                                 Checkpoint.Read(path, budget = near) |> ignore
                             with :? CheckpointException as e ->
-                                Expect.isTrue (path.Contains "p_laughs" || not (e.Message.Contains "budget")) e.Message)
+                                let isMeantTo = path.Contains "p_laughs" || path.Contains "t_expand_shared"
+                                Expect.isTrue (isMeantTo || not (e.Message.Contains "budget")) e.Message)
         ]
 
 let private outOfProcess =

@@ -19,21 +19,38 @@ let private bytes (text: string) = Encoding.UTF8.GetBytes text
 
 /// A file of another kind, and the words that say what it is.
 let private strangers: (string * string * byte[] * string list) list =
-    let padded (head: byte[]) = Array.append head (Array.zeroCreate 600)
+    let padded (head: byte[]) =
+        Array.append head (Array.zeroCreate 600)
+
     let tar = Array.zeroCreate<byte> 1024
     Array.blit "ustar"B 0 tar 257 5
 
     let torchSharp =
-        Array.concat [ [| 2uy; 11uy |]; "0.weight.ab"B; [| 6uy; 2uy; 2uy; 3uy |]; Array.zeroCreate 24 ]
+        Array.concat
+            [
+                [| 2uy; 11uy |]
+                "0.weight.ab"B
+                [| 6uy; 2uy; 2uy; 3uy |]
+                Array.zeroCreate 24
+            ]
 
     [
-        "a pointer of Git LFS", "x.pt", bytes "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", [ "Git LFS"; "not downloaded" ]
-        "the same, named .safetensors", "x.safetensors", bytes "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", [ "Git LFS" ]
+        "a pointer of Git LFS",
+        "x.pt",
+        bytes "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+        [ "Git LFS"; "not downloaded" ]
+        "the same, named .safetensors",
+        "x.safetensors",
+        bytes "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n",
+        [ "Git LFS" ]
         "an array of numpy", "x.pt", padded (Array.append [| 0x93uy |] "NUMPY"B), [ "numpy"; ".npy" ]
         "a tar archive", "x.pt", tar, [ "tar archive" ]
         "a pickle", "x.pt", [| 0x80uy; 4uy; byte '}'; byte '.' |], [ "pickle"; "torch.save" ]
         "TorchSharp's own format", "x.dat", torchSharp, [ "TorchSharp"; "module.save"; "SaveWeights" ]
-        "a .safetensors file under another name", "x.pt", Array.concat [ BitConverter.GetBytes 2L; "{}"B; Array.zeroCreate 20 ], [ ".safetensors" ]
+        "a .safetensors file under another name",
+        "x.pt",
+        Array.concat [ BitConverter.GetBytes 2L; "{}"B; Array.zeroCreate 20 ],
+        [ ".safetensors" ]
         "nothing", "x.pt", [||], [ "0 bytes" ]
     ]
 
@@ -81,7 +98,9 @@ let private safetensors =
                     let path = within "x.safetensors"
 
                     for field in [ "1"; "null"; "\"text\""; "{\"a\": [1, {\"b\": 2}], \"a\": 3}"; "[[], {}]" ] do
-                        let text = $"{{\"a\":{{\"note\":{field},\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8],\"more\":{field}}}}}"
+                        let text =
+                            $"{{\"a\":{{\"note\":{field},\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8],\"more\":{field}}}}}"
+
                         header path text 8
                         Expect.equal (shapeOf path) [ 2L ] field
 
@@ -96,7 +115,12 @@ let private safetensors =
             testCase "64 dimensions are read, 65 are not" (fun () ->
                 inFolder (fun within ->
                     let path = within "x.safetensors"
-                    let shaped n = $"{{\"a\":{{\"dtype\":\"U8\",\"shape\":[" + String.Join(",", List.replicate n "1") + "],\"data_offsets\":[0,1]}}"
+
+                    let shaped n =
+                        $"{{\"a\":{{\"dtype\":\"U8\",\"shape\":["
+                        + String.Join(",", List.replicate n "1")
+                        + "],\"data_offsets\":[0,1]}}"
+
                     header path (shaped 64) 1
                     Expect.equal (shapeOf path).Length 64 "dimensions"
                     header path (shaped 65) 1
@@ -134,18 +158,48 @@ let private dtypes =
             Expect.equal (Array.max positive) largest $"{dtype}: largest"
             Expect.equal (Array.min positive) smallest $"{dtype}: smallest"
             // The bits of positive numbers count up as the numbers do.
-            let ordered = List.ofArray values[1..126] |> List.filter (fun x -> not (Double.IsNaN x))
+            let ordered =
+                List.ofArray values[1..126] |> List.filter (fun x -> not (Double.IsNaN x))
+
             Expect.equal ordered (List.sort ordered) $"{dtype}: order"
 
         let pairs = allBytes DType.Float4_E2M1FN_X2
-        Expect.equal [ for i in 0..15 -> pairs[2 * i] ] [ 0.0; 0.5; 1.0; 1.5; 2.0; 3.0; 4.0; 6.0; -0.0; -0.5; -1.0; -1.5; -2.0; -3.0; -4.0; -6.0 ] "the lower half"
+
+        Expect.equal
+            [ for i in 0..15 -> pairs[2 * i] ]
+            [
+                0.0
+                0.5
+                1.0
+                1.5
+                2.0
+                3.0
+                4.0
+                6.0
+                -0.0
+                -0.5
+                -1.0
+                -1.5
+                -2.0
+                -3.0
+                -4.0
+                -6.0
+            ]
+            "the lower half"
+
         Expect.equal [ for i in 0..7 -> pairs[2 * (16 * i) + 1] ] [ 0.0; 0.5; 1.0; 1.5; 2.0; 3.0; 4.0; 6.0 ] "the upper half"
 
         // float4 has two numbers in an element: they cannot be converted one by one.
         let target = TensorView.Zeros(DType.Float32, [| 2L |])
-        refuses<NotSupportedException> "float4" [ "float4" ] (fun () -> target.ConvertFrom(TensorView.Zeros(DType.Float4_E2M1FN_X2, [| 2L |])))
+
+        refuses<NotSupportedException> "float4" [ "float4" ] (fun () ->
+            target.ConvertFrom(TensorView.Zeros(DType.Float4_E2M1FN_X2, [| 2L |])))
+
         let complex = TensorView.Zeros(DType.Complex64, [| 1L |])
-        let half = TensorView.OfDoubles(DType.Float16, ReadOnlySpan [| 1.5; -2.0 |], ReadOnlySpan [| 2L |])
+
+        let half =
+            TensorView.OfDoubles(DType.Float16, ReadOnlySpan [| 1.5; -2.0 |], ReadOnlySpan [| 2L |])
+
         complex.ConvertFrom(TensorView(half.Address, Layout.Contiguous(DType.Complex32, ReadOnlySpan [| 1L |]), half.Owner))
         expectSameBits (complex.ToDoubles()) [| 1.5; -2.0 |] "complex32 widens")
 
@@ -159,7 +213,15 @@ let private shown =
             testCase "keys 1 and '1' are kept apart, and what cannot be seen in a key is escaped" (fun () ->
                 inFolder (fun within ->
                     let path = within "x.pt"
-                    let tree = keyed [ Tree.Int 1L, Tree.Text "number"; Tree.Text "1", Tree.Text "text"; Tree.Text "a\u202eb\u200b\n", Tree.None ]
+
+                    let tree =
+                        keyed
+                            [
+                                Tree.Int 1L, Tree.Text "number"
+                                Tree.Text "1", Tree.Text "text"
+                                Tree.Text "a\u202eb\u200b\n", Tree.None
+                            ]
+
                     Checkpoint.Write(path, tree)
                     let _, output, _ = Command.run [ "inspect"; path ]
                     Expect.stringContains output "  1: 'number'" "the number"
@@ -169,13 +231,23 @@ let private shown =
                     Expect.isFalse (json.Contains '\u202e') "no override"
                     use document = JsonDocument.Parse json
                     let entries = document.RootElement.GetProperty("tree").GetProperty("entries")
-                    Expect.equal [ for entry in entries.EnumerateArray() -> entry[0].ToString(), entry[1].ToString() ] [ "1", "number"; "1", "text"; "a\u202eb\u200b\n", "" ] "entries"
+
+                    Expect.equal
+                        [
+                            for entry in entries.EnumerateArray() -> entry[0].ToString(), entry[1].ToString()
+                        ]
+                        [ "1", "number"; "1", "text"; "a\u202eb\u200b\n", "" ]
+                        "entries"
+
                     Expect.equal (entries[0].[0].ValueKind) JsonValueKind.Number "a number"))
 
             testCase "a value that is in several places is shown once, and named by its place after that" (fun () ->
                 inFolder (fun within ->
                     let path = within "x.pt"
-                    let shared = Tree.Dict(struct ("weight", Tree.Tensor(tensor DType.Float32 [| 3L |] [| 1.0; 2.0; 3.0 |])))
+
+                    let shared =
+                        Tree.Dict(struct ("weight", Tree.Tensor(tensor DType.Float32 [| 3L |] [| 1.0; 2.0; 3.0 |])))
+
                     Checkpoint.Write(path, Tree.Dict(struct ("a", shared), struct ("b", Tree.ListOf [ shared ])))
                     let again = Checkpoint.Read path
                     Expect.isTrue (Object.ReferenceEquals(again["a"], again["b"].[0])) "it stays one value in a file"
@@ -217,17 +289,40 @@ let private shown =
 
                     let _, json, _ = Command.run [ "inspect"; path; "--json" ]
                     use document = JsonDocument.Parse json
-                    let found (name: string) = document.RootElement.GetProperty("tree").GetProperty(name)
+
+                    let found (name: string) =
+                        document.RootElement.GetProperty("tree").GetProperty(name)
+
                     Expect.equal ((found "big").GetRawText()) "1000000000000000000000000000000" "big"
                     Expect.equal ((found "bytes").GetProperty("bytes").GetString()) "01ff" "bytes"
                     Expect.equal ((found "device").GetProperty("tagged").GetProperty("name").GetString()) "torch.device" "device"))
 
             testCase "two files differ where their values do, and nowhere else" (fun () ->
                 inFolder (fun within ->
-                    Checkpoint.Write(within "a.pt", keyed [ Tree.Int 1L, Tree.Int 1L; Tree.Text "x", Tree.ListOf [ Tree.Int 1L; Tree.Int 2L ] ])
-                    Checkpoint.Write(within "b.pt", keyed [ Tree.Bool true, Tree.Int 1L; Tree.Text "x", Tree.ListOf [ Tree.Int 1L; Tree.Int 3L ] ])
+                    Checkpoint.Write(
+                        within "a.pt",
+                        keyed
+                            [
+                                Tree.Int 1L, Tree.Int 1L
+                                Tree.Text "x", Tree.ListOf [ Tree.Int 1L; Tree.Int 2L ]
+                            ]
+                    )
+
+                    Checkpoint.Write(
+                        within "b.pt",
+                        keyed
+                            [
+                                Tree.Bool true, Tree.Int 1L
+                                Tree.Text "x", Tree.ListOf [ Tree.Int 1L; Tree.Int 3L ]
+                            ]
+                    )
+
                     let _, output, _ = Command.run [ "inspect"; within "a.pt"; "--diff"; within "b.pt" ]
-                    Expect.equal (output.Trim().Split('\n') |> Array.map _.Trim()) [| "- 1: 1"; "~ x: [1, 2] -> [1, 3]"; "+ True: 1" |] "lines"))
+
+                    Expect.equal
+                        (output.Trim().Split('\n') |> Array.map _.Trim())
+                        [| "- 1: 1"; "~ x: [1, 2] -> [1, 3]"; "+ True: 1" |]
+                        "lines"))
         ]
 
 let private keys =
@@ -249,7 +344,13 @@ let private keys =
                     Expect.notEqual (keyed [ a, Tree.None ]) (keyed [ b, Tree.None ]) $"dicts of {a} and {b}"
                     Expect.equal ((keyed [ a, Tree.Int 7L ]).AsMap()[y]) (Tree.Int 7L) $"{b} finds {a}"
 
-                for a, b in [ Tree.Int 1L, Tree.Text "1"; Tree.None, Tree.Bool false; Tree.Float 1.5, Tree.Int 1L; Tree.BytesOf [ 97uy ], Tree.Text "a" ] do
+                for a, b in
+                    [
+                        Tree.Int 1L, Tree.Text "1"
+                        Tree.None, Tree.Bool false
+                        Tree.Float 1.5, Tree.Int 1L
+                        Tree.BytesOf [ 97uy ], Tree.Text "a"
+                    ] do
                     Expect.notEqual (TreeKey.Of a) (TreeKey.Of b) $"{a} and {b}")
 
             testCase "lists, dicts and tensors are no keys" (fun () ->

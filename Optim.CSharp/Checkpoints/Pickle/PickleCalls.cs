@@ -167,8 +167,13 @@ internal sealed class PickleCalls(IStorageSource storages, PickleTensors tensors
                 given[3]
             ),
             PickleNames.RebuildFromType
-                when given is [PickleName { IsKnown: true } function, PickleName { IsKnown: true } type, PickleTuple inner, _] =>
-                Call(function, inner) is { } tensor ? WithAttributes(type.Name, tensor, given[3]) : null,
+                when given is [PickleName { IsKnown: true } function, PickleName { IsKnown: true } type, PickleTuple inner, _] => Call(
+                function,
+                inner
+            )
+                is { } tensor
+                ? WithAttributes(type.Name, tensor, given[3])
+                : null,
             PickleNames.RebuildFromCpu when given is [Tree.Tensor tensor, PickleName type, _, Tree.Bool] => PickleNames.TensorDType(
                 type.Name
             ) == tensor.Item.DType

@@ -78,7 +78,8 @@ internal sealed class PickleTrees(PickleTensors tensors, Budget budget)
     {
         budget.Memory(200);
         var parts = new List<Tree> { Tree.NewTuple(Items(called.Arguments, depth + 1)) };
-        var more = called.Entries is not null ? 3
+        var more =
+            called.Entries is not null ? 3
             : called.Items is not null ? 2
             : called.State.IsSet ? 1
             : 0;

@@ -23,11 +23,11 @@ internal static class PtReader
         if (root.TrimEnd('/').Contains('/'))
             throw ZipReader.Broken(file, $"its data.pkl lies in '{PickleNames.Shown(root)}', and not in a folder of the archive");
         // Programs are compressed in archives of TorchScript; nothing else is, and programs are not read.
-        if (entries.Values.FirstOrDefault(entry => !entry.IsStored && !entry.Name.StartsWith(root + "code/", StringComparison.Ordinal)) is { } packed)
-            throw ZipReader.Broken(
-                file,
-                $"the entry '{PickleNames.Shown(packed.Name)}' is compressed; PyTorch stores entries as they are"
-            );
+        if (
+            entries.Values.FirstOrDefault(entry => !entry.IsStored && !entry.Name.StartsWith(root + "code/", StringComparison.Ordinal)) is
+            { } packed
+        )
+            throw ZipReader.Broken(file, $"the entry '{PickleNames.Shown(packed.Name)}' is compressed; PyTorch stores entries as they are");
         ZipReader.Verify(file, entries.Values);
         var tensors = new PickleTensors(IsBigEndian(file, entries, root), budget);
         var calls = new PickleCalls(new ZipStorages(file, entries, root), tensors, budget);

@@ -50,9 +50,7 @@ internal sealed class Budget(ReadBudget limits, bool forCommand = false)
     }
 
     private string Raised(string part) =>
-        forCommand
-            ? $"{Option(part)} raises it"
-            : $"the argument budget raises it: ReadBudget.Default with {{ {part} = ... }}";
+        forCommand ? $"{Option(part)} raises it" : $"the argument budget raises it: ReadBudget.Default with {{ {part} = ... }}";
 }
 
 /// <summary>A file that needs more than its budget; the message says of what, and how it is raised.</summary>

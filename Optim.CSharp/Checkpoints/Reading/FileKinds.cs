@@ -54,7 +54,13 @@ internal static class FileKinds
             if (c is < 0x21 or > 0x7e)
                 return false;
         head = head[(int)name..];
-        if (!Number(ref head, out var dtype) || dtype > sbyte.MaxValue || !Enum.IsDefined((DType)dtype) || !Number(ref head, out var dimensions) || dimensions > 64)
+        if (
+            !Number(ref head, out var dtype)
+            || dtype > sbyte.MaxValue
+            || !Enum.IsDefined((DType)dtype)
+            || !Number(ref head, out var dimensions)
+            || dimensions > 64
+        )
             return false;
         for (var (i, bytes) = (0, (double)((DType)dtype).Size()); i < dimensions; i++)
             if (!Number(ref head, out var size) || (bytes *= size) > length)

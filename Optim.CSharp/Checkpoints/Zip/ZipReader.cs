@@ -119,7 +119,14 @@ internal static class ZipReader
         if ((flags & 0x2041) != 0)
             throw Broken(file, $"the entry '{PickleNames.Shown(name)}' is encrypted");
         var isStored = method == 0;
-        if (size < 0 || packed < 0 || isStored && packed != size || header < 0 || header > limit - LocalSize || packed > limit - LocalSize - header)
+        if (
+            size < 0
+            || packed < 0
+            || isStored && packed != size
+            || header < 0
+            || header > limit - LocalSize
+            || packed > limit - LocalSize - header
+        )
             throw Broken(file, $"the entry '{PickleNames.Shown(name)}' lies outside of it");
         var local = file.Read(header, LocalSize);
         if (U32(local, 0) != LocalSignature)
