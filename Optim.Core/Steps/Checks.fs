@@ -72,6 +72,12 @@ module internal Checks =
         let parameter, label = parameters[row], parameters.Label row
         let indices, values = gradient.Rows, gradient.Values
 
+        if indices.Device <> parameter.Device then
+            raise (
+                NotSupportedException
+                    $"{rule}: the indices of the sparse gradient of {label} lie on {indices.Device}; they must be on {parameter.Device}, as the parameter is"
+            )
+
         if
             indices.DType <> DType.Int64
             || indices.Shape.Length < 1

@@ -88,6 +88,48 @@ let tests =
                             Expect.equal others skipped $"{what}: skipped"
         }
 
+        test "sparse gradients elsewhere: attached, accumulated beside dense ones, and saved meanwhile" {
+            let run isThere (clip: GradientClip) accumulate =
+                let place (view: TensorView) = if isThere then moved view else view
+                let p = Param.Of("table", place (tensor DType.Float32 [| 4L; 2L |] (noise 1 8)))
+                let optimizer = Adagrad([ p :> IParameterOrGroup ], lr = 0.1)
+                let average = AveragedParameters [ p :> IParameter ]
+                optimizer.Attach(clip, GradScaler 4.0, average, zeroGrad = true, accumulate = accumulate)
+
+                for step in 1..7 do
+                    let rows = [| 1L; int64 (step % 4); 1L |]
+
+                    if step % 3 = 0 then
+                        p.BindGradient(place (tensor DType.Float32 [| 4L; 2L |] (noise (20 + step) 8)))
+                    else
+                        p.SetSparseGradient(place (TensorView.Of rows), place (tensor DType.Float32 [| 3L; 2L |] (noise (10 + step) 6)))
+
+                    optimizer.Step()
+                    optimizer.LoadStateDict(optimizer.StateDict().Clone()) |> ignore
+
+                Expect.isTrue (optimizer.StepAccumulated() = (accumulate > 1)) "the rest"
+                p.View.ToDoubles(), average["table"].ToDoubles()
+
+            for clip in [ ClipGradNorm 1.0 :> GradientClip; ClipGradValue 0.3 ] do
+                for accumulate in [ 1; 2 ] do
+                    let expected, expectedAverage = run false clip accumulate
+                    let actual, average = run true clip accumulate
+                    close $"{clip}, {accumulate}" torch.float32 actual expected
+                    close $"{clip}, {accumulate}: average" torch.float32 average expectedAverage
+        }
+
+        test "indices of a sparse gradient that lie elsewhere are refused" {
+            let rule = rule "SGD"
+            let parameters = Parameters.Of [ tensor DType.Float32 [| 4L; 2L |] (noise 1 8) ]
+
+            let gradient =
+                Gradient.OfSparse(moved (TensorView.Of [| 1L |]), tensor DType.Float32 [| 1L; 2L |] [| 1.0; 1.0 |])
+
+            refuses<NotSupportedException> "indices" [ "parameter 0"; "pretend:0"; "cpu" ] (fun () ->
+                rule.Step(rule.Defaults, parameters, Gradients.Of [ gradient ], rule.Init(rule.Defaults, parameters))
+                |> ignore)
+        }
+
         test "clipping by hand, unscaling and averages of parameters elsewhere, bit for bit" {
             for dtype in [ DType.Float32; DType.Float64; DType.BFloat16 ] do
                 let run isThere =
