@@ -348,9 +348,11 @@ public partial class AveragedParameters
         private void Swap()
         {
             var rows = average.RefreshRows();
+            // All of them before the first is written: one that is disposed throws.
+            TensorView[] live = [.. average.live.Select(parameter => parameter.Data)];
             for (var row = 0; row < rows.Length; row++)
             {
-                var data = average.live[row].Data;
+                var data = live[row];
                 if (!kept[row].IsAbsent)
                 {
                     data.CopyFrom(kept[row]);

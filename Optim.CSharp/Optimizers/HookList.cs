@@ -72,7 +72,9 @@ public sealed class StepCall
     internal static Func<T>? Typed<T>(Delegate? closure) =>
         closure is null or Func<T>
             ? (Func<T>?)closure
-            : throw new InvalidOperationException($"the closure of the step is a {Name(closure.GetType())}, and not a {Name(typeof(Func<T>))}");
+            : throw new InvalidOperationException(
+                $"the closure of the step is a {Name(closure.GetType())}, and not a {Name(typeof(Func<T>))}"
+            );
 
     private static string Name(Type type) => $"Func<{string.Join(", ", type.GetGenericArguments().Select(argument => argument.Name))}>";
 }

@@ -18,11 +18,7 @@ internal static class ExplainCommand
     {
         var rule = new Argument<string>("rule") { HelpName = Rules, Description = "Such as adamw, or adam:weight_decay=0.1,amsgrad=True" };
         var assembly = new Option<string?>("--assembly") { HelpName = "FILE", Description = "An assembly with rules of your own" };
-        var command = new Command(Name, Description)
-        {
-            rule,
-            assembly,
-        };
+        var command = new Command(Name, Description) { rule, assembly };
         command.SetAction(parsed =>
         {
             var named = NamedSettings.Parse(parsed.GetRequiredValue(rule));

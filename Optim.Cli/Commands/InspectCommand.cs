@@ -27,17 +27,7 @@ internal static class InspectCommand
         var bytes = Part(nameof(ReadBudget.Bytes), "Bytes of memory that its values may take, beside those of tensors");
         var hashed = Part(nameof(ReadBudget.HashedCharacters), "Characters of keys that may be hashed or compared");
         var repeated = Part(nameof(ReadBudget.RepeatedBytes), "Bytes that tensors may have beyond those that are stored");
-        var command = new Command(Name, Description)
-        {
-            file,
-            json,
-            diff,
-            foreign,
-            nodes,
-            bytes,
-            hashed,
-            repeated,
-        };
+        var command = new Command(Name, Description) { file, json, diff, foreign, nodes, bytes, hashed, repeated };
         command.SetAction(parsed =>
         {
             var usual = ReadBudget.Default;

@@ -33,9 +33,17 @@ module internal Names =
         for i in 1 .. a.Length do
             for j in 1 .. b.Length do
                 let change = if a[i - 1] = b[j - 1] then 0 else 1
-                let nearest = min (rows[i - 1, j - 1] + change) (1 + min rows[i - 1, j] rows[i, j - 1])
+
+                let nearest =
+                    min (rows[i - 1, j - 1] + change) (1 + min rows[i - 1, j] rows[i, j - 1])
+
                 let isExchanged = i > 1 && j > 1 && a[i - 1] = b[j - 2] && a[i - 2] = b[j - 1]
-                rows[i, j] <- if isExchanged then min nearest (rows[i - 2, j - 2] + 1) else nearest
+
+                rows[i, j] <-
+                    if isExchanged then
+                        min nearest (rows[i - 2, j - 2] + 1)
+                    else
+                        nearest
 
         rows[a.Length, b.Length]
 

@@ -86,7 +86,10 @@ type DefinedRule
         |> Seq.filter (fun name -> kept |> List.exists (fun column -> column.Name = name))
         |> ImmutableArray.CreateRange
 
-    override _.Sparse _ = sparse
+    override _.Sparse options =
+        ignore options
+        sparse
+
     override _.IsDifferentiable = not hasReductions
 
     override _.Numbers options =
@@ -126,7 +129,10 @@ type DefinedRule
         else
             read.Of(spec.StartOption, start)
 
-    override _.StartScalars<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>>(_: obj, _: Reader<'n>) =
+    override _.StartScalars<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>>
+        (options: obj, read: Reader<'n>)
+        =
+        ignore (options, read)
         let struct (first, second) = starts
         Scalars<'n>('n.Of first, 'n.Of second)
 
@@ -341,7 +347,10 @@ type DefinedRule
                         Field.number option.Name range read (fun o value -> o.With(index, OptionValue.Float value))
 
                     // What is called eps keeps a divisor from 0, by custom.
-                    if option.Name = "eps" then Field.keepingDivisor read field else field
+                    if option.Name = "eps" then
+                        Field.keepingDivisor read field
+                    else
+                        field
                 | [ one; two ] ->
                     Field.pair
                         option.Name

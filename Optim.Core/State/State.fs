@@ -226,7 +226,11 @@ and [<AbstractClass>] PreparedStep internal () =
 
     /// Takes what surrounds the step into its own pass, as far as it can, and notes which averages; false when it cannot at all.
     abstract Surround: around: StepAround -> bool
-    default _.Surround _ = false
+
+    default _.Surround around =
+        ignore around
+        false
+
     /// Reads gradients again that were written since, and kept in another form: sparse ones.
     abstract Refresh: unit -> unit
     default _.Refresh() = ()

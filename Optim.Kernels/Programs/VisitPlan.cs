@@ -67,7 +67,13 @@ internal sealed class VisitPlan
             var read = new HashSet<string>();
             var (seen, open) = (new HashSet<int>(), new Stack<int>());
             foreach (var reduction in ReductionsOf(visit))
+            {
+                // An array as it lies in memory is summed there, after the visit has stored into it.
+                var summed = program.Nodes[program.Nodes[reduction].A];
+                if (summed.Operation == Operation.Input && IsOverwritten(summed.Name, visit + 1, storeVisits))
+                    return null;
                 open.Push(program.Nodes[reduction].A);
+            }
             for (var i = 0; i < storeVisits.Length; i++)
                 if (storeVisits[i] == visit)
                 {

@@ -41,7 +41,7 @@ module Decay =
             adams
             (fun rule -> Recipe.any rule |> Recipe.withOptions noDecay)
             (fun subject s ->
-                let other = Rules.Find (if subject.Rule.Name = "Adam" then "AdamW" else "Adam")
+                let other = Rules.Find(if subject.Rule.Name = "Adam" then "AdamW" else "Adam")
                 let expected = Run.final (Subject.ofRule other) (convert other s)
 
                 Snapshot.compare Comparator.bit expected (Run.final subject s)

@@ -196,7 +196,7 @@ let private session () =
                     "TorchSharp"
                     "FsCheck"
                     "Expecto"
-                    "Expecto.FsCheck"
+                    "Expecto.FsCheck3"
                     "Optim.Laws"
                 ] do
                 $"#r @\"{here}{assembly}.dll\""

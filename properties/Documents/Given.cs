@@ -30,6 +30,17 @@ public static class Given
 
     public static Optimizer optimizer => lazyOptimizer.Value;
     public static IReadOnlyList<IParameter> parameters => model.NamedParameters();
+    public static IEnumerable<IParameter> head => parameters.Where(p => p.Name!.StartsWith("out."));
+    public static IEnumerable<IParameter> backbone => parameters.Where(p => !p.Name!.StartsWith("out."));
+    public static IReadOnlyList<IParameter> adapter => nn.Linear(2, 2).NamedParameters("adapter");
+
+    /// <summary>What an optimizer of the backbone and of another head has saved.</summary>
+    public static StateDict saved =>
+        new AdamW([
+            new ParameterGroup(backbone) { ["lr"] = 1e-4 },
+            new ParameterGroup(nn.Linear(64, 5).NamedParameters("old")),
+        ]).StateDict();
+
     public static AveragedParameters average => new(parameters);
     public static double maxNorm => 1.0;
 

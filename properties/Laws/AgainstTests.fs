@@ -98,7 +98,10 @@ let private sparseAdam (o: SparseAdamOptions) t g (x, (m, v)) =
 
 let private held: Law list =
     [
-        Laws.against (Reference.ofStep 0.0 (lion OwnRuleFSharp.Lion.rule) |> Reference.keeping "exp_avg" id) OwnRuleFSharp.Lion.rule
+        Laws.against
+            (Reference.ofStep 0.0 (lion OwnRuleFSharp.Lion.rule)
+             |> Reference.keeping "exp_avg" id)
+            OwnRuleFSharp.Lion.rule
         Laws.against (Reference.ofStep ValueNone sgd) SGD.rule
         Laws.against (Reference.ofStep (0.0, 0.0, 0.0) adam |> moments) Adam.rule
         Laws.against (Reference.ofStep (0.0, 0.0, 0.0) adam |> moments) AdamW.rule

@@ -48,7 +48,8 @@ let private shared =
             ] do
             Expect.contains common id id
 
-        let every = List.ofSeq Rules.All |> List.map (ids >> Set.ofList) |> Set.intersectMany
+        let every =
+            List.ofSeq Rules.All |> List.map (ids >> Set.ofList) |> Set.intersectMany
 
         for id in [ "U1"; "U2"; "U3"; "U5" ] do
             Expect.contains every id id
@@ -96,7 +97,10 @@ let private mistaken =
         refused "U99" (fun () -> declare [ Declaration.OptOut("U99", "why not") ] |> Laws.forRule |> ignore)
         refused "U5" (fun () -> declare [ Declaration.OptOut("U5", "once more") ] |> ignore)
         refused "gives no reason" (fun () -> declare [ Declaration.OptOut("U1", " ") ] |> ignore)
-        refused "two bounds" (fun () -> declare [ Declaration.StepBound(fun _ _ -> 1.0); Declaration.StepBound(fun _ _ -> 2.0) ] |> ignore)
+
+        refused "two bounds" (fun () ->
+            declare [ Declaration.StepBound(fun _ _ -> 1.0); Declaration.StepBound(fun _ _ -> 2.0) ]
+            |> ignore)
 
         let reason = "it may"
         let rule = declare [ Declaration.OptOut("U1", reason) ]

@@ -108,6 +108,7 @@ let tests =
                             "if the change is meant, write the file anew (see ApiTests.fs)"
                     | folder -> File.WriteAllLines(Path.Combine(folder, $"{name}.txt"), found)
                 }
+
                 test $"{name}: parameters have names of their own, and nothing is ordered, or untyped, by accident" {
                     let found = surface assembly
 
