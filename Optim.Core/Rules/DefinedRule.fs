@@ -160,17 +160,11 @@ type DefinedRule
         Rows.initial name parameters scalarNames columnNames (fun _ -> false) (fun column -> startOf columns[column] options)
 
     override _.Restore(parameters, stepCounts, scalars, rows) =
-        Rows.restore
-            name
-            (fun _ parameter -> Rows.orderOf parameter)
-            columnNames
-            scalarNames
-            counts
-            complex
-            parameters
-            stepCounts
-            scalars
-            rows
+        let order _ (parameter: TensorView) : Layout | null =
+            let order = Rows.orderOf parameter
+            if hasReductions then order.ToContiguous() else order
+
+        Rows.restore name order columnNames scalarNames counts complex parameters stepCounts scalars rows
 
     override rule.Prepare(options, parameters, gradients, state) =
         let options = unbox<DefinedOptions> options
@@ -324,7 +318,7 @@ type DefinedRule
             {
                 Program = program
                 Columns = recording.Columns
-                Uses = ColumnUses used
+                Uses = ColumnUses(used, program.HasReductions)
             }
 
         for column in columns do

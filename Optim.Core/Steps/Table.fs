@@ -66,7 +66,11 @@ module internal Table =
             gradients[row].Kind <> GradientKind.Absent
 
         let orders =
-            Array.init rows (fun row -> Rows.rowOrder state.Columns parameters[row] row)
+            Array.init rows (fun row ->
+                if loop.InRowMajorOrder then
+                    (Rows.orderOf parameters[row]).ToContiguous()
+                else
+                    Rows.rowOrder state.Columns parameters[row] row)
 
 
         let used =

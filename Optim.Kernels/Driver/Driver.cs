@@ -1,8 +1,13 @@
 namespace Optim.Kernels;
 
 /// <summary>Which state columns a step loads and stores.</summary>
-internal class ColumnUses(int columns)
+/// <param name="columns">A bit for each.</param>
+/// <param name="inRowMajorOrder">Whether elements must be gone over in row-major order, however they lie: where sums are formed.</param>
+internal class ColumnUses(int columns, bool inRowMajorOrder = false)
 {
+    /// <summary>Whether elements must be gone over in row-major order.</summary>
+    public bool InRowMajorOrder => inRowMajorOrder;
+
     /// <summary>Whether a state column is loaded and stored.</summary>
     public bool Uses(int column) => (columns >> column & 1) != 0;
 }

@@ -197,6 +197,13 @@ internal sealed unsafe class BlockKernel : VisitKernel
                     : new(Place.Room, free.TryPop(out var room) ? room : Rooms++);
                 (code.IsUniform[i] ? once : each).Add(new(loops.For(node.Operation, (int)node.Value), places[i], a, b, c));
             }
+            // What an array held before, and another becomes, is put aside before the first of them is written.
+            foreach (var store in code.Stores)
+                if (places[store.Node] is { Place: Place.Array } source && !direct.ContainsKey(store.Node) && IsWritten(source.Index))
+                {
+                    places[store.Node] = new(Place.Room, Rooms++);
+                    each.Add(new(loops.Copy, places[store.Node], source, default, default));
+                }
             foreach (var store in code.Stores)
                 if (!(direct.TryGetValue(store.Node, out var array) && array == store.Array))
                     each.Add(
@@ -210,6 +217,8 @@ internal sealed unsafe class BlockKernel : VisitKernel
                     );
             return ([.. once], [.. each], [.. constants]);
         }
+
+        private bool IsWritten(int array) => code.Stores.Any(store => !store.IsWords && store.Array == array);
 
         private Operand Of(int node) => node < 0 ? default : places[node];
 

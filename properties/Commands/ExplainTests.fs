@@ -48,7 +48,14 @@ let private adamTests =
 
 let private otherTests =
     test "numbers that are kept, rules of whole tensors, rules of an assembly, and what is refused" {
-        has (explained [ "NAdam" ]) [ "mu_product, one number for each parameter"; " = mu_product * " ]
+        has
+            (explained [ "NAdam" ])
+            [
+                "mu_product, one number for each parameter"
+                "v2 = mu_product * v1"
+                "mu_product = v2"
+            ]
+
         has (explained [ "radam" ]) [ "beta2^t" ]
         has (explained [ "muon" ]) [ "This rule works on whole tensors" ]
 

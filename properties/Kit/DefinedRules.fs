@@ -41,7 +41,6 @@ let lamb =
         let struct (beta1, beta2) = r.Pair("betas", 0.9, fraction, 0.999, fraction)
         let decay = r.Number("weight_decay", 0.0, nonNegative)
         let eps = r.Number("eps", 1e-6, nonNegative)
-        r.OptOut("T2", "norms are summed in the order of memory")
         let g, x = r.Gradient, r.Parameter * (1.0 - lr * decay)
         let m, v = r.Column "exp_avg", r.Column "exp_avg_sq"
         let m' = beta1 * m + (1.0 - beta1) * g
