@@ -14,6 +14,8 @@ namespace Optim;
 /// <param name="module">The module.</param>
 public sealed class ModuleState(nn.Module module) : IStateful
 {
+    private readonly nn.Module module = module ?? throw new ArgumentNullException(nameof(module));
+
     /// <summary>The tensors by name; those on the CPU are the live ones.</summary>
     public Tree SaveState() =>
         Tree.MapOf(

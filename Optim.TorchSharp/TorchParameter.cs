@@ -66,7 +66,11 @@ public sealed class TorchParameter : IParameter
     /// <summary>
     /// libtorch's own threads, unless another one is given: <see cref="Torch.Operators"/> steps the whole group by libtorch's operators.
     /// </summary>
-    public Executor Executor { get; init; } = TorchThreads.Instance;
+    public Executor Executor
+    {
+        get;
+        init => field = value ?? throw new ArgumentNullException(nameof(value));
+    } = TorchThreads.Instance;
 
     private string Label => Name is null ? "a parameter without a name" : $"parameter '{Name}'";
 

@@ -12,6 +12,8 @@ internal sealed class GradientSet
     {
         ArgumentNullException.ThrowIfNull(parameters);
         this.parameters = [.. parameters];
+        if (this.parameters.Contains(null!))
+            throw new ArgumentException("a parameter is null", nameof(parameters));
         var gradients = new Gradient[this.parameters.Length];
         for (var i = 0; i < gradients.Length; i++)
         {

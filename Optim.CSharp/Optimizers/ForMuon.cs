@@ -18,7 +18,10 @@ public static class ForMuon
         where P : IParameter
     {
         ArgumentNullException.ThrowIfNull(parameters);
-        var matrices = parameters.ToLookup(parameter => parameter.Data.Shape.Length == 2 && notForMuon?.Invoke(parameter) != true);
+        P[] given = [.. parameters];
+        if (Array.Exists(given, parameter => parameter is null))
+            throw new ArgumentException("a parameter is null", nameof(parameters));
+        var matrices = given.ToLookup(parameter => parameter.Data.Shape.Length == 2 && notForMuon?.Invoke(parameter) != true);
         return ([.. matrices[true]], [.. matrices[false]]);
     }
 }

@@ -54,7 +54,7 @@ public sealed class LBFGS(
     public LBFGS(IEnumerable<IParameterOrGroup> parameters, LBFGSOptions options)
         : this(
             parameters,
-            options.Lr,
+            (options ?? throw new ArgumentNullException(nameof(options))).Lr,
             options.MaxIter,
             options.MaxEval,
             options.ToleranceGrad,

@@ -39,6 +39,8 @@ public abstract class Optimizer : IStateful
     /// <exception cref="NotSupportedException">A dtype, device or layout without support.</exception>
     protected Optimizer(Algorithm algorithm, object options, IEnumerable<IParameterOrGroup> parameters)
     {
+        ArgumentNullException.ThrowIfNull(algorithm);
+        ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(parameters);
         ParameterGroup.RefuseSet(parameters);
         (Algorithm, defaults) = (algorithm, algorithm.Replace(options, []));
@@ -332,7 +334,8 @@ public abstract class Optimizer : IStateful
 
     Tree IStateful.SaveState() => StateDict().ToTree();
 
-    PreparedLoad IStateful.PrepareLoad(Tree state, bool strict) => Prepare(Optim.StateDict.FromTree(state), strict);
+    PreparedLoad IStateful.PrepareLoad(Tree state, bool strict) =>
+        state is null ? throw new ArgumentNullException(nameof(state)) : Prepare(Optim.StateDict.FromTree(state), strict);
 
     /// <summary>
     /// A hook before each step of this optimizer, and each call that only adds gradients up; it may replace the closure. When it throws,

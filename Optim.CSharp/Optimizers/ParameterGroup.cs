@@ -65,12 +65,16 @@ public sealed class ParameterGroup : IParameterOrGroup
     /// <exception cref="OptionException">There is none of that name, or the value is not allowed; nothing has changed then.</exception>
     public OptionValue this[string option]
     {
-        get =>
-            Algorithm?.Has(option) != true && Extras.TryGetValue(option, out var extra) ? extra
-            : Algorithm is null ? own[option]
-            : Algorithm.Read(Options, option);
+        get
+        {
+            ArgumentNullException.ThrowIfNull(option);
+            return Algorithm?.Has(option) != true && Extras.TryGetValue(option, out var extra) ? extra
+                : Algorithm is null ? own[option]
+                : Algorithm.Read(Options, option);
+        }
         set
         {
+            ArgumentNullException.ThrowIfNull(option);
             ArgumentNullException.ThrowIfNull(value);
             if (IsSchedulerKey(option) && Algorithm?.Has(option) != true)
                 Extras[option] =

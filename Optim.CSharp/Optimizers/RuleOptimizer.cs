@@ -11,4 +11,12 @@ namespace Optim;
 /// <param name="options">Options that are not at the rule's default.</param>
 /// <exception cref="OptionException">An option is unknown, or outside of its range.</exception>
 public sealed class RuleOptimizer(Rule rule, IEnumerable<IParameterOrGroup> parameters, params (string Option, OptionValue Value)[] options)
-    : Optimizer(rule, rule.Replace(rule.Defaults, options.Select(option => KeyValuePair.Create(option.Option, option.Value))), parameters);
+    : Optimizer(rule, Replaced(rule, options), parameters)
+{
+    private static object Replaced(Rule rule, (string Option, OptionValue Value)[] options)
+    {
+        ArgumentNullException.ThrowIfNull(rule);
+        ArgumentNullException.ThrowIfNull(options);
+        return rule.Replace(rule.Defaults, options.Select(option => KeyValuePair.Create(option.Option, option.Value)));
+    }
+}

@@ -23,7 +23,16 @@ public sealed class MultiStepLR : ChainableLR
     /// <param name="lastEpoch">The last epoch that is over, to go on with a run; -1: from the start.</param>
     /// <exception cref="OptionException">An argument is not allowed.</exception>
     public MultiStepLR(Optimizer optimizer, IEnumerable<int> milestones, double gamma = 0.1, int lastEpoch = -1)
-        : this(optimizer, Kind.With(SchedulerSetting.Many(milestones.Select(epoch => (OptionValue)epoch)), gamma, lastEpoch)) { }
+        : this(
+            optimizer,
+            Kind.With(
+                SchedulerSetting.Many(
+                    (milestones ?? throw new ArgumentNullException(nameof(milestones))).Select(epoch => (OptionValue)epoch)
+                ),
+                gamma,
+                lastEpoch
+            )
+        ) { }
 
     private MultiStepLR(Optimizer optimizer, SchedulerSettings settings)
         : base(optimizer, settings, s => ChainableModule.MultiStep(s.Numbers("milestones"), s.Number("gamma"))) { }

@@ -15,7 +15,11 @@ public readonly struct PerGroup : IEnumerable<double>
     public static implicit operator PerGroup(double value) => new(value);
 
     /// <summary>One number for each.</summary>
-    public static implicit operator PerGroup(double[] values) => Each(values);
+    public static implicit operator PerGroup(double[] values)
+    {
+        ArgumentNullException.ThrowIfNull(values);
+        return Each(values);
+    }
 
     /// <summary>One number for each.</summary>
     public static PerGroup Each(ReadOnlySpan<double> values) =>

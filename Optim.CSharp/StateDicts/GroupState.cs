@@ -6,7 +6,11 @@ namespace Optim;
 public sealed class GroupState : OrderedDictionary<string, OptionValue>
 {
     /// <summary>The numbers of the parameters, in order.</summary>
-    public List<int> Params { get; init; } = [];
+    public List<int> Params
+    {
+        get;
+        init => field = value ?? throw new ArgumentNullException(nameof(value));
+    } = [];
 
     /// <summary>The names of the parameters, in the same order; null when they have none.</summary>
     public List<string>? ParamNames { get; set; }

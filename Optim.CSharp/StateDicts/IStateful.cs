@@ -26,6 +26,9 @@ public interface IStateful
 /// <param name="Completed">Runs when all that is loaded together is in place: for hooks. Null for none.</param>
 public sealed record PreparedLoad(LoadReport Report, Action Commit, Action? Completed = null)
 {
+    /// <summary>What it will do.</summary>
+    public LoadReport Report { get; init; } = Report ?? throw new ArgumentNullException(nameof(Report));
+
     /// <summary>The second half of the load.</summary>
     /// <exception cref="InvalidOperationException">It was run before, or what it loads into has become another.</exception>
     public Action Commit { get; } = Once(Commit);

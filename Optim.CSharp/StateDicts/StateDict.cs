@@ -18,7 +18,11 @@ public sealed class StateDict
     /// Gradients that calls have added up and no step has taken: <c>calls</c>, their <c>loss_scale</c>, and under <c>gradients</c> by number
     /// the sums, tensors or <c>rows</c> and <c>values</c>. None when there are no calls, as in PyTorch's dicts, which do not have the key.
     /// </summary>
-    public Tree Accumulation { get; set; } = Tree.None;
+    public Tree Accumulation
+    {
+        get;
+        set => field = value ?? throw new ArgumentNullException(nameof(value));
+    } = Tree.None;
 
     /// <summary>A copy that shares nothing with this one.</summary>
     public StateDict Clone()

@@ -106,6 +106,8 @@ type GradientSum(rows: int, before: int) =
 
     /// Refuses what cannot be added; changes nothing.
     member _.Check(gradients: Gradients) =
+        Argument.notNull "gradients" gradients
+
         if gradients.Count <> rows then
             raise (ArgumentException $"{gradients.Count} gradients were given to the sum of {rows}; the numbers must agree")
 

@@ -10,6 +10,7 @@ open Optim.Kernels
 type StepAround() =
     let mutable taken: bool array = [||]
     let mutable rest: TensorView array = [||]
+    let mutable averages: TensorView array = [||]
 
     /// By what gradients are multiplied first, to undo a loss scale.
     member val Unscale = 1.0 with get, set
@@ -21,8 +22,14 @@ type StepAround() =
     member val Zeroes = false with get, set
     /// The weight of a parameter in its average, in [0, 1]; 0 moves no average.
     member val Weight = 0.0 with get, set
+
     /// The averages, one for each parameter; absent for those that have none.
-    member val Averages: TensorView array = [||] with get, set
+    member _.Averages
+        with get () = averages
+        and set (value: TensorView array) =
+            Argument.notNull "value" value
+            averages <- value
+
 
     /// Whether there is nothing to do.
     member around.IsNothing =
@@ -44,6 +51,19 @@ type StepAround() =
 
     /// Whether averages are memory of their own.
     member val internal Watch = MemoryWatch()
+
+    /// Refuses averages of another number of parameters, and makes room for these.
+    member internal around.Fit(rows: int) =
+        if around.Weight > 0.0 && averages.Length <> rows then
+            raise (
+                ArgumentException(
+                    $"{rows} parameters and {averages.Length} averages; there must be one for each, if only an absent one",
+                    "around"
+                )
+            )
+
+        if taken.Length <> rows then
+            around.Begin rows
 
     /// Forgets which averages a step has moved.
     member internal _.Begin(rows: int) =

@@ -9,14 +9,15 @@ open Optim.Kernels
 module StepAround =
     /// Runs a prepared step and what surrounds it, over the parameters and gradients that it was prepared with.
     let run (around: StepAround) (prepared: PreparedStep) (parameters: Parameters) (gradients: Gradients) =
+        Argument.notNull "around" around
+        Argument.notNull "prepared" prepared
+        Argument.notNull "parameters" parameters
+        Argument.notNull "gradients" gradients
+
         if around.IsNothing then
             prepared.Run()
         else
-            if around.Weight > 0.0 && around.Averages.Length <> parameters.Count then
-                raise (
-                    ArgumentException
-                        $"{parameters.Count} parameters and {around.Averages.Length} averages; there must be one for each, if only an absent one"
-                )
+            around.Fit parameters.Count
 
             if around.Weight > 0.0 then
                 around.Watch.Begin()
@@ -48,4 +49,6 @@ module StepAround =
 
     /// A step of a rule and what surrounds it, in place.
     let step (rule: Rule) (options: obj) (around: StepAround) (parameters: Parameters) (gradients: Gradients) (state: State) =
+        Argument.notNull "rule" rule
+        Argument.notNull "around" around
         run around (rule.Prepare(options, parameters, gradients, state)) parameters gradients

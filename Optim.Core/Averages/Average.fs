@@ -72,11 +72,14 @@ module Average =
     let private average = Driver<AverageFormula>.Instance
 
     /// Over rows that lie somewhere already.
-    let over rows averaged calls =
+    let over (rows: Parameters) averaged calls =
+        Argument.notNull "rows" rows
         AverageState(rows, averaged, calls, AverageLine())
 
     /// Before the first update: memory for the averages of these parameters, each in its parameter's order where that has no gaps.
     let init (parameters: Parameters) =
+        Argument.notNull "parameters" parameters
+
         let layouts =
             [|
                 for row in 0 .. parameters.Count - 1 do
@@ -88,13 +91,16 @@ module Average =
 
     /// The same averages in memory of their own, to go on from twice.
     let copy (state: AverageState) =
+        Argument.notNull "state" state
         state.Live()
         over (state.Rows.Copy()) state.Averaged state.Calls
 
     let private copying = Driver<ScaledFormula>.Instance
 
     /// In which dtype the average of a tensor is kept: float32 for half types, whose averages would stand still when the steps are small.
-    let dtypeOf (value: TensorView) = value.DType.ToStateDType()
+    let dtypeOf (value: TensorView) =
+        Argument.present "value" value
+        value.DType.ToStateDType()
 
     let internal checkPair (label: string) (average: TensorView) (value: TensorView) =
         if average.DType <> dtypeOf value || not (average.Layout.SameShape value.Layout) then
@@ -103,6 +109,15 @@ module Average =
     /// Moves averages towards values by a weight in [0, 1], in place; absent ones are passed over. Each pair must have one shape, and
     /// the average the value's dtype, or float32 for half types.
     let move (weight: double) (averages: TensorView array) (values: TensorView array) (executor: Executor) =
+        Argument.notNull "averages" averages
+        Argument.notNull "values" values
+        Argument.notNull "executor" executor
+
+        if averages.Length <> values.Length then
+            raise (
+                ArgumentException($"{averages.Length} averages were given for {values.Length} values; the numbers must agree", "averages")
+            )
+
         let isReal (view: TensorView) =
             view.DType.IsFloatingPoint() || view.DType.IsComplex()
 
@@ -130,6 +145,8 @@ module Average =
 
     /// Takes the values of parameters in, in place; the state that is given is spent. The rows' shapes and dtypes must be the parameters'.
     let update (averaging: Averaging) (parameters: Parameters) (state: AverageState) =
+        Argument.notNull "parameters" parameters
+        Argument.notNull "state" state
         state.Live()
         Averaging.check averaging
 

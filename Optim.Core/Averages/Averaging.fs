@@ -29,6 +29,8 @@ module Averaging =
 
     /// Refuses a decay outside of [0, 1], a warm-up without a decay, and an interval below 1; an OptionException names it.
     let check (averaging: Averaging) =
+        Argument.notNull "averaging" averaging
+
         if averaging.Decay.HasValue then
             Field.require "AveragedModel" "decay" (Interval.within 0.0 1.0) averaging.Decay.Value
         elif averaging.Warmup then
@@ -38,6 +40,8 @@ module Averaging =
 
     /// The weight of the new value in an update that has n before it.
     let weight (averaging: Averaging) (n: int64) =
+        Argument.notNull "averaging" averaging
+
         if n = 0L then
             1.0
         elif not averaging.Decay.HasValue then
@@ -48,4 +52,6 @@ module Averaging =
             1.0 - averaging.Decay.Value
 
     /// Whether a call that has so many before it moves the average.
-    let moves (averaging: Averaging) (calls: int64) = calls % averaging.Every = 0L
+    let moves (averaging: Averaging) (calls: int64) =
+        check averaging
+        calls % averaging.Every = 0L

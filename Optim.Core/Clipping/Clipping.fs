@@ -13,6 +13,9 @@ module Clipping =
     let private clamping = Driver<ClampFormula>.Instance
 
     let private change (driver: Driver) (number: double) (gradients: Gradients) (executor: Executor) =
+        Argument.notNull "gradients" gradients
+        Argument.notNull "executor" executor
+
         for row in 0 .. gradients.Count - 1 do
             gradients[row].SumRows()
 
@@ -46,6 +49,7 @@ module Clipping =
     /// The norm of all gradients together, of any order (infinity: the largest magnitude); 0 when there are none. Negative orders take
     /// no sparse gradients.
     let totalNorm (order: double) (gradients: Gradients) =
+        Argument.notNull "gradients" gradients
         checkOrder order
         let survey = GradientSurvey()
         survey.Add gradients
@@ -78,6 +82,8 @@ module Clipping =
 
     /// The same gradients in memory of their own, to be clipped without touching these.
     let copy (gradients: Gradients) =
+        Argument.notNull "gradients" gradients
+
         Gradients.Of
             [
                 for row in 0 .. gradients.Count - 1 do

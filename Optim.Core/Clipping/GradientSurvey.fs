@@ -64,6 +64,7 @@ type GradientSurvey() =
 
     /// Adds the gradients of a list that are there.
     member _.Add(gradients: Gradients) =
+        Argument.notNull "gradients" gradients
         let needed = count + gradients.Count
 
         if needed > views.Length then
@@ -86,6 +87,7 @@ type GradientSurvey() =
 
     /// Refuses norms of negative order where a gradient is sparse; it is called by what the label of its list and row says.
     member _.RefuseOrder(order: double, label: Func<int, int, string>) =
+        Argument.notNull "label" label
         let list, row = firstSparse
 
         if order < 0.0 && list >= 0 then
@@ -96,6 +98,7 @@ type GradientSurvey() =
 
     /// Works out norm and finiteness of all that was added, each element times a factor.
     member survey.Run(order: double, factor: double, executor: Executor) =
+        Argument.notNull "executor" executor
         survey.RefuseOrder(order, fun _ row -> $"gradient {row}")
 
         let reduction =

@@ -11,6 +11,9 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
     inherit Algorithm("LBFGS", table)
 
     let check (parameters: Parameters) (gradients: Gradients) =
+        if isNull (box gradients) then
+            raise (InvalidOperationException "LBFGS: the objective returned null in place of the gradients")
+
         if gradients.Count <> parameters.Count then
             raise (
                 ArgumentException $"LBFGS was given {gradients.Count} gradients for {parameters.Count} parameters; the numbers must agree"
@@ -40,6 +43,7 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
 
     /// The state before the first step; checks the options and the parameters' dtypes, devices and layouts.
     member _.Init(options: LBFGSOptions, parameters: Parameters) =
+        Argument.notNull "parameters" parameters
         table.Check options
         Checks.parametersAnywhere "LBFGS" true parameters
         Checks.disjoint "LBFGS" parameters
@@ -51,12 +55,16 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
     /// The entries of a state in PyTorch's state dicts, where they stand on the first parameter; none before the first step. The
     /// tensors are the state's own.
     member _.Save(state: LBFGSState) =
+        Argument.notNull "state" state
         state.Live()
         LBFGSTree.write state.Memory state.Line.Flat.Layout.DType |> Seq.ofList
 
     /// A state from such entries, whose tensors are copied and converted. Its vectors may be of the same parameters in another order:
     /// `order` has the row of each parameter there. An ArgumentException says which entry does not fit.
     member _.Restore(parameters: Parameters, order: IReadOnlyList<int>, entries: IReadOnlyDictionary<string, Tree>) =
+        Argument.notNull "parameters" parameters
+        Argument.notNull "order" order
+        Argument.notNull "entries" entries
         Checks.parametersAnywhere "LBFGS" true parameters
         Checks.disjoint "LBFGS" parameters
         let flat = Flat parameters
@@ -76,6 +84,9 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
     member _.Step
         (options: LBFGSOptions, parameters: Parameters, objective: Func<Parameters, struct (float * Gradients)>, state: LBFGSState)
         =
+        Argument.notNull "parameters" parameters
+        Argument.notNull "objective" objective
+        Argument.notNull "state" state
         table.Check options
         state.Live()
         let line = state.Line
@@ -147,16 +158,20 @@ module LBFGS =
     /// A step in place: `evaluate` says loss and gradients where the parameters are. It returns the first loss and the next state; the
     /// state that is given is spent.
     let step options parameters (evaluate: Parameters -> struct (float * Gradients)) state =
+        Argument.notNull "evaluate" evaluate
         algorithm.Step(options, parameters, Func<_, _> evaluate, state)
 
     /// The same state in memory of its own, to go on from twice.
     let copy (state: LBFGSState) =
+        Argument.notNull "state" state
         state.Live()
         LBFGSState(state.Memory.MapVectors _.Copy(), LBFGSLine(state.Line.Flat.Fork()))
 
     /// A step that touches nothing that it is given: `evaluate` is asked about a copy of the parameters. It returns the parameters and
     /// the state after the step, and the first loss.
     let pureStep options (parameters: Parameters) (evaluate: Parameters -> struct (float * Gradients)) state =
+        Argument.notNull "parameters" parameters
+        Argument.notNull "evaluate" evaluate
         Checks.disjoint "LBFGS" parameters
         let parameters = parameters.Copy()
         let struct (loss, next) = step options parameters evaluate (copy state)
@@ -169,6 +184,8 @@ module LBFGS =
 
     /// The state of these parameters from such a tree; an ArgumentException says what does not fit.
     let ofTree (parameters: Parameters) (tree: Tree) =
+        Argument.notNull "parameters" parameters
+        Argument.notNull "tree" tree
         let entries = Dictionary<string, Tree>()
 
         for entry in tree.AsMap() do

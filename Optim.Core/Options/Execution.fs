@@ -25,7 +25,15 @@ type Execution =
         }
 
 /// The rows of the flags, for any record of options that has them.
-type internal ExecutionFields<'o>(read: 'o -> Execution, write: 'o -> Execution -> 'o) =
+type internal ExecutionFields<'o>(flags: 'o -> Execution, write: 'o -> Execution -> 'o) =
+    let read options =
+        let execution = flags options
+
+        if isNull (box execution) then
+            raise (OptionException("execution is null; it must be Execution.Default, or that with other flags", "execution"))
+
+        execution
+
     let set change options value =
         write options (change (read options) value)
 
@@ -50,5 +58,7 @@ type internal ExecutionFields<'o>(read: 'o -> Execution, write: 'o -> Execution 
 module Execution =
     /// The rows foreach, fused, capturable and differentiable, for a record that has the flags in a field.
     let fields (read: 'o -> Execution) (write: 'o -> Execution -> 'o) =
+        Argument.notNull "read" read
+        Argument.notNull "write" write
         let flags = ExecutionFields<'o>(read, write)
         [ flags.Foreach; flags.Fused; flags.Capturable; flags.Differentiable ]

@@ -144,6 +144,11 @@ module Field =
 
     /// A number in a range.
     let number name range (read: 'o -> double) (write: 'o -> double -> 'o) =
+        Argument.notNull "name" name
+        Argument.notNull "range" range
+        Argument.notNull "read" read
+        Argument.notNull "write" write
+
         field
             name
             (read >> OptionValue.Float)
@@ -162,6 +167,11 @@ module Field =
 
     /// A whole number in a range.
     let whole name range (read: 'o -> int) (write: 'o -> int -> 'o) =
+        Argument.notNull "name" name
+        Argument.notNull "range" range
+        Argument.notNull "read" read
+        Argument.notNull "write" write
+
         field
             name
             (read >> int64 >> OptionValue.Int)
@@ -174,6 +184,11 @@ module Field =
 
     /// A whole number in a range, or None for what the other options make of it; `effective` says which number holds.
     let wholeOrNone name range (effective: 'o -> int) (write: 'o -> Nullable<int> -> 'o) =
+        Argument.notNull "name" name
+        Argument.notNull "range" range
+        Argument.notNull "effective" effective
+        Argument.notNull "write" write
+
         let given =
             whole name range effective (fun options number -> write options (Nullable number))
 
@@ -193,6 +208,12 @@ module Field =
         (read: 'o -> struct (double * double))
         (write: 'o -> struct (double * double) -> 'o)
         =
+        Argument.notNull "name" name
+        Argument.notNull "first" first
+        Argument.notNull "second" second
+        Argument.notNull "read" read
+        Argument.notNull "write" write
+
         field
             name
             (read >> OptionValue.op_Implicit)
@@ -221,6 +242,12 @@ module Field =
         (read: 'o -> struct (Nullable<double> * double))
         (write: 'o -> struct (Nullable<double> * double) -> 'o)
         =
+        Argument.notNull "name" name
+        Argument.notNull "first" first
+        Argument.notNull "second" second
+        Argument.notNull "read" read
+        Argument.notNull "write" write
+
         field
             name
             (fun options ->
@@ -260,6 +287,11 @@ module Field =
         (read: 'o -> struct (double * double * double))
         (write: 'o -> struct (double * double * double) -> 'o)
         =
+        Argument.notNull "name" name
+        Argument.notNull "range" range
+        Argument.notNull "read" read
+        Argument.notNull "write" write
+
         let items options =
             let struct (a, b, c) = read options
             [ a; b; c ]
@@ -283,6 +315,11 @@ module Field =
 
     /// One of some names; None is one of them where there is a value of no name ("").
     let oneOf name (choices: (string * 'v) list) (read: 'o -> 'v) (write: 'o -> 'v -> 'o) =
+        Argument.notNull "name" name
+        Argument.notNull "read" read
+        Argument.notNull "write" write
+        Argument.items "choices" choices |> ignore
+
         let toText value =
             choices |> List.tryFind (fun (_, choice) -> choice = value) |> Option.map fst
 
@@ -317,6 +354,10 @@ module Field =
 
     /// True or False.
     let flag name (read: 'o -> bool) (write: 'o -> bool -> 'o) =
+        Argument.notNull "name" name
+        Argument.notNull "read" read
+        Argument.notNull "write" write
+
         field
             name
             (read >> OptionValue.Bool)
@@ -329,6 +370,10 @@ module Field =
 
     /// True, False or None.
     let choice name (read: 'o -> Nullable<bool>) (write: 'o -> Nullable<bool> -> 'o) =
+        Argument.notNull "name" name
+        Argument.notNull "read" read
+        Argument.notNull "write" write
+
         field
             name
             (fun options -> OptionValue.op_Implicit (read options: Nullable<bool>))
@@ -342,6 +387,10 @@ module Field =
 
     /// A condition that this option puts on the whole record; the words follow its value.
     let requiring (words: string) (holds: 'o -> bool) (field: Field<'o>) =
+        Argument.notNull "words" words
+        Argument.notNull "holds" holds
+        Argument.notNull "field" field
+
         { field with
             Wrong =
                 fun options ->
@@ -354,11 +403,15 @@ module Field =
         }
 
     /// Marks an option that PyTorch lacks.
-    let beyondPyTorch (field: Field<'o>) = { field with Beyond = true }
+    let beyondPyTorch (field: Field<'o>) =
+        Argument.notNull "field" field
+        { field with Beyond = true }
 
     /// Marks a number that keeps a divisor from 0, such as eps. A step refuses it where it is not 0, but rounds to 0 in the arithmetic of a
     /// parameter's dtype: a gradient of 0 would then be divided by 0.
     let keepingDivisor (read: 'o -> double) (field: Field<'o>) = { field with Divisor = read }
 
     /// Marks an option whose value is the rule's own.
-    let fixedByRule (field: Field<'o>) = { field with Fixed = true }
+    let fixedByRule (field: Field<'o>) =
+        Argument.notNull "field" field
+        { field with Fixed = true }

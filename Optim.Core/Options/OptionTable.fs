@@ -32,6 +32,8 @@ type internal OptionTable<'o when 'o: not null and 'o: not struct>(owner: string
     let names = ImmutableArray.CreateRange(fields |> List.map _.Name)
 
     let field (option: string) =
+        Argument.notNull "option" option
+
         match table.TryGetValue option with
         | true, field -> field
         | _ ->
@@ -42,8 +44,24 @@ type internal OptionTable<'o when 'o: not null and 'o: not struct>(owner: string
         let divisor = field.Divisor options
         divisor <> 0.0 && float32 divisor = 0.0f
 
+    /// The record of options, which must be this owner's.
+    member _.Options(options: obj) : 'o =
+        match options with
+        | :? 'o as options -> options
+        | _ ->
+            Argument.notNull "options" options
+
+            raise (
+                ArgumentException(
+                    $"{owner} was given options of type {options.GetType().Name}; they must be {typeof<'o>.Name}, such as its Defaults with other values",
+                    "options"
+                )
+            )
+
     /// Refuses a record of which an option is wrong.
     member _.Check(options: 'o) =
+        Argument.notNull "options" options
+
         for field in fields do
             let problem = field.Wrong options
 
@@ -75,13 +93,21 @@ type internal OptionTable<'o when 'o: not null and 'o: not struct>(owner: string
 
     override _.Names = names
     override _.Defaults = (defaults :> obj)
-    override _.Has option = table.ContainsKey option
-    override _.Read(options, option) = (field option).Read(unbox<'o> options)
+
+    override _.Has option =
+        Argument.notNull "option" option
+        table.ContainsKey option
+
+    override options.Read(given, option) =
+        (field option).Read(options.Options given)
 
     override table.Replace(options: obj, values: KeyValuePair<string, OptionValue> seq) =
-        let mutable replaced = unbox<'o> options
+        let mutable replaced = table.Options options
+        Argument.notNull "values" values
 
         for KeyValue(option, value) in values do
+            Argument.notNull "value" value
+
             match (field option).Replace replaced value with
             | Ok options -> replaced <- options
             | Error kind -> raise (OptionException($"{owner}: {option} is {value}; it must be {kind}", option))

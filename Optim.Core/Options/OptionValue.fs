@@ -84,7 +84,11 @@ type OptionValue =
         if value.HasValue then Bool value.Value else None
 
     /// A text.
-    static member op_Implicit(value: string) = Text value
+    static member op_Implicit(value: string | null) : OptionValue =
+        match value with
+        | null -> None
+        | text -> Text text
+
 
     /// Two numbers.
     static member op_Implicit(value: struct (double * double)) =
@@ -96,6 +100,8 @@ type OptionValue =
 
     /// The number; an InvalidCastException when it is none.
     static member op_Explicit(value: OptionValue) : double =
+        Argument.notNull "value" value
+
         match value with
         | Float number -> number
         | Int number -> double number
@@ -103,12 +109,16 @@ type OptionValue =
 
     /// The flag; an InvalidCastException when it is none.
     static member op_Explicit(value: OptionValue) : bool =
+        Argument.notNull "value" value
+
         match value with
         | Bool flag -> flag
         | _ -> value.Refuse "a flag"
 
     /// The flag or null; an InvalidCastException when it is neither.
     static member op_Explicit(value: OptionValue) : Nullable<bool> =
+        Argument.notNull "value" value
+
         match value with
         | None -> Nullable()
         | Bool flag -> Nullable flag
@@ -116,6 +126,8 @@ type OptionValue =
 
     /// The whole number; an InvalidCastException when it is none.
     static member op_Explicit(value: OptionValue) : int64 =
+        Argument.notNull "value" value
+
         match value with
         | Int number -> number
         | Float number when Math.Floor number = number && abs number < 9e15 -> int64 number
@@ -123,12 +135,16 @@ type OptionValue =
 
     /// The text; an InvalidCastException when it is none.
     static member op_Explicit(value: OptionValue) : string =
+        Argument.notNull "value" value
+
         match value with
         | Text text -> text
         | _ -> value.Refuse "a text"
 
     /// The two numbers; an InvalidCastException when it is something else.
     static member op_Explicit(value: OptionValue) : struct (double * double) =
+        Argument.notNull "value" value
+
         match value with
         | Tuple [ first; second ] -> struct (OptionValue.op_Explicit first, OptionValue.op_Explicit second)
         | _ -> value.Refuse "a pair of numbers"

@@ -23,6 +23,9 @@ type Algorithm internal (name: string, table: OptionTable) =
 
     /// One value replaced.
     member _.Replace(options: obj, option: string, value: OptionValue) : obj =
+        Argument.notNull "options" options
+        Argument.notNull "option" option
+        Argument.notNull "value" value
         table.Replace(options, [ KeyValuePair(option, value) ])
 
     /// Whether PyTorch lacks an option of that name.

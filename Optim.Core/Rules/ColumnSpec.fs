@@ -31,6 +31,9 @@ module ColumnSpec =
 
     /// Starts at zero.
     let zeros name (``when``: 'o -> bool) =
+        Argument.notNull "name" name
+        Argument.notNull "when" ``when``
+
         {
             Name = name
             When = ``when``
@@ -41,6 +44,10 @@ module ColumnSpec =
 
     /// Starts at a number from the options.
     let startingAt (start: 'o -> double) name (``when``: 'o -> bool) =
+        Argument.notNull "start" start
+        Argument.notNull "name" name
+        Argument.notNull "when" ``when``
+
         {
             Name = name
             When = ``when``
@@ -51,9 +58,14 @@ module ColumnSpec =
 
     /// Starts at the value of an option.
     let startingFrom (option: string) (read: 'o -> double) name (``when``: 'o -> bool) =
+        Argument.notNull "option" option
+        Argument.notNull "read" read
+
         { startingAt read name ``when`` with
             StartOption = option
         }
 
     /// There before the first step.
-    let atOnce (column: ColumnSpec<'o>) = { column with AtOnce = true }
+    let atOnce (column: ColumnSpec<'o>) =
+        Argument.notNull "column" column
+        { column with AtOnce = true }

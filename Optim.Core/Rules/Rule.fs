@@ -77,7 +77,7 @@ type Rule internal (name: string, table: OptionTable) =
     abstract Numbers: options: obj -> ImmutableArray<OptionNumber>
 
     default _.Numbers options =
-        ignore options
+        Argument.notNull "options" options
         ImmutableArray.Empty
 
     /// What the elements of a column are before the first step, as a number of any kind.
@@ -121,6 +121,7 @@ type Rule internal (name: string, table: OptionTable) =
 
     /// A step that touches nothing that it was given.
     member rule.PureStep(options: obj, parameters: Parameters, gradients: Gradients, state: State) =
+        Rows.given parameters gradients state
         // What a step in place refuses: copies share nothing.
         MemoryWatch().Check(name, parameters, gradients, state.Columns)
         let parameters = parameters.Copy()
@@ -252,15 +253,17 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
     let mutable around = Around()
     member val Switches = 0 with get, set
 
-    override prepared.Surround surrounding =
+    override prepared.Surround around' =
+        Argument.notNull "around" around'
+        around'.Fit prepared.Parameters.Count
         let line = prepared.State.Line
 
         // Rows of sparse gradients are sums that the step forms by itself, and whole tensors are stepped by others.
         if line.Sparse.Length > 0 || line.Whole.Length > 0 then
             false
         else
-            around <- surrounding.Kernel
-            Table.surround line prepared.Parameters surrounding
+            around <- around'.Kernel
+            Table.surround line prepared.Parameters around'
             true
 
     override prepared.Refresh() =
@@ -370,17 +373,20 @@ type internal ElementWiseRule<'o, 'f
     override _.ScalarNames = arithmetic.Scalars
     override _.ColumnNames = columnNames
 
-    override _.ColumnsUnder options =
+    override rule.ColumnsUnder options =
+        let options = rule.Table.Options options
+
         columns
-        |> Seq.filter (fun column -> column.When(unbox<'o> options))
+        |> Seq.filter (fun column -> column.When options)
         |> Seq.map _.Name
         |> ImmutableArray.CreateRange
 
-    override _.Sparse options = arithmetic.Sparse(unbox<'o> options)
+    override rule.Sparse options =
+        arithmetic.Sparse(rule.Table.Options options)
 
     override _.IsDifferentiable = arithmetic.Sparse defaults <> SparseGradients.Required
 
-    override _.Numbers options =
+    override rule.Numbers options =
         let read (reader: Reader<Real>) options =
             let scalars = arithmetic.Start<Real>(reader, options)
 
@@ -393,27 +399,30 @@ type internal ElementWiseRule<'o, 'f
                 if column.StartOption <> "" then
                     reader.Of(column.StartOption, column.Start options) |> ignore
 
-        Reads.numbers fields (unbox<'o> options) read
+        Reads.numbers fields (rule.Table.Options options) read
         |> Seq.distinct
         |> ImmutableArray.CreateRange
 
-    override _.Start<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>>
+    override rule.Start<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>>
         (options: obj, column, read: Reader<'n>)
         : 'n =
+        Argument.index "column" column columns.Length
+        Argument.notNull "read" read
         let spec = columns[column]
-        let start = spec.Start(unbox<'o> options)
+        let start = spec.Start(rule.Table.Options options)
 
         if spec.StartOption = "" then
             'n.Of start
         else
             read.Of(spec.StartOption, start)
 
-    override _.StartScalars<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>>
+    override rule.StartScalars<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>>
         (options: obj, read: Reader<'n>)
         =
-        arithmetic.Start<'n>(read, unbox<'o> options)
+        Argument.notNull "read" read
+        arithmetic.Start<'n>(read, rule.Table.Options options)
 
-    override _.Update<'v, 'n
+    override rule.Update<'v, 'n
         when 'v: struct
         and 'v: (new: unit -> 'v)
         and 'v :> ValueType
@@ -425,7 +434,9 @@ type internal ElementWiseRule<'o, 'f
         and 'n :> IScalar<'n>>
         (options: obj, read: Reader<'n>, step, scalars, row: 'v array)
         =
-        let options = unbox<'o> options
+        Argument.notNull "read" read
+        Argument.notNull "row" row
+        let options = rule.Table.Options options
 
         let coefficients =
             arithmetic.Coefficients<'n>(read, options, step, scalars).To<'v>()
@@ -434,10 +445,11 @@ type internal ElementWiseRule<'o, 'f
         arithmetic.Next<'n>(read, options, step, scalars)
 
     override rule.Init(options, parameters) =
-        rule.Table.Check(unbox<'o> options)
+        Argument.notNull "parameters" parameters
+        let options = rule.Table.Options options
+        rule.Table.Check options
         Checks.parametersAnywhere name arithmetic.Complex parameters
         Checks.disjoint name parameters
-        let options = unbox<'o> options
 
         let atOnce column =
             columns[column].AtOnce && columns[column].When options
@@ -458,7 +470,8 @@ type internal ElementWiseRule<'o, 'f
             rows
 
     override rule.Prepare(options, parameters, gradients, state) =
-        let options = unbox<'o> options
+        let options = rule.Table.Options options
+        Rows.given parameters gradients state
         let line = state.Line
         state.Live()
 
@@ -499,18 +512,44 @@ module Rule =
         columns
         arithmetic
         : Rule<'o> =
+        Argument.notNull "name" name
+        Argument.notNull "defaults" defaults
+
+        for (field: Field<'o>) in Argument.items "fields" fields do
+            if
+                isNull (box field.Name)
+                || isNull (box field.Read)
+                || isNull (box field.Replace)
+                || isNull (box field.Wrong)
+            then
+                raise (ArgumentException($"{name}: a part of the option '{field.Name}' is null", "fields"))
+
+        for (column: ColumnSpec<'o>) in Argument.items "columns" columns do
+            if
+                isNull (box column.Name)
+                || isNull (box column.When)
+                || isNull (box column.Start)
+                || isNull (box column.StartOption)
+            then
+                raise (ArgumentException($"{name}: a part of the column '{column.Name}' is null", "columns"))
+
+        Argument.notNull "arithmetic" arithmetic
         ElementWiseRule<'o, 'f>(name, defaults, fields, columns, arithmetic)
 
     /// The same rule, which declares this, too.
     let declare (declarations: Declaration<'o> list) (rule: Rule<'o>) : Rule<'o> = rule.Declare(List.toArray declarations)
 
     /// The state before the first step.
-    let init (rule: Rule<'o>) (options: 'o) parameters = rule.Init(options, parameters)
+    let init (rule: Rule<'o>) (options: 'o) parameters =
+        Argument.notNull "rule" rule
+        rule.Init(options, parameters)
 
     /// A step in place.
     let step (rule: Rule<'o>) (options: 'o) (parameters: Parameters) (gradients: Gradients) (state: State) : State =
+        Argument.notNull "rule" rule
         rule.Step(options, parameters, gradients, state)
 
     /// A step that touches nothing that it was given.
     let pureStep (rule: Rule<'o>) (options: 'o) (parameters: Parameters) (gradients: Gradients) (state: State) =
+        Argument.notNull "rule" rule
         rule.PureStep(options, parameters, gradients, state)

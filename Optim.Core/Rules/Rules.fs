@@ -35,6 +35,8 @@ type Rules private () =
 
     /// The one of a name, in any case, among some; others are what is known, but not here.
     static member internal Among(some: IReadOnlyList<#Algorithm>, others: string list, name: string) =
+        Argument.notNull "name" name
+
         match Rules.TryAmong(some, name) with
         | Some one -> one
         | None ->

@@ -155,21 +155,30 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct>
     override _.StepsAreWhole = false
     override _.ScalarNames = ImmutableArray.Empty
     override _.ColumnNames = columnNames
-    override _.ColumnsUnder _ = columnNames
-    override _.Sparse _ = SparseGradients.Refused
+
+    override rule.ColumnsUnder options =
+        rule.Table.Options options |> ignore
+        columnNames
+
+    override rule.Sparse options =
+        rule.Table.Options options |> ignore
+        SparseGradients.Refused
 
     override rule.Init(options, parameters) =
-        rule.Table.Check(unbox<'o> options)
+        Argument.notNull "parameters" parameters
+        rule.Table.Check(rule.Table.Options options)
         check parameters
         Checks.disjoint name parameters
         Rows.initial name parameters ImmutableArray.Empty columnNames (fun _ -> false) (fun _ -> 0.0)
 
     override _.Restore(parameters, counts, scalars, rows) =
+        Argument.notNull "parameters" parameters
         check parameters
         Rows.restore name order columnNames ImmutableArray.Empty arithmetic.Counts false parameters counts scalars rows
 
     override rule.Prepare(options, parameters, gradients, state) =
-        let options = unbox<'o> options
+        let options = rule.Table.Options options
+        Rows.given parameters gradients state
         let line = state.Line
         state.Live()
 

@@ -39,6 +39,7 @@ module LossScaling =
 
     /// Refuses settings outside of their ranges; an OptionException names the one and its range.
     let check (scaling: LossScaling) =
+        Argument.notNull "scaling" scaling
         let require = Field.require "GradScaler"
         require "init_scale" (Interval.within smallest (double Single.MaxValue)) scaling.Scale
         require "growth_factor" (Interval.between 1.0 Double.PositiveInfinity) scaling.GrowthFactor
@@ -55,11 +56,15 @@ module LossScaling =
         }
 
     /// By what gradients are multiplied to undo the scale: worked out in double and rounded to float32, as in PyTorch.
-    let inverse (scaling: LossScaling) = single (1.0 / scaling.Scale)
+    let inverse (scaling: LossScaling) =
+        Argument.notNull "scaling" scaling
+        single (1.0 / scaling.Scale)
 
     /// After a step: smaller when a gradient was not finite, but never below the smallest; larger after enough steps in which all
     /// were, but never infinite.
     let update (overflow: bool) (scaling: LossScaling) =
+        Argument.notNull "scaling" scaling
+
         if overflow then
             { scaling with
                 Scale = max smallest (single (scaling.Scale * single scaling.BackoffFactor))

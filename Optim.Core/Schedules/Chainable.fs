@@ -54,6 +54,7 @@ module Chainable =
     /// A factor of the step number; where it was 0, the distance is added.
     [<CompiledName("OfFactor")>]
     let ofFactor (factor: double -> double) =
+        Argument.notNull "factor" factor
         factor |> make (fun step -> factor step / factor (step - 1.0))
 
     /// A power whose exponent is a function of the step number. The ratio is that of the exponents: far out both powers are 0.
@@ -63,7 +64,9 @@ module Chainable =
 
     /// The distance from a floor in place of the value.
     [<CompiledName("Toward")>]
-    let toward (floor: double) (chainable: Chainable) = chainable.WithFloor floor
+    let toward (floor: double) (chainable: Chainable) =
+        Argument.notNull "chainable" chainable
+        chainable.WithFloor floor
 
     /// gamma^step.
     [<CompiledName("Exponential")>]
@@ -76,6 +79,7 @@ module Chainable =
     /// gamma more at each milestone.
     [<CompiledName("MultiStep")>]
     let multiStep (milestones: double seq) gamma =
+        Argument.notNull "milestones" milestones
         power gamma (Curve.reached (Array.ofSeq milestones))
 
     /// A factor for so many steps, and then 1; for 0 steps for ever, as in PyTorch.

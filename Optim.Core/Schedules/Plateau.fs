@@ -70,6 +70,8 @@ module Plateau =
     /// Before the first metric, which any number is better than.
     [<CompiledName("Init")>]
     let init (options: PlateauOptions) =
+        Argument.notNull "options" options
+
         {
             Best =
                 (if options.Mode = PlateauMode.Min then
@@ -83,6 +85,7 @@ module Plateau =
     /// Whether a metric is better than another one by the threshold. NaN never is.
     [<CompiledName("IsBetter")>]
     let isBetter (options: PlateauOptions) (best: double) (metric: double) =
+        Argument.notNull "options" options
         let sign = if options.Mode = PlateauMode.Min then -1.0 else 1.0
 
         let bound =
@@ -101,6 +104,8 @@ module Plateau =
     /// What a metric leads to: whether values are to be reduced, and the next state.
     [<CompiledName("Step")>]
     let step (options: PlateauOptions) (metric: double) (state: PlateauState) =
+        Argument.notNull "options" options
+
         let state =
             if isBetter options state.Best metric then
                 { state with
@@ -133,6 +138,7 @@ module Plateau =
     /// A value reduced, but not below the least one.
     [<CompiledName("Reduce")>]
     let reduce (options: PlateauOptions) (least: double) (value: double) =
+        Argument.notNull "options" options
         let reduced = max least (value * options.Factor)
 
         if value - reduced > options.Eps then reduced else value

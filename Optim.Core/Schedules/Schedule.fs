@@ -11,10 +11,12 @@ type Schedule internal (at: double -> double -> double) =
 
     /// A function of the step number and the base value.
     static member Of(value: Func<double, double, double>) =
+        Argument.notNull "value" value
         Schedule(fun baseValue step -> value.Invoke(step, baseValue))
 
     /// A function of the step number, which the base value is multiplied with.
     static member OfFactor(factor: Func<double, double>) =
+        Argument.notNull "factor" factor
         Schedule(fun baseValue step -> baseValue * factor.Invoke step)
 
 /// How a curve goes from one value to another.
@@ -41,16 +43,20 @@ module Schedule =
 
     /// The value at a step.
     [<CompiledName("At")>]
-    let at (step: double) (baseValue: double) (schedule: Schedule) = schedule.At(step, baseValue)
+    let at (step: double) (baseValue: double) (schedule: Schedule) =
+        Argument.notNull "schedule" schedule
+        schedule.At(step, baseValue)
 
     /// The values at the steps 0, 1, ..., count - 1.
     [<CompiledName("Values")>]
     let values (count: int) (baseValue: double) (schedule: Schedule) =
+        Argument.notNull "schedule" schedule
         Array.init count (fun step -> schedule.At(double step, baseValue))
 
     /// A function of the step number, which the base value is multiplied with.
     [<CompiledName("OfFactor")>]
     let ofFactor (factor: double -> double) =
+        Argument.notNull "factor" factor
         Schedule(fun baseValue step -> baseValue * factor step)
 
     /// The base value itself.
@@ -88,6 +94,7 @@ module Schedule =
     /// gamma more at each milestone; one that is repeated counts as often.
     [<CompiledName("MultiStep")>]
     let multiStep (milestones: double seq) (gamma: double) =
+        Argument.notNull "milestones" milestones
         let milestones = Array.ofSeq milestones
         ofFactor (fun step -> Math.Pow(gamma, Curve.reached milestones step))
 
@@ -117,6 +124,7 @@ module Schedule =
     /// Through given factors at given steps; before the first and after the last of them those two.
     [<CompiledName("Through")>]
     let through (anneal: Anneal) (points: struct (double * double) seq) =
+        Argument.notNull "points" points
         let points = points |> Seq.sortBy (fun (struct (step, _)) -> step) |> Array.ofSeq
 
         if points.Length = 0 then
@@ -146,58 +154,74 @@ module Schedule =
     /// Another schedule's value, multiplied.
     [<CompiledName("Scale")>]
     let scale (factor: double) (schedule: Schedule) =
+        Argument.notNull "schedule" schedule
         Schedule(fun baseValue step -> factor * schedule.At(step, baseValue))
 
     /// Another schedule's value, passed through a function.
     [<CompiledName("Map")>]
     let map (change: double -> double) (schedule: Schedule) =
+        Argument.notNull "schedule" schedule
+        Argument.notNull "change" change
         Schedule(fun baseValue step -> change (schedule.At(step, baseValue)))
 
     /// The values of the first schedule as base values of the second: the product where both are factors.
     [<CompiledName("Product")>]
     let product (first: Schedule) (second: Schedule) =
+        Argument.notNull "first" first
+        Argument.notNull "second" second
         Schedule(fun baseValue step -> second.At(step, first.At(step, baseValue)))
 
     /// The distance from a floor in place of the value: floor + schedule(base - floor). A cosine toward eta_min ends there.
     [<CompiledName("Toward")>]
     let toward (floor: double) (schedule: Schedule) =
+        Argument.notNull "schedule" schedule
         Schedule(fun baseValue step -> floor + schedule.At(step, baseValue - floor))
 
     /// Nothing below a value.
     [<CompiledName("AtLeast")>]
-    let atLeast (least: double) (schedule: Schedule) = schedule |> map (max least)
+    let atLeast (least: double) (schedule: Schedule) =
+        Argument.notNull "schedule" schedule
+        schedule |> map (max least)
 
     /// Nothing above a value.
     [<CompiledName("AtMost")>]
-    let atMost (most: double) (schedule: Schedule) = schedule |> map (min most)
+    let atMost (most: double) (schedule: Schedule) =
+        Argument.notNull "schedule" schedule
+        schedule |> map (min most)
 
     /// Waits so many steps at the value of step 0.
     [<CompiledName("Delay")>]
     let delay (steps: double) (schedule: Schedule) =
+        Argument.notNull "schedule" schedule
         checkSteps "steps" steps
         Schedule(fun baseValue step -> schedule.At(max 0.0 (step - steps), baseValue))
 
     /// Stays where it is at a step.
     [<CompiledName("Hold")>]
     let hold (last: double) (schedule: Schedule) =
+        Argument.notNull "schedule" schedule
         checkSteps "last" last
         Schedule(fun baseValue step -> schedule.At(min last step, baseValue))
 
     /// So many times as slow.
     [<CompiledName("Stretch")>]
     let stretch (factor: double) (schedule: Schedule) =
+        Argument.notNull "schedule" schedule
         checkLength "factor" factor
         Schedule(fun baseValue step -> schedule.At(step / factor, baseValue))
 
     /// Stairs: the value of the last multiple of so many steps.
     [<CompiledName("Every")>]
     let every (steps: double) (schedule: Schedule) =
+        Argument.notNull "schedule" schedule
         checkLength "steps" steps
         Schedule(fun baseValue step -> schedule.At(steps * Curve.intervals steps step, baseValue))
 
     /// The first schedule up to a step, and from there on the next one, which begins at its own step 0.
     [<CompiledName("ThenAt")>]
     let thenAt (milestone: double) (next: Schedule) (first: Schedule) =
+        Argument.notNull "next" next
+        Argument.notNull "first" first
         checkSteps "milestone" milestone
 
         Schedule(fun baseValue step ->
@@ -210,7 +234,12 @@ module Schedule =
     /// from the start.
     [<CompiledName("Sequence")>]
     let sequence (first: Schedule) (rest: struct (double * Schedule) seq) =
+        Argument.notNull "first" first
+        Argument.notNull "rest" rest
         let rest = Array.ofSeq rest
+
+        for struct (_, schedule) in rest do
+            Argument.notNull "rest" schedule
 
         rest
         |> Array.iteri (fun i (struct (milestone, _)) ->
@@ -228,6 +257,7 @@ module Schedule =
     /// In so many steps from a factor of the schedule's first value up to it, and then the schedule from its step 0.
     [<CompiledName("WarmUp")>]
     let warmUp (steps: double) (start: double) (schedule: Schedule) =
+        Argument.notNull "schedule" schedule
         let rise = linear start 1.0 steps
 
         Schedule(fun baseValue step -> rise.At(step, schedule.At(0.0, baseValue)))
@@ -236,12 +266,14 @@ module Schedule =
     /// The first so many steps again and again.
     [<CompiledName("Cycle")>]
     let cycle (period: double) (schedule: Schedule) =
+        Argument.notNull "schedule" schedule
         checkLength "period" period
         Schedule(fun baseValue step -> schedule.At(step % period, baseValue))
 
     /// The first so many steps again and again, each time stretched to a period so many times as long.
     [<CompiledName("Restart")>]
     let restart (period: double) (growth: double) (schedule: Schedule) =
+        Argument.notNull "schedule" schedule
         checkLength "period" period
         check "growth" (Interval.atLeast 1.0) growth
 

@@ -15,7 +15,9 @@ type Column internal (name: string, rows: ImmutableArray<TensorView>) =
 
     /// The row of a parameter.
     member _.Item
-        with get (row: int) = rows[row]
+        with get (row: int) =
+            Argument.index "row" row rows.Length
+            rows[row]
 
     /// The name, and dtype, shape and first numbers of each row.
     override _.ToString() =

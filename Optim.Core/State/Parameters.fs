@@ -51,11 +51,14 @@ type Gradient internal (kind: GradientKind, values: TensorView, rows: TensorView
         | _ -> "absent"
 
     /// A gradient of the parameter's shape and dtype.
-    static member OfDense values =
+    static member OfDense(values: TensorView) =
+        Argument.present "values" values
         Gradient(GradientKind.Dense, values, TensorView())
 
     /// A gradient of some rows of the parameter: their indices (int64, one dimension) and their values.
-    static member OfSparse(rows, values) =
+    static member OfSparse(rows: TensorView, values: TensorView) =
+        Argument.present "rows" rows
+        Argument.present "values" values
         Gradient(GradientKind.Sparse, values, rows)
 
     /// The coalesced gradient: of a sparse one each row once, in order and in memory of its own, with the sum of its values; any
@@ -82,6 +85,9 @@ type Parameters private (items: TensorView array, names: ImmutableArray<string>,
         let seen = System.Collections.Generic.HashSet<string>(StringComparer.Ordinal)
 
         for name in names do
+            if isNull (box name) then
+                raise (ArgumentException("the name of a parameter is null; parameters without names are made by Parameters.Of", "tensors"))
+
             if not (seen.Add name) then
                 raise (ArgumentException $"two parameters are called '{name}'; names must differ, since state is matched by name")
 
@@ -89,16 +95,26 @@ type Parameters private (items: TensorView array, names: ImmutableArray<string>,
 
     /// Without names.
     static member Of(tensors: TensorView seq) =
-        Parameters(Seq.toArray tensors, ImmutableArray.Empty, null, true)
+        let tensors = Argument.items "tensors" tensors
+
+        for tensor in tensors do
+            Argument.present "tensors" tensor
+
+        Parameters(tensors, ImmutableArray.Empty, null, true)
 
     /// With a name each.
     static member OfNamed(tensors: struct (string * TensorView) seq) =
-        let tensors = Seq.toArray tensors
+        let tensors = Argument.items "tensors" tensors
+
+        for struct (_, tensor) in tensors do
+            Argument.present "tensors" tensor
+
         let names = tensors |> Array.map (fun (struct (name, _)) -> name)
         Parameters.Checked(tensors |> Array.map (fun (struct (_, tensor)) -> tensor), names.ToImmutableArray())
 
     /// Over an array that is not copied, so that whoever owns it can move the tensors between steps, and run by a given executor (null: the team).
     static member Over(items: TensorView array, names: ImmutableArray<string>, executor: Executor | null) =
+        Argument.notNull "items" items
         Parameters(items, names, executor, false)
 
     /// How many there are.
@@ -106,13 +122,17 @@ type Parameters private (items: TensorView array, names: ImmutableArray<string>,
 
     /// The tensor at a place.
     member _.Item
-        with get (index: int) = items[index]
+        with get (index: int) =
+            Argument.index "index" index items.Length
+            items[index]
 
     /// The names, or none at all.
     member _.Names = names
 
     /// How a parameter is called in messages.
     member _.Label(index: int) =
+        Argument.index "index" index items.Length
+
         if names.IsDefaultOrEmpty then
             $"parameter {index}"
         else
@@ -151,20 +171,31 @@ type Parameters private (items: TensorView array, names: ImmutableArray<string>,
 [<Sealed>]
 type Gradients private (items: Gradient array, isFixed: bool) =
     /// One for each parameter.
-    static member Of(gradients: Gradient seq) = Gradients(Seq.toArray gradients, true)
+    static member Of(gradients: Gradient seq) =
+        Gradients(Argument.items "gradients" gradients, true)
 
     /// A dense one for each parameter.
     static member OfDense(tensors: TensorView seq) =
-        Gradients(tensors |> Seq.map Gradient.OfDense |> Seq.toArray, true)
+        let tensors = Argument.items "tensors" tensors
+
+        for tensor in tensors do
+            Argument.present "tensors" tensor
+
+        Gradients(tensors |> Array.map Gradient.OfDense, true)
 
     /// Over an array that is not copied, so that whoever owns it can write the gradients of the next step into it.
-    static member Over(items: Gradient array) = Gradients(items, false)
+    static member Over(items: Gradient array) =
+        Argument.notNull "items" items
+        Gradients(items, false)
+
     /// How many there are.
     member _.Count = items.Length
 
     /// The gradient at a place.
     member _.Item
-        with get (index: int) = items[index]
+        with get (index: int) =
+            Argument.index "index" index items.Length
+            items[index]
 
     member internal _.Items = items
 

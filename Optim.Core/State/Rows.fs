@@ -7,6 +7,12 @@ open Optim.Kernels
 
 /// Rows of state: how they are made, and in which order they lie.
 module internal Rows =
+    /// Refuses a step to which something is not given.
+    let given (parameters: Parameters) (gradients: Gradients) (state: State) =
+        Argument.notNull "parameters" parameters
+        Argument.notNull "gradients" gradients
+        Argument.notNull "state" state
+
     let private absent rows =
         ImmutableArray.CreateRange(Seq.replicate rows (TensorView()))
 
@@ -68,6 +74,22 @@ module internal Rows =
         (givenScalars: KeyValuePair<string, double array> seq)
         (given: KeyValuePair<string, TensorView array> seq)
         =
+        Argument.notNull "parameters" parameters
+        Argument.notNull "counts" counts
+        Argument.notNull "scalars" givenScalars
+        Argument.notNull "columns" given
+
+        if counts.Length <> parameters.Count then
+            raise (ArgumentException($"{rule} was given {counts.Length} counts for {parameters.Count} parameters", "counts"))
+
+        for KeyValue(name, rows) in given do
+            if isNull (box rows) || rows.Length <> parameters.Count then
+                raise (ArgumentException($"{rule}: {name} must have a row for each of {parameters.Count} parameters", "columns"))
+
+        for KeyValue(name, values) in givenScalars do
+            if isNull (box values) || values.Length <> parameters.Count then
+                raise (ArgumentException($"{rule}: {name} must have a number for each of {parameters.Count} parameters", "scalars"))
+
         Checks.parametersAnywhere rule complex parameters
         Checks.disjoint rule parameters
         let given = Dictionary<string, TensorView array>(given)

@@ -36,6 +36,7 @@ type State
     /// Steps that the parameter of a row has taken; see Counts.
     member _.Count(row: int) =
         live ()
+        Argument.index "row" row rows
         counts[row]
 
     /// The names of the numbers that the rule keeps for each parameter as a whole.
@@ -44,6 +45,8 @@ type State
     /// A number that the rule keeps for the parameter of a row, such as mu_product; NaN before its first step.
     member state.Scalar(name: string, row: int) =
         live ()
+        Argument.notNull "name" name
+        Argument.index "row" row rows
         let scalars = counts.Scalars row
 
         match scalarNames.IndexOf name with
@@ -166,7 +169,10 @@ and [<AbstractClass>] TensorExecutor() =
         System.Collections.Concurrent.ConcurrentDictionary<string, TensorExecutor>(StringComparer.Ordinal)
 
     /// Whoever is registered last for a kind of device, such as cuda, steps what lies there.
-    static member Register(kind: string, executor: TensorExecutor) = kinds[kind] <- executor
+    static member Register(kind: string, executor: TensorExecutor) =
+        Argument.notNull "kind" kind
+        Argument.notNull "executor" executor
+        kinds[kind] <- executor
 
     /// Who steps what lies on a device; none when nobody does.
     static member internal Find(device: Device) =
@@ -228,7 +234,7 @@ and [<AbstractClass>] PreparedStep internal () =
     abstract Surround: around: StepAround -> bool
 
     default _.Surround around =
-        ignore around
+        Argument.notNull "around" around
         false
 
     /// Reads gradients again that were written since, and kept in another form: sparse ones.
@@ -278,6 +284,7 @@ and [<Struct>] internal Sparse =
 module State =
     /// The same state in memory of its own, to go on from twice.
     let copy (state: State) =
+        Argument.notNull "state" state
         state.Live()
 
         let columns =
@@ -303,5 +310,7 @@ module State =
         State(state.Rule, state.RowCount, state.ScalarNames, state.Counts, columns.ToImmutableArray(), Line())
 
     /// Whether two states hold the same: counts, columns, shapes, dtypes and every bit (zeros of either sign and all NaN are their own bits).
-    /// So does =.
-    let contentEquals (a: State) (b: State) = a.Equals b
+    let contentEquals (a: State) (b: State) =
+        Argument.notNull "a" a
+        Argument.notNull "b" b
+        a.Equals b

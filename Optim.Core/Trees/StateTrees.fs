@@ -27,6 +27,7 @@ module StateTrees =
         /// The state by the numbers of the parameters, in the layout of PyTorch's state_dict()["state"]: step and the rule's columns.
         /// The tensors are the state's own, not copies.
         let toTree (state: State) =
+            Argument.notNull "state" state
             state.Live()
 
             dict
@@ -53,6 +54,9 @@ module StateTrees =
         /// The state of a rule for these parameters, from a tree of that layout: what toTree gives, or PyTorch. Tensors are copied.
         /// An ArgumentException when it does not fit; it says where.
         let ofTree (rule: Rule) (parameters: Parameters) (tree: Tree) =
+            Argument.notNull "rule" rule
+            Argument.notNull "parameters" parameters
+            Argument.notNull "tree" tree
             let rows = mapAt "the state" tree
             let counts = Array.zeroCreate<int64> parameters.Count
 
@@ -96,6 +100,8 @@ module StateTrees =
     module Parameters =
         /// The tensors by name, or by number where they have none, as a model's state_dict(). They are the parameters' own, not copies.
         let toTree (parameters: Parameters) =
+            Argument.notNull "parameters" parameters
+
             let key row =
                 if parameters.Names.IsDefaultOrEmpty then
                     TreeKey.Int(int64 row)
@@ -111,6 +117,7 @@ module StateTrees =
 
         /// Parameters over the tensors of a tree of that layout, under its names. They are not copied.
         let ofTree (tree: Tree) =
+            Argument.notNull "tree" tree
             let map = mapAt "the parameters" tree
             let tensor (entry: KeyValuePair<TreeKey, Tree>) = tensorAt $"{entry.Key}" entry.Value
 

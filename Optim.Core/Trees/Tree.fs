@@ -102,7 +102,8 @@ type TreeKey =
 
     override key.GetHashCode() =
         match key with
-        | Text text -> text.GetHashCode()
+        // The text of a default key is null.
+        | Text text -> if isNull (box text) then 0 else text.GetHashCode()
         | Int number -> HashCode.Combine number
         | Other value -> TreeKey.Hash value
 
@@ -116,7 +117,10 @@ type TreeKey =
             | _ -> TreeKey.Same(key.Tree, other.Tree)
 
     /// A text.
-    static member op_Implicit(key: string) = Text key
+    static member op_Implicit(key: string) =
+        Argument.notNull "key" key
+        Text key
+
     /// A whole number.
     static member op_Implicit(key: int64) = Int key
     /// A whole number.
@@ -173,15 +177,20 @@ and [<RequireQualifiedAccess; CustomEquality; NoComparison>] Tree =
         | Tagged _ -> TreeKind.Tagged
 
     /// A list.
-    static member ListOf(items: Tree seq) = List(items.ToImmutableArray())
+    static member ListOf(items: Tree seq) =
+        List((Argument.items "items" items).ToImmutableArray())
+
     /// A tuple.
-    static member TupleOf(items: Tree seq) = Tuple(items.ToImmutableArray())
+    static member TupleOf(items: Tree seq) =
+        Tuple((Argument.items "items" items).ToImmutableArray())
 
     /// A map; an ArgumentException when a key comes twice.
     static member MapOf(kind: MapKind, entries: KeyValuePair<TreeKey, Tree> seq) = Map(TreeMap(kind, entries))
 
     /// A dict whose keys are texts.
     static member Dict([<ParamArray>] entries: struct (string * Tree) array) =
+        Argument.notNull "entries" entries
+
         Tree.MapOf(
             MapKind.Dict,
             entries
@@ -268,14 +277,19 @@ and [<RequireQualifiedAccess; CustomEquality; NoComparison>] Tree =
 
     /// The value of a key of a map; a KeyNotFoundException when there is none.
     member tree.Item
-        with get (key: string) = tree.AsMap()[TreeKey.Text key]
+        with get (key: string) =
+            Argument.notNull "key" key
+            tree.AsMap()[TreeKey.Text key]
 
     /// The item of a list or a tuple, or the value of a whole number in a map.
     member tree.Item
         with get (index: int) =
             match tree with
             | Map map -> map[TreeKey.Int(int64 index)]
-            | _ -> tree.AsItems()[index]
+            | _ ->
+                let items = tree.AsItems()
+                Argument.index "index" index items.Length
+                items[index]
 
     /// The same, with tensors in memory of their own, and none of them shared.
     member tree.Copy() =
@@ -384,6 +398,8 @@ and [<RequireQualifiedAccess; CustomEquality; NoComparison>] Tree =
 
     /// The value of an option; several of them are a tuple.
     static member op_Implicit(value: OptionValue) =
+        Argument.notNull "value" value
+
         match value with
         | OptionValue.None -> None
         | OptionValue.Bool flag -> Bool flag
@@ -394,6 +410,8 @@ and [<RequireQualifiedAccess; CustomEquality; NoComparison>] Tree =
 
     /// The number, or that of a tensor of one element; an InvalidCastException when it is neither.
     static member op_Explicit(tree: Tree) : double =
+        Argument.notNull "tree" tree
+
         match tree with
         | Float number -> number
         | Int number -> double number
@@ -405,6 +423,8 @@ and [<RequireQualifiedAccess; CustomEquality; NoComparison>] Tree =
 
     /// The whole number; an InvalidCastException when it is none.
     static member op_Explicit(tree: Tree) : int64 =
+        Argument.notNull "tree" tree
+
         match tree with
         | Int number -> number
         | _ ->
@@ -417,6 +437,8 @@ and [<RequireQualifiedAccess; CustomEquality; NoComparison>] Tree =
 
     /// The whole number; an InvalidCastException when it is none, or too large.
     static member op_Explicit(tree: Tree) : int =
+        Argument.notNull "tree" tree
+
         let number: int64 = Tree.op_Explicit tree
 
         if int64 (int number) = number then
@@ -426,23 +448,31 @@ and [<RequireQualifiedAccess; CustomEquality; NoComparison>] Tree =
 
     /// The flag; an InvalidCastException when it is none.
     static member op_Explicit(tree: Tree) : bool =
+        Argument.notNull "tree" tree
+
         match tree with
         | Bool flag -> flag
         | _ -> tree.Refuse "a flag"
 
     /// The text, or null for None; an InvalidCastException when it is neither.
     static member op_Explicit(tree: Tree) : string | null =
+        Argument.notNull "tree" tree
+
         match tree with
         | Text text -> text
         | None -> null
         | _ -> tree.Refuse "a text"
 
     /// The tensor; an InvalidCastException when it is none.
-    static member op_Explicit(tree: Tree) : TensorView = tree.AsTensor()
+    static member op_Explicit(tree: Tree) : TensorView =
+        Argument.notNull "tree" tree
+        tree.AsTensor()
 
     /// The value of an option; lists count as tuples, and tensors of one element as their number.
     /// An InvalidCastException when options have no such values.
     static member op_Explicit(tree: Tree) : OptionValue =
+        Argument.notNull "tree" tree
+
         match tree with
         | None -> OptionValue.None
         | Bool flag -> OptionValue.Bool flag
@@ -489,10 +519,17 @@ and [<Sealed; AllowNullLiteral(false)>] TreeMap private (kind: MapKind, entries:
 
     /// An ArgumentException when a key comes twice.
     new(kind, entries: KeyValuePair<TreeKey, Tree> seq) =
+        Argument.notNull "entries" entries
         let entries = entries.ToImmutableArray()
         let keys = HashSet<TreeKey>(entries.Length)
 
         for entry in entries do
+            if entry.Key = TreeKey.Text(Unchecked.defaultof<string>) then
+                raise (ArgumentException("a key is null", nameof entries))
+
+            if isNull (box entry.Value) then
+                raise (ArgumentException($"the value of {entry.Key} is null; Tree.None is none", nameof entries))
+
             if not (keys.Add entry.Key) then
                 raise (ArgumentException($"the key {entry.Key} comes twice", nameof entries))
 

@@ -13,6 +13,7 @@ public abstract class DeviceMemory
     /// <summary>Whoever is registered last for a kind of device, such as <c>cuda</c>, has it.</summary>
     public static void Register(string kind, DeviceMemory memory)
     {
+        ArgumentNullException.ThrowIfNull(kind);
         ArgumentNullException.ThrowIfNull(memory);
         if (kind == Device.Cpu.Kind)
             throw new ArgumentException("the memory of the processor is not a device's", nameof(kind));
@@ -20,7 +21,7 @@ public abstract class DeviceMemory
     }
 
     /// <summary>Who knows the device; null when nobody does.</summary>
-    public static DeviceMemory? Find(Device device) => kinds.GetValueOrDefault(device.Kind);
+    public static DeviceMemory? Find(Device device) => device.Kind is null ? null : kinds.GetValueOrDefault(device.Kind);
 
     /// <summary>Zeroed memory for a layout without gaps.</summary>
     public abstract TensorView Zeros(Layout layout);

@@ -96,7 +96,11 @@ public sealed class Layout : IEquatable<Layout>
         bytes <= MostBytes ? bytes : throw new ArgumentException($"{layout} takes more memory than can be addressed");
 
     /// <summary>Whether both have the same shape.</summary>
-    public bool SameShape(Layout other) => Shape.AsSpan().SequenceEqual(other.Shape.AsSpan());
+    public bool SameShape(Layout other)
+    {
+        ArgumentNullException.ThrowIfNull(other);
+        return Shape.AsSpan().SequenceEqual(other.Shape.AsSpan());
+    }
 
     /// <summary>Whether the elements of both, which have the same shape, follow each other in the same way.</summary>
     internal bool SameOrder(Layout other) =>

@@ -23,7 +23,7 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
     public nint Address { get; } = address;
 
     /// <summary>How the elements lie.</summary>
-    public Layout Layout { get; } = layout;
+    public Layout Layout { get; } = layout ?? throw new ArgumentNullException(nameof(layout));
 
     /// <summary>What keeps the memory alive.</summary>
     public object? Owner { get; } = owner;

@@ -115,7 +115,11 @@ public sealed class AveragedModel : AveragedParameters
     }
 
     /// <inheritdoc cref="UpdateBn(IEnumerable{Tensor})"/>
-    public void UpdateBn(IEnumerable<(Tensor Input, Tensor Target)> loader) => UpdateBn(loader.Select(batch => batch.Input));
+    public void UpdateBn(IEnumerable<(Tensor Input, Tensor Target)> loader)
+    {
+        ArgumentNullException.ThrowIfNull(loader);
+        UpdateBn(loader.Select(batch => batch.Input));
+    }
 
     /// <inheritdoc cref="AveragedParameters.GetEmaAvgFn"/>
     public static new AvgFn<Tensor> GetEmaAvgFn(double decay = 0.999, bool warmup = false) => Known(Exponential(decay, warmup)).One;

@@ -56,6 +56,9 @@ public static class SwaUtils
     }
 
     /// <inheritdoc cref="UpdateBn(IEnumerable{Tensor}, nn.Module, Func{Tensor, Tensor}?)"/>
-    public static void UpdateBn(IEnumerable<(Tensor Input, Tensor Target)> loader, nn.Module model, Func<Tensor, Tensor>? forward = null) =>
+    public static void UpdateBn(IEnumerable<(Tensor Input, Tensor Target)> loader, nn.Module model, Func<Tensor, Tensor>? forward = null)
+    {
+        ArgumentNullException.ThrowIfNull(loader);
         UpdateBn(loader.Select(batch => batch.Input), model, forward);
+    }
 }

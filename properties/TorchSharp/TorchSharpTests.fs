@@ -337,6 +337,31 @@ let private identity =
             Expect.isEmpty (model.NamedParameters(recurse = false)) "of the children only"
         }
 
+        test "null, empty and default arguments: the public members answer, or say in words what is wrong" {
+            let tensor () =
+                let tensor = leaf [ 3L ] [| 1f; 2f; 3f |]
+                tensor.grad <- constant [ 3L ] [| 1f; 2f; 3f |]
+                tensor
+
+            let linear () = torch.nn.Linear(3L, 3L) :> Net
+
+            let values: (Type * (unit -> objnull)) list =
+                [
+                    typeof<Tensor>, (fun () -> box (tensor ()))
+                    typeof<torch.nn.Module>, (fun () -> box (linear ()))
+                    typeof<Net>, (fun () -> box (linear ()))
+                    typeof<Modules.Parameter>, (fun () -> box (new Modules.Parameter(constant [ 3L ] [| 1f; 2f; 3f |])))
+                    typeof<IParameter>, (fun () -> box (TorchParameter("w", tensor ())))
+                    typeof<IParameterOrGroup>, (fun () -> box (TorchParameter("w", tensor ())))
+                ]
+
+            // Other tests choose products themselves.
+            let members =
+                HostileCalls.check [ typeof<Torch>.Assembly ] values [ "TorchProducts.Register" ]
+
+            Expect.isGreaterThan members 60 "members that were called"
+        }
+
         test "a prefix sets the names of several modules apart" {
             let first, second = network (), network ()
 
