@@ -241,7 +241,7 @@ let private published =
     }
 
 let private tool =
-    test "the tool looks into a checkpoint anywhere, and says what to install for --backend torchsharp" {
+    test "the tool does anywhere what its README says, and says what to install for --backend torchsharp" {
         let path = folder "tool"
         let tools = Path.Combine(path, "tools")
 
@@ -266,10 +266,22 @@ let private tool =
         use weights = new Optim.Param("layer.weight", [| 1f; 2f; 3f |])
         weights.SetGradient(ReadOnlySpan [| 1f; 1f; 1f |])
         let optimizer = Optim.AdamW [ weights ]
-        optimizer.Step()
-        Optim.Checkpoint.Save(Path.Combine(path, "run.pt"), struct ("optimizer", box optimizer))
-        let inspected = optim [ "inspect"; "run.pt" ] |> succeeded "optim inspect"
-        Expect.stringContains inspected "exp_avg" "what it found"
+
+        for file in [ "run.pt"; "other.pt" ] do
+            optimizer.Step()
+            Optim.Checkpoint.Save(Path.Combine(path, file), struct ("optimizer", box optimizer))
+
+        Optim.Checkpoint.Save(Path.Combine(path, "weights.safetensors"), struct ("model", box [| weights |]))
+
+        for line in (block "Optim.Tool" "sh").Trim().Split '\n' do
+            let command = line.Split('#')[0]
+            let words = command.Split(' ', StringSplitOptions.RemoveEmptyEntries)
+            Expect.equal words[0] "optim" line
+            let output = optim (List.ofArray words[1..]) |> succeeded command
+
+            if command.Contains "run.pt" then
+                Expect.stringContains output "exp_avg" command
+
         let refused = optim [ "train"; "--backend"; "torchsharp"; "--epochs"; "1" ]
         Expect.equal refused.Code 1 "refused"
 
@@ -281,8 +293,6 @@ let private tool =
 
         for words in "--backend torchsharp: libtorch" :: expected do
             Expect.stringContains refused.Error words "what to do"
-
-        optim [ "train"; "--epochs"; "1" ] |> succeeded "optim train" |> ignore
     }
 
 [<Tests>]
