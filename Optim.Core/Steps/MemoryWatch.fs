@@ -135,23 +135,23 @@ type internal MemoryWatch() =
                     $"{rule}: the gradient of {gradientOf} shares memory with {label place}, to which the step writes: give the gradient memory of its own"
             )
 
+    let released rule (what: string) : exn =
+        ObjectDisposedException(null, $"{rule}: the memory of {what} was given back when it was disposed")
+
     /// Refuses tensors whose memory is gone: lists that a provider refreshes it has looked at.
     let refuseReleased rule =
-        let released (what: string) : exn =
-            ObjectDisposedException(null, $"{rule}: the memory of {what} was given back when it was disposed")
-
         for list in lists do
             if list.Parameters.IsFixed then
                 for row in 0 .. list.Parameters.Count - 1 do
                     if list.Parameters.Items[row].IsReleased then
-                        raise (released (list.Parameters.Label row))
+                        raise (released rule (list.Parameters.Label row))
 
             if list.Gradients.IsFixed then
                 for row in 0 .. list.Gradients.Count - 1 do
                     let gradient = &list.Gradients.Items[row]
 
                     if gradient.Values.IsReleased || gradient.Rows.IsReleased then
-                        raise (released $"the gradient of {list.Parameters.Label row}")
+                        raise (released rule $"the gradient of {list.Parameters.Label row}")
 
     /// Forgets the lists of the last step, but not where they lay.
     member _.Begin() = lists.Clear()
