@@ -5,6 +5,7 @@ open System.Collections.Immutable
 open Optim.Kernels
 
 /// An option as it is explained.
+[<NoComparison>]
 type ExplainedOption =
     {
         Name: string
@@ -14,6 +15,7 @@ type ExplainedOption =
     }
 
 /// A visit of memory as it is explained, for float32 parameters.
+[<NoComparison>]
 type ExplainedVisit =
     {
         Reads: ImmutableArray<string>
@@ -27,6 +29,7 @@ type ExplainedVisit =
     }
 
 /// What a rule does under some options.
+[<NoComparison>]
 type Explanation =
     {
         Rule: string
