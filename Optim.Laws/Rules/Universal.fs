@@ -184,7 +184,7 @@ module Universal =
                     else
                         (float (sign way) = -(float (sign g)))
                         |> Verdict.require (fun () ->
-                            sprintf "element %d has gone by %g after %d steps of gradient %g" i way s.History.Length g))
+                            sprintf "element %d has gone by %g after step %d of gradient %g" i way s.History.Length g))
                 |> Verdict.all)
 
     /// Whether an option may have a value, beside the default ones.
