@@ -12,12 +12,12 @@ let parameters =
         ]
 
 /// A model's backward pass: here the gradient of the sum of squares.
-let gradientsAt (parameters: Parameters) _batch =
+let gradientsAt (parameters: Parameters) (_batch: int) =
     Gradients.OfDense
         [
             for i in 0 .. parameters.Count - 1 ->
                 TensorView.Of([| for value in parameters[i].ToDoubles() -> 2.0 * value |], Seq.toArray parameters[i].Layout.Shape)
         ]
 
-let gradients = gradientsAt parameters
+let gradients = gradientsAt parameters 0
 let batches = seq { 1..4 }
