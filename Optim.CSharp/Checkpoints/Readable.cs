@@ -32,6 +32,8 @@ internal static class Readable
     /// <summary>Only the halves of characters that stand alone are escaped: formats of Unicode text have none.</summary>
     public static string WithoutHalves(string text)
     {
+        if (!text.AsSpan().ContainsAnyInRange('\ud800', '\udfff'))
+            return text;
         var whole = new StringBuilder(text.Length);
         for (var at = 0; at < text.Length; )
             if (Rune.TryGetRuneAt(text, at, out var rune))

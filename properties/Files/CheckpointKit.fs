@@ -111,6 +111,7 @@ let describeTree (tree: Tree) =
         | Tree.BigInt _
         | Tree.Complex _
         | Tree.Bytes _ -> string tree
+        | Tree.Tagged("torch.Size", arguments) -> go arguments[0] // a tuple in Python, too
         | Tree.Tagged(name, arguments) -> name + "(" + join ", " (Seq.map go arguments) + ")"
         | Tree.Map map ->
             let name =

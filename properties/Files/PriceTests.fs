@@ -326,4 +326,4 @@ let private waiting =
     )
 
 [<Tests>]
-let tests = testList "the price of reading" [ inProcess; outOfProcess; waiting ]
+let tests = testList "the price of files" [ inProcess; outOfProcess; waiting ]
