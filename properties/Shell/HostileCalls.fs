@@ -11,6 +11,7 @@ open System.Collections.Immutable
 open System.Reflection
 open System.Threading
 open Microsoft.FSharp.Reflection
+open Expecto
 open Optim
 open Optim.Core
 open Optim.Kernels
@@ -492,7 +493,11 @@ type Caller(libraries: Assembly list, more: (Type * (unit -> objnull)) list) =
 
         let given () =
             parameters
-            |> Array.map (fun p -> right 0 p.ParameterType |> ValueOption.defaultValue null)
+            |> Array.map (fun p ->
+                if p.Name = "path" then
+                    box (IO.Path.Combine(folder, "file.pt"))
+                else
+                    right 0 p.ParameterType |> ValueOption.defaultValue null)
 
         let canCall = parameters |> Array.forall (fun p -> (right 0 p.ParameterType).IsSome)
 
@@ -580,22 +585,22 @@ let check libraries more except =
 
         if not failures.IsEmpty then
             let list = String.Join("\n", failures)
-            Expecto.Tests.failtestf "%d of %d calls:\n%s" failures.Length calls list
+            failtestf "%d of %d calls:\n%s" failures.Length calls list
 
         // Fewer would mean that it does not find its way any more.
         members)
 
-[<Expecto.Tests>]
+[<Tests>]
 let tests =
-    Expecto.Tests.testSequenced
-    <| Expecto.Tests.testList
+    testSequenced
+    <| testList
         "null, empty and default arguments"
         [
-            Expecto.Tests.testCase "the public members of kernels, core and shell answer, or say in words what is wrong" (fun () ->
+            testCase "the public members of kernels, core and shell answer, or say in words what is wrong" (fun () ->
                 let libraries =
                     [ typeof<Layout>; typeof<State>; typeof<Optimizer> ] |> List.map _.Assembly
 
                 // It would take all values for parts of checkpoints from then on.
                 let members = check libraries [] [ "Checkpoint.Register" ]
-                Expecto.Expect.isGreaterThan members 900 "members that were called")
+                Expect.isGreaterThan members 900 "members that were called")
         ]
