@@ -3,7 +3,7 @@ rem Builds what is needed, and runs it, as ./optim does on Linux and macOS:
 rem   optim test ...    the tests (properties\)
 rem   optim bench ...   the comparison with other libraries (bench\)
 rem   optim pack ...    the NuGet packages, into the folder named (obj\packages)
-rem   optim ...         the optim command (Optim.Cli\): train, help, ...
+rem   optim ...         the optim command (Optim.Cli\): train, inspect, ...
 setlocal EnableExtensions DisableDelayedExpansion
 set root=%~dp0
 set DOTNET_NOLOGO=1
