@@ -168,7 +168,7 @@ let private isFunction (t: Type) =
     || (typeof<Delegate>.IsAssignableFrom t && not t.IsAbstract && t <> typeof<Delegate>)
 
 /// What a test calls members with; more values that are right may be given.
-type Caller(libraries: Assembly list, more: (Type * (unit -> objnull)) list) =
+type Caller(libraries: Assembly list, more: (Type * (unit -> objnull)) list, folder: string) =
     let values = dict (basics @ more |> List.rev |> List.distinctBy (fst >> _.FullName))
 
     let exported =
@@ -579,9 +579,9 @@ type Caller(libraries: Assembly list, more: (Type * (unit -> objnull)) list) =
 
 /// Runs it and tells of what went wrong.
 let check libraries more except =
-    Kit.inFolder (fun _ ->
+    Kit.inFolder (fun file ->
         let struct (failures, members, calls) =
-            Caller(libraries, more).Run(except, TimeSpan.FromMinutes 2.0)
+            Caller(libraries, more, file ".").Run(except, TimeSpan.FromMinutes 2.0)
 
         if not failures.IsEmpty then
             let list = String.Join("\n", failures)
