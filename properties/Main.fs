@@ -42,6 +42,7 @@ let private run arguments =
                     yield! Option.toList (testFromThisAssembly ())
                     TorchSharpTests.tests
                     TorchAverageTests.tests TorchSharpTests.loads
+                    HostileCalls.tests
                 ],
                 Normal
             )

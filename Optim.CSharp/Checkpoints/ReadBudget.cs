@@ -7,7 +7,7 @@ namespace Optim;
 public sealed record ReadBudget
 {
     /// <summary>What is used where none is given.</summary>
-    public static ReadBudget Default { get; } = new();
+    public static ReadBudget Default => new(); // a new one each time: a record can be written to by reflection
 
     /// <summary>Values and instructions of a pickle, values that are referred to again counted each time. 10 million by default.</summary>
     public long Nodes { get; init; } = 10_000_000;

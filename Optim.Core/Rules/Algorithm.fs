@@ -35,6 +35,7 @@ type Algorithm internal (name: string, table: OptionTable) =
     /// Refuses numbers that keep a divisor from 0, such as eps, where they round to 0 in the arithmetic of a parameter's dtype: an
     /// OptionException. Steps do it themselves; it is for those who run a formula on lanes of their own.
     member _.CheckDivisors(options: obj, dtype: DType, label: string) : unit =
+        Argument.notNull "options" options
         table.CheckDivisors(options, dtype, label)
 
     /// Whether the optimizer gives the option its value, whatever a loaded state dict says.

@@ -144,6 +144,7 @@ module Explanation =
 
     /// What a rule does under these options.
     let ofRule (rule: Rule) (options: obj) : Explanation =
+        Argument.notNull "rule" rule
         let program = program rule options
 
         {
