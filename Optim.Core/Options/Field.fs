@@ -410,6 +410,7 @@ module Field =
     /// Marks a number that keeps a divisor from 0, such as eps. A step refuses it where it is not 0, but rounds to 0 in the arithmetic of a
     /// parameter's dtype: a gradient of 0 would then be divided by 0.
     let keepingDivisor (read: 'o -> double) (field: Field<'o>) =
+        Argument.notNull "read" read
         Argument.notNull "field" field
         { field with Divisor = read }
 

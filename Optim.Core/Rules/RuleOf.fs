@@ -17,6 +17,9 @@ type RuleOf<'o when 'o: not null and 'o: not struct> =
     /// The same for a number that keeps a divisor from 0, such as eps: a step refuses it where it is not 0, but rounds to 0 in the arithmetic of a
     /// parameter's dtype.
     static member Divisor(name: string, range: Interval, read: Func<'o, double>, write: Func<'o, double, 'o>) =
+        Argument.notNull "read" read
+        Argument.notNull "write" write
+
         Field.number name range read.Invoke (fun options value -> write.Invoke(options, value))
         |> Field.keepingDivisor read.Invoke
 
@@ -77,6 +80,7 @@ type RuleOf<'o when 'o: not null and 'o: not struct> =
 
     /// Declares the longest way that an element goes in a step (counted from 1), weight decay apart; infinity where there is no bound.
     static member StepBound(length: Func<'o, int64, double>) : Declaration<'o> =
+        Argument.notNull "length" length
         Declaration.StepBound(fun options step -> length.Invoke(options, step))
 
     /// Declares that under all options the first steps are as long as later ones while the gradient stays the same.
@@ -84,7 +88,9 @@ type RuleOf<'o when 'o: not null and 'o: not struct> =
         Declaration.BiasCorrected(fun _ -> true)
 
     /// Declares under which options the first steps are as long as later ones while the gradient stays the same.
-    static member BiasCorrected(under: Func<'o, bool>) : Declaration<'o> = Declaration.BiasCorrected under.Invoke
+    static member BiasCorrected(under: Func<'o, bool>) : Declaration<'o> =
+        Argument.notNull "under" under
+        Declaration.BiasCorrected under.Invoke
 
     /// Declares that a law of Optim.Laws does not hold for the rule, by its id, and why: the reason is printed.
     static member OptOut(law: string, reason: string) : Declaration<'o> = Declaration.OptOut(law, reason)

@@ -376,6 +376,8 @@ type Schedule with
 
     /// This value, passed through a function.
     member schedule.Map(change: Func<double, double>) =
+        Argument.notNull "change" change
+
         Schedule.map (fun value -> change.Invoke value) schedule
 
     /// These values as base values of another schedule: the product where both are factors.

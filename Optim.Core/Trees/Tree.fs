@@ -199,10 +199,14 @@ and [<RequireQualifiedAccess; CustomEquality; NoComparison>] Tree =
 
     /// A tagged value.
     static member TaggedOf(name: string, arguments: Tree seq) =
+        Argument.notNull "name" name
+        Argument.notNull "arguments" arguments
         Tagged(name, arguments.ToImmutableArray())
 
     /// Bytes.
-    static member BytesOf(bytes: byte seq) = Bytes(bytes.ToImmutableArray())
+    static member BytesOf(bytes: byte seq) =
+        Argument.notNull "bytes" bytes
+        Bytes(bytes.ToImmutableArray())
 
     /// How PyTorch calls tensors with attributes; they are tagged so, with the class, the tensor and the attributes.
     static member internal WithAttributes = "torch._tensor._rebuild_from_type_v2"
