@@ -1,5 +1,5 @@
 using System.CommandLine;
-using System.Reflection;
+using Optim.Cli.Verification;
 using Optim.Core;
 
 namespace Optim.Cli.Commands;
@@ -22,7 +22,9 @@ internal static class ExplainCommand
         command.SetAction(parsed =>
         {
             var named = NamedSettings.Parse(parsed.GetRequiredValue(rule));
-            var known = parsed.GetValue(assembly) is { } file ? RulesOf(file) : [.. Optim.Core.Rules.All];
+            var known = parsed.GetValue(assembly) is { } file
+                ? [.. RuleAssembly.Rules(file).Select(found => found.Rule)]
+                : Optim.Core.Rules.All;
             var found = Find(named.Name, known);
             var options = found.Replace(found.Defaults, named.Settings.Select(each => KeyValuePair.Create(each.Name, each.Value)));
             foreach (var line in Lines(ExplanationModule.ofRule(found, options)))
@@ -37,36 +39,8 @@ internal static class ExplainCommand
         var names = known.Select(rule => rule.Name).ToList();
         return known.FirstOrDefault(rule => string.Equals(rule.Name, name, StringComparison.OrdinalIgnoreCase))
             ?? throw new CommandException(
-                names.Count == 0
-                    ? $"there is no rule '{name}': the assembly has none in a public static property or field."
-                    : $"there is no rule '{name}'{Names.didYouMean(name, names)} There are: {string.Join(", ", names)}."
+                $"there is no rule '{name}'{Names.didYouMean(name, names)} There are: {string.Join(", ", names)}."
             );
-    }
-
-    /// <summary>The rules in public static properties and fields of an assembly.</summary>
-    private static List<Rule> RulesOf(string file)
-    {
-        Assembly assembly;
-        try
-        {
-            assembly = Assembly.LoadFrom(Path.GetFullPath(file));
-        }
-        catch (BadImageFormatException)
-        {
-            throw new CommandException($"{file} is not a .NET assembly.");
-        }
-        const BindingFlags Static = BindingFlags.Public | BindingFlags.Static;
-        var found = new List<Rule>();
-        foreach (var type in assembly.GetExportedTypes().Where(type => !type.ContainsGenericParameters))
-        {
-            foreach (var property in type.GetProperties(Static).Where(p => typeof(Rule).IsAssignableFrom(p.PropertyType)))
-                if (property.GetIndexParameters().Length == 0 && property.GetValue(null) is Rule rule)
-                    found.Add(rule);
-            foreach (var field in type.GetFields(Static).Where(f => typeof(Rule).IsAssignableFrom(f.FieldType)))
-                if (field.GetValue(null) is Rule rule)
-                    found.Add(rule);
-        }
-        return [.. found.Distinct()];
     }
 
     private static IEnumerable<string> Lines(Explanation explained)

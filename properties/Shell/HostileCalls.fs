@@ -592,7 +592,7 @@ let check libraries more except =
         // Fewer would mean that it does not find its way any more.
         members)
 
-/// They come last: what they set may stay.
+/// They come last: what they set may stay. An average that is applied and never given back makes all later steps look for it.
 let tests =
     testSequenced
     <| testList
