@@ -49,8 +49,8 @@ public sealed record LoadReport(
             ]
         );
 
-    internal static string List(IReadOnlyCollection<string> names) =>
-        names.Count == 0
+    internal static string List(IReadOnlyCollection<string>? names) =>
+        names is null or { Count: 0 }
             ? "none"
             : string.Join(", ", names.Take(MostPrinted))
                 + (names.Count > MostPrinted ? string.Create(CultureInfo.InvariantCulture, $" and {names.Count - MostPrinted} more") : "");

@@ -210,6 +210,12 @@ type DefinedRule
     /// The rule of a definition: the parameter after the step, from what it declares. It is tried at once, under every setting of its flags.
     /// An ArgumentException names what is wrong with it.
     static member Define(name: string, definition: Func<RuleDefinition, Expression>) : DefinedRule =
+        Argument.notNull "name" name
+        Argument.notNull "definition" definition
+
+        if String.IsNullOrWhiteSpace name then
+            raise (ArgumentException("a rule needs a name", nameof name))
+
         let refuse (words: string) =
             raise (ArgumentException $"{name}: {words}")
 
@@ -384,4 +390,5 @@ module RuleDefinitions =
         /// The rule of a definition: the parameter after the step, from what it declares.
         /// <code>let rule = Rule.define "SGD" (fun r -> r.Parameter - r.Number("lr", 1e-3, Interval.atLeast 0.0) * r.Gradient)</code>
         static member define (name: string) (definition: RuleDefinition -> Expression) : DefinedRule =
+            Argument.notNull "definition" definition
             DefinedRule.Define(name, Func<RuleDefinition, Expression> definition)

@@ -209,6 +209,9 @@ type RuleDefinition internal (rule: string, flags: IReadOnlyDictionary<string, b
     member _.OptOut(law: string, reason: string) = optOuts.Add(law, reason)
 
     member internal _.Record(next: Expression) =
+        if isNull (box next) then
+            refuse "the definition returns null; it returns the parameter after the step"
+
         if next.Scope <> Scope.Element then
             refuse $"the parameter becomes {next}, which is one number; it must be of elements"
 

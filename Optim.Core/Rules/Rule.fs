@@ -55,7 +55,9 @@ type Rule internal (name: string, table: OptionTable) =
     /// it declares no bound.
     abstract StepBound: options: obj * step: int64 -> double
 
-    default _.StepBound(_options, _step) = Double.PositiveInfinity
+    default _.StepBound(options, _step) =
+        Argument.notNull "options" options
+        Double.PositiveInfinity
 
     /// Whether the rule declares a bound of its step.
     abstract HasStepBound: bool
@@ -65,7 +67,9 @@ type Rule internal (name: string, table: OptionTable) =
     /// Whether the rule declares that its first steps are as long as later ones while the gradient stays the same.
     abstract IsBiasCorrected: options: obj -> bool
 
-    default _.IsBiasCorrected _options = false
+    default _.IsBiasCorrected options =
+        Argument.notNull "options" options
+        false
 
     /// The laws of Optim.Laws that do not hold for the rule, by their ids, with the reasons.
     abstract OptOuts: IReadOnlyDictionary<string, string>
@@ -147,12 +151,12 @@ type Rule<'o when 'o: not null and 'o: not struct> internal (name, table: Option
 
     override _.StepBound(options, step) =
         match declared.StepBound with
-        | ValueSome bound -> bound (unbox<'o> options) step
+        | ValueSome bound -> bound (table.Options options) step
         | ValueNone -> Double.PositiveInfinity
 
     override _.IsBiasCorrected options =
         match declared.BiasCorrected with
-        | ValueSome under -> under (unbox<'o> options)
+        | ValueSome under -> under (table.Options options)
         | ValueNone -> false
 
     override _.OptOuts = (declared.OptOuts :> IReadOnlyDictionary<_, _>)
@@ -537,7 +541,9 @@ module Rule =
         ElementWiseRule<'o, 'f>(name, defaults, fields, columns, arithmetic)
 
     /// The same rule, which declares this, too.
-    let declare (declarations: Declaration<'o> list) (rule: Rule<'o>) : Rule<'o> = rule.Declare(List.toArray declarations)
+    let declare (declarations: Declaration<'o> list) (rule: Rule<'o>) : Rule<'o> =
+        Argument.notNull "rule" rule
+        rule.Declare(Argument.items "declarations" declarations)
 
     /// The state before the first step.
     let init (rule: Rule<'o>) (options: 'o) parameters =

@@ -49,6 +49,8 @@ type TreeKey =
             | Tree.Tuple items -> Seq.iter check items
             | _ -> ()
 
+        Argument.notNull "tree" tree
+
         match tree with
         | Tree.Text text -> Text text
         | Tree.Int number -> Int number
@@ -86,10 +88,12 @@ type TreeKey =
             && Seq.forall2 (fun (x: Tree) (y: Tree) -> TreeKey.Same(x, y)) a b
         | a, b -> a.Equals b
 
+    /// The hash of 64 bits. Not the number's own, which is no secret: a file could choose keys that all have the same.
+    static member internal Mixed(bits: int64) =
+        HashCode.Combine(int bits, int (bits >>> 32))
+
     static member private Hash(tree: Tree) : int =
         match TreeKey.Canonical tree with
-        // Not the number's own, which is no secret: a file could choose keys that all have the same.
-        | Tree.Int number -> HashCode.Combine number
         | Tree.Tuple items ->
             items
             |> Seq.fold (fun code item -> HashCode.Combine(code, TreeKey.Hash item)) items.Length
@@ -104,7 +108,7 @@ type TreeKey =
         match key with
         // The text of a default key is null.
         | Text text -> if isNull (box text) then 0 else text.GetHashCode()
-        | Int number -> HashCode.Combine number
+        | Int number -> TreeKey.Mixed number
         | Other value -> TreeKey.Hash value
 
     interface IEquatable<TreeKey> with
@@ -362,8 +366,12 @@ and [<RequireQualifiedAccess; CustomEquality; NoComparison>] Tree =
         match tree with
         | None -> 0
         | Bool flag -> hash flag
-        | Int number -> number.GetHashCode()
-        | Float number -> if Double.IsNaN number then 1 else HashCode.Combine number
+        | Int number -> TreeKey.Mixed number
+        | Float number ->
+            if Double.IsNaN number then
+                1
+            else
+                TreeKey.Mixed(BitConverter.DoubleToInt64Bits number)
         | Text text -> text.GetHashCode()
         | Tensor view -> HashCode.Combine(view.DType, view.Count)
         | List items

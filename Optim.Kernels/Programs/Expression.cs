@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
 
 namespace Optim.Kernels;
 
@@ -76,10 +77,10 @@ public sealed class Expression
     public static Expression operator -(Expression value) => Combine(Operation.Negate, value);
 
     /// <summary>Whether left is larger; false for NaN.</summary>
-    public static Condition operator >(Expression left, Expression right) => Condition.Greater(left, right);
+    public static Condition operator >(Expression left, Expression right) => Condition.Masked(Combine(Operation.Greater, left, right));
 
     /// <summary>Whether left is smaller; false for NaN.</summary>
-    public static Condition operator <(Expression left, Expression right) => Condition.Greater(right, left);
+    public static Condition operator <(Expression left, Expression right) => Condition.Masked(Combine(Operation.Greater, right, left));
 
     /// <summary>Whether left is larger or equal; false for NaN.</summary>
     public static Condition operator >=(Expression left, Expression right) => right <= left;
@@ -104,12 +105,20 @@ public sealed class Expression
     public static Expression Min(Expression a, Expression b) => Combine(Operation.Min, a, b);
 
     /// <summary>a b + c, rounded once.</summary>
-    public static Expression Fma(Expression a, Expression b, Expression c) => Combine(Operation.Fma, a, b, c);
+    public static Expression Fma(Expression a, Expression b, Expression c)
+    {
+        ArgumentNullException.ThrowIfNull(a);
+        ArgumentNullException.ThrowIfNull(b);
+        ArgumentNullException.ThrowIfNull(c);
+        return Combine(Operation.Fma, [a, b, c]);
+    }
 
     /// <summary>A power: any one of numbers of the step and of tensors, the second or the half one (a root) of elements.</summary>
     /// <exception cref="ArgumentException">Another power of elements.</exception>
     public static Expression Pow(Expression value, Expression exponent)
     {
+        ArgumentNullException.ThrowIfNull(value);
+        ArgumentNullException.ThrowIfNull(exponent);
         if (value.Scope < Scope.Element && exponent.Scope < Scope.Element)
             return Combine(Operation.Power, value, exponent);
         return (exponent.Operation, exponent.Value) switch
@@ -129,7 +138,13 @@ public sealed class Expression
     public static Expression Pow(Expression value, double exponent) => Pow(value, Of(exponent));
 
     /// <summary>One of two, element by element where the condition or they are of elements.</summary>
-    public static Expression Select(Condition condition, Expression yes, Expression no) => condition.Select(yes, no);
+    public static Expression Select(Condition condition, Expression yes, Expression no)
+    {
+        ArgumentNullException.ThrowIfNull(condition);
+        ArgumentNullException.ThrowIfNull(yes);
+        ArgumentNullException.ThrowIfNull(no);
+        return condition.Select(yes, no);
+    }
 
     /// <summary>The sum of a tensor's elements, in double.</summary>
     public static Expression Sum(Expression elements) => Reduce(Operation.Sum, elements, Scope.Tensor);
@@ -170,8 +185,28 @@ public sealed class Expression
     /// <summary>A number of the step in every element, rounded to their type.</summary>
     internal static Expression OfNumber(Expression number) => number.InElements();
 
+    // Errors name the operand that is missing as the caller does.
+    private static Expression Combine(Operation operation, Expression a, [CallerArgumentExpression(nameof(a))] string nameOfA = "")
+    {
+        ArgumentNullException.ThrowIfNull(a, nameOfA);
+        return Combine(operation, [a]);
+    }
+
+    internal static Expression Combine(
+        Operation operation,
+        Expression a,
+        Expression b,
+        [CallerArgumentExpression(nameof(a))] string nameOfA = "",
+        [CallerArgumentExpression(nameof(b))] string nameOfB = ""
+    )
+    {
+        ArgumentNullException.ThrowIfNull(a, nameOfA);
+        ArgumentNullException.ThrowIfNull(b, nameOfB);
+        return Combine(operation, [a, b]);
+    }
+
     /// <summary>An operation of which the result is of the widest scope among its operands.</summary>
-    internal static Expression Combine(Operation operation, params Expression[] operands)
+    internal static Expression Combine(Operation operation, Expression[] operands)
     {
         var scope = Scope.Step;
         foreach (var operand in operands)
@@ -193,10 +228,13 @@ public sealed class Expression
         : Operation.IsMask() ? InElements(Operation.Greater, new Expression(Operation.Number, Scope.Element, [this]), zero)
         : new(Operation.Number, Scope.Element, [this]);
 
-    private static Expression Reduce(Operation operation, Expression elements, Scope scope) =>
-        elements.Scope == Scope.Element
+    private static Expression Reduce(Operation operation, Expression elements, Scope scope)
+    {
+        ArgumentNullException.ThrowIfNull(elements);
+        return elements.Scope == Scope.Element
             ? new(operation, scope, [elements], scope == Scope.AllTensors ? 1 : 0)
             : throw new ArgumentException($"{ProgramText.Of(elements)} is one number, and a reduction is of elements", nameof(elements));
+    }
 
     /// <summary>Left out is only what changes no bit of any number: x 1, x / 1, x - 0, -(-x), a choice between equals.</summary>
     private static Expression Simplified(Operation operation, Scope scope, Expression[] operands)
@@ -238,18 +276,36 @@ public sealed class Condition
     public static Condition Greater(Expression a, Expression b) => Masked(Expression.Combine(Operation.Greater, a, b));
 
     /// <summary>Whether a value is NaN.</summary>
-    public static Condition IsNaN(Expression value) => Masked(Expression.Combine(Operation.IsNaN, value));
+    public static Condition IsNaN(Expression value)
+    {
+        ArgumentNullException.ThrowIfNull(value);
+        return Masked(Expression.Combine(Operation.IsNaN, [value]));
+    }
 
     /// <summary>Both.</summary>
-    public static Condition operator &(Condition left, Condition right) => new((yes, no) => left.Select(right.Select(yes, no), no));
+    public static Condition operator &(Condition left, Condition right)
+    {
+        ArgumentNullException.ThrowIfNull(left);
+        ArgumentNullException.ThrowIfNull(right);
+        return new((yes, no) => left.Select(right.Select(yes, no), no));
+    }
 
     /// <summary>Either.</summary>
-    public static Condition operator |(Condition left, Condition right) => new((yes, no) => left.Select(yes, right.Select(yes, no)));
+    public static Condition operator |(Condition left, Condition right)
+    {
+        ArgumentNullException.ThrowIfNull(left);
+        ArgumentNullException.ThrowIfNull(right);
+        return new((yes, no) => left.Select(yes, right.Select(yes, no)));
+    }
 
     /// <summary>The opposite.</summary>
-    public static Condition operator !(Condition condition) => new((yes, no) => condition.Select(no, yes));
+    public static Condition operator !(Condition condition)
+    {
+        ArgumentNullException.ThrowIfNull(condition);
+        return new((yes, no) => condition.Select(no, yes));
+    }
 
     internal Expression Select(Expression yes, Expression no) => select(yes, no);
 
-    private static Condition Masked(Expression mask) => new((yes, no) => Expression.Combine(Operation.Select, mask, yes, no));
+    internal static Condition Masked(Expression mask) => new((yes, no) => Expression.Combine(Operation.Select, [mask, yes, no]));
 }

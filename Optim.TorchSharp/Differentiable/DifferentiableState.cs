@@ -12,6 +12,13 @@ namespace Optim;
 /// <param name="Rows">One for each parameter, in their order.</param>
 public sealed record DifferentiableState(Rule Rule, ImmutableArray<DifferentiableRow> Rows)
 {
+    /// <summary>Whose state it is.</summary>
+    public Rule Rule { get; init; } = Rule ?? throw new ArgumentNullException(nameof(Rule));
+
+    /// <summary>One for each parameter, in their order.</summary>
+    public ImmutableArray<DifferentiableRow> Rows { get; init; } =
+        Rows.IsDefault || Rows.Contains(null!) ? throw new ArgumentException("a row is missing", nameof(Rows)) : Rows;
+
     /// <summary>The rule, and for each parameter its steps and the shapes of its columns.</summary>
     public override string ToString() =>
         string.Join('\n', Rows.Select((row, i) => $"parameter {i}: {row}").Prepend($"state of {Rule.Name}"));
@@ -22,6 +29,9 @@ public sealed record DifferentiableState(Rule Rule, ImmutableArray<Differentiabl
 /// <param name="Columns">Tensors of the parameter's shape by PyTorch's names, such as exp_avg, and numbers such as mu_product in float64; empty before its first step.</param>
 public sealed record DifferentiableRow(long Step, ImmutableDictionary<string, Tensor> Columns)
 {
+    /// <summary>Tensors of the parameter's shape by PyTorch's names, and numbers in float64; empty before its first step.</summary>
+    public ImmutableDictionary<string, Tensor> Columns { get; init; } = Columns ?? throw new ArgumentNullException(nameof(Columns));
+
     /// <summary>Before the first step.</summary>
     public static DifferentiableRow Empty { get; } = new(0, ImmutableDictionary.Create<string, Tensor>(StringComparer.Ordinal));
 

@@ -133,7 +133,7 @@ let private cunning: (string * string list * Outcome * string * (string -> unit)
             let nothing = rawEntry "" [||]
 
             rawZip
-                false
+                true
                 path
                 [
                     for i in 1..250000 ->
