@@ -55,8 +55,9 @@ type Rule internal (name: string, table: OptionTable) =
     /// it declares no bound.
     abstract StepBound: options: obj * step: int64 -> double
 
-    default _.StepBound(options, _step) =
+    default _.StepBound(options, step) =
         Argument.notNull "options" options
+        ignore step
         Double.PositiveInfinity
 
     /// Whether the rule declares a bound of its step.

@@ -4,6 +4,7 @@ open System
 open System.Collections.Generic
 open FsCheck
 open FsCheck.FSharp
+open Microsoft.FSharp.Reflection
 open Optim.Core
 open Optim.Kernels
 
@@ -96,7 +97,7 @@ module References =
         if dtype = DType.Float16 then 3e4 else 1e30
 
     /// Runs of the reference beside it whose inputs are a little off: how far these come away says how well a number is defined at all.
-    let private witnesses = 5
+    let private witnesses = 6
 
     /// One element under way: the reference, and the same with rounding errors.
     type private Path<'m> =
@@ -105,22 +106,60 @@ module References =
             Beside: 'm[]
             mutable Steps: int
             mutable LongestStep: float
+            /// How far the runs beside it have come away in any step so far.
+            mutable Spread: float
             /// The largest values so far of what is kept.
             Largest: float[]
             /// Nothing is compared any more, as the reference is not finite.
             mutable Lost: bool
         }
 
-    let private seeds = [| 0.7; -0.6; 1.0; -1.0; 0.4 |]
+    /// A number between -1 and 1, not near 0, that looks random: of numbers with nothing to do with each other, so that what cancels
+    /// in a run does not cancel in those beside it.
+    let private noise (place: uint64) =
+        let mixed = (place + 1UL) * 0x9E3779B97F4A7C15UL
+        let mixed = (mixed ^^^ (mixed >>> 30)) * 0xBF58476D1CE4E5B9UL
+        let mixed = mixed ^^^ (mixed >>> 27)
+        let size = 0.4 + 0.6 * double (mixed >>> 40) / double (1UL <<< 24)
+        if mixed &&& 1UL = 0UL then size else -size
 
-    /// A number that is off by some half units, in a way of its own for each witness and step.
-    let private off (unit: float) witness step (x: float) =
-        x
-        * (1.0
-           + 2.0
-             * unit
-             * seeds[witness]
-             * (if (step * (witness + 2)) % 3 = 0 then -1.0 else 1.0))
+    /// A number that is off by up to two half units.
+    let private off (unit: float) place (x: float) = x * (1.0 + 2.0 * unit * noise place)
+
+    /// Changes all numbers in what an element remembers: a number, or tuples, records and options of them.
+    let rec private everyNumber (t: Type) : (float -> float) -> obj -> obj =
+        let rebuilt (types: Type[]) (read: obj -> obj[]) (make: obj[] -> obj) =
+            // Types may hold themselves, as lists do.
+            let parts = lazy (types |> Array.map everyNumber)
+
+            fun change value ->
+                read value
+                |> Array.map2 (fun part value -> part change value) parts.Value
+                |> make
+
+        if t = typeof<float> then
+            fun change value -> box (change (unbox<float> value))
+        elif FSharpType.IsTuple t then
+            rebuilt (FSharpType.GetTupleElements t) (FSharpValue.PreComputeTupleReader t) (FSharpValue.PreComputeTupleConstructor t)
+        elif FSharpType.IsRecord t then
+            rebuilt
+                (FSharpType.GetRecordFields t |> Array.map _.PropertyType)
+                (FSharpValue.PreComputeRecordReader t)
+                (FSharpValue.PreComputeRecordConstructor t)
+        elif FSharpType.IsUnion t then
+            let tag = FSharpValue.PreComputeUnionTagReader t
+
+            let cases =
+                FSharpType.GetUnionCases t
+                |> Array.map (fun case ->
+                    rebuilt
+                        (case.GetFields() |> Array.map _.PropertyType)
+                        (FSharpValue.PreComputeUnionReader case)
+                        (FSharpValue.PreComputeUnionConstructor case))
+
+            fun change value -> cases[tag value] change value
+        else
+            fun _ value -> value
 
     /// Where the runs of a scenario differ first, if they do, and whether anything was compared that moved.
     let internal compare (reference: Reference<'o, 'm>) (subject: Subject) (s: Scenario) : struct (Difference option * bool) =
@@ -148,10 +187,13 @@ module References =
                         Beside = Array.init witnesses (fun _ -> reference.Start options)
                         Steps = 0
                         LongestStep = 0.0
+                        Spread = 0.0
                         Largest = Array.zeroCreate reference.Keeps.Length
                         Lost = false
                     })
             )
+
+        let remembered = everyNumber typeof<'m>
 
         // The arithmetic squares: beyond the root of the largest number it overflows, and the reference, in double, does not.
         let overflowing = if wide = unit DType.Float32 then 1e15 else 1e150
@@ -178,9 +220,14 @@ module References =
             let spreads = Array.zeroCreate reference.Keeps.Length
 
             for w in 0 .. witnesses - 1 do
-                let x, other =
-                    reference.Step options t (off wide w t gradient) (off wide w (t + 1) theta, path.Beside[w])
+                let mutable place = uint64 (w * 1000003 + t) <<< 8
 
+                let off x =
+                    place <- place + 1UL
+                    off wide place x
+
+                let before = path.Beside[w] |> box |> remembered off |> unbox<'m>
+                let x, other = reference.Step options t (off gradient) (off theta, before)
                 spread <- max spread (abs ((x - theta) - (expected - theta)))
                 path.Beside[w] <- other
 
@@ -189,6 +236,7 @@ module References =
 
             path.Memory <- memory
             path.LongestStep <- max path.LongestStep (abs (expected - theta))
+            path.Spread <- max path.Spread spread
 
             if
                 path.Lost
@@ -208,7 +256,7 @@ module References =
                         now
                         (narrow * max (abs expected) (abs theta)
                          + 64.0 * wide * path.LongestStep
-                         + 8.0 * spread
+                         + 8.0 * path.Spread
                          + finest s.DType)
 
                 let ofColumns =
