@@ -3,6 +3,7 @@ rem Builds what is needed, and runs it, as ./optim does on Linux and macOS:
 rem   optim test ...    the tests (properties\)
 rem   optim bench ...   the comparison with other libraries (bench\)
 rem   optim pack ...    the NuGet packages, into the folder named (obj\packages)
+rem   optim docs ...    the site of the documents and the API reference, into the folder named (output\site)
 rem   optim ...         the optim command (Optim.Cli\): train, inspect, ...
 setlocal EnableExtensions DisableDelayedExpansion
 set root=%~dp0
@@ -15,6 +16,7 @@ if errorlevel 1 (
 )
 
 if "%~1"=="pack" goto pack
+if "%~1"=="docs" goto docs
 
 rem What follows the first word is passed on as it was written: taken apart into words it would lose every = and ,
 set all=%*
@@ -51,6 +53,17 @@ set folder=%root%obj\packages
 if not "%~2"=="" set folder=%~2
 dotnet pack "%root%Optim.sln" -c Release -nologo -clp:NoSummary -v quiet --artifacts-path "%root%obj\artifacts" -o "%folder%"
 exit /b %errorlevel%
+
+rem The reference is made from the libraries and their documentation files.
+:docs
+set folder=%root%output\site
+if not "%~2"=="" set folder=%~2
+dotnet build "%root%Optim.sln" -c Release -nologo -clp:NoSummary -v quiet || exit /b 1
+pushd "%root%"
+dotnet tool restore > nul && dotnet docfx docs\docfx.json --output "%folder%" --warningsAsErrors
+set code=%errorlevel%
+popd
+exit /b %code%
 
 rem Whether the command asks for TorchSharp; --backend=torchsharp comes here as two words.
 :asks
