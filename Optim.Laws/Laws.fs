@@ -1,11 +1,12 @@
 namespace Optim.Laws
 
 open System
+open System.Collections.Generic
 open Optim.Core
 open Optim.Kernels
 
 /// All laws, and those of a rule.
-[<RequireQualifiedAccess>]
+[<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
 module Laws =
     /// Every statement of the library, family by family.
     let all: Statement list =
@@ -75,21 +76,32 @@ module Laws =
     /// The laws that apply to a rule: those of every optimizer, those of every element-wise rule, and its own when it is one of this
     /// library's. Each is a name and a check, for any test framework:
     /// <code>testList "my rule" [ for law in Laws.forRule MyRule.rule -> testCase law.Name (fun () -> law.Check() |> ignore) ]</code>
-    [<CompiledName("ForRule")>]
     let forRule (rule: Rule) : Law list = ofSubject (Subject.ofRule rule)
 
     /// The laws of LBFGS.
-    [<CompiledName("ForLBFGS")>]
     let forLBFGS () : Law list =
         Minimizing.all
         |> List.map (fun law -> Law.make LBFGS.algorithm.Name law.Id law.Says law.Alone (law.Try Minimizer.lbfgs))
 
     /// The law that an element-wise rule does what a plain function of one element does, over options, dtypes, lengths and histories. A
     /// counterexample is shrunk to the first step and the element that differ. An ArgumentException for a rule that looks at whole tensors.
-    [<CompiledName("Against")>]
     let against (reference: Reference<'o, 'm>) (rule: Rule<'o>) : Law =
         if rule.Scope <> RuleScope.Elements then
             invalidArg "rule" $"{rule.Name} looks at whole tensors: a function of one element cannot say what it does"
 
         check rule
         Law.ofStatement (Subject.ofRule rule) (References.statement reference)
+
+/// The same in C#.
+[<AbstractClass; Sealed>]
+type Laws =
+    /// The laws that apply to a rule; each is a name and a check, for any test framework.
+    static member ForRule(rule: Rule) : IReadOnlyList<Law> =
+        (Laws.forRule rule :> IReadOnlyList<Law>)
+
+    /// The laws of LBFGS.
+    static member ForLBFGS() : IReadOnlyList<Law> =
+        (Laws.forLBFGS () :> IReadOnlyList<Law>)
+
+    /// The law that an element-wise rule does what a plain function of one element does, which ReferenceOf makes of a delegate.
+    static member Against(reference: Reference<'o, 'm>, rule: Rule<'o>) : Law = Laws.against reference rule

@@ -10,8 +10,8 @@ internal static class Definitions
         "Lion",
         r =>
         {
-            var lr = r.Number("lr", 1e-4, IntervalModule.AtLeast(0));
-            var (beta1, beta2) = r.Pair("betas", 0.9, IntervalModule.UpTo(0, 1), 0.99, IntervalModule.UpTo(0, 1));
+            var lr = r.Number("lr", 1e-4, Interval.AtLeast(0));
+            var (beta1, beta2) = r.Pair("betas", 0.9, Interval.UpTo(0, 1), 0.99, Interval.UpTo(0, 1));
             var (x, g, m) = (r.Parameter, r.Gradient, r.Column("exp_avg"));
             r.Set(m, beta2 * m + (1 - beta2) * g);
             return x - lr * Sign(beta1 * m + (1 - beta1) * g);
@@ -22,9 +22,9 @@ internal static class Definitions
         "AdaBelief",
         r =>
         {
-            var lr = r.Number("lr", 1e-3, IntervalModule.AtLeast(0));
-            var (beta1, beta2) = r.Pair("betas", 0.9, IntervalModule.UpTo(0, 1), 0.999, IntervalModule.UpTo(0, 1));
-            var eps = r.Number("eps", 1e-16, IntervalModule.AtLeast(0));
+            var lr = r.Number("lr", 1e-3, Interval.AtLeast(0));
+            var (beta1, beta2) = r.Pair("betas", 0.9, Interval.UpTo(0, 1), 0.999, Interval.UpTo(0, 1));
+            var eps = r.Number("eps", 1e-16, Interval.AtLeast(0));
             var (x, g, m, s) = (r.Parameter, r.Gradient, r.Column("exp_avg"), r.Column("exp_avg_var"));
             var mean = beta1 * m + (1 - beta1) * g;
             var variance = beta2 * s + (1 - beta2) * (g - mean) * (g - mean) + eps;

@@ -6,7 +6,7 @@ namespace Optim;
 /// <summary>What an optimizer keeps for the parameters of a group from step to step.</summary>
 internal abstract class GroupMemory
 {
-    public static GroupMemory Of(Algorithm algorithm, object options, Parameters parameters) =>
+    public static GroupMemory Of(Algorithm algorithm, IOptimizerOptions options, Parameters parameters) =>
         algorithm switch
         {
             Rule rule => new RowMemory(rule, rule.Init(options, parameters)),

@@ -37,8 +37,8 @@ public sealed class LBFGS(
     bool maximize = false
 )
     : Optimizer(
-        LBFGSModule.algorithm,
-        LBFGSModule.algorithm.Replace(
+        Algorithms.LBFGS,
+        Algorithms.LBFGS.Replace(
             new LBFGSOptions(lr, maxIter, maxEval, toleranceGrad, toleranceChange, historySize, LineSearch.None, maximize).Settled,
             "line_search_fn",
             lineSearchFn is null ? OptionValue.None : lineSearchFn
@@ -83,7 +83,7 @@ public sealed class LBFGS(
         group.Refresh();
         try
         {
-            var (_, next) = LBFGSModule.algorithm.Step((LBFGSOptions)group.Options, group.List, Ask, before);
+            var (_, next) = Algorithms.LBFGS.Step((LBFGSOptions)group.Options, group.List, Ask, before);
             memory.State = next;
             Ran(next.Executor, next.Threads);
         }

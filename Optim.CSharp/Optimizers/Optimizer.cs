@@ -22,7 +22,7 @@ public abstract class Optimizer : IStateful
     private readonly List<ParameterGroup> groups = [];
     private readonly HashSet<object> identities = [];
     private readonly HashSet<string> names = new(StringComparer.Ordinal);
-    private readonly object defaults;
+    private readonly IOptimizerOptions defaults;
     private PreparedStep[] prepared = [];
     private Gradients[] gradients = [];
     private readonly AccumulationWindow window = new();
@@ -37,7 +37,7 @@ public abstract class Optimizer : IStateful
     /// </exception>
     /// <exception cref="OptionException">An option is wrong.</exception>
     /// <exception cref="NotSupportedException">A dtype, device or layout without support.</exception>
-    protected Optimizer(Algorithm algorithm, object options, IEnumerable<IParameterOrGroup> parameters)
+    protected Optimizer(Algorithm algorithm, IOptimizerOptions options, IEnumerable<IParameterOrGroup> parameters)
     {
         ArgumentNullException.ThrowIfNull(algorithm);
         ArgumentNullException.ThrowIfNull(options);

@@ -42,7 +42,7 @@ public sealed class ParameterGroup : IParameterOrGroup
     }
 
     /// <summary>The optimizer's own group, from one that was given to it.</summary>
-    internal ParameterGroup(ParameterGroup given, Algorithm algorithm, object defaults)
+    internal ParameterGroup(ParameterGroup given, Algorithm algorithm, IOptimizerOptions defaults)
         : this(given.parameters)
     {
         (Algorithm, own, Extras) = (algorithm, new(given.own), new(given.Extras));
@@ -91,7 +91,7 @@ public sealed class ParameterGroup : IParameterOrGroup
     internal Algorithm? Algorithm { get; }
 
     /// <summary>The rule's record; only in an optimizer's own group.</summary>
-    internal object Options { get; set; } = null!;
+    internal IOptimizerOptions Options { get; set; } = null!;
 
     /// <summary>What the optimizer keeps for its parameters; only in an optimizer's own group.</summary>
     internal GroupMemory Memory { get; set; } = null!;
@@ -130,7 +130,7 @@ public sealed class ParameterGroup : IParameterOrGroup
     internal ConstructorWrites ConstructorWrites { get; } = new();
 
     /// <summary>Its options with several values replaced, checked together; the group stays as it is.</summary>
-    internal object Replaced(IEnumerable<KeyValuePair<string, OptionValue>> values) => Algorithm!.Replace(Options, values);
+    internal IOptimizerOptions Replaced(IEnumerable<KeyValuePair<string, OptionValue>> values) => Algorithm!.Replace(Options, values);
 
     internal static bool IsSchedulerKey(string key) => schedulerKeys.Contains(key);
 

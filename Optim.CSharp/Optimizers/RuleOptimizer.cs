@@ -13,7 +13,7 @@ namespace Optim;
 public sealed class RuleOptimizer(Rule rule, IEnumerable<IParameterOrGroup> parameters, params (string Option, OptionValue Value)[] options)
     : Optimizer(rule, Replaced(rule, options), parameters)
 {
-    private static object Replaced(Rule rule, (string Option, OptionValue Value)[] options)
+    private static IOptimizerOptions Replaced(Rule rule, (string Option, OptionValue Value)[] options)
     {
         ArgumentNullException.ThrowIfNull(rule);
         ArgumentNullException.ThrowIfNull(options);

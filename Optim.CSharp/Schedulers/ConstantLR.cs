@@ -13,7 +13,7 @@ public sealed class ConstantLR : ChainableLR
         "constant",
         "the rate times a factor for total_iters epochs, and then the rate",
         [
-            SchedulerSetting.Number("factor", IntervalModule.Within(0, 1), 1.0 / 3, "what the rate is multiplied with at first"),
+            SchedulerSetting.Number("factor", Interval.Within(0, 1), 1.0 / 3, "what the rate is multiplied with at first"),
             SchedulerSetting.Whole("total_iters", 0, 5, "for how many epochs"),
             SchedulerSetting.LastEpoch,
         ],
@@ -29,5 +29,5 @@ public sealed class ConstantLR : ChainableLR
         : this(optimizer, Kind.With(factor, totalIters, lastEpoch)) { }
 
     private ConstantLR(Optimizer optimizer, SchedulerSettings settings)
-        : base(optimizer, settings, s => ChainableModule.Constant(s.Number("factor"), s.Number("total_iters"))) { }
+        : base(optimizer, settings, s => Chainable.Constant(s.Number("factor"), s.Number("total_iters"))) { }
 }

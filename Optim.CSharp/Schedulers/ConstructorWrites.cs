@@ -12,14 +12,14 @@ internal sealed class ConstructorWrites
     private object? loaded;
 
     /// <summary>The optimizer's state was loaded: this is what stands in the group now.</summary>
-    public void Loaded(object options)
+    public void Loaded(IOptimizerOptions options)
     {
         loaded = options;
         entries.Clear();
     }
 
     /// <summary>A constructor has changed the options. Anything else that changed them in between, such as an edit by hand, ends the list.</summary>
-    public void Add(LRScheduler scheduler, object before, OrderedDictionary<string, OptionValue> extras, object after)
+    public void Add(LRScheduler scheduler, IOptimizerOptions before, OrderedDictionary<string, OptionValue> extras, IOptimizerOptions after)
     {
         if (entries.Count > 0 && entries[^1].After != before)
             entries.Clear();
@@ -41,7 +41,12 @@ internal sealed class ConstructorWrites
         }
     }
 
-    private sealed record Entry(LRScheduler Scheduler, object Before, OrderedDictionary<string, OptionValue> Extras, object After)
+    private sealed record Entry(
+        LRScheduler Scheduler,
+        IOptimizerOptions Before,
+        OrderedDictionary<string, OptionValue> Extras,
+        IOptimizerOptions After
+    )
     {
         public bool IsDone { get; set; }
     }

@@ -14,7 +14,7 @@ public sealed class CosineAnnealingLR : ChainableLR
         "along half a cosine down to eta_min in T_max epochs, and up and down again after them",
         [
             SchedulerSetting.Whole("T_max", 1, null, "epochs from the rate down to eta_min"),
-            SchedulerSetting.Number("eta_min", IntervalModule.AtLeast(0), 0.0, "the least rate"),
+            SchedulerSetting.Number("eta_min", Interval.AtLeast(0), 0.0, "the least rate"),
             SchedulerSetting.LastEpoch,
         ],
         (optimizer, settings) => new CosineAnnealingLR(optimizer, settings)
@@ -29,7 +29,7 @@ public sealed class CosineAnnealingLR : ChainableLR
         : this(optimizer, Kind.With(tMax, etaMin, lastEpoch)) { }
 
     private CosineAnnealingLR(Optimizer optimizer, SchedulerSettings settings)
-        : base(optimizer, settings, s => ChainableModule.Cosine(s.Number("eta_min"), s.Number("T_max"))) { }
+        : base(optimizer, settings, s => Chainable.Cosine(s.Number("eta_min"), s.Number("T_max"))) { }
 
     /// <summary>A run that goes on (last_epoch) begins with the closed form, as in PyTorch.</summary>
     protected override IReadOnlyList<double> GetLr() => IsInitial && LastEpoch > 0 ? GetClosedFormLr()! : base.GetLr();

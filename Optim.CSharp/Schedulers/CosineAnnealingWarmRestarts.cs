@@ -16,7 +16,7 @@ public sealed class CosineAnnealingWarmRestarts : LRScheduler
         [
             SchedulerSetting.Whole("T_0", 1, null, "epochs until the first restart"),
             SchedulerSetting.Whole("T_mult", 1, 1, "how many times as long each period is as the one before"),
-            SchedulerSetting.Number("eta_min", IntervalModule.AtLeast(0), 0.0, "the least rate"),
+            SchedulerSetting.Number("eta_min", Interval.AtLeast(0), 0.0, "the least rate"),
             SchedulerSetting.LastEpoch,
         ],
         (optimizer, settings) => new CosineAnnealingWarmRestarts(optimizer, settings)
@@ -41,7 +41,7 @@ public sealed class CosineAnnealingWarmRestarts : LRScheduler
     /// <inheritdoc/>
     protected override IReadOnlyList<double> GetLr()
     {
-        var curve = ChainableModule.Cosine(Settings!.Number("eta_min"), period);
+        var curve = Chainable.Cosine(Settings!.Number("eta_min"), period);
         return [.. BaseLrs.Select(start => curve.At(current, start))];
     }
 

@@ -13,8 +13,8 @@ public sealed class CyclicLR : CyclingLR
         "cyclic",
         "triangles between base_lr and max_lr",
         [
-            SchedulerSetting.PerGroup("base_lr", IntervalModule.AtLeast(0), null, "the least rate"),
-            SchedulerSetting.PerGroup("max_lr", IntervalModule.AtLeast(0), null, "the highest rate"),
+            SchedulerSetting.PerGroup("base_lr", Interval.AtLeast(0), null, "the least rate"),
+            SchedulerSetting.PerGroup("max_lr", Interval.AtLeast(0), null, "the highest rate"),
             SchedulerSetting.Whole("step_size_up", 1, 2000, "steps of the way up"),
             SchedulerSetting.Whole("step_size_down", 1, null, "steps of the way down; None: as many as up").OrNone(),
             SchedulerSetting.Choice(
@@ -23,16 +23,11 @@ public sealed class CyclicLR : CyclingLR
                 "triangular",
                 "whether triangles stay as high, are half as high each, or shrink by gamma"
             ),
-            SchedulerSetting.Number(
-                "gamma",
-                IntervalModule.AtLeast(0),
-                1.0,
-                "for exp_range: what the height is multiplied with at each step"
-            ),
+            SchedulerSetting.Number("gamma", Interval.AtLeast(0), 1.0, "for exp_range: what the height is multiplied with at each step"),
             SchedulerSetting.Choice("scale_mode", ["cycle", "iterations"], "cycle", "what a scale function is given"),
             SchedulerSetting.Flag("cycle_momentum", true, "whether momentum, or the first of betas, goes the other way"),
-            SchedulerSetting.PerGroup("base_momentum", IntervalModule.AtLeast(0), 0.8, "the least momentum"),
-            SchedulerSetting.PerGroup("max_momentum", IntervalModule.AtLeast(0), 0.9, "the highest momentum"),
+            SchedulerSetting.PerGroup("base_momentum", Interval.AtLeast(0), 0.8, "the least momentum"),
+            SchedulerSetting.PerGroup("max_momentum", Interval.AtLeast(0), 0.9, "the highest momentum"),
             SchedulerSetting.LastEpoch,
         ],
         (optimizer, settings) => new CyclicLR(optimizer, settings, null)

@@ -9,7 +9,7 @@ public sealed class ExponentialLR : ChainableLR
         "ExponentialLR",
         "exponential",
         "the rate times gamma after every epoch",
-        [SchedulerSetting.Number("gamma", IntervalModule.AtLeast(0), null, "what the rate is multiplied with"), SchedulerSetting.LastEpoch],
+        [SchedulerSetting.Number("gamma", Interval.AtLeast(0), null, "what the rate is multiplied with"), SchedulerSetting.LastEpoch],
         (optimizer, settings) => new ExponentialLR(optimizer, settings)
     );
 
@@ -21,5 +21,5 @@ public sealed class ExponentialLR : ChainableLR
         : this(optimizer, Kind.With(gamma, lastEpoch)) { }
 
     private ExponentialLR(Optimizer optimizer, SchedulerSettings settings)
-        : base(optimizer, settings, s => ChainableModule.Exponential(s.Number("gamma"))) { }
+        : base(optimizer, settings, s => Chainable.Exponential(s.Number("gamma"))) { }
 }

@@ -14,7 +14,7 @@ public sealed class InverseSqrtLR : ChainableLR
         "up to the rate in warmup_iters epochs, and then down with the root of the epoch",
         [
             SchedulerSetting.Whole("warmup_iters", 1, null, "epochs of the way up"),
-            SchedulerSetting.Number("start_factor", IntervalModule.Within(0, 1), 0.0, "what the rate is multiplied with at first"),
+            SchedulerSetting.Number("start_factor", Interval.Within(0, 1), 0.0, "what the rate is multiplied with at first"),
             SchedulerSetting.LastEpoch,
         ],
         (optimizer, settings) => new InverseSqrtLR(optimizer, settings)
@@ -29,5 +29,5 @@ public sealed class InverseSqrtLR : ChainableLR
         : this(optimizer, Kind.With(warmupIters, startFactor, lastEpoch)) { }
 
     private InverseSqrtLR(Optimizer optimizer, SchedulerSettings settings)
-        : base(optimizer, settings, s => ChainableModule.InverseSqrt(s.Number("start_factor"), s.Number("warmup_iters"))) { }
+        : base(optimizer, settings, s => Chainable.InverseSqrt(s.Number("start_factor"), s.Number("warmup_iters"))) { }
 }

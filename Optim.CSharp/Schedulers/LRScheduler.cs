@@ -194,9 +194,11 @@ public abstract class LRScheduler : IStateful
     }
 
     /// <summary>Does something with the groups, or changes nothing in them.</summary>
-    private protected IReadOnlyList<(ParameterGroup Group, object Options, OrderedDictionary<string, OptionValue> Extras)> AllOrNothing(
-        Action change
-    )
+    private protected IReadOnlyList<(
+        ParameterGroup Group,
+        IOptimizerOptions Options,
+        OrderedDictionary<string, OptionValue> Extras
+    )> AllOrNothing(Action change)
     {
         var before = Optimizer.ParamGroups.Select(group =>
             (group, group.Options, Extras: new OrderedDictionary<string, OptionValue>(group.Extras))
@@ -370,7 +372,7 @@ public abstract class LRScheduler : IStateful
             throw new InvalidOperationException(
                 FormattableString.Invariant($"{GetType().Name} gave {rates.Count} rates for {groups.Count} parameter groups")
             );
-        var options = new List<object>();
+        var options = new List<IOptimizerOptions>();
         try
         {
             for (var i = 0; i < groups.Count; i++)

@@ -13,8 +13,8 @@ public sealed class LinearLR : ChainableLR
         "linear",
         "in a straight line from one factor of the rate to another",
         [
-            SchedulerSetting.Number("start_factor", IntervalModule.AboveUpTo(0, 1), 1.0 / 3, "what the rate is multiplied with at first"),
-            SchedulerSetting.Number("end_factor", IntervalModule.Within(0, 1), 1.0, "what the rate is multiplied with at the end"),
+            SchedulerSetting.Number("start_factor", Interval.AboveUpTo(0, 1), 1.0 / 3, "what the rate is multiplied with at first"),
+            SchedulerSetting.Number("end_factor", Interval.Within(0, 1), 1.0, "what the rate is multiplied with at the end"),
             SchedulerSetting.Whole("total_iters", 0, 5, "in how many epochs"),
             SchedulerSetting.LastEpoch,
         ],
@@ -31,6 +31,5 @@ public sealed class LinearLR : ChainableLR
         : this(optimizer, Kind.With(startFactor, endFactor, totalIters, lastEpoch)) { }
 
     private LinearLR(Optimizer optimizer, SchedulerSettings settings)
-        : base(optimizer, settings, s => ChainableModule.Linear(s.Number("start_factor"), s.Number("end_factor"), s.Number("total_iters")))
-    { }
+        : base(optimizer, settings, s => Chainable.Linear(s.Number("start_factor"), s.Number("end_factor"), s.Number("total_iters"))) { }
 }

@@ -11,7 +11,7 @@ public sealed class MultiStepLR : ChainableLR
         "the rate times gamma at each milestone",
         [
             SchedulerSetting.WholeNumbers("milestones", "epochs at which the rate is reduced"),
-            SchedulerSetting.Number("gamma", IntervalModule.AtLeast(0), 0.1, "what the rate is multiplied with"),
+            SchedulerSetting.Number("gamma", Interval.AtLeast(0), 0.1, "what the rate is multiplied with"),
             SchedulerSetting.LastEpoch,
         ],
         (optimizer, settings) => new MultiStepLR(optimizer, settings)
@@ -35,7 +35,7 @@ public sealed class MultiStepLR : ChainableLR
         ) { }
 
     private MultiStepLR(Optimizer optimizer, SchedulerSettings settings)
-        : base(optimizer, settings, s => ChainableModule.MultiStep(s.Numbers("milestones"), s.Number("gamma"))) { }
+        : base(optimizer, settings, s => Chainable.MultiStep(s.Numbers("milestones"), s.Number("gamma"))) { }
 
     /// <summary>Milestones are a Counter in PyTorch: how often each one comes.</summary>
     private protected override IEnumerable<(string, Tree)> SaveSettings() =>

@@ -3,7 +3,7 @@ using Optim.Core;
 namespace Optim;
 
 /// <summary>
-/// Any option that is a number, by a schedule: <c>new OptionSchedule(optimizer, "weight_decay", ScheduleModule.Cosine(100))</c>, and also
+/// Any option that is a number, by a schedule: <c>new OptionSchedule(optimizer, "weight_decay", Schedule.Cosine(100))</c>, and also
 /// <c>"betas[0]"</c>. The base value is the one that the option has when the schedule is made (for lr: initial_lr, as for other schedulers);
 /// <see cref="LRScheduler.BaseLrs"/> are these base values. The schedule itself is a function, and is not saved.
 /// </summary>

@@ -14,7 +14,7 @@ public sealed class PolynomialLR : ChainableLR
         "down to 0 along a power of the way that is left",
         [
             SchedulerSetting.Whole("total_iters", 0, 5, "in how many epochs"),
-            SchedulerSetting.Number("power", IntervalModule.AtLeast(0), 1.0, "the power"),
+            SchedulerSetting.Number("power", Interval.AtLeast(0), 1.0, "the power"),
             SchedulerSetting.LastEpoch,
         ],
         (optimizer, settings) => new PolynomialLR(optimizer, settings)
@@ -29,5 +29,5 @@ public sealed class PolynomialLR : ChainableLR
         : this(optimizer, Kind.With(totalIters, power, lastEpoch)) { }
 
     private PolynomialLR(Optimizer optimizer, SchedulerSettings settings)
-        : base(optimizer, settings, s => ChainableModule.Polynomial(s.Number("total_iters"), s.Number("power"))) { }
+        : base(optimizer, settings, s => Chainable.Polynomial(s.Number("total_iters"), s.Number("power"))) { }
 }

@@ -14,9 +14,9 @@ public sealed class ReduceLROnPlateau : LRScheduler
         "the rate times a factor when a metric has stopped to get better",
         [
             SchedulerSetting.Choice("mode", ["min", "max"], "min", "whether less or more is better"),
-            SchedulerSetting.Number("factor", IntervalModule.UpTo(0, 1), 0.1, "what the rate is multiplied with"),
+            SchedulerSetting.Number("factor", Interval.UpTo(0, 1), 0.1, "what the rate is multiplied with"),
             SchedulerSetting.Whole("patience", 0, 10, "how many metrics in a row may be no better"),
-            SchedulerSetting.Number("threshold", IntervalModule.AtLeast(0), 1e-4, "what a metric must beat the best one by"),
+            SchedulerSetting.Number("threshold", Interval.AtLeast(0), 1e-4, "what a metric must beat the best one by"),
             SchedulerSetting.Choice(
                 "threshold_mode",
                 ["rel", "abs", "rel_magnitude"],
@@ -24,8 +24,8 @@ public sealed class ReduceLROnPlateau : LRScheduler
                 "whether the threshold is a part of the best metric, a number, or a part of its absolute value"
             ),
             SchedulerSetting.Whole("cooldown", 0, 0, "how many metrics after a reduction do not count as bad"),
-            SchedulerSetting.PerGroup("min_lr", IntervalModule.AtLeast(0), 0.0, "the least rate"),
-            SchedulerSetting.Number("eps", IntervalModule.AtLeast(0), 1e-8, "changes that are not above it are left out"),
+            SchedulerSetting.PerGroup("min_lr", Interval.AtLeast(0), 0.0, "the least rate"),
+            SchedulerSetting.Number("eps", Interval.AtLeast(0), 1e-8, "changes that are not above it are left out"),
         ],
         (optimizer, settings) => new ReduceLROnPlateau(optimizer, settings)
     );

@@ -13,7 +13,7 @@ public sealed class SWALR : LRScheduler
         "swa",
         "from the current rate to swa_lr, where it stays",
         [
-            SchedulerSetting.PerGroup("swa_lr", IntervalModule.AtLeast(0), null, "the rate at the end"),
+            SchedulerSetting.PerGroup("swa_lr", Interval.AtLeast(0), null, "the rate at the end"),
             SchedulerSetting.Whole("anneal_epochs", 0, 10, "epochs until it is reached"),
             SchedulerSetting.Choice("anneal_strategy", ["cos", "linear"], "cos", "the curve"),
             SchedulerSetting.LastEpoch,
@@ -98,5 +98,5 @@ public sealed class SWALR : LRScheduler
     }
 
     private static Chainable Curve(SchedulerSettings settings) =>
-        ChainableModule.Settle(settings.Anneal("anneal_strategy"), settings.Number("anneal_epochs"));
+        Chainable.Settle(settings.Anneal("anneal_strategy"), settings.Number("anneal_epochs"));
 }

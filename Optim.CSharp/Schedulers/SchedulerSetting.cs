@@ -28,7 +28,7 @@ public sealed class SchedulerSetting
         Whole("last_epoch", -1, -1, "the last epoch that is over, to go on with a run; -1: from the start");
 
     internal static SchedulerSetting Number(string name, Interval range, OptionValue? standard, string says) =>
-        new(name, standard, says, range.Words, value => ToNumber(value) is { } x && range.Holds.Invoke(x) ? x : null);
+        new(name, standard, says, range.Words, value => ToNumber(value) is { } x && range.Holds(x) ? x : null);
 
     internal static SchedulerSetting Whole(string name, long least, OptionValue? standard, string says) =>
         new(name, standard, says, string.Create(CultureInfo.InvariantCulture, $"a whole number of at least {least}"), WholeFrom(least));
@@ -52,7 +52,7 @@ public sealed class SchedulerSetting
             standard,
             says,
             $"{range.Words}, or a list with such a number for each parameter group",
-            value => Each(value, x => ToNumber(x) is { } number && range.Holds.Invoke(number) ? number : null)
+            value => Each(value, x => ToNumber(x) is { } number && range.Holds(number) ? number : null)
         );
 
     /// <summary>Whole numbers of at least 0, in any order.</summary>
@@ -82,8 +82,7 @@ public sealed class SchedulerSetting
             _ => anneal.ToString(),
         };
 
-    internal static OptionValue Many(IEnumerable<OptionValue> values) =>
-        OptionValue.NewTuple(Microsoft.FSharp.Collections.ListModule.OfSeq(values));
+    internal static OptionValue Many(IEnumerable<OptionValue> values) => OptionValue.TupleOf(values);
 
     private static OptionValue? Each(OptionValue value, Func<OptionValue, OptionValue?> one)
     {

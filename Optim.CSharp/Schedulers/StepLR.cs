@@ -11,7 +11,7 @@ public sealed class StepLR : ChainableLR
         "the rate times gamma after every step_size epochs",
         [
             SchedulerSetting.Whole("step_size", 1, null, "epochs between two reductions"),
-            SchedulerSetting.Number("gamma", IntervalModule.AtLeast(0), 0.1, "what the rate is multiplied with"),
+            SchedulerSetting.Number("gamma", Interval.AtLeast(0), 0.1, "what the rate is multiplied with"),
             SchedulerSetting.LastEpoch,
         ],
         (optimizer, settings) => new StepLR(optimizer, settings)
@@ -26,5 +26,5 @@ public sealed class StepLR : ChainableLR
         : this(optimizer, Kind.With(stepSize, gamma, lastEpoch)) { }
 
     private StepLR(Optimizer optimizer, SchedulerSettings settings)
-        : base(optimizer, settings, s => ChainableModule.Step(s.Number("step_size"), s.Number("gamma"))) { }
+        : base(optimizer, settings, s => Chainable.Step(s.Number("step_size"), s.Number("gamma"))) { }
 }

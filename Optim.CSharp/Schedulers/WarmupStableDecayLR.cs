@@ -15,8 +15,8 @@ public sealed class WarmupStableDecayLR : ChainableLR
             SchedulerSetting.Whole("warmup_iters", 0, null, "epochs of the way up"),
             SchedulerSetting.Whole("stable_iters", 0, null, "epochs at the rate"),
             SchedulerSetting.Whole("decay_iters", 0, null, "epochs of the way down"),
-            SchedulerSetting.Number("start_factor", IntervalModule.Within(0, 1), 0.0, "what the rate is multiplied with at first"),
-            SchedulerSetting.Number("end_factor", IntervalModule.Within(0, 1), 0.0, "what the rate is multiplied with at the end"),
+            SchedulerSetting.Number("start_factor", Interval.Within(0, 1), 0.0, "what the rate is multiplied with at first"),
+            SchedulerSetting.Number("end_factor", Interval.Within(0, 1), 0.0, "what the rate is multiplied with at the end"),
             SchedulerSetting.Choice("anneal_strategy", ["cos", "linear"], "linear", "the curve of the way down"),
             SchedulerSetting.LastEpoch,
         ],
@@ -52,7 +52,7 @@ public sealed class WarmupStableDecayLR : ChainableLR
             optimizer,
             settings,
             s =>
-                ChainableModule.WarmupStableDecay(
+                Chainable.WarmupStableDecay(
                     s.Anneal("anneal_strategy"),
                     s.Number("start_factor"),
                     s.Number("warmup_iters"),

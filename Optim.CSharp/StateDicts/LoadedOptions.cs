@@ -8,7 +8,7 @@ namespace Optim;
 /// <param name="Extras">Entries of schedulers.</param>
 /// <param name="Custom">Keys of the user's own.</param>
 internal sealed record LoadedOptions(
-    object Options,
+    IOptimizerOptions Options,
     OrderedDictionary<string, OptionValue> Extras,
     OrderedDictionary<string, OptionValue> Custom
 )

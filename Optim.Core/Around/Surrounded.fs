@@ -48,7 +48,7 @@ module StepAround =
             state
 
     /// A step of a rule and what surrounds it, in place.
-    let step (rule: Rule) (options: obj) (around: StepAround) (parameters: Parameters) (gradients: Gradients) (state: State) =
+    let step (rule: Rule) (options: IOptimizerOptions) (around: StepAround) (parameters: Parameters) (gradients: Gradients) (state: State) =
         Argument.notNull "rule" rule
         Argument.notNull "around" around
         run around (rule.Prepare(options, parameters, gradients, state)) parameters gradients

@@ -78,6 +78,21 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
         flat.Settle(Seq.empty, memory.Vectors)
         LBFGSState(memory, LBFGSLine flat)
 
+    member internal _.Errors(options: LBFGSOptions) = table.Errors options
+
+    /// The default options.
+    member _.Defaults: LBFGSOptions = table.Default
+
+    /// The options with other values, by their names, checked together; an OptionException names what is wrong.
+    member _.Replace(options: LBFGSOptions, values: KeyValuePair<string, OptionValue> seq) : LBFGSOptions =
+        table.Options(table.Replace(options, values))
+
+    /// The same state in memory of its own, to go on from twice.
+    member _.Copy(state: LBFGSState) =
+        Argument.notNull "state" state
+        state.Live()
+        LBFGSState(state.Memory.MapVectors _.Copy(), LBFGSLine(state.Line.Flat.Fork()))
+
     /// A step in place: the objective is asked for loss and gradients at the parameters as they are, as often as is needed; the
     /// parameters change, the state that was given is spent, and the first loss and the next state are returned. When the
     /// objective throws, parameters and state are as before.
@@ -114,6 +129,22 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
         finally
             line.IsStepping <- false
             GC.KeepAlive parameters
+
+    /// A step that touches nothing that it is given: the objective is asked about a copy of the parameters. It returns the parameters and
+    /// the state after the step, and the first loss.
+    member algorithm.PureStep
+        (options: LBFGSOptions, parameters: Parameters, objective: Func<Parameters, struct (float * Gradients)>, state: LBFGSState)
+        =
+        Argument.notNull "parameters" parameters
+        Argument.notNull "objective" objective
+        Argument.notNull "state" state
+        Checks.disjoint "LBFGS" parameters
+        let parameters = parameters.Copy()
+
+        let struct (loss, next) =
+            algorithm.Step(options, parameters, objective, algorithm.Copy state)
+
+        struct (parameters, next, loss)
 
 /// Limited-memory BFGS (Nocedal, Mathematics of Computation 35, 1980) as PyTorch has it: each iteration moves along d = -H g, where H
 /// is the inverse Hessian that the last history_size moves s and changes of the gradient y tell of, by lr or by a line search.
@@ -152,6 +183,12 @@ module LBFGS =
     let algorithm =
         LBFGSAlgorithm(OptionTable<LBFGSOptions>("LBFGS", defaults, options))
 
+    /// The options, or all that is wrong with them.
+    let validate (options: LBFGSOptions) : Result<LBFGSOptions, OptionError list> =
+        match algorithm.Errors options with
+        | [] -> Ok options
+        | errors -> Error errors
+
     /// The state before the first step.
     let init options parameters = algorithm.Init(options, parameters)
 
@@ -162,20 +199,13 @@ module LBFGS =
         algorithm.Step(options, parameters, Func<_, _> evaluate, state)
 
     /// The same state in memory of its own, to go on from twice.
-    let copy (state: LBFGSState) =
-        Argument.notNull "state" state
-        state.Live()
-        LBFGSState(state.Memory.MapVectors _.Copy(), LBFGSLine(state.Line.Flat.Fork()))
+    let copy (state: LBFGSState) = algorithm.Copy state
 
     /// A step that touches nothing that it is given: `evaluate` is asked about a copy of the parameters. It returns the parameters and
     /// the state after the step, and the first loss.
     let pureStep options (parameters: Parameters) (evaluate: Parameters -> struct (float * Gradients)) state =
-        Argument.notNull "parameters" parameters
         Argument.notNull "evaluate" evaluate
-        Checks.disjoint "LBFGS" parameters
-        let parameters = parameters.Copy()
-        let struct (loss, next) = step options parameters evaluate (copy state)
-        struct (parameters, next, loss)
+        algorithm.PureStep(options, parameters, Func<_, _> evaluate, state)
 
     /// The state as PyTorch has it in state dicts, on the entry of the first parameter: an empty dict before the first step. Its tensors are
     /// the state's own: Tree.Copy keeps them as they are.

@@ -23,6 +23,8 @@ type LBFGSOptions =
         Maximize: bool
     }
 
+    interface IOptimizerOptions
+
     /// The evaluations of a step after which no further iteration begins.
     member o.MostEvals =
         if o.MaxEval.HasValue then

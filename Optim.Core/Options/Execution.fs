@@ -3,6 +3,7 @@ namespace Optim.Core
 open System
 
 /// How a step is run. None of it changes a bit of the result.
+[<StructuredFormatDisplay("{Printed}")>]
 type Execution =
     {
         /// True: one flat pass over all tensors by several threads. False: tensor by tensor on the calling thread. Neither: the fastest that applies.
@@ -14,6 +15,28 @@ type Execution =
         /// Whether a step can be differentiated.
         Differentiable: bool
     }
+
+    /// The flags that are set, as PyTorch spells them; "default" where none is.
+    override flags.ToString() =
+        let chosen name (flag: Nullable<bool>) =
+            if flag.HasValue then
+                [ $"{name} = {OptionValue.Bool flag.Value}" ]
+            else
+                []
+
+        let on name flag =
+            if flag then [ $"{name} = True" ] else []
+
+        match
+            chosen "foreach" flags.Foreach
+            @ chosen "fused" flags.Fused
+            @ on "capturable" flags.Capturable
+            @ on "differentiable" flags.Differentiable
+        with
+        | [] -> "default"
+        | set -> String.Join(", ", set)
+
+    member private flags.Printed = flags.ToString()
 
     /// Neither foreach nor fused chosen, not capturable, not differentiable.
     static member Default =

@@ -1,6 +1,7 @@
 namespace Optim.Core
 
 open System
+open System.Runtime.InteropServices
 
 /// A wrong value or kind of an option. The message names the option, its value and what is allowed.
 type OptionException(message: string, option: string) =
@@ -9,104 +10,199 @@ type OptionException(message: string, option: string) =
     /// The option, as PyTorch spells it.
     member _.Option = option
 
-/// What a number may be.
+/// What a number may be, such as <c>Interval.AtLeast(0)</c>; in F# <c>Interval.atLeast 0.0</c>.
+[<NoComparison; NoEquality>]
 type Interval =
-    {
-        /// In words, after "must be".
-        Words: string
-        /// Whether a number is in it; never for NaN.
-        Holds: double -> bool
-    }
-
-/// Ranges of numbers.
-[<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
-module Interval =
-    /// From a bound on, the bound included.
-    [<CompiledName("AtLeast")>]
-    let atLeast (bound: double) =
+    internal
         {
-            Words = $"at least {OptionValue.Float bound}"
-            Holds = fun x -> x >= bound
+            words: string
+            holds: double -> bool
+        }
+
+    /// In words, after "must be".
+    member range.Words = range.words
+
+    /// Whether a number is in it; never for NaN.
+    member range.Holds(value: double) = range.holds value
+
+    /// The words.
+    override range.ToString() = range.words
+
+    /// Numbers by a condition of your own, in words after "must be". NaN is in none.
+    static member Where(words: string, holds: Func<double, bool>) =
+        Argument.notNull "words" words
+        Argument.notNull "holds" holds
+
+        {
+            words = words
+            holds = fun x -> not (Double.IsNaN x) && holds.Invoke x
+        }
+
+    /// From a bound on, the bound included.
+    static member AtLeast(bound: double) =
+        {
+            words = $"at least {OptionValue.Float bound}"
+            holds = fun x -> x >= bound
         }
 
     /// Up to a bound, the bound included.
-    [<CompiledName("AtMost")>]
-    let atMost (bound: double) =
+    static member AtMost(bound: double) =
         {
-            Words = $"at most {OptionValue.Float bound}"
-            Holds = fun x -> x <= bound
+            words = $"at most {OptionValue.Float bound}"
+            holds = fun x -> x <= bound
         }
 
     /// Between two bounds, of which only the first is included.
-    [<CompiledName("UpTo")>]
-    let upTo (first: double) (last: double) =
+    static member UpTo(first: double, last: double) =
         {
-            Words = $"in [{OptionValue.Float first}, {OptionValue.Float last})"
-            Holds = fun x -> x >= first && x < last
+            words = $"in [{OptionValue.Float first}, {OptionValue.Float last})"
+            holds = fun x -> x >= first && x < last
         }
 
     /// Between two bounds, both included.
-    [<CompiledName("Within")>]
-    let within (first: double) (last: double) =
+    static member Within(first: double, last: double) =
         {
-            Words = $"in [{OptionValue.Float first}, {OptionValue.Float last}]"
-            Holds = fun x -> x >= first && x <= last
+            words = $"in [{OptionValue.Float first}, {OptionValue.Float last}]"
+            holds = fun x -> x >= first && x <= last
         }
 
     /// Between two bounds, both excluded.
-    [<CompiledName("Between")>]
-    let between (first: double) (last: double) =
+    static member Between(first: double, last: double) =
         {
-            Words = $"in ({OptionValue.Float first}, {OptionValue.Float last})"
-            Holds = fun x -> x > first && x < last
+            words = $"in ({OptionValue.Float first}, {OptionValue.Float last})"
+            holds = fun x -> x > first && x < last
         }
 
     /// Between two bounds, of which only the last is included.
-    [<CompiledName("AboveUpTo")>]
-    let aboveUpTo (first: double) (last: double) =
+    static member AboveUpTo(first: double, last: double) =
         {
-            Words = $"in ({OptionValue.Float first}, {OptionValue.Float last}]"
-            Holds = fun x -> x > first && x <= last
-        }
-
-    /// Any number.
-    [<CompiledName("Any")>]
-    let any =
-        {
-            Words = "a number"
-            Holds = fun x -> not (System.Double.IsNaN x)
+            words = $"in ({OptionValue.Float first}, {OptionValue.Float last}]"
+            holds = fun x -> x > first && x <= last
         }
 
     /// Beyond a bound.
-    [<CompiledName("Above")>]
-    let above (bound: double) =
+    static member Above(bound: double) =
         {
-            Words = $"above {OptionValue.Float bound}"
-            Holds = fun x -> x > bound
+            words = $"above {OptionValue.Float bound}"
+            holds = fun x -> x > bound
         }
 
-/// One row of the table of a rule's options: it serves the constructor, groups, later edits, state dicts, the command line and printing.
-type Field<'o> =
-    {
-        /// As PyTorch spells it.
-        Name: string
-        /// The value in a record of options.
-        Read: 'o -> OptionValue
-        /// The record with another value, or Error and what kind of value it must be.
-        Replace: 'o -> OptionValue -> Result<'o, string>
-        /// What is wrong with the record, in words after the value; empty when nothing is.
-        Wrong: 'o -> string
-        /// Not one of PyTorch's: written to state dicts after PyTorch's, and only when not at its default.
-        Beyond: bool
-        /// The rule gives it its value: what a loaded state dict says of it does not count.
-        Fixed: bool
-        /// The number that keeps a divisor from 0; 0 when there is none.
-        Divisor: 'o -> double
-        /// What the value may be, in words.
-        Range: string
-    }
+    /// Any number.
+    static member Any =
+        {
+            words = "a number"
+            holds = fun x -> not (Double.IsNaN x)
+        }
 
-/// Rows of a table of options.
+/// Ranges of numbers, in F#; the static members of Interval are the same in C#.
+[<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
+module Interval =
+    /// From a bound on, the bound included.
+    let atLeast bound = Interval.AtLeast bound
+    /// Up to a bound, the bound included.
+    let atMost bound = Interval.AtMost bound
+    /// Between two bounds, of which only the first is included.
+    let upTo first last = Interval.UpTo(first, last)
+    /// Between two bounds, both included.
+    let within first last = Interval.Within(first, last)
+    /// Between two bounds, both excluded.
+    let between first last = Interval.Between(first, last)
+    /// Between two bounds, of which only the last is included.
+    let aboveUpTo first last = Interval.AboveUpTo(first, last)
+    /// Beyond a bound.
+    let above bound = Interval.Above bound
+    /// Any number.
+    let any = Interval.Any
+
+    /// Numbers by a condition of your own, in words after "must be".
+    let where (words: string) (holds: double -> bool) =
+        Argument.notNull "holds" holds
+        Interval.Where(words, Func<double, bool> holds)
+
+/// One row of the table of a rule's options: it serves the constructor, groups, later edits, state dicts, the command line and printing.
+/// Made by the module Field, and in C# by RuleOf.
+[<NoComparison; NoEquality>]
+type Field<'o> =
+    internal
+        {
+            name: string
+            read: 'o -> OptionValue
+            /// The record with another value, or Error and what kind of value it must be.
+            replace: 'o -> OptionValue -> Result<'o, string>
+            /// What is wrong with the record, as "; " and what must be, for each part; empty when nothing is.
+            wrong: 'o -> string
+            beyond: bool
+            isFixed: bool
+            divisor: 'o -> double
+            range: string
+        }
+
+    /// As PyTorch spells it.
+    member field.Name = field.name
+
+    /// The value in a record of options.
+    member field.Read(options: 'o) : OptionValue =
+        Argument.notNull "options" options
+        field.read options
+
+    /// The record with another value, which is of the right kind, but may be out of range; or false, and what kind of value it must be.
+    member field.TryReplace(options: 'o, value: OptionValue, [<Out>] replaced: byref<'o>, [<Out>] kind: byref<string>) =
+        Argument.notNull "options" options
+        Argument.notNull "value" value
+
+        match field.replace options value with
+        | Ok other ->
+            replaced <- other
+            kind <- ""
+            true
+        | Error expected ->
+            replaced <- options
+            kind <- expected
+            false
+
+    /// Not one of PyTorch's: written to state dicts after PyTorch's, and only when not at its default.
+    member field.IsBeyondPyTorch = field.beyond
+    /// The rule gives it its value: what a loaded state dict says of it does not count.
+    member field.IsFixed = field.isFixed
+
+    /// The number that keeps a divisor from 0; 0 when there is none.
+    member field.Divisor(options: 'o) =
+        Argument.notNull "options" options
+        field.divisor options
+
+    /// What the value may be, in words.
+    member field.Range = field.range
+    override field.ToString() = $"{field.name}: {field.range}"
+
+    /// The same option, with a condition that it puts on the whole record; the words follow its value.
+    member field.Requiring(words: string, holds: Func<'o, bool>) : Field<'o> =
+        Argument.notNull "words" words
+        Argument.notNull "holds" holds
+
+        { field with
+            wrong =
+                fun options ->
+                    let problem = field.wrong options
+
+                    if problem <> "" || holds.Invoke options then
+                        problem
+                    else
+                        "; " + words
+        }
+
+    /// The same option as one that PyTorch lacks.
+    member field.BeyondPyTorch() : Field<'o> = { field with beyond = true }
+
+    /// The same option as a number that keeps a divisor from 0, such as eps. A step refuses it where it is not 0, but rounds to 0 in the
+    /// arithmetic of a parameter's dtype: a gradient of 0 would then be divided by 0.
+    member field.KeepingDivisor(read: Func<'o, double>) : Field<'o> =
+        Argument.notNull "read" read
+        { field with divisor = read.Invoke }
+
+    /// The same option as one whose value is the rule's own.
+    member field.FixedByRule() : Field<'o> = { field with isFixed = true }
+
+/// Rows of a table of options, in F#; RuleOf makes the same in C#.
 [<RequireQualifiedAccess>]
 module Field =
     let private wrong (range: Interval) name value =
@@ -124,17 +220,17 @@ module Field =
 
     let private field name read replace wrong =
         {
-            Name = name
-            Read = read
-            Replace = replace
-            Wrong = wrong
-            Beyond = false
-            Fixed = false
-            Divisor = fun _ -> 0.0
-            Range = ""
+            name = name
+            read = read
+            replace = replace
+            wrong = wrong
+            beyond = false
+            isFixed = false
+            divisor = fun _ -> 0.0
+            range = ""
         }
 
-    let private ranged words (field: Field<'o>) = { field with Range = words }
+    let private ranged words (field: Field<'o>) = { field with range = words }
 
     let private toNumber value =
         match value with
@@ -193,11 +289,11 @@ module Field =
             whole name range effective (fun options number -> write options (Nullable number))
 
         { given with
-            Replace =
+            replace =
                 fun options value ->
                     match value with
                     | OptionValue.None -> Ok(write options (Nullable()))
-                    | value -> given.Replace options value |> Result.mapError (fun kind -> kind + " or None")
+                    | value -> given.replace options value |> Result.mapError (fun kind -> kind + " or None")
         }
 
     /// Two numbers, each in a range of its own.
@@ -219,19 +315,14 @@ module Field =
             (read >> OptionValue.op_Implicit)
             (fun options value ->
                 match value with
-                | OptionValue.Tuple [ a; b ] ->
+                | OptionValue.Tuple(Items [ a; b ]) ->
                     match toNumber a, toNumber b with
                     | ValueSome a, ValueSome b -> Ok(write options (struct (a, b)))
                     | _ -> Error "two numbers"
                 | _ -> Error "two numbers")
             (fun options ->
                 let struct (a, b) = read options
-                let problem = wrong first $"{name}[0]" a
-
-                if problem <> "" then
-                    problem
-                else
-                    wrong second $"{name}[1]" b)
+                wrong first $"{name}[0]" a + wrong second $"{name}[1]" b)
         |> ranged $"{first.Words}; {second.Words}"
 
     /// Two numbers, each in a range of its own, of which the first may be None.
@@ -253,7 +344,7 @@ module Field =
             (fun options ->
                 let struct (a, b) = read options
 
-                OptionValue.Tuple
+                OptionValue.TupleOf
                     [
                         (if a.HasValue then
                              OptionValue.Float a.Value
@@ -263,7 +354,7 @@ module Field =
                     ])
             (fun options value ->
                 match value with
-                | OptionValue.Tuple [ a; b ] ->
+                | OptionValue.Tuple(Items [ a; b ]) ->
                     match a, toNumber a, toNumber b with
                     | OptionValue.None, _, ValueSome b -> Ok(write options (struct (Nullable(), b)))
                     | _, ValueSome a, ValueSome b -> Ok(write options (struct (Nullable a, b)))
@@ -272,12 +363,8 @@ module Field =
             (fun options ->
                 let struct (a, b) = read options
 
-                let problem = if a.HasValue then wrong first $"{name}[0]" a.Value else ""
-
-                if problem <> "" then
-                    problem
-                else
-                    wrong second $"{name}[1]" b)
+                (if a.HasValue then wrong first $"{name}[0]" a.Value else "")
+                + wrong second $"{name}[1]" b)
         |> ranged $"None or {first.Words}; {second.Words}"
 
     /// Three numbers, each in the same range.
@@ -298,10 +385,10 @@ module Field =
 
         field
             name
-            (items >> List.map OptionValue.Float >> OptionValue.Tuple)
+            (items >> List.map OptionValue.Float >> OptionValue.TupleOf)
             (fun options value ->
                 match value with
-                | OptionValue.Tuple [ a; b; c ] ->
+                | OptionValue.Tuple(Items [ a; b; c ]) ->
                     match toNumber a, toNumber b, toNumber c with
                     | ValueSome a, ValueSome b, ValueSome c -> Ok(write options (struct (a, b, c)))
                     | _ -> Error "three numbers"
@@ -309,8 +396,7 @@ module Field =
             (fun options ->
                 items options
                 |> List.mapi (fun index number -> wrong range $"{name}[{index}]" number)
-                |> List.tryFind (fun problem -> problem <> "")
-                |> Option.defaultValue "")
+                |> String.concat "")
         |> ranged range.Words
 
     /// One of some names; None is one of them where there is a value of no name ("").
@@ -387,34 +473,23 @@ module Field =
 
     /// A condition that this option puts on the whole record; the words follow its value.
     let requiring (words: string) (holds: 'o -> bool) (field: Field<'o>) =
-        Argument.notNull "words" words
         Argument.notNull "holds" holds
         Argument.notNull "field" field
-
-        { field with
-            Wrong =
-                fun options ->
-                    let problem = field.Wrong options
-
-                    if problem <> "" || holds options then
-                        problem
-                    else
-                        "; " + words
-        }
+        field.Requiring(words, Func<'o, bool> holds)
 
     /// Marks an option that PyTorch lacks.
     let beyondPyTorch (field: Field<'o>) =
         Argument.notNull "field" field
-        { field with Beyond = true }
+        field.BeyondPyTorch()
 
     /// Marks a number that keeps a divisor from 0, such as eps. A step refuses it where it is not 0, but rounds to 0 in the arithmetic of a
     /// parameter's dtype: a gradient of 0 would then be divided by 0.
     let keepingDivisor (read: 'o -> double) (field: Field<'o>) =
         Argument.notNull "read" read
         Argument.notNull "field" field
-        { field with Divisor = read }
+        field.KeepingDivisor(Func<'o, double> read)
 
     /// Marks an option whose value is the rule's own.
     let fixedByRule (field: Field<'o>) =
         Argument.notNull "field" field
-        { field with Fixed = true }
+        field.FixedByRule()

@@ -5,28 +5,47 @@ open System.Collections.Generic
 open System.Collections.Immutable
 open Optim.Kernels
 
+/// An option that is wrong.
+[<NoComparison>]
+type OptionError =
+    {
+        /// The option, as PyTorch spells it.
+        Option: string
+        /// Its value.
+        Value: OptionValue
+        /// What is allowed, in words.
+        Allowed: string
+    }
+
+    /// The option, its value and what is allowed.
+    member error.Message = $"{error.Option} is {error.Value}; {error.Allowed}"
+    override error.ToString() = error.Message
+
 /// The options of an optimizer by PyTorch's names, for whoever does not know their type.
 [<AbstractClass>]
 type internal OptionTable() =
     abstract Names: ImmutableArray<string>
-    abstract Defaults: obj
+    abstract Defaults: IOptimizerOptions
     abstract Has: option: string -> bool
-    abstract Read: options: obj * option: string -> OptionValue
-    abstract Replace: options: obj * values: KeyValuePair<string, OptionValue> seq -> obj
+    abstract Read: options: IOptimizerOptions * option: string -> OptionValue
+    abstract Replace: options: IOptimizerOptions * values: KeyValuePair<string, OptionValue> seq -> IOptimizerOptions
     abstract IsBeyondPyTorch: option: string -> bool
     abstract IsFixed: option: string -> bool
     /// Whether a number that keeps a divisor from 0 rounds to 0 in float32.
-    abstract LosesDivisor: options: obj -> bool
+    abstract LosesDivisor: options: IOptimizerOptions -> bool
     /// Refuses such numbers for the arithmetic of a parameter's dtype.
-    abstract CheckDivisors: options: obj * dtype: DType * label: string -> unit
+    abstract CheckDivisors: options: IOptimizerOptions * dtype: DType * label: string -> unit
     abstract Range: option: string -> string
+    /// All that is wrong with a record.
+    abstract Problems: options: IOptimizerOptions -> OptionError list
 
 /// The same with the type of the options: the rows of the table, and who owns it, for messages.
 [<Sealed>]
-type internal OptionTable<'o when 'o: not null and 'o: not struct>(owner: string, defaults: 'o, fields: Field<'o> list) =
+type internal OptionTable<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>
+    (owner: string, defaults: 'o, fields: Field<'o> list) =
     inherit OptionTable()
 
-    let table =
+    let rows =
         Dictionary<string, Field<'o>>(fields |> List.map (fun field -> KeyValuePair(field.Name, field)), StringComparer.Ordinal)
 
     let names = ImmutableArray.CreateRange(fields |> List.map _.Name)
@@ -34,7 +53,7 @@ type internal OptionTable<'o when 'o: not null and 'o: not struct>(owner: string
     let field (option: string) =
         Argument.notNull "option" option
 
-        match table.TryGetValue option with
+        match rows.TryGetValue option with
         | true, field -> field
         | _ ->
             let known = String.Join(", ", names)
@@ -45,7 +64,7 @@ type internal OptionTable<'o when 'o: not null and 'o: not struct>(owner: string
         divisor <> 0.0 && float32 divisor = 0.0f
 
     /// The record of options, which must be this owner's.
-    member _.Options(options: obj) : 'o =
+    member _.Options(options: IOptimizerOptions) : 'o =
         match options with
         | :? 'o as options -> options
         | _ ->
@@ -63,22 +82,48 @@ type internal OptionTable<'o when 'o: not null and 'o: not struct>(owner: string
         Argument.notNull "options" options
 
         for field in fields do
-            let problem = field.Wrong options
+            let problem = field.wrong options
 
             if problem <> "" then
                 raise (OptionException($"{owner}: {field.Name} is {field.Read options}{problem}", field.Name))
 
+    /// All that is wrong with a record, in the order of the options.
+    member _.Errors(options: 'o) : OptionError list =
+        Argument.notNull "options" options
+
+        fields
+        |> List.choose (fun field ->
+            try
+                match field.wrong options with
+                | "" -> None
+                | problem ->
+                    Some
+                        {
+                            Option = field.Name
+                            Value = field.Read options
+                            Allowed = problem.Substring 2
+                        }
+            // A part of the record that is null, such as its flags.
+            with :? OptionException as wrong ->
+                Some
+                    {
+                        Option = wrong.Option
+                        Value = OptionValue.None
+                        Allowed = wrong.Message.Substring(wrong.Message.IndexOf("; ", StringComparison.Ordinal) + 2)
+                    })
+        |> List.distinct
+
     /// A flag; None for an optimizer that does not have it.
     member _.Flag(option: string, options: 'o) =
-        match table.TryGetValue option with
+        match rows.TryGetValue option with
         | true, field -> field.Read options
         | _ -> OptionValue.None
 
-    override _.LosesDivisor options =
-        fields |> List.exists (fun field -> loses field (unbox<'o> options))
+    override table.LosesDivisor options =
+        fields |> List.exists (fun field -> loses field (table.Options options))
 
-    override _.CheckDivisors(options, dtype, label) =
-        let options = unbox<'o> options
+    override table.CheckDivisors(options, dtype, label) =
+        let options = table.Options options
         let arithmetic = dtype.ToStateDType()
 
         if arithmetic = DType.Float32 || arithmetic = DType.Complex64 then
@@ -91,30 +136,32 @@ type internal OptionTable<'o when 'o: not null and 'o: not struct>(owner: string
                         )
                     )
 
+    member _.Default = defaults
     override _.Names = names
-    override _.Defaults = (defaults :> obj)
+    override _.Defaults = (defaults :> IOptimizerOptions)
 
     override _.Has option =
         Argument.notNull "option" option
-        table.ContainsKey option
+        rows.ContainsKey option
 
     override options.Read(given, option) =
         (field option).Read(options.Options given)
 
-    override table.Replace(options: obj, values: KeyValuePair<string, OptionValue> seq) =
+    override table.Replace(options: IOptimizerOptions, values: KeyValuePair<string, OptionValue> seq) =
         let mutable replaced = table.Options options
         Argument.notNull "values" values
 
         for KeyValue(option, value) in values do
             Argument.notNull "value" value
 
-            match (field option).Replace replaced value with
+            match (field option).replace replaced value with
             | Ok options -> replaced <- options
             | Error kind -> raise (OptionException($"{owner}: {option} is {value}; it must be {kind}", option))
 
         table.Check replaced
-        (replaced :> obj)
+        (replaced :> IOptimizerOptions)
 
-    override _.IsBeyondPyTorch option = (field option).Beyond
-    override _.IsFixed option = (field option).Fixed
+    override _.IsBeyondPyTorch option = (field option).IsBeyondPyTorch
+    override _.IsFixed option = (field option).IsFixed
+    override table.Problems options = table.Errors(table.Options options)
     override _.Range option = (field option).Range

@@ -1,6 +1,7 @@
 namespace Optim.Core
 
 open System
+open System.Collections.Immutable
 open System.Globalization
 
 /// The value of an option or of a group's entry in a state dict: what Python writes as None, True, 3, 0.1, 'cos' or (0.9, 0.999).
@@ -18,7 +19,7 @@ type OptionValue =
     /// A text.
     | Text of string
     /// Several values.
-    | Tuple of OptionValue list
+    | Tuple of ImmutableArray<OptionValue>
 
     /// As PyTorch prints it, in the invariant culture.
     override value.ToString() =
@@ -55,7 +56,9 @@ type OptionValue =
             | _ -> false
         | Tuple a, (:? OptionValue as b) ->
             match b with
-            | Tuple b -> a = b
+            | Tuple b ->
+                a.Length = b.Length
+                && Seq.forall2 (fun (a: OptionValue) (b: OptionValue) -> a.Equals b) a b
             | _ -> false
         | None, (:? OptionValue as b) -> b.IsNone
         | _ -> false
@@ -69,6 +72,10 @@ type OptionValue =
         | Text text -> hash text
         | Tuple values -> values.Length
         | None -> 0
+
+    /// Several values.
+    static member TupleOf(values: OptionValue seq) =
+        Tuple((Argument.items "values" values).ToImmutableArray())
 
     /// A number.
     static member op_Implicit(value: double) = Float value
@@ -93,7 +100,7 @@ type OptionValue =
     /// Two numbers.
     static member op_Implicit(value: struct (double * double)) =
         let struct (first, second) = value
-        Tuple [ Float first; Float second ]
+        OptionValue.TupleOf [ Float first; Float second ]
 
     member private value.Refuse(kind: string) : 'a =
         raise (InvalidCastException($"{value} is not {kind}"))
@@ -146,5 +153,12 @@ type OptionValue =
         Argument.notNull "value" value
 
         match value with
-        | Tuple [ first; second ] -> struct (OptionValue.op_Explicit first, OptionValue.op_Explicit second)
+        | Tuple values when values.Length = 2 -> struct (OptionValue.op_Explicit values[0], OptionValue.op_Explicit values[1])
         | _ -> value.Refuse "a pair of numbers"
+
+/// Matching the values of options, in F#.
+[<AutoOpen>]
+module OptionValuePatterns =
+    /// The items of an immutable array as a list: <c>| OptionValue.Tuple(Items [ first; second ]) -> ...</c>
+    let (|Items|) (items: ImmutableArray<'a>) =
+        if items.IsDefault then [] else List.ofSeq items

@@ -15,6 +15,8 @@ type ASGDOptions =
         Execution: Execution
     }
 
+    interface IOptimizerOptions
+
 /// Averaged stochastic gradient descent (Polyak and Juditsky, 1992) as PyTorch has it: x = x (1 - lambd eta) - eta g,
 /// ax = x while mu is 1, else ax + mu (x - ax); then eta = lr / (1 + lambd lr t)^alpha and mu = 1 / max(1, t - t0) for the next step.
 [<CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
@@ -75,6 +77,9 @@ module ASGD =
     /// The rule.
     let rule =
         Rule.elementWise<ASGDOptions, ASGDFormula> "ASGD" defaults options [ zeros "ax" always ] arithmetic
+
+    /// The options, or all that is wrong with them.
+    let validate options = Rule.validate rule options
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters

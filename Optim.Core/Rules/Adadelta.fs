@@ -13,6 +13,8 @@ type AdadeltaOptions =
         Execution: Execution
     }
 
+    interface IOptimizerOptions
+
 /// Adadelta (Zeiler, arXiv:1212.5701): v = rho v + (1 - rho) g^2, d = sqrt(a + eps) / sqrt(v + eps) g,
 /// a = rho a + (1 - rho) d^2, x = x - lr d.
 [<CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
@@ -64,6 +66,9 @@ module Adadelta =
             options
             [ zeros "square_avg" always; zeros "acc_delta" always ]
             arithmetic
+
+    /// The options, or all that is wrong with them.
+    let validate options = Rule.validate rule options
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters

@@ -15,6 +15,8 @@ type AdafactorOptions =
         Execution: Execution
     }
 
+    interface IOptimizerOptions
+
 /// Adafactor (Shazeer and Stern, arXiv:1804.04235), as PyTorch has it. Of a matrix, the last two dimensions, it keeps means of squares of rows R and columns C
 /// only, which move by t^beta2_decay: V = R C / max(mean R, eps1), u = g / max(sqrt V, eps1), and
 /// x = x (1 - lr weight_decay) - max(eps2, RMS x) min(lr, 1 / sqrt t) u / max(1, RMS u / d). Of a vector V itself is kept.
@@ -126,6 +128,9 @@ module Adafactor =
     /// The rule.
     let rule: Rule<AdafactorOptions> =
         TensorRule<AdafactorOptions>("Adafactor", defaults, options, arithmetic)
+
+    /// The options, or all that is wrong with them.
+    let validate options = Rule.validate rule options
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters

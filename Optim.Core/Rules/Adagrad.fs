@@ -14,6 +14,8 @@ type AdagradOptions =
         Execution: Execution
     }
 
+    interface IOptimizerOptions
+
 /// Adagrad (Duchi, Hazan and Singer, JMLR 12, 2011): s = s + g^2, x = x - lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps).
 [<CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
 module Adagrad =
@@ -78,8 +80,11 @@ module Adagrad =
             arithmetic
         |> Rule.declare
             [
-                Declaration.StepBound(fun o step -> o.Lr / (1.0 + double (step - 1L) * o.LrDecay))
+                Declaration.stepBound (fun o step -> o.Lr / (1.0 + double (step - 1L) * o.LrDecay))
             ]
+
+    /// The options, or all that is wrong with them.
+    let validate options = Rule.validate rule options
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters

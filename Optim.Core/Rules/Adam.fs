@@ -15,6 +15,8 @@ type AdamOptions =
         Execution: Execution
     }
 
+    interface IOptimizerOptions
+
 /// Adam (Kingma and Ba, arXiv:1412.6980), with amsgrad (Reddi et al.) as PyTorch has it:
 /// m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, x = x - lr m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps).
 [<CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
@@ -84,14 +86,17 @@ module Adam =
 
     let internal declarations: Declaration<AdamOptions> list =
         [
-            Declaration.StepBound(fun o step -> longestStep o.Lr o.Betas step)
-            Declaration.BiasCorrected always
+            Declaration.stepBound (fun o step -> longestStep o.Lr o.Betas step)
+            Declaration.biasCorrected always
         ]
 
     /// The rule.
     let rule =
         Rule.elementWise<AdamOptions, AdamFormula> "Adam" defaults options columns arithmetic
         |> Rule.declare declarations
+
+    /// The options, or all that is wrong with them.
+    let validate options = Rule.validate rule options
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters

@@ -28,6 +28,9 @@ module AdamW =
         Rule.elementWise<AdamOptions, AdamFormula> "AdamW" defaults options Adam.columns Adam.arithmetic
         |> Rule.declare Adam.declarations
 
+    /// The options, or all that is wrong with them.
+    let validate options = Rule.validate rule options
+
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters
 

@@ -13,6 +13,8 @@ type AdamaxOptions =
         Execution: Execution
     }
 
+    interface IOptimizerOptions
+
 /// Adamax (Kingma and Ba, arXiv:1412.6980, section 7.1): m = b1 m + (1 - b1) g, u = max(b2 u, |g| + eps), x = x - lr m / (1 - b1^t) / u.
 [<CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
 module Adamax =
@@ -68,13 +70,16 @@ module Adamax =
         |> Rule.declare
             [
                 // Gradients that fall by b2 in each step reach it.
-                Declaration.StepBound(fun o step ->
+                Declaration.stepBound (fun o step ->
                     let struct (beta1, beta2) = o.Betas
 
                     o.Lr * (1.0 - beta1) / Declared.approach beta1 step
                     * Declared.geometricSum (Declared.ratio beta1 beta2) step)
-                Declaration.BiasCorrected always
+                Declaration.biasCorrected always
             ]
+
+    /// The options, or all that is wrong with them.
+    let validate options = Rule.validate rule options
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters

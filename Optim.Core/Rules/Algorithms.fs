@@ -16,5 +16,8 @@ type Algorithms private () =
     /// All of them.
     static member All = all
 
+    /// LBFGS: steps of an objective that is asked for losses and gradients. The class LBFGS of the shell steps a model by it.
+    static member LBFGS = LBFGS.algorithm
+
     /// The one of a name, in any case; an ArgumentException lists the names when there is none.
     static member Find(name: string) = Rules.Among(all, [], name)

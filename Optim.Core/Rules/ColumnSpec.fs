@@ -6,22 +6,41 @@ module Switch =
     /// The bit of a switch, when it is on.
     let bit (index: int) (on: bool) = if on then 1 <<< index else 0
 
-/// What a rule keeps for each element: the name, when it is kept, and where it starts.
+/// What a rule keeps for each element: the name, when it is kept, and where it starts. Made by the module ColumnSpec, and in C# by RuleOf.
+[<NoComparison; NoEquality>]
 type ColumnSpec<'o> =
-    {
-        /// As PyTorch calls it in state dicts.
-        Name: string
-        /// Whether it is kept under these options.
-        When: 'o -> bool
-        /// What its elements are before the first step.
-        Start: 'o -> double
-        /// Whether it is there before the first step, as PyTorch has it for rules that make it in the constructor.
-        AtOnce: bool
-        /// The option that they start at, by the name under which coefficients would read it; empty when it is none.
-        StartOption: string
-    }
+    internal
+        {
+            name: string
+            isKept: 'o -> bool
+            start: 'o -> double
+            isAtOnce: bool
+            startOption: string
+        }
 
-/// Columns of a rule, in PyTorch's order.
+    /// As PyTorch calls it in state dicts.
+    member column.Name = column.name
+
+    /// Whether it is kept under these options.
+    member column.IsKept(options: 'o) =
+        Argument.notNull "options" options
+        column.isKept options
+
+    /// What its elements are before the first step.
+    member column.Start(options: 'o) =
+        Argument.notNull "options" options
+        column.start options
+
+    /// Whether it is there before the first step, as PyTorch has it for rules that make it in the constructor.
+    member column.IsAtOnce = column.isAtOnce
+    /// The option that they start at, by the name under which coefficients would read it; empty when it is none.
+    member column.StartOption = column.startOption
+    override column.ToString() = column.name
+
+    /// The same column, there before the first step.
+    member column.AtOnce() : ColumnSpec<'o> = { column with isAtOnce = true }
+
+/// Columns of a rule, in PyTorch's order, in F#; RuleOf makes the same in C#.
 [<AutoOpen>]
 module ColumnSpec =
     /// Kept under all options.
@@ -29,43 +48,33 @@ module ColumnSpec =
         ignore options
         true
 
-    /// Starts at zero.
-    let zeros name (``when``: 'o -> bool) =
+    let private column name (isKept: 'o -> bool) start startOption =
         Argument.notNull "name" name
-        Argument.notNull "when" ``when``
+        Argument.notNull "when" isKept
 
         {
-            Name = name
-            When = ``when``
-            Start = fun _ -> 0.0
-            AtOnce = false
-            StartOption = ""
+            name = name
+            isKept = isKept
+            start = start
+            isAtOnce = false
+            startOption = startOption
         }
+
+    /// Starts at zero.
+    let zeros name (``when``: 'o -> bool) = column name ``when`` (fun _ -> 0.0) ""
 
     /// Starts at a number from the options.
     let startingAt (start: 'o -> double) name (``when``: 'o -> bool) =
         Argument.notNull "start" start
-        Argument.notNull "name" name
-        Argument.notNull "when" ``when``
-
-        {
-            Name = name
-            When = ``when``
-            Start = start
-            AtOnce = false
-            StartOption = ""
-        }
+        column name ``when`` start ""
 
     /// Starts at the value of an option.
     let startingFrom (option: string) (read: 'o -> double) name (``when``: 'o -> bool) =
         Argument.notNull "option" option
         Argument.notNull "read" read
-
-        { startingAt read name ``when`` with
-            StartOption = option
-        }
+        column name ``when`` read option
 
     /// There before the first step.
     let atOnce (column: ColumnSpec<'o>) =
         Argument.notNull "column" column
-        { column with AtOnce = true }
+        column.AtOnce()

@@ -5,16 +5,33 @@ open System.Collections.Generic
 open System.Collections.Immutable
 
 /// What a rule says of itself beside its arithmetic. The laws of Optim.Laws test what is declared, and print what is opted out of.
-/// In C#: RuleOf.StepBound, RuleOf.BiasCorrected, RuleOf.OptOut.
+/// Made by the module Declaration, and in C# by RuleOf.
 [<RequireQualifiedAccess; NoComparison; NoEquality>]
 type Declaration<'o> =
+    internal
+    | StepBound of length: ('o -> int64 -> double)
+    | BiasCorrected of under: ('o -> bool)
+    | OptOut of law: string * reason: string
+
+/// What rules declare, in F#; RuleOf makes the same in C#.
+[<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
+module Declaration =
     /// The longest way that an element goes in a step, weight decay apart, for these options in that step (counted from 1);
     /// infinity where there is no bound.
-    | StepBound of length: ('o -> int64 -> double)
+    let stepBound (length: 'o -> int64 -> double) : Declaration<'o> =
+        Argument.notNull "length" length
+        Declaration.StepBound length
+
     /// Under which options the first steps are as long as later ones while the gradient stays the same.
-    | BiasCorrected of under: ('o -> bool)
+    let biasCorrected (under: 'o -> bool) : Declaration<'o> =
+        Argument.notNull "under" under
+        Declaration.BiasCorrected under
+
     /// A law that does not hold for the rule, by its id (such as U4), and the reason.
-    | OptOut of law: string * reason: string
+    let optOut (law: string) (reason: string) : Declaration<'o> =
+        Argument.notNull "law" law
+        Argument.notNull "reason" reason
+        Declaration.OptOut(law, reason)
 
 /// All that a rule declares.
 [<NoComparison; NoEquality>]

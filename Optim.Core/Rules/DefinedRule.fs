@@ -66,7 +66,7 @@ type DefinedRule
         let pairs =
             values |> Seq.map (fun (struct (option, value)) -> KeyValuePair(option, value))
 
-        unbox<DefinedOptions>(rule.Replace(rule.Defaults, pairs))
+        rule.Replace(rule.Defaults, pairs)
 
     override _.Scope =
         if hasReductions then
@@ -79,8 +79,8 @@ type DefinedRule
     override _.ScalarNames = scalarNames
     override _.ColumnNames = columnNames
 
-    override _.ColumnsUnder options =
-        let kept = (variantOf (unbox<DefinedOptions> options)).Columns
+    override rule.ColumnsUnder options =
+        let kept = (variantOf (rule.Table.Options options)).Columns
 
         columnNames
         |> Seq.filter (fun name -> kept |> List.exists (fun column -> column.Name = name))
@@ -92,8 +92,8 @@ type DefinedRule
 
     override _.IsDifferentiable = not hasReductions
 
-    override _.Numbers options =
-        let program = (variantOf (unbox<DefinedOptions> options)).Program
+    override rule.Numbers options =
+        let program = (variantOf (rule.Table.Options options)).Program
 
         let read =
             set
@@ -118,11 +118,11 @@ type DefinedRule
                         }
             ]
 
-    override _.Start<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>>
-        (options: obj, column, read: Reader<'n>)
+    override rule.Start<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>>
+        (options: IOptimizerOptions, column, read: Reader<'n>)
         : 'n =
         let spec = columns[column]
-        let start = startOf spec (unbox<DefinedOptions> options)
+        let start = startOf spec (rule.Table.Options options)
 
         if spec.StartOption = "" then
             'n.Of start
@@ -130,13 +130,13 @@ type DefinedRule
             read.Of(spec.StartOption, start)
 
     override _.StartScalars<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>>
-        (options: obj, read: Reader<'n>)
+        (options: IOptimizerOptions, read: Reader<'n>)
         =
         ignore (options, read)
         let struct (first, second) = starts
         Scalars<'n>('n.Of first, 'n.Of second)
 
-    override _.Update<'v, 'n
+    override rule.Update<'v, 'n
         when 'v: struct
         and 'v: (new: unit -> 'v)
         and 'v :> ValueType
@@ -146,14 +146,14 @@ type DefinedRule
         and 'n: (new: unit -> 'n)
         and 'n :> ValueType
         and 'n :> IScalar<'n>>
-        (options: obj, read: Reader<'n>, step, scalars, row: 'v array)
+        (options: IOptimizerOptions, read: Reader<'n>, step, scalars, row: 'v array)
         =
-        let options = unbox<DefinedOptions> options
+        let options = rule.Table.Options options
         let leaves = names.Leaves<'n>(read, options, step, scalars)
         ProgramLanes<'v, 'n>.Update((variantOf options).Program, leaves, Span row, null)
 
     override rule.Init(options, parameters) =
-        let options = unbox<DefinedOptions> options
+        let options = rule.Table.Options options
         rule.Table.Check options
         Checks.parametersAnywhere name complex parameters
         Checks.disjoint name parameters
@@ -167,7 +167,7 @@ type DefinedRule
         Rows.restore name order columnNames scalarNames counts complex parameters stepCounts scalars rows
 
     override rule.Prepare(options, parameters, gradients, state) =
-        let options = unbox<DefinedOptions> options
+        let options = rule.Table.Options options
         let line = state.Line
         state.Live()
 
@@ -358,15 +358,18 @@ type DefinedRule
                         two
                         (fun (o: DefinedOptions) ->
                             match o.Values[index] with
-                            | OptionValue.Tuple [ a; b ] -> struct (number a, number b)
+                            | OptionValue.Tuple(Items [ a; b ]) -> struct (number a, number b)
                             | _ -> struct (nan, nan))
-                        (fun o (struct (a, b)) -> o.With(index, OptionValue.Tuple [ OptionValue.Float a; OptionValue.Float b ]))
+                        (fun o (struct (a, b)) -> o.With(index, OptionValue.TupleOf [ OptionValue.Float a; OptionValue.Float b ]))
                 | _ ->
                     Field.flag option.Name (fun (o: DefinedOptions) -> o.Values[index] = OptionValue.Bool true) (fun o value ->
                         o.With(index, OptionValue.Bool value)))
 
         let defaults =
-            DefinedOptions(ImmutableArray.CreateRange(first.Options |> List.map _.Default))
+            DefinedOptions(
+                ImmutableArray.CreateRange(first.Options |> List.map _.Name),
+                ImmutableArray.CreateRange(first.Options |> List.map _.Default)
+            )
 
         let variants =
             recorded
@@ -379,7 +382,7 @@ type DefinedRule
         rule.Table.Check defaults
 
         // The same rule, which declares this, too: of the same kind.
-        rule.Declare [| for law, reason in first.OptOuts -> Declaration.OptOut(law, reason) |]
+        rule.Declare [| for law, reason in first.OptOuts -> Declaration.optOut law reason |]
         |> unbox<DefinedRule>
 
 /// Making rules by definition, in F#.

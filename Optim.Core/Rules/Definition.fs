@@ -7,20 +7,31 @@ open Optim.Kernels
 
 /// The options of a rule by definition. Immutable and compared by content; read and replaced by name, as those of any rule.
 [<Sealed>]
-type DefinedOptions internal (values: ImmutableArray<OptionValue>) =
+type DefinedOptions internal (names: ImmutableArray<string>, values: ImmutableArray<OptionValue>) =
+    member internal _.Names = names
     member internal _.Values = values
 
     member internal _.With(index: int, value: OptionValue) =
-        DefinedOptions(values.SetItem(index, value))
+        DefinedOptions(names, values.SetItem(index, value))
 
     override _.Equals other =
         match other with
-        | :? DefinedOptions as other -> Seq.forall2 (fun (a: OptionValue) (b: OptionValue) -> a.Equals b) values other.Values
+        | :? DefinedOptions as other ->
+            Seq.forall2 (fun (a: string) b -> a = b) names other.Names
+            && Seq.forall2 (fun (a: OptionValue) (b: OptionValue) -> a.Equals b) values other.Values
         | _ -> false
 
     override _.GetHashCode() =
         values
         |> Seq.fold (fun code value -> HashCode.Combine(code, value.GetHashCode())) 0
+
+    /// The options by their names, as a record is printed.
+    override _.ToString() =
+        "{ "
+        + String.Join("; ", Seq.map2 (fun name (value: OptionValue) -> $"{name} = {value}") names values)
+        + " }"
+
+    interface IOptimizerOptions
 
 /// An option that a definition declares: a flag, a number with its range, or a pair of them.
 type internal DefinedOption =
@@ -132,7 +143,7 @@ type RuleDefinition internal (rule: string, flags: IReadOnlyDictionary<string, b
         declare
             {
                 Name = name
-                Default = OptionValue.Tuple [ OptionValue.Float first; OptionValue.Float second ]
+                Default = OptionValue.TupleOf [ OptionValue.Float first; OptionValue.Float second ]
                 Ranges = [ firstRange; secondRange ]
                 Numbers = [ one; two ]
             }

@@ -49,7 +49,7 @@ type Explanation =
 
 /// A step of a rule, to be recorded.
 [<Sealed>]
-type internal RuleRecording(rule: Rule, options: obj, step: int64) =
+type internal RuleRecording(rule: Rule, options: IOptimizerOptions, step: int64) =
     inherit FormulaRecording()
 
     override _.Run<'v, 'n
@@ -80,7 +80,7 @@ module Explanation =
     let private steps = [| 1_000_003L; 2_000_029L |]
 
     /// The step of a rule as a program whose numbers are made of its options; none where it does not work element by element.
-    let internal program (rule: Rule) (options: obj) : StepProgram voption =
+    let internal program (rule: Rule) (options: IOptimizerOptions) : StepProgram voption =
         let columns = rule.ColumnNames |> Seq.toList
         let arrays = StepProgram.Parameter :: StepProgram.Gradient :: columns
 
@@ -101,7 +101,7 @@ module Explanation =
             row, before, [| scalars.First.Expression; scalars.Second.Expression |]
 
         match rule with
-        | :? DefinedRule as rule -> ValueSome(rule.Program(unbox<DefinedOptions> options))
+        | :? DefinedRule as rule -> ValueSome(rule.Program(rule.Table.Options options))
         | _ when rule.Scope <> RuleScope.Elements -> ValueNone
         | _ ->
             let row, before, kept = record steps[0]
@@ -143,7 +143,7 @@ module Explanation =
         |> ImmutableArray.CreateRange
 
     /// What a rule does under these options.
-    let ofRule (rule: Rule) (options: obj) : Explanation =
+    let ofRule (rule: Rule) (options: IOptimizerOptions) : Explanation =
         Argument.notNull "rule" rule
         let program = program rule options
 

@@ -37,6 +37,8 @@ type MuonOptions =
         Product: MuonProduct
     }
 
+    interface IOptimizerOptions
+
 /// Muon (Jordan and others, 2024; Liu and others, arXiv:2502.16982), as PyTorch has it, for matrices: B = B + (1 - momentum) (g - B),
 /// O = NewtonSchulz(g + momentum (B - g)), x = x (1 - lr weight_decay) - lr f(r, c) O. NewtonSchulz makes the singular values about 1: X over its
 /// norm, then ns_steps times A = X X', X = a X + (b A + c A A) X.
@@ -157,8 +159,11 @@ module Muon =
         TensorRule<MuonOptions>("Muon", defaults, options, arithmetic)
         |> Rule.declare
             [
-                Declaration.OptOut("U3", "the step is made orthogonal as a whole, which turns single elements against their sign")
+                Declaration.optOut "U3" "the step is made orthogonal as a whole, which turns single elements against their sign"
             ]
+
+    /// The options, or all that is wrong with them.
+    let validate options = Rule.validate rule options
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters

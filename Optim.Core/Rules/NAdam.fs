@@ -16,6 +16,8 @@ type NAdamOptions =
         Execution: Execution
     }
 
+    interface IOptimizerOptions
+
 /// NAdam (Dozat, 2016) as PyTorch has it: Adam's means m and v, mu_t = b1 (1 - 0.96^(t psi) / 2) and P their product up to t;
 /// x = x - lr ((1 - mu_t) / (1 - P_t) g + mu_(t+1) / (1 - P_(t+1)) m) / (sqrt(v / (1 - b2^t)) + eps).
 [<CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
@@ -92,6 +94,9 @@ module NAdam =
     /// The rule.
     let rule =
         Rule.elementWise<NAdamOptions, NAdamFormula> "NAdam" defaults options columns arithmetic
+
+    /// The options, or all that is wrong with them.
+    let validate options = Rule.validate rule options
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters

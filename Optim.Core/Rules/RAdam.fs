@@ -14,6 +14,8 @@ type RAdamOptions =
         Execution: Execution
     }
 
+    interface IOptimizerOptions
+
 /// RAdam (Liu et al., arXiv:1908.03265) as PyTorch has it: Adam's means; x = x - lr m / (1 - b1^t) while the variance of the rate is not
 /// tractable, and x = x - lr m / (1 - b1^t) r sqrt(1 - b2^t) / (sqrt(v) + eps) as soon as it is, with the rectification r of the paper.
 [<CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
@@ -78,8 +80,11 @@ module RAdam =
         Rule.elementWise<RAdamOptions, RAdamFormula> "RAdam" defaults options columns arithmetic
         |> Rule.declare
             [
-                Declaration.OptOut("U5", "steps jump where their rectification begins: before it they are not divided by a root of squares")
+                Declaration.optOut "U5" "steps jump where their rectification begins: before it they are not divided by a root of squares"
             ]
+
+    /// The options, or all that is wrong with them.
+    let validate options = Rule.validate rule options
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters

@@ -15,6 +15,8 @@ type RMSpropOptions =
         Execution: Execution
     }
 
+    interface IOptimizerOptions
+
 /// RMSprop (Hinton's lecture; centered: Graves, arXiv:1308.0850): v = alpha v + (1 - alpha) g^2, x = x - lr g / (sqrt(v) + eps);
 /// centered takes the square of the mean gradient off v, momentum sums the quotients up.
 [<CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
@@ -80,12 +82,15 @@ module RMSprop =
         |> Rule.declare
             [
                 // What is centered may be divided by any little.
-                Declaration.StepBound(fun o step ->
+                Declaration.stepBound (fun o step ->
                     if o.Centered then
                         infinity
                     else
                         o.Lr / sqrt (1.0 - o.Alpha) * Declared.geometricSum o.Momentum step)
             ]
+
+    /// The options, or all that is wrong with them.
+    let validate options = Rule.validate rule options
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters

@@ -34,13 +34,13 @@ module internal Reads =
         seq {
             for field in fields do
                 let replaced part value =
-                    match field.Replace options value with
+                    match field.replace options value with
                     | Ok other -> Some(field.Name, part, other)
                     | Error _ -> None
 
                 match field.Read options with
                 | OptionValue.Float number -> yield! Option.toList (replaced -1 (OptionValue.Float(Math.BitIncrement number)))
-                | OptionValue.Tuple [ OptionValue.Float a; OptionValue.Float b ] ->
+                | OptionValue.Tuple(Items [ OptionValue.Float a; OptionValue.Float b ]) ->
                     let pair (a: double) (b: double) = OptionValue.op_Implicit (struct (a, b))
 
                     yield! Option.toList (replaced 0 (pair (Math.BitIncrement a) b))

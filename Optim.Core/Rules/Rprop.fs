@@ -12,6 +12,8 @@ type RpropOptions =
         Execution: Execution
     }
 
+    interface IOptimizerOptions
+
 /// Resilient backpropagation (Riedmiller and Braun, 1993): each element has a step size of its own, which grows by eta+ while the
 /// gradient keeps its sign and shrinks by eta- when it turns; x = x - sign(g) size. A gradient that turned is passed over once.
 [<CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
@@ -66,9 +68,12 @@ module Rprop =
             arithmetic
         |> Rule.declare
             [
-                Declaration.StepBound(fun o _ -> let struct (_, largest) = o.StepSizes in largest)
-                Declaration.OptOut("U4", "lr is only where step sizes begin, and these have a least size of their own")
+                Declaration.stepBound (fun o _ -> let struct (_, largest) = o.StepSizes in largest)
+                Declaration.optOut "U4" "lr is only where step sizes begin, and these have a least size of their own"
             ]
+
+    /// The options, or all that is wrong with them.
+    let validate options = Rule.validate rule options
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters

@@ -29,13 +29,13 @@ type Rule internal (name: string, table: OptionTable) =
     /// The names of all columns, in PyTorch's order.
     abstract ColumnNames: ImmutableArray<string>
     /// The columns that are kept under these options.
-    abstract ColumnsUnder: options: obj -> ImmutableArray<string>
+    abstract ColumnsUnder: options: IOptimizerOptions -> ImmutableArray<string>
     /// What the rule makes of sparse gradients under these options.
-    abstract Sparse: options: obj -> SparseGradients
+    abstract Sparse: options: IOptimizerOptions -> SparseGradients
     /// The state before the first step; checks the options and the parameters' dtypes, devices and layouts.
-    abstract Init: options: obj * parameters: Parameters -> State
+    abstract Init: options: IOptimizerOptions * parameters: Parameters -> State
     /// The first half of a step: checks everything and makes room, and writes to no tensor.
-    abstract Prepare: options: obj * parameters: Parameters * gradients: Gradients * state: State -> PreparedStep
+    abstract Prepare: options: IOptimizerOptions * parameters: Parameters * gradients: Gradients * state: State -> PreparedStep
 
     /// A state with given counts and rows (absent ones as default), which are copied and converted to the dtypes of their state.
     /// Numbers kept for each parameter as a whole (ScalarNames) are given by name, NaN where there is none.
@@ -53,7 +53,7 @@ type Rule internal (name: string, table: OptionTable) =
 
     /// The longest way that an element goes in a step (counted from 1), weight decay apart, as the rule declares it; infinity where
     /// it declares no bound.
-    abstract StepBound: options: obj * step: int64 -> double
+    abstract StepBound: options: IOptimizerOptions * step: int64 -> double
 
     default _.StepBound(options, step) =
         Argument.notNull "options" options
@@ -66,7 +66,7 @@ type Rule internal (name: string, table: OptionTable) =
     default _.HasStepBound = false
 
     /// Whether the rule declares that its first steps are as long as later ones while the gradient stays the same.
-    abstract IsBiasCorrected: options: obj -> bool
+    abstract IsBiasCorrected: options: IOptimizerOptions -> bool
 
     default _.IsBiasCorrected options =
         Argument.notNull "options" options
@@ -79,7 +79,7 @@ type Rule internal (name: string, table: OptionTable) =
         (ImmutableSortedDictionary<string, string>.Empty :> IReadOnlyDictionary<_, _>)
 
     /// The numbers among the options that a step reads.
-    abstract Numbers: options: obj -> ImmutableArray<OptionNumber>
+    abstract Numbers: options: IOptimizerOptions -> ImmutableArray<OptionNumber>
 
     default _.Numbers options =
         Argument.notNull "options" options
@@ -87,14 +87,14 @@ type Rule internal (name: string, table: OptionTable) =
 
     /// What the elements of a column are before the first step, as a number of any kind.
     abstract Start<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>> :
-        options: obj * column: int * read: Reader<'n> -> 'n
+        options: IOptimizerOptions * column: int * read: Reader<'n> -> 'n
 
     default rule.Start(options, column, read) =
         rule.NotElementWise(options, column, read)
 
     /// The numbers that are kept for a parameter as a whole, before its first step.
     abstract StartScalars<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>> :
-        options: obj * read: Reader<'n> -> Scalars<'n>
+        options: IOptimizerOptions * read: Reader<'n> -> Scalars<'n>
 
     default rule.StartScalars(options, read) = rule.NotElementWise(options, read)
 
@@ -110,7 +110,8 @@ type Rule internal (name: string, table: OptionTable) =
         and 'n: struct
         and 'n: (new: unit -> 'n)
         and 'n :> ValueType
-        and 'n :> IScalar<'n>> : options: obj * read: Reader<'n> * step: int64 * scalars: Scalars<'n> * row: 'v array -> Scalars<'n>
+        and 'n :> IScalar<'n>> :
+        options: IOptimizerOptions * read: Reader<'n> * step: int64 * scalars: Scalars<'n> * row: 'v array -> Scalars<'n>
 
     default rule.Update(options, read, step, scalars, row) =
         rule.NotElementWise(options, read, step, scalars, row)
@@ -121,11 +122,11 @@ type Rule internal (name: string, table: OptionTable) =
         raise (NotSupportedException $"{name} does not work element by element: its formula does not run on lanes")
 
     /// A step in place: parameters and state change, the state that was given is spent, the next one is returned.
-    member rule.Step(options: obj, parameters, gradients, state) =
+    member rule.Step(options: IOptimizerOptions, parameters, gradients, state) =
         rule.Prepare(options, parameters, gradients, state).Run()
 
     /// A step that touches nothing that it was given.
-    member rule.PureStep(options: obj, parameters: Parameters, gradients: Gradients, state: State) =
+    member rule.PureStep(options: IOptimizerOptions, parameters: Parameters, gradients: Gradients, state: State) =
         Rows.given parameters gradients state
         // What a step in place refuses: copies share nothing.
         MemoryWatch().Check(name, parameters, gradients, state.Columns)
@@ -134,10 +135,33 @@ type Rule internal (name: string, table: OptionTable) =
 
 /// A rule with the type of its options.
 [<AbstractClass>]
-type Rule<'o when 'o: not null and 'o: not struct> internal (name, table: OptionTable<'o>) =
+type Rule<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions> internal (name, table: OptionTable<'o>) =
     inherit Rule(name, table)
     let mutable declared: Declared<'o> = Declared.nothing
     member internal _.Table = table
+
+    /// The default options.
+    member _.Defaults: 'o = table.Default
+
+    /// The options with other values, by their names, checked together; an OptionException names what is wrong.
+    member _.Replace(options: 'o, values: KeyValuePair<string, OptionValue> seq) : 'o =
+        table.Options(table.Replace(options, values))
+
+    /// One value replaced.
+    member rule.Replace(options: 'o, option: string, value: OptionValue) : 'o =
+        table.Options((rule :> Algorithm).Replace(options, option, value))
+
+    /// The state before the first step; checks the options and the parameters' dtypes, devices and layouts.
+    member rule.Init(options: 'o, parameters: Parameters) : State =
+        (rule :> Rule).Init(options, parameters)
+
+    /// A step in place: parameters and state change, the state that was given is spent, the next one is returned.
+    member rule.Step(options: 'o, parameters: Parameters, gradients: Gradients, state: State) : State =
+        (rule :> Rule).Step(options, parameters, gradients, state)
+
+    /// A step that touches nothing that it was given.
+    member rule.PureStep(options: 'o, parameters: Parameters, gradients: Gradients, state: State) =
+        (rule :> Rule).PureStep(options, parameters, gradients, state)
 
     /// The same rule, which declares this, too. An ArgumentException where something is declared twice, or opted out of without a reason.
     member rule.Declare([<ParamArray>] declarations: Declaration<'o> array) : Rule<'o> =
@@ -191,7 +215,7 @@ type Rule<'o when 'o: not null and 'o: not struct> internal (name, table: Option
     member internal rule.CheckDivisors(options: 'o, parameters: Parameters, gradients: Gradients) =
         for row in 0 .. parameters.Count - 1 do
             if gradients[row].Kind <> GradientKind.Absent then
-                table.CheckDivisors(options :> obj, parameters[row].DType, parameters.Label row)
+                table.CheckDivisors(options, parameters[row].DType, parameters.Label row)
 
 module internal Executors =
     /// Who runs a step over parameters: their provider's threads, or our team, unless tensor by tensor was asked for.
@@ -203,7 +227,7 @@ module internal Executors =
 
 /// A step of one parameter of an element-wise rule as a whole tensor.
 [<Sealed>]
-type internal ElementsUpdate<'o when 'o: not null and 'o: not struct>
+type internal ElementsUpdate<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>
     (
         driver: Driver,
         arithmetic: Arithmetic<'o>,
@@ -226,7 +250,7 @@ type internal ElementsUpdate<'o when 'o: not null and 'o: not struct>
 
 /// What is kept of a step for the next one, whatever the kind of rule.
 [<AbstractClass>]
-type internal PreparedOptions<'o when 'o: not null and 'o: not struct>() =
+type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>() =
     inherit PreparedStep()
     member val Options: 'o = Unchecked.defaultof<'o> with get, set
     member val IsForLoop = false with get, set
@@ -253,7 +277,8 @@ type internal PreparedOptions<'o when 'o: not null and 'o: not struct>() =
 
 /// A step of an element-wise rule, kept between steps.
 [<Sealed>]
-type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: Driver, arithmetic: Arithmetic<'o>) =
+type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>
+    (driver: Driver, arithmetic: Arithmetic<'o>) =
     inherit PreparedOptions<'o>()
     let mutable around = Around()
     member val Switches = 0 with get, set
@@ -359,8 +384,13 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct>(driver: 
 /// A rule that works element by element: the formula, the table of options, the columns, and how options become coefficients.
 [<Sealed>]
 type internal ElementWiseRule<'o, 'f
-    when 'o: not null and 'o: not struct and 'f: struct and 'f: (new: unit -> 'f) and 'f :> ValueType and 'f :> IFormula>
-    (name: string, defaults: 'o, fields: Field<'o> list, columns: ColumnSpec<'o> list, arithmetic: Arithmetic<'o>) =
+    when 'o: not null
+    and 'o: not struct
+    and 'o :> IOptimizerOptions
+    and 'f: struct
+    and 'f: (new: unit -> 'f)
+    and 'f :> ValueType
+    and 'f :> IFormula>(name: string, defaults: 'o, fields: Field<'o> list, columns: ColumnSpec<'o> list, arithmetic: Arithmetic<'o>) =
     inherit Rule<'o>(name, OptionTable<'o>(name, defaults, fields))
 
     let driver = Driver<'f>.Instance
@@ -382,7 +412,7 @@ type internal ElementWiseRule<'o, 'f
         let options = rule.Table.Options options
 
         columns
-        |> Seq.filter (fun column -> column.When options)
+        |> Seq.filter (fun column -> column.IsKept options)
         |> Seq.map _.Name
         |> ImmutableArray.CreateRange
 
@@ -409,7 +439,7 @@ type internal ElementWiseRule<'o, 'f
         |> ImmutableArray.CreateRange
 
     override rule.Start<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>>
-        (options: obj, column, read: Reader<'n>)
+        (options: IOptimizerOptions, column, read: Reader<'n>)
         : 'n =
         Argument.index "column" column columns.Length
         Argument.notNull "read" read
@@ -422,7 +452,7 @@ type internal ElementWiseRule<'o, 'f
             read.Of(spec.StartOption, start)
 
     override rule.StartScalars<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>>
-        (options: obj, read: Reader<'n>)
+        (options: IOptimizerOptions, read: Reader<'n>)
         =
         Argument.notNull "read" read
         arithmetic.Start<'n>(read, rule.Table.Options options)
@@ -437,7 +467,7 @@ type internal ElementWiseRule<'o, 'f
         and 'n: (new: unit -> 'n)
         and 'n :> ValueType
         and 'n :> IScalar<'n>>
-        (options: obj, read: Reader<'n>, step, scalars, row: 'v array)
+        (options: IOptimizerOptions, read: Reader<'n>, step, scalars, row: 'v array)
         =
         Argument.notNull "read" read
         Argument.notNull "row" row
@@ -457,7 +487,7 @@ type internal ElementWiseRule<'o, 'f
         Checks.disjoint name parameters
 
         let atOnce column =
-            columns[column].AtOnce && columns[column].When options
+            columns[column].IsAtOnce && columns[column].IsKept options
 
         Rows.initial name parameters arithmetic.Scalars columnNames atOnce (fun column -> columns[column].Start options)
 
@@ -510,7 +540,13 @@ type internal ElementWiseRule<'o, 'f
 module Rule =
     /// A rule from its formula ('f), its default options and their table, its columns, and how options become coefficients.
     let elementWise<'o, 'f
-        when 'o: not null and 'o: not struct and 'f: struct and 'f: (new: unit -> 'f) and 'f :> ValueType and 'f :> IFormula>
+        when 'o: not null
+        and 'o: not struct
+        and 'o :> IOptimizerOptions
+        and 'f: struct
+        and 'f: (new: unit -> 'f)
+        and 'f :> ValueType
+        and 'f :> IFormula>
         name
         (defaults: 'o)
         fields
@@ -520,24 +556,8 @@ module Rule =
         Argument.notNull "name" name
         Argument.notNull "defaults" defaults
 
-        for (field: Field<'o>) in Argument.items "fields" fields do
-            if
-                isNull (box field.Name)
-                || isNull (box field.Read)
-                || isNull (box field.Replace)
-                || isNull (box field.Wrong)
-            then
-                raise (ArgumentException($"{name}: a part of the option '{field.Name}' is null", "fields"))
-
-        for (column: ColumnSpec<'o>) in Argument.items "columns" columns do
-            if
-                isNull (box column.Name)
-                || isNull (box column.When)
-                || isNull (box column.Start)
-                || isNull (box column.StartOption)
-            then
-                raise (ArgumentException($"{name}: a part of the column '{column.Name}' is null", "columns"))
-
+        Argument.items "fields" fields |> ignore
+        Argument.items "columns" columns |> ignore
         Argument.notNull "arithmetic" arithmetic
         ElementWiseRule<'o, 'f>(name, defaults, fields, columns, arithmetic)
 
@@ -546,8 +566,16 @@ module Rule =
         Argument.notNull "rule" rule
         rule.Declare(Argument.items "declarations" declarations)
 
+    /// The options, or all that is wrong with them.
+    let validate (rule: Rule<'o>) (options: 'o) : Result<'o, OptionError list> =
+        Argument.notNull "rule" rule
+
+        match rule.Table.Errors options with
+        | [] -> Ok options
+        | errors -> Error errors
+
     /// The state before the first step.
-    let init (rule: Rule<'o>) (options: 'o) parameters =
+    let init (rule: Rule<'o>) (options: 'o) (parameters: Parameters) : State =
         Argument.notNull "rule" rule
         rule.Init(options, parameters)
 

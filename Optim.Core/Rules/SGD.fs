@@ -14,6 +14,8 @@ type SGDOptions =
         Execution: Execution
     }
 
+    interface IOptimizerOptions
+
 /// Stochastic gradient descent with momentum as PyTorch has it: b = mu b + (1 - dampening) g, the first b is g itself;
 /// x = x - lr b, or with nesterov x = x - lr (g + mu b).
 [<CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
@@ -78,6 +80,9 @@ module SGD =
     /// The rule.
     let rule =
         Rule.elementWise<SGDOptions, SGDFormula> "SGD" defaults options [ zeros "momentum_buffer" (fun o -> o.Momentum <> 0.0) ] arithmetic
+
+    /// The options, or all that is wrong with them.
+    let validate options = Rule.validate rule options
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters

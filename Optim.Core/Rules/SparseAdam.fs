@@ -12,6 +12,8 @@ type SparseAdamOptions =
         Execution: Execution
     }
 
+    interface IOptimizerOptions
+
 /// Adam for sparse gradients, as PyTorch has it (after Kingma and Ba, arXiv:1412.6980): only rows that the gradient has are stepped, and the
 /// means of the others wait: m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2, x = x - lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps).
 /// Steps are counted for the parameter as a whole.
@@ -65,9 +67,12 @@ module SparseAdam =
         Rule.elementWise<SparseAdamOptions, SparseAdamFormula> "SparseAdam" defaults options columns arithmetic
         |> Rule.declare
             [
-                Declaration.StepBound(fun o step -> Adam.longestStep o.Lr o.Betas step)
-                Declaration.BiasCorrected always
+                Declaration.stepBound (fun o step -> Adam.longestStep o.Lr o.Betas step)
+                Declaration.biasCorrected always
             ]
+
+    /// The options, or all that is wrong with them.
+    let validate options = Rule.validate rule options
 
     /// The state before the first step.
     let init options parameters = Rule.init rule options parameters

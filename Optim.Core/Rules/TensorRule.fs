@@ -46,7 +46,7 @@ and [<Struct>] internal StepTensors =
 
 /// A step of one parameter by somebody else than our kernels.
 [<Sealed>]
-type internal WholeUpdate<'o when 'o: not null and 'o: not struct>
+type internal WholeUpdate<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>
     (
         name: string,
         arithmetic: TensorArithmetic<'o>,
@@ -66,7 +66,8 @@ type internal WholeUpdate<'o when 'o: not null and 'o: not struct>
 
 /// A step of a rule of whole tensors, kept between steps.
 [<Sealed>]
-type internal PreparedTensors<'o when 'o: not null and 'o: not struct>(name: string, arithmetic: TensorArithmetic<'o>) =
+type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>
+    (name: string, arithmetic: TensorArithmetic<'o>) =
     inherit PreparedOptions<'o>()
     let workspace = Workspace()
     /// Which rows our kernels step.
@@ -132,7 +133,7 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct>(name: str
 
 /// A rule that works on whole tensors.
 [<Sealed>]
-type internal TensorRule<'o when 'o: not null and 'o: not struct>
+type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>
     (name: string, defaults: 'o, fields: Field<'o> list, arithmetic: TensorArithmetic<'o>) =
     inherit Rule<'o>(name, OptionTable<'o>(name, defaults, fields))
 

@@ -46,13 +46,12 @@ type Chainable internal (factor: double -> double, ratio: double -> double, floo
     /// The same with another floor.
     member _.WithFloor floor = Chainable(factor, ratio, floor, rests)
 
-/// The chainable schedules, by their factors.
+/// The chainable schedules, by their factors, in F#; the static members of Chainable are the same in C#.
 [<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
 module Chainable =
     let private make ratio factor = Chainable(factor, ratio, 0.0, false)
 
     /// A factor of the step number; where it was 0, the distance is added.
-    [<CompiledName("OfFactor")>]
     let ofFactor (factor: double -> double) =
         Argument.notNull "factor" factor
         factor |> make (fun step -> factor step / factor (step - 1.0))
@@ -63,56 +62,45 @@ module Chainable =
         |> make (fun step -> Math.Pow(gamma, exponent step - exponent (step - 1.0)))
 
     /// The distance from a floor in place of the value.
-    [<CompiledName("Toward")>]
     let toward (floor: double) (chainable: Chainable) =
         Argument.notNull "chainable" chainable
         chainable.WithFloor floor
 
     /// gamma^step.
-    [<CompiledName("Exponential")>]
     let exponential gamma = power gamma id
 
     /// gamma more after every so many steps.
-    [<CompiledName("Step")>]
     let step (size: double) gamma = power gamma (Curve.intervals size)
 
     /// gamma more at each milestone.
-    [<CompiledName("MultiStep")>]
     let multiStep (milestones: double seq) gamma =
         Argument.notNull "milestones" milestones
         power gamma (Curve.reached (Array.ofSeq milestones))
 
     /// A factor for so many steps, and then 1; for 0 steps for ever, as in PyTorch.
-    [<CompiledName("Constant")>]
     let constant (factor: double) (steps: double) =
         ofFactor (fun step -> if steps = 0.0 || step < steps then factor else 1.0)
 
     /// From start to finish in so many steps.
-    [<CompiledName("Linear")>]
     let linear start finish steps =
         ofFactor (Curve.linear start finish steps)
 
     /// (1 - step / steps)^power.
-    [<CompiledName("Polynomial")>]
     let polynomial steps power = ofFactor (Curve.polynomial steps power)
 
     /// Up, along and down.
-    [<CompiledName("WarmupStableDecay")>]
     let warmupStableDecay (anneal: Anneal) start warmup stable finish decay =
         ofFactor (Curve.warmupStableDecay (anneal = Anneal.Cosine) start warmup stable finish decay)
 
     /// Up, and then down with the root of the step number.
-    [<CompiledName("InverseSqrt")>]
     let inverseSqrt start steps =
         ofFactor (Curve.inverseSqrt start steps)
 
     /// Half a cosine from the base value to the floor in so many steps, and up and down again after it.
-    [<CompiledName("Cosine")>]
     let cosine (floor: double) (steps: double) =
         ofFactor (Curve.cosine steps) |> toward floor
 
     /// From the current value to the floor in so many steps, at once for 0 steps, where it stays whatever else happens.
-    [<CompiledName("Settle")>]
     let settle (anneal: Anneal) (steps: double) =
         let factor step =
             if step >= steps then
@@ -121,3 +109,35 @@ module Chainable =
                 Curve.anneal (anneal = Anneal.Cosine) (step / steps)
 
         Chainable(factor, (fun step -> factor step / factor (step - 1.0)), 0.0, true)
+
+/// The same for C#.
+type Chainable with
+    /// A factor of the step number; where it was 0, the distance is added.
+    static member OfFactor(factor: Func<double, double>) =
+        Argument.notNull "factor" factor
+        Chainable.ofFactor factor.Invoke
+
+    /// gamma^step.
+    static member Exponential(gamma: double) = Chainable.exponential gamma
+    /// gamma more after every so many steps.
+    static member Step(size: double, gamma: double) = Chainable.step size gamma
+    /// gamma more at each milestone.
+    static member MultiStep(milestones: double seq, gamma: double) = Chainable.multiStep milestones gamma
+    /// A factor for so many steps, and then 1; for 0 steps for ever, as in PyTorch.
+    static member Constant(factor: double, steps: double) = Chainable.constant factor steps
+    /// From start to finish in so many steps.
+    static member Linear(start: double, finish: double, steps: double) = Chainable.linear start finish steps
+    /// (1 - step / steps)^power.
+    static member Polynomial(steps: double, power: double) = Chainable.polynomial steps power
+
+    /// Up, along and down.
+    static member WarmupStableDecay(anneal: Anneal, start: double, warmup: double, stable: double, finish: double, decay: double) =
+        Chainable.warmupStableDecay anneal start warmup stable finish decay
+
+    /// Up, and then down with the root of the step number.
+    static member InverseSqrt(start: double, steps: double) = Chainable.inverseSqrt start steps
+    /// Half a cosine from the base value to the floor in so many steps, and up and down again after it.
+    static member Cosine(floor: double, steps: double) = Chainable.cosine floor steps
+
+    /// From the current value to the floor in so many steps, at once for 0 steps, where it stays whatever else happens.
+    static member Settle(anneal: Anneal, steps: double) = Chainable.settle anneal steps

@@ -42,57 +42,47 @@ module Schedule =
         check name (Interval.between 0.0 infinity) value
 
     /// The value at a step.
-    [<CompiledName("At")>]
     let at (step: double) (baseValue: double) (schedule: Schedule) =
         Argument.notNull "schedule" schedule
         schedule.At(step, baseValue)
 
     /// The values at the steps 0, 1, ..., count - 1.
-    [<CompiledName("Values")>]
     let values (count: int) (baseValue: double) (schedule: Schedule) =
         Argument.notNull "schedule" schedule
         Array.init count (fun step -> schedule.At(double step, baseValue))
 
     /// A function of the step number, which the base value is multiplied with.
-    [<CompiledName("OfFactor")>]
     let ofFactor (factor: double -> double) =
         Argument.notNull "factor" factor
         Schedule(fun baseValue step -> baseValue * factor step)
 
     /// The base value itself.
-    [<CompiledName("Keep")>]
     let keep = Schedule(fun baseValue _ -> baseValue)
 
     /// A value, whatever the base value.
-    [<CompiledName("Constant")>]
     let constant (value: double) = Schedule(fun _ _ -> value)
 
     /// From start to finish, factors both, in so many steps, and then finish.
-    [<CompiledName("Linear")>]
     let linear (start: double) (finish: double) (steps: double) =
         checkSteps "steps" steps
         ofFactor (Curve.linear start finish steps)
 
     /// (1 - step / steps)^power, and then 0.
-    [<CompiledName("Polynomial")>]
     let polynomial (power: double) (steps: double) =
         checkSteps "steps" steps
         ofFactor (Curve.polynomial steps power)
 
     /// gamma^step.
-    [<CompiledName("Exponential")>]
     let exponential (gamma: double) =
         check "gamma" (Interval.atLeast 0.0) gamma
         ofFactor (fun step -> Math.Pow(gamma, step))
 
     /// gamma more after every so many steps.
-    [<CompiledName("Step")>]
     let step (size: double) (gamma: double) =
         checkLength "size" size
         ofFactor (fun step -> Math.Pow(gamma, Curve.intervals size step))
 
     /// gamma more at each milestone; one that is repeated counts as often.
-    [<CompiledName("MultiStep")>]
     let multiStep (milestones: double seq) (gamma: double) =
         Argument.notNull "milestones" milestones
         let milestones = Array.ofSeq milestones
@@ -100,13 +90,11 @@ module Schedule =
 
     /// Half a cosine from 1 to 0 in so many steps, and up and down again after it (<c>hold</c> keeps it down):
     /// (1 + cos(pi step / steps)) / 2.
-    [<CompiledName("Cosine")>]
     let cosine (steps: double) =
         checkLength "steps" steps
         ofFactor (Curve.cosine steps)
 
     /// A triangle: from 0 up to 1 in so many steps, down to 0 in so many, and again.
-    [<CompiledName("Triangle")>]
     let triangle (up: double) (down: double) =
         checkLength "up" up
         checkLength "down" down
@@ -116,13 +104,11 @@ module Schedule =
             height)
 
     /// From a factor up to 1 in so many steps, and then down with the root of the step number: sqrt(steps / step).
-    [<CompiledName("InverseSqrt")>]
     let inverseSqrt (start: double) (steps: double) =
         checkLength "steps" steps
         ofFactor (Curve.inverseSqrt start steps)
 
     /// Through given factors at given steps; before the first and after the last of them those two.
-    [<CompiledName("Through")>]
     let through (anneal: Anneal) (points: struct (double * double) seq) =
         Argument.notNull "points" points
         let points = points |> Seq.sortBy (fun (struct (step, _)) -> step) |> Array.ofSeq
@@ -152,73 +138,62 @@ module Schedule =
                 Curve.phases (anneal = Anneal.Cosine) phases step)
 
     /// Another schedule's value, multiplied.
-    [<CompiledName("Scale")>]
     let scale (factor: double) (schedule: Schedule) =
         Argument.notNull "schedule" schedule
         Schedule(fun baseValue step -> factor * schedule.At(step, baseValue))
 
     /// Another schedule's value, passed through a function.
-    [<CompiledName("Map")>]
     let map (change: double -> double) (schedule: Schedule) =
         Argument.notNull "schedule" schedule
         Argument.notNull "change" change
         Schedule(fun baseValue step -> change (schedule.At(step, baseValue)))
 
     /// The values of the first schedule as base values of the second: the product where both are factors.
-    [<CompiledName("Product")>]
     let product (first: Schedule) (second: Schedule) =
         Argument.notNull "first" first
         Argument.notNull "second" second
         Schedule(fun baseValue step -> second.At(step, first.At(step, baseValue)))
 
     /// The distance from a floor in place of the value: floor + schedule(base - floor). A cosine toward eta_min ends there.
-    [<CompiledName("Toward")>]
     let toward (floor: double) (schedule: Schedule) =
         Argument.notNull "schedule" schedule
         Schedule(fun baseValue step -> floor + schedule.At(step, baseValue - floor))
 
     /// Nothing below a value.
-    [<CompiledName("AtLeast")>]
     let atLeast (least: double) (schedule: Schedule) =
         Argument.notNull "schedule" schedule
         schedule |> map (max least)
 
     /// Nothing above a value.
-    [<CompiledName("AtMost")>]
     let atMost (most: double) (schedule: Schedule) =
         Argument.notNull "schedule" schedule
         schedule |> map (min most)
 
     /// Waits so many steps at the value of step 0.
-    [<CompiledName("Delay")>]
     let delay (steps: double) (schedule: Schedule) =
         Argument.notNull "schedule" schedule
         checkSteps "steps" steps
         Schedule(fun baseValue step -> schedule.At(max 0.0 (step - steps), baseValue))
 
     /// Stays where it is at a step.
-    [<CompiledName("Hold")>]
     let hold (last: double) (schedule: Schedule) =
         Argument.notNull "schedule" schedule
         checkSteps "last" last
         Schedule(fun baseValue step -> schedule.At(min last step, baseValue))
 
     /// So many times as slow.
-    [<CompiledName("Stretch")>]
     let stretch (factor: double) (schedule: Schedule) =
         Argument.notNull "schedule" schedule
         checkLength "factor" factor
         Schedule(fun baseValue step -> schedule.At(step / factor, baseValue))
 
     /// Stairs: the value of the last multiple of so many steps.
-    [<CompiledName("Every")>]
     let every (steps: double) (schedule: Schedule) =
         Argument.notNull "schedule" schedule
         checkLength "steps" steps
         Schedule(fun baseValue step -> schedule.At(steps * Curve.intervals steps step, baseValue))
 
     /// The first schedule up to a step, and from there on the next one, which begins at its own step 0.
-    [<CompiledName("ThenAt")>]
     let thenAt (milestone: double) (next: Schedule) (first: Schedule) =
         Argument.notNull "next" next
         Argument.notNull "first" first
@@ -232,7 +207,6 @@ module Schedule =
 
     /// The first schedule, and then others, each from its milestone on, where it begins at its own step 0. Milestones are counted
     /// from the start.
-    [<CompiledName("Sequence")>]
     let sequence (first: Schedule) (rest: struct (double * Schedule) seq) =
         Argument.notNull "first" first
         Argument.notNull "rest" rest
@@ -255,7 +229,6 @@ module Schedule =
             | None -> first.At(step, baseValue))
 
     /// In so many steps from a factor of the schedule's first value up to it, and then the schedule from its step 0.
-    [<CompiledName("WarmUp")>]
     let warmUp (steps: double) (start: double) (schedule: Schedule) =
         Argument.notNull "schedule" schedule
         let rise = linear start 1.0 steps
@@ -264,14 +237,12 @@ module Schedule =
         |> thenAt steps schedule
 
     /// The first so many steps again and again.
-    [<CompiledName("Cycle")>]
     let cycle (period: double) (schedule: Schedule) =
         Argument.notNull "schedule" schedule
         checkLength "period" period
         Schedule(fun baseValue step -> schedule.At(step % period, baseValue))
 
     /// The first so many steps again and again, each time stretched to a period so many times as long.
-    [<CompiledName("Restart")>]
     let restart (period: double) (growth: double) (schedule: Schedule) =
         Argument.notNull "schedule" schedule
         checkLength "period" period
@@ -283,7 +254,6 @@ module Schedule =
 
     /// Warm restarts (Loshchilov and Hutter, arXiv 1608.03983): half a cosine in the first period, then in one so many times as
     /// long, and so on; each begins with the base value.
-    [<CompiledName("WarmRestarts")>]
     let warmRestarts (period: double) (growth: double) =
         checkLength "period" period
         check "growth" (Interval.atLeast 1.0) growth
@@ -294,7 +264,6 @@ module Schedule =
 
     /// One cycle (Smith, arXiv 1708.07120) as PyTorch has it: from base / div up to the base value at step pct steps - 1, and down to
     /// base / (div finalDiv) at step steps - 1, where it stays.
-    [<CompiledName("OneCycle")>]
     let oneCycle (anneal: Anneal) (pct: double) (div: double) (finalDiv: double) (steps: double) =
         checkLength "steps" steps
         checkLength "div" div
@@ -319,7 +288,6 @@ module Schedule =
 
     /// Warm-up, stable, decay: up from 0 (or a factor) in so many steps, so many steps at the base value, and along a curve down to a
     /// factor in so many steps (Hu et al., arXiv 2404.06395).
-    [<CompiledName("WarmupStableDecay")>]
     let warmupStableDecay (anneal: Anneal) (start: double) (warmup: double) (stable: double) (finish: double) (decay: double) =
         checkSteps "warmup" warmup
         checkSteps "stable" stable

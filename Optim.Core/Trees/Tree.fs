@@ -493,7 +493,7 @@ and [<RequireQualifiedAccess; CustomEquality; NoComparison>] Tree =
         | Text text -> OptionValue.Text text
         | Tensor view when view.Count = nativeint 1 -> OptionValue.Float(Tree.op_Explicit tree)
         | List items
-        | Tuple items -> OptionValue.Tuple [ for item in items -> (Tree.op_Explicit item: OptionValue) ]
+        | Tuple items -> OptionValue.TupleOf [ for item in items -> (Tree.op_Explicit item: OptionValue) ]
         | _ -> tree.Refuse "a value of an option"
 
 /// The entries of a dict in their order. Immutable, compared by content and order.

@@ -13,19 +13,19 @@ module Options =
     let has (name: string) (rule: Rule) = rule.OptionNames.Contains name
 
     /// The options with these values; names that the rule does not have are passed over.
-    let set (values: (string * OptionValue) list) (rule: Rule) (options: obj) : obj =
+    let set (values: (string * OptionValue) list) (rule: Rule) (options: IOptimizerOptions) : IOptimizerOptions =
         rule.Replace(options, values |> List.filter (fun (name, _) -> has name rule) |> List.map KeyValuePair)
 
     /// A number among the options.
-    let number (rule: Rule) (name: string) (options: obj) : float =
+    let number (rule: Rule) (name: string) (options: IOptimizerOptions) : float =
         OptionValue.op_Explicit (rule.Read(options, name)): float
 
     /// A flag among the options; false where the rule does not have it.
-    let flag (rule: Rule) (name: string) (options: obj) : bool =
+    let flag (rule: Rule) (name: string) (options: IOptimizerOptions) : bool =
         has name rule && (OptionValue.op_Explicit (rule.Read(options, name)): bool)
 
     /// A pair among the options.
-    let pair (rule: Rule) (name: string) (options: obj) : struct (float * float) =
+    let pair (rule: Rule) (name: string) (options: IOptimizerOptions) : struct (float * float) =
         OptionValue.op_Explicit (rule.Read(options, name)): struct (float * float)
 
     /// A number as the value of an option.
@@ -81,24 +81,24 @@ module Options =
         | OptionValue.Float x -> numbers (near x)
         | OptionValue.Tuple parts ->
             [
-                for i, part in List.indexed parts do
+                for i, part in Seq.indexed parts do
                     match part with
                     | OptionValue.Float x ->
                         yield!
                             near x
-                            |> List.map (fun x -> OptionValue.Tuple(List.updateAt i (OptionValue.Float x) parts))
+                            |> List.map (fun x -> OptionValue.Tuple(parts.SetItem(i, OptionValue.Float x)))
                     | _ -> ()
             ]
         | _ -> []
 
     // What the rule refuses, alone or beside what was drawn before, stays as it was.
-    let private put (rule: Rule) (name: string) (value: OptionValue) (options: obj) =
+    let private put (rule: Rule) (name: string) (value: OptionValue) (options: IOptimizerOptions) =
         try
             rule.Replace(options, name, value)
         with :? OptionException ->
             options
 
-    let private drawn (rule: Rule) (value: string -> Gen<OptionValue>) : Gen<obj> =
+    let private drawn (rule: Rule) (value: string -> Gen<OptionValue>) : Gen<IOptimizerOptions> =
         rule.OptionNames
         |> Seq.fold (fun options name -> Gen.map2 (put rule name) (value name) options) (Gen.constant rule.Defaults)
 
@@ -121,7 +121,7 @@ module Options =
         | _ -> None
 
     /// Options at their defaults, at an edge, or somewhere between.
-    let generate (rule: Rule) : Gen<obj> =
+    let generate (rule: Rule) : Gen<IOptimizerOptions> =
         let value name =
             let usual = rule.Read(rule.Defaults, name)
 
@@ -144,7 +144,7 @@ module Options =
         drawn rule value
 
     /// The default options, now and then with a flag turned, but for maximize, or with a smaller rate: what an optimizer should do well under.
-    let mild (rule: Rule) : Gen<obj> =
+    let mild (rule: Rule) : Gen<IOptimizerOptions> =
         drawn rule (fun name ->
             let usual = rule.Read(rule.Defaults, name)
 
@@ -156,13 +156,13 @@ module Options =
             | _ -> Gen.constant usual)
 
     /// Names and values, as in lr=0.001, momentum=0.9.
-    let describe (rule: Rule) (options: obj) =
+    let describe (rule: Rule) (options: IOptimizerOptions) =
         rule.OptionNames
         |> Seq.map (fun name -> name + "=" + string (rule.Read(options, name)))
         |> String.concat ", "
 
     /// The options with one of them back at its default, for each that is not and need not be as it is.
-    let shrink (rule: Rule) (needed: string list) (options: obj) : obj seq =
+    let shrink (rule: Rule) (needed: string list) (options: IOptimizerOptions) : IOptimizerOptions seq =
         seq {
             for name in Seq.except needed rule.OptionNames do
                 let usual = rule.Read(rule.Defaults, name)

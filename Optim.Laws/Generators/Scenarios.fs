@@ -20,7 +20,7 @@ type Scenario =
         /// The rule that the options belong to.
         Rule: Rule
         /// An options record of the rule.
-        Options: obj
+        Options: IOptimizerOptions
         /// float32 or float64.
         DType: DType
         /// The parameters, each of one dimension.
@@ -68,7 +68,7 @@ type Scenario =
 type Recipe =
     {
         /// Where options come from.
-        Options: Gen<obj>
+        Options: Gen<IOptimizerOptions>
         /// Options that the law gives values to; those that the rule does not have are passed over.
         Fixed: (string * OptionValue) list
         /// At most so many parameters, at least one.

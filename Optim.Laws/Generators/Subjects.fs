@@ -81,11 +81,11 @@ type Subject =
         /// The rule: its name, its options, its columns.
         Rule: Rule
         /// State before the first step.
-        Init: obj -> Parameters -> State
+        Init: IOptimizerOptions -> Parameters -> State
         /// A step in place.
-        Step: obj -> Parameters -> Gradients -> State -> State
+        Step: IOptimizerOptions -> Parameters -> Gradients -> State -> State
         /// A step that touches nothing that it was given.
-        PureStep: obj -> Parameters -> Gradients -> State -> struct (Parameters * State)
+        PureStep: IOptimizerOptions -> Parameters -> Gradients -> State -> struct (Parameters * State)
         /// The optimizer class.
         Shell: Shell
     }

@@ -99,7 +99,7 @@ module Convergence =
         }
 
     /// Every place of a run under these options, the start first; sparse gradients have every row.
-    let internal pathUnder (options: obj) (subject: Subject) (bowl: Bowl) : float[] seq =
+    let internal pathUnder (options: IOptimizerOptions) (subject: Subject) (bowl: Bowl) : float[] seq =
         seq {
             let subject = Subject.overDense subject
             let shape = [| bowl.A.LongLength; int64 bowl.Columns |]

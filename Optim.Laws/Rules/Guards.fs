@@ -231,7 +231,7 @@ module Guards =
 
                 let value =
                     match rule.Read(rule.Defaults, "eps") with
-                    | OptionValue.Tuple [ _; second ] -> OptionValue.Tuple [ OptionValue.Float eps; second ]
+                    | OptionValue.Tuple(Items [ _; second ]) -> OptionValue.TupleOf [ OptionValue.Float eps; second ]
                     | _ -> OptionValue.Float eps
 
                 let before = parameter.ToDoubles()

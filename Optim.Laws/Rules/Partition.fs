@@ -97,7 +97,7 @@ module Partition =
             | "step_sizes", _ -> [ Options.ofPair (0.02, 50.0); Options.ofPair (1e-6, 0.004) ]
             | "dampening", _ -> [ Options.ofNumber 0.4 ]
             | "t0", _ -> [ Options.ofNumber 1.0 ]
-            | "ns_coefficients", _ -> [ OptionValue.Tuple [ for c in [ 1.5; -0.5; 0.01 ] -> Options.ofNumber c ] ]
+            | "ns_coefficients", _ -> [ OptionValue.TupleOf [ for c in [ 1.5; -0.5; 0.01 ] -> Options.ofNumber c ] ]
             | "adjust_lr_fn", _ -> [ OptionValue.Text "match_rms_adamw" ]
             // Of a tensor these count where it is small.
             | "eps", _ when rule.Scope = RuleScope.Matrices -> [ Options.ofNumber 1e3 ]

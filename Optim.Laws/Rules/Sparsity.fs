@@ -11,7 +11,7 @@ open Optim.Laws.Terms
 [<NoComparison; CustomEquality>]
 type SparseRun =
     {
-        Options: obj
+        Options: IOptimizerOptions
         DType: DType
         Rows: int
         Columns: int

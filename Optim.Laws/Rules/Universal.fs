@@ -1,6 +1,6 @@
 namespace Optim.Laws
 
-// Options of any rule are an obj.
+// Options of any rule are an IOptimizerOptions.
 #nowarn "3559"
 
 open System
@@ -14,7 +14,7 @@ open Optim.Kernels
 type UnderOptions =
     {
         Rule: Rule
-        Options: obj
+        Options: IOptimizerOptions
         Bowl: Bowl
     }
 
@@ -230,7 +230,7 @@ module Universal =
                         Usual = usual
                     }
                 | OptionValue.Tuple parts ->
-                    for i, part in List.indexed parts do
+                    for i, part in Seq.indexed parts do
                         match part with
                         | OptionValue.Float usual ->
                             {
@@ -243,10 +243,10 @@ module Universal =
         ]
 
     /// The options with another number there; nothing where the rule refuses it.
-    let private at (rule: Rule) (spot: Spot) (value: float) (options: obj) =
+    let private at (rule: Rule) (spot: Spot) (value: float) (options: IOptimizerOptions) =
         let value =
             match rule.Read(options, spot.Option) with
-            | OptionValue.Tuple parts when spot.Part >= 0 -> OptionValue.Tuple(List.updateAt spot.Part (OptionValue.Float value) parts)
+            | OptionValue.Tuple parts when spot.Part >= 0 -> OptionValue.Tuple(parts.SetItem(spot.Part, OptionValue.Float value))
             | _ -> OptionValue.Float value
 
         try
@@ -255,7 +255,7 @@ module Universal =
             None
 
     /// From where to where a number is moved.
-    let private range (rule: Rule) (spot: Spot) (options: obj) =
+    let private range (rule: Rule) (spot: Spot) (options: IOptimizerOptions) =
         let x = spot.Usual
 
         let low, high =
@@ -413,7 +413,7 @@ module Universal =
                  else
                      OptionValue.None)
             with
-            | OptionValue.Tuple [ _; _ ] -> Options.set [ "betas", Options.ofPair betas ] rule options
+            | OptionValue.Tuple(Items [ _; _ ]) -> Options.set [ "betas", Options.ofPair betas ] rule options
             | _ -> options
 
         underConstant

@@ -12,7 +12,7 @@ type MatrixRun =
         DType: DType
         Rows: int
         Columns: int
-        Options: obj
+        Options: IOptimizerOptions
         Start: float[]
         History: float[][]
         /// A draw of numbers beside, for what a law wants to choose.

@@ -41,7 +41,7 @@ module internal Model =
     /// A group as the model has it. Nothing in it is ever written to.
     type Group =
         {
-            Options: obj
+            Options: IOptimizerOptions
             Theta: Parameters
             State: State
             Gradients: float[] voption[]
@@ -52,7 +52,7 @@ module internal Model =
     type Model =
         {
             Groups: Group list
-            Kept: (obj * State) list list
+            Kept: (IOptimizerOptions * State) list list
             Hooks: (int * Hook) list
             Trace: string list
         }

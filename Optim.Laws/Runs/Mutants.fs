@@ -1,6 +1,6 @@
 namespace Optim.Laws
 
-// Options of any rule are an obj.
+// Options of any rule are an IOptimizerOptions.
 #nowarn "3559"
 
 open System
@@ -10,7 +10,7 @@ open Optim.Kernels
 /// Subjects with a defect: what a law does not hold of shows that the law can fail.
 module Mutant =
     /// With options changed before each step.
-    let withOptions (change: Rule -> obj -> obj) (subject: Subject) =
+    let withOptions (change: Rule -> IOptimizerOptions -> IOptimizerOptions) (subject: Subject) =
         let change = change subject.Rule
 
         { subject with
@@ -24,20 +24,23 @@ module Mutant =
         withOptions (fun rule options -> Options.set [ name, value ] rule options)
 
     /// With steps in place wrapped.
-    let around (wrap: (Parameters -> Gradients -> State -> State) -> obj -> Parameters -> Gradients -> State -> State) (subject: Subject) =
+    let around
+        (wrap: (Parameters -> Gradients -> State -> State) -> IOptimizerOptions -> Parameters -> Gradients -> State -> State)
+        (subject: Subject)
+        =
         { subject with
             Step = fun options -> wrap (subject.Step options) options
         }
 
     /// With something done after each step in place.
-    let after (act: obj -> Parameters -> Gradients -> State -> unit) =
+    let after (act: IOptimizerOptions -> Parameters -> Gradients -> State -> unit) =
         around (fun step options parameters gradients state ->
             let next = step parameters gradients state
             act options parameters gradients next
             next)
 
     /// With the gradients of each step in place mapped, as numbers.
-    let withGradients (change: obj -> float[] -> float[]) =
+    let withGradients (change: IOptimizerOptions -> float[] -> float[]) =
         around (fun step options parameters gradients state ->
             let mapped (gradient: Gradient) =
                 if gradient.Kind = GradientKind.Absent then

@@ -158,7 +158,7 @@ module Run =
         struct (parameters, subject.Init s.Options parameters)
 
     /// More steps from there.
-    let go (subject: Subject) (options: obj) dtype (parameters: Parameters) (state: State) (history: float[] voption[][]) =
+    let go (subject: Subject) (options: IOptimizerOptions) dtype (parameters: Parameters) (state: State) (history: float[] voption[][]) =
         history
         |> Array.fold (fun state row -> subject.Step options parameters (gradients dtype row) state) state
 

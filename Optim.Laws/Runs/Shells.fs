@@ -16,7 +16,7 @@ module Host =
     let parameters (s: Scenario) = named "p" s
 
     /// A group of some parameters with the options of a record.
-    let group (rule: Rule) (options: obj) (parameters: Param seq) =
+    let group (rule: Rule) (options: IOptimizerOptions) (parameters: Param seq) =
         let group =
             ParameterGroup(parameters |> Seq.map (fun parameter -> parameter :> IParameter))
 
@@ -29,7 +29,7 @@ module Host =
         group
 
     /// An optimizer over parameters, all in one group.
-    let optimizer (subject: Subject) (options: obj) (parameters: Param seq) =
+    let optimizer (subject: Subject) (options: IOptimizerOptions) (parameters: Param seq) =
         subject.Shell.Open subject.Rule [] [ group subject.Rule options parameters ]
 
     /// Hands each parameter its gradient, or takes it away.

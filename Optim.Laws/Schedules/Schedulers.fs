@@ -124,7 +124,7 @@ module ScheduleCase =
             Name = "MultiStepLR"
             Settings =
                 [
-                    "milestones", OptionValue.Tuple(List.map whole milestones)
+                    "milestones", OptionValue.TupleOf(List.map whole milestones)
                     "gamma", number gamma
                 ]
             Closed =

@@ -422,7 +422,7 @@ module Schedules =
 
                 let momentum () : float =
                     match optimizer.ParamGroups[0][if subject.Rule.Name = "SGD" then "momentum" else "betas"] with
-                    | OptionValue.Tuple(first :: _) -> OptionValue.op_Explicit first
+                    | OptionValue.Tuple(Items(first :: _)) -> OptionValue.op_Explicit first
                     | value -> OptionValue.op_Explicit value
 
                 let rows =

@@ -30,7 +30,7 @@ public static class Differentiable
     /// <exception cref="OptionException">An option is unknown, does not enter a step as a number, or is outside of its range.</exception>
     /// <exception cref="ArgumentException">A tensor has more or less than one element.</exception>
     /// <exception cref="NotSupportedException">The rule is not differentiable: LBFGS, Muon, Adafactor, SparseAdam.</exception>
-    public static DifferentiableStep Step(Rule rule, object options, params (string Option, Tensor Value)[] tensors)
+    public static DifferentiableStep Step(Rule rule, IOptimizerOptions options, params (string Option, Tensor Value)[] tensors)
     {
         ArgumentNullException.ThrowIfNull(rule);
         ArgumentNullException.ThrowIfNull(options);
@@ -39,7 +39,7 @@ public static class Differentiable
     }
 
     /// <summary>The same, with options by name: <c>Differentiable.Step(Rules.Find("adam"), [("amsgrad", true)], ("lr", lr))</c>.</summary>
-    /// <inheritdoc cref="Step(Rule, object, ValueTuple{string, Tensor}[])"/>
+    /// <inheritdoc cref="Step(Rule, IOptimizerOptions, ValueTuple{string, Tensor}[])"/>
     public static DifferentiableStep Step(
         Rule rule,
         (string Option, OptionValue Value)[] options,

@@ -8,7 +8,7 @@ namespace Optim;
 
 /// <summary>
 /// A rule's step as a function of tensors: parameters, gradients and state go in, new ones come out, and the graph of all of it is
-/// kept. Nothing that went in changes. Made by <see cref="Differentiable.Step(Rule, object, ValueTuple{string, Tensor}[])"/>.
+/// kept. Nothing that went in changes. Made by <see cref="Differentiable.Step(Rule, IOptimizerOptions, ValueTuple{string, Tensor}[])"/>.
 /// </summary>
 /// <remarks>
 /// On any device that libtorch computes on; float16 and bfloat16 are stepped in float32, complex numbers as pairs of reals.
@@ -18,7 +18,7 @@ public sealed class DifferentiableStep
 {
     private readonly TracedOptions options;
 
-    internal DifferentiableStep(Rule rule, object options, (string Option, Tensor Value)[] tensors)
+    internal DifferentiableStep(Rule rule, IOptimizerOptions options, (string Option, Tensor Value)[] tensors)
     {
         if (!rule.IsDifferentiable)
             throw new NotSupportedException($"{rule.Name} does not support differentiable steps");
@@ -84,7 +84,7 @@ public sealed class DifferentiableStep
         Tensor parameter,
         Tensor gradient,
         DifferentiableRow row,
-        object record,
+        IOptimizerOptions record,
         Reader<TorchLane> reader
     )
     {

@@ -13,10 +13,10 @@ internal sealed class TracedOptions
     private const double Smallest = float.Epsilon;
 
     private readonly Rule rule;
-    private readonly object given;
+    private readonly IOptimizerOptions given;
     private readonly ImmutableArray<(OptionNumber Number, Tensor Value)> tensors;
 
-    public TracedOptions(Rule rule, object options, (string Option, Tensor Value)[] tensors)
+    public TracedOptions(Rule rule, IOptimizerOptions options, (string Option, Tensor Value)[] tensors)
     {
         (this.rule, given) = (rule, rule.Replace(options, []));
         var known = rule.Numbers(given);
@@ -51,7 +51,7 @@ internal sealed class TracedOptions
     /// smallest number above it: a term that a 0 would switch off has a derivative.
     /// </summary>
     /// <exception cref="OptionException">A value is outside of its range.</exception>
-    public object Switching()
+    public IOptimizerOptions Switching()
     {
         var options = given;
         foreach (var (number, tensor) in tensors)
@@ -80,7 +80,7 @@ internal sealed class TracedOptions
             )
         );
 
-    private object With(object options, OptionNumber number, double value)
+    private IOptimizerOptions With(IOptimizerOptions options, OptionNumber number, double value)
     {
         if (number.Part < 0)
             return rule.Replace(options, number.Option, value);

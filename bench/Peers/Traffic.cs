@@ -5,7 +5,7 @@ using Optim.Kernels;
 namespace Optim.Bench.Peers;
 
 /// <summary>The options of a rule that only moves memory: it has none.</summary>
-internal sealed record NoOptions;
+internal sealed record NoOptions : IOptimizerOptions;
 
 /// <summary>Loads and stores what a rule does, through the same driver, with an addition for each array that is stored.</summary>
 internal readonly struct Traffic0 : IFormula0<Traffic0>

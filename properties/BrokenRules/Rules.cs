@@ -5,7 +5,7 @@ using Optim.Kernels;
 namespace BrokenRules;
 
 /// <summary>Options of rules with a defect.</summary>
-public sealed record Options(double Lr = 0.01, double Beta = 0.9);
+public sealed record Options(double Lr = 0.01, double Beta = 0.9) : IOptimizerOptions;
 
 /// <summary>m = b m + (1 - b) g; x = x - lr m.</summary>
 public readonly struct MeanFormula : IFormula1<MeanFormula>
@@ -39,8 +39,8 @@ public static class Rules
             name,
             new(),
             [
-                RuleOf<Options>.Number("lr", IntervalModule.AtLeast(0), o => o.Lr, (o, v) => o with { Lr = v }),
-                RuleOf<Options>.Number("beta", IntervalModule.UpTo(0, 1), o => o.Beta, (o, v) => o with { Beta = v }),
+                RuleOf<Options>.Number("lr", Interval.AtLeast(0), o => o.Lr, (o, v) => o with { Lr = v }),
+                RuleOf<Options>.Number("beta", Interval.UpTo(0, 1), o => o.Beta, (o, v) => o with { Beta = v }),
             ],
             [RuleOf<Options>.Column("mean")],
             new Numbers(direction)

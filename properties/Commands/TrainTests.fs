@@ -681,7 +681,7 @@ let private values =
     [
         testCase "values of options are read as one writes them in Python" (fun () ->
             let pair a b =
-                OptionValue.Tuple [ OptionValue.Float a; OptionValue.Float b ]
+                OptionValue.TupleOf [ OptionValue.Float a; OptionValue.Float b ]
 
             for text, expected in
                 [
@@ -699,12 +699,12 @@ let private values =
                     "-inf", Some(OptionValue.Float -infinity)
                     "nan", Some(OptionValue.Float nan)
                     "0.9,", None
-                    "(30,)", Some(OptionValue.Tuple [ OptionValue.Int 30L ])
-                    "[30]", Some(OptionValue.Tuple [ OptionValue.Int 30L ])
+                    "(30,)", Some(OptionValue.TupleOf [ OptionValue.Int 30L ])
+                    "[30]", Some(OptionValue.TupleOf [ OptionValue.Int 30L ])
                     "(0.9)", Some(OptionValue.Float 0.9)
                     "3.4445, -4.775, 2.0315",
-                    Some(OptionValue.Tuple [ OptionValue.Float 3.4445; OptionValue.Float -4.775; OptionValue.Float 2.0315 ])
-                    "(None, 1e-3)", Some(OptionValue.Tuple [ OptionValue.None; OptionValue.Float 1e-3 ])
+                    Some(OptionValue.TupleOf [ OptionValue.Float 3.4445; OptionValue.Float -4.775; OptionValue.Float 2.0315 ])
+                    "(None, 1e-3)", Some(OptionValue.TupleOf [ OptionValue.None; OptionValue.Float 1e-3 ])
                     "match_rms_adamw", Some(OptionValue.Text "match_rms_adamw")
                     "'cos'", Some(OptionValue.Text "cos")
                     "'cos", None

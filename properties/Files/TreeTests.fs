@@ -85,7 +85,7 @@ let private values =
                         OptionValue.Int 3L
                         OptionValue.Float 0.1
                         OptionValue.Text "match_rms_adamw"
-                        OptionValue.Tuple [ OptionValue.None; OptionValue.Float 1e-3 ]
+                        OptionValue.TupleOf [ OptionValue.None; OptionValue.Float 1e-3 ]
                     ] do
                     let tree: Tree = Tree.op_Implicit value
                     Expect.equal (Tree.op_Explicit tree: OptionValue) value (string value)

@@ -48,7 +48,12 @@ type private Exchange =
             param <- wide
             wide <- before
 
-type private NoOptions = { Unused: unit }
+type private NoOptions =
+    {
+        Unused: unit
+    }
+
+    interface IOptimizerOptions
 
 let private exchange: Rule =
     let arithmetic =

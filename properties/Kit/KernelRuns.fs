@@ -18,7 +18,7 @@ let storedDTypes =
     [ DType.Float16; DType.BFloat16; DType.Complex64; DType.Complex128 ]
 
 /// Every combination of the switches of every rule.
-let combinations: (Rule * obj) list =
+let combinations: (Rule * IOptimizerOptions) list =
     let flags name =
         [ [ name, Options.ofFlag false ]; [ name, Options.ofFlag true ] ]
 
@@ -84,7 +84,7 @@ let combinations: (Rule * obj) list =
     |> List.concat
 
 /// A scenario of one parameter with a gradient in every step; the same for the same length.
-let scenario (rule: Rule) (options: obj) dtype steps (length: int) =
+let scenario (rule: Rule) (options: IOptimizerOptions) dtype steps (length: int) =
     let random = Random(length + 1)
 
     let values palette =
@@ -99,7 +99,7 @@ let scenario (rule: Rule) (options: obj) dtype steps (length: int) =
     }
 
 /// Rule, options and dtype in words.
-let describe (rule: Rule) (options: obj) dtype =
+let describe (rule: Rule) (options: IOptimizerOptions) dtype =
     string (scenario rule options dtype 0 0)
 
 /// Fails where a verdict is broken.

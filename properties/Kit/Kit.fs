@@ -20,7 +20,7 @@ let rec option setting : OptionValue =
     | Number number -> OptionValue.op_Implicit number
     | Flag flag -> OptionValue.op_Implicit flag
     | Pair(first, second) -> OptionValue.op_Implicit (struct (first, second))
-    | Several settings -> OptionValue.Tuple(List.map option settings)
+    | Several settings -> OptionValue.TupleOf(List.map option settings)
     | Text text -> OptionValue.Text text
     | Unset -> OptionValue.None
 

@@ -30,7 +30,12 @@ type LaneFormula =
             fused <- 'v.Fma(param, grad, 'v.op_Subtraction (param, grad))
 
 /// The rule has no options.
-type NoOptions = { Unused: unit }
+type NoOptions =
+    {
+        Unused: unit
+    }
+
+    interface IOptimizerOptions
 
 /// The formula as a rule.
 let rule: Rule =

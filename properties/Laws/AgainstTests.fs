@@ -21,7 +21,7 @@ let private lion (rule: DefinedRule) (o: DefinedOptions) (_: int) g (x, m) =
 
     let beta1, beta2 =
         match rule.Read(o, "betas") with
-        | OptionValue.Tuple [ OptionValue.Float beta1; OptionValue.Float beta2 ] -> beta1, beta2
+        | OptionValue.Tuple(Items [ OptionValue.Float beta1; OptionValue.Float beta2 ]) -> beta1, beta2
         | other -> failtestf "betas are %O" other
 
     let direction = beta1 * m + (1.0 - beta1) * g

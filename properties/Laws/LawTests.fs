@@ -94,16 +94,20 @@ let private mistaken =
             with :? System.ArgumentException as e ->
                 Expect.stringContains e.Message words "message"
 
-        refused "U99" (fun () -> declare [ Declaration.OptOut("U99", "why not") ] |> Laws.forRule |> ignore)
-        refused "U5" (fun () -> declare [ Declaration.OptOut("U5", "once more") ] |> ignore)
-        refused "gives no reason" (fun () -> declare [ Declaration.OptOut("U1", " ") ] |> ignore)
+        refused "U99" (fun () -> declare [ Declaration.optOut "U99" "why not" ] |> Laws.forRule |> ignore)
+        refused "U5" (fun () -> declare [ Declaration.optOut "U5" "once more" ] |> ignore)
+        refused "gives no reason" (fun () -> declare [ Declaration.optOut "U1" " " ] |> ignore)
 
         refused "two bounds" (fun () ->
-            declare [ Declaration.StepBound(fun _ _ -> 1.0); Declaration.StepBound(fun _ _ -> 2.0) ]
+            declare
+                [
+                    Declaration.stepBound (fun _ _ -> 1.0)
+                    Declaration.stepBound (fun _ _ -> 2.0)
+                ]
             |> ignore)
 
         let reason = "it may"
-        let rule = declare [ Declaration.OptOut("U1", reason) ]
+        let rule = declare [ Declaration.optOut "U1" reason ]
         let law = Laws.forRule rule |> List.find (fun law -> law.Id = "U1")
         Expect.equal (law.OptOut, law.Check()) (reason, 0) "left out"
         Expect.stringContains law.Name reason "the name gives the reason"

@@ -315,7 +315,7 @@ let table: Mutant list =
                 Rule.elementWise<AdamOptions, AdamFormula>
                     "Adam"
                     Adam.defaults
-                    (Adam.options |> List.map (fun field -> { field with Divisor = fun _ -> 0.0 }))
+                    (Adam.options |> List.map (fun field -> { field with divisor = fun _ -> 0.0 }))
                     Adam.columns
                     Adam.arithmetic
             ))

@@ -1,7 +1,7 @@
 /// Defective optimizers: each does one thing wrong, most of them as some published optimizer once did.
 module Mutants
 
-// Options of any rule are an obj.
+// Options of any rule are an IOptimizerOptions.
 #nowarn "3559"
 
 open System
@@ -51,7 +51,7 @@ let alignmentMatters =
                 nudge view 0)
 
 /// Columns of all rows set to a number after each step under such options.
-let columnBecomesUnder (applies: obj -> bool) (name: string) (value: float) =
+let columnBecomesUnder (applies: IOptimizerOptions -> bool) (name: string) (value: float) =
     after (fun options _ _ state ->
         if applies options then
             for row in state[name].Rows do
@@ -108,7 +108,7 @@ let readsMemoryOrder =
         step parameters (Gradients.Of flat) state)
 
 /// A missing gradient is taken for zero, under such options.
-let noneIsZeroUnder (applies: obj -> bool) =
+let noneIsZeroUnder (applies: IOptimizerOptions -> bool) =
     around (fun step options parameters gradients state ->
         let filled =
             [

@@ -15,10 +15,10 @@ open MutantTests
 let private number = Options.ofNumber
 
 /// Whether a flag is on, or off, in options of a rule.
-let private isSet name value (rule: Rule) (options: obj) =
+let private isSet name value (rule: Rule) (options: IOptimizerOptions) =
     rule.Read(options, name).Equals(Options.ofFlag value)
 
-let private flag name (subject: Subject) (options: obj) = isSet name true subject.Rule options
+let private flag name (subject: Subject) (options: IOptimizerOptions) = isSet name true subject.Rule options
 
 /// The correction of Adam's first mean, 1 - beta1^t, taken off 1 once more.
 let private correctedTwice name =

@@ -17,7 +17,7 @@ let rec optionOf (element: JsonElement) : OptionValue =
     | JsonValueKind.Null -> OptionValue.None
     | JsonValueKind.True -> OptionValue.Bool true
     | JsonValueKind.False -> OptionValue.Bool false
-    | JsonValueKind.Array -> OptionValue.Tuple [ for item in element.EnumerateArray() -> optionOf item ]
+    | JsonValueKind.Array -> OptionValue.TupleOf [ for item in element.EnumerateArray() -> optionOf item ]
     | JsonValueKind.Number ->
         match element.TryGetInt64() with
         | true, whole -> OptionValue.Int whole

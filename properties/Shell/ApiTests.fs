@@ -87,6 +87,104 @@ let private libraries =
     ]
     |> List.map _.Assembly
 
+/// Modules for F# alone, of curried functions, and the class that is the same for other languages.
+let private forFSharp =
+    dict
+        [
+            for rule in Optim.Core.Rules.All do
+                $"{rule.Name}Module", "Rules"
+            "LBFGSModule", "LBFGSAlgorithm"
+            "RuleModule", "RuleOf`1"
+            "Field", "RuleOf`1"
+            "ColumnSpec", "RuleOf`1"
+            "DeclarationModule", "RuleOf`1"
+            "ExecutionModule", "RuleOf`1"
+            "IntervalModule", "Interval"
+            "ScheduleModule", "Schedule"
+            "ChainableModule", "Chainable"
+            "OptionValuePatterns", "OptionValue"
+            "RuleDefinitions", "DefinedRule"
+        ]
+
+/// Parameters and properties that may be anything, by type and name. Options have a type: IOptimizerOptions, or a record's own.
+let private mayBeAnything =
+    [
+        "IParameter.loss"
+        "IParameter.Identity"
+        "TorchParameter.loss"
+        "TorchParameter.Identity"
+        "TensorView.owner"
+        "TensorView.Owner"
+    ]
+
+let private fsharpTypes = typeof<int list>.Assembly
+
+let rec private isOfFSharp (t: Type) =
+    t.Assembly = fsharpTypes
+    || t.HasElementType && isOfFSharp (nonNull (t.GetElementType()))
+    || t.IsGenericType && t.GetGenericArguments() |> Array.exists isOfFSharp
+
+/// What a caller sees of a type: members, by name, and the types in their signatures.
+let private seen (t: Type) =
+    let all =
+        BindingFlags.Public
+        ||| BindingFlags.Instance
+        ||| BindingFlags.Static
+        ||| BindingFlags.DeclaredOnly
+
+    [
+        for m in t.GetMethods all do
+            if
+                not (List.contains m.Name [ "Equals"; "CompareTo" ])
+                && not (typeof<Delegate>.IsAssignableFrom t)
+            then
+                m.Name, m.ReturnType
+
+                for p in m.GetParameters() do
+                    $"{p.Name}", p.ParameterType
+        for c in t.GetConstructors() do
+            if not (typeof<Delegate>.IsAssignableFrom t) then
+                for p in c.GetParameters() do
+                    $"{p.Name}", p.ParameterType
+        for p in t.GetProperties all do
+            p.Name, p.PropertyType
+        for f in t.GetFields all do
+            f.Name, f.FieldType
+    ]
+
+let private exported =
+    libraries
+    |> List.collect (fun library -> List.ofArray (library.GetExportedTypes()))
+
+[<Tests>]
+let callers =
+    testList
+        "public API, callers"
+        [
+            test "C# meets no types of F#: a module that has them is for F#, and a class does the same" {
+                for t in exported @ [ typeof<Optim.Laws.Laws> ] do
+                    if not (forFSharp.ContainsKey t.Name) then
+                        for name, signature in seen t do
+                            Expect.isFalse (isOfFSharp signature) $"{t.FullName}.{name}: {typeName signature}"
+            }
+            test "each module for F# has its class, and is listed for a reason" {
+                for KeyValue(name, other) in forFSharp do
+                    let t = exported |> List.find (fun t -> t.Name = name)
+                    Expect.exists exported (fun t -> t.Name = other) $"{other}, for {name}"
+
+                    // Functions that take functions, lists or results; or a module beside a class of the same members.
+                    Expect.isTrue (seen t |> List.exists (snd >> isOfFSharp) || name = other + "Module") name
+            }
+            test "options have a type" {
+                for t in exported do
+                    for name, signature in seen t do
+                        let name = $"{t.Name}.{name}".Replace("get_", "")
+
+                        if signature = typeof<obj> && not (List.contains name mayBeAnything) then
+                            failtest $"{name} is an object"
+            }
+        ]
+
 [<Tests>]
 let tests =
     testList

@@ -40,6 +40,7 @@ let private basics: (Type * (unit -> objnull)) list =
     [
         typeof<string>, (fun () -> "lr")
         typeof<obj>, (fun () -> Adam.defaults)
+        typeof<IOptimizerOptions>, (fun () -> Adam.defaults)
         typeof<nativeint>, (fun () -> 0n)
         typeof<int>, (fun () -> 1)
         typeof<int64>, (fun () -> 1L)

@@ -453,7 +453,7 @@ let private culture =
                     // A comma separates values, and is never a decimal one.
                     match OptionText.TryParse "0,5,1" with
                     | true, value ->
-                        Expect.equal value (OptionValue.Tuple [ OptionValue.Int 0L; OptionValue.Int 5L; OptionValue.Int 1L ]) "0,5,1"
+                        Expect.equal value (OptionValue.TupleOf [ OptionValue.Int 0L; OptionValue.Int 5L; OptionValue.Int 1L ]) "0,5,1"
                     | _ -> failtest "0,5,1 was not read"))
         ]
 

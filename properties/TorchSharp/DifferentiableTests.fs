@@ -50,7 +50,7 @@ type private Run =
     }
 
 /// x at the end, and the derivatives with respect to the starting point, to a number added to the gradients of step 3, and to the options.
-let private traced (rule: Rule) (options: obj) (names: string list) values (run: Run) =
+let private traced (rule: Rule) (options: IOptimizerOptions) (names: string list) values (run: Run) =
     let tensors =
         [| for name, value in List.zip names values -> struct (name, number value) |]
 
@@ -71,7 +71,7 @@ let private traced (rule: Rule) (options: obj) (names: string list) values (run:
     doubles x, grad x0, grad delta, [ for struct (_, tensor) in tensors -> (grad tensor)[0] ]
 
 /// The same loss by the kernels, with nothing of the graph in it.
-let private plainly (rule: Rule) (options: obj) (delta: float[]) (run: Run) =
+let private plainly (rule: Rule) (options: IOptimizerOptions) (delta: float[]) (run: Run) =
     let x = Array.copy run.X0
     let parameters = Parameters.Of [ TensorView.Of x ]
     let mutable state = rule.Init(options, parameters)
@@ -198,14 +198,14 @@ let private start =
 let private elementWise = List.ofSeq Rules.All |> List.filter _.IsDifferentiable
 
 /// The value of a number among the options, and the options with another one.
-let private valueOf (rule: Rule) (options: obj) (number: OptionNumber) =
+let private valueOf (rule: Rule) (options: IOptimizerOptions) (number: OptionNumber) =
     match rule.Read(options, number.Option), number.Part with
-    | OptionValue.Tuple [ OptionValue.Float a; OptionValue.Float b ], part -> if part = 0 then a else b
+    | OptionValue.Tuple(Items [ OptionValue.Float a; OptionValue.Float b ]), part -> if part = 0 then a else b
     | value, _ -> OptionValue.op_Explicit value
 
-let private withValue (rule: Rule) (options: obj) (number: OptionNumber) (value: float) =
+let private withValue (rule: Rule) (options: IOptimizerOptions) (number: OptionNumber) (value: float) =
     match rule.Read(options, number.Option), number.Part with
-    | OptionValue.Tuple [ OptionValue.Float a; OptionValue.Float b ], part ->
+    | OptionValue.Tuple(Items [ OptionValue.Float a; OptionValue.Float b ]), part ->
         let pair = if part = 0 then struct (value, b) else struct (a, value)
         rule.Replace(options, number.Option, OptionValue.op_Implicit pair)
     | _ -> rule.Replace(options, number.Option, OptionValue.Float value)
@@ -462,7 +462,7 @@ let private others =
         }
 
         test "refused: an eps that float32 rounds to 0, as a number or as a tensor; 0 itself and float64 are taken" {
-            let run (dtype: torch.ScalarType) (options: obj) tensors =
+            let run (dtype: torch.ScalarType) (options: IOptimizerOptions) tensors =
                 let step = Differentiable.Step(adam, options, tensors)
                 let x = torch.ones (2L, dtype = Nullable dtype)
                 step.Run(x, torch.ones_like x, step.Init x) |> ignore

@@ -21,9 +21,9 @@ public sealed class Lion(
             "Lion",
             r =>
             {
-                var lr = r.Number("lr", 1e-4, IntervalModule.AtLeast(0));
-                var decay = r.Number("weight_decay", 0, IntervalModule.AtLeast(0));
-                var (beta1, beta2) = r.Pair("betas", 0.9, IntervalModule.UpTo(0, 1), 0.99, IntervalModule.UpTo(0, 1));
+                var lr = r.Number("lr", 1e-4, Interval.AtLeast(0));
+                var decay = r.Number("weight_decay", 0, Interval.AtLeast(0));
+                var (beta1, beta2) = r.Pair("betas", 0.9, Interval.UpTo(0, 1), 0.99, Interval.UpTo(0, 1));
                 var (x, g, m) = (r.Parameter, r.Gradient, r.Column("exp_avg"));
                 r.OptOut("U5", "a step is lr times a sign, which jumps");
                 r.Set(m, beta2 * m + (1 - beta2) * g);
