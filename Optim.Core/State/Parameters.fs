@@ -1,7 +1,11 @@
 namespace Optim.Core
 
+#nowarn "842" // FSharp.Core 6 says of RequireQualifiedAccess that it is for classes; the compiler heeds it on structs as well
+
 open System
+open System.Collections.Generic
 open System.Collections.Immutable
+open System.Runtime.CompilerServices
 open Optim.Kernels
 
 /// What is printed of lists: the first items, a line each, and how many more there are.
@@ -31,58 +35,102 @@ type GradientKind =
     /// Some rows and their values; a row may come more than once.
     | Sparse = 2
 
-/// The gradient of one parameter: absent, dense or sparse.
-[<Struct; NoEquality; NoComparison>]
-type Gradient internal (kind: GradientKind, values: TensorView, rows: TensorView) =
+/// The gradient of one parameter. In C#: Gradient.Absent, OfDense and OfSparse make it, Kind, Values and Rows read it.
+[<Struct; RequireQualifiedAccess; NoEquality; NoComparison>]
+type Gradient =
+    /// There is none: a step leaves the parameter and its state alone.
+    | Absent
+    /// A tensor of the parameter's shape and dtype.
+    | Dense of values: TensorView
+    /// Some rows of the parameter: their indices (int64, one dimension) and their values. A row may come more than once.
+    | Sparse of rows: TensorView * values: TensorView
+
+    // Steps ask for these of each parameter: they are to cost no call.
+
     /// Which of the three it is.
-    member _.Kind = kind
-    /// The values: of every element, or of the rows that are there.
-    member _.Values = values
-    /// The indices of the rows that are there (int64), when it is sparse.
-    member _.Rows = rows
-    /// No gradient.
-    static member Absent = Gradient()
+    member gradient.Kind =
+        if gradient.IsDense then GradientKind.Dense
+        elif gradient.IsAbsent then GradientKind.Absent
+        else GradientKind.Sparse
+
+    /// The values: of every element, or of the rows that are there; an absent tensor where there is no gradient.
+    member gradient.Values
+        with [<MethodImpl(MethodImplOptions.AggressiveInlining)>] get () =
+            match gradient with
+            | Dense values -> values
+            | Sparse(_, values) -> values
+            | Absent -> TensorView()
+
+    /// The indices of the rows that are there (int64), when it is sparse; an absent tensor otherwise.
+    member gradient.Rows
+        with [<MethodImpl(MethodImplOptions.AggressiveInlining)>] get () =
+            match gradient with
+            | Sparse(rows, _) -> rows
+            | _ -> TensorView()
 
     /// What it is, and dtypes, shapes and first numbers.
-    override _.ToString() =
-        match kind with
-        | GradientKind.Dense -> $"{values}"
-        | GradientKind.Sparse -> $"rows {rows} of values {values}"
-        | _ -> "absent"
+    override gradient.ToString() =
+        match gradient with
+        | Dense values -> $"{values}"
+        | Sparse(rows, values) -> $"rows {rows} of values {values}"
+        | Absent -> "absent"
 
     /// A gradient of the parameter's shape and dtype.
     static member OfDense(values: TensorView) =
         Argument.present "values" values
-        Gradient(GradientKind.Dense, values, TensorView())
+        Dense values
 
     /// A gradient of some rows of the parameter: their indices (int64, one dimension) and their values.
     static member OfSparse(rows: TensorView, values: TensorView) =
         Argument.present "rows" rows
         Argument.present "values" values
-        Gradient(GradientKind.Sparse, values, rows)
+        Sparse(rows, values)
 
     /// The coalesced gradient: of a sparse one each row once, in order and in memory of its own, with the sum of its values; any
     /// other as it is.
     member gradient.Coalesce() =
-        if kind = GradientKind.Sparse then
+        match gradient with
+        | Sparse(rows, values) ->
             let struct (rows, values) =
                 CoalescedRows.Coalesce(ReadOnlySpan [| struct (rows, values) |])
 
             Gradient.OfSparse(rows, values)
-        else
-            gradient
+        | other -> other
 
     /// Sums repeated rows up where they lie: the first of them becomes the sum, the others zero.
-    member internal _.SumRows() =
-        if kind = GradientKind.Sparse then
-            CoalescedRows.SumInPlace(rows, values)
+    member internal gradient.SumRows() =
+        match gradient with
+        | Sparse(rows, values) -> CoalescedRows.SumInPlace(rows, values)
+        | _ -> ()
+
+    /// Whether a tensor that it is made of is missing: a case that was made of a default TensorView.
+    member internal gradient.IsHollow =
+        match gradient with
+        | Absent -> false
+        | Dense values -> values.IsAbsent
+        | Sparse(rows, values) -> rows.IsAbsent || values.IsAbsent
+
+/// What is done with a gradient, in F#.
+[<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
+module Gradient =
+    /// The gradient with other values, of all elements or of the rows that are there; an absent one stays absent.
+    let map (change: TensorView -> TensorView) (gradient: Gradient) =
+        Argument.notNull "change" change
+
+        match gradient with
+        | Gradient.Absent -> Gradient.Absent
+        | Gradient.Dense values -> Gradient.OfDense(change values)
+        | Gradient.Sparse(rows, values) -> Gradient.OfSparse(rows, change values)
+
+    /// The coalesced gradient: of a sparse one each row once, in order, with the sum of its values; any other as it is.
+    let coalesce (gradient: Gradient) = gradient.Coalesce()
 
 /// The tensors that are optimized, in order, with names or without. Immutable: the tensors' elements change in place, the list does not.
 /// Compared by content.
-[<Sealed>]
+[<Sealed; StructuredFormatDisplay("{Printed}")>]
 type Parameters private (items: TensorView array, names: ImmutableArray<string>, executor: Executor | null, isFixed: bool) =
     static member private Checked(items: TensorView array, names: ImmutableArray<string>) =
-        let seen = System.Collections.Generic.HashSet<string>(StringComparer.Ordinal)
+        let seen = HashSet<string>(StringComparer.Ordinal)
 
         for name in names do
             if isNull (box name) then
@@ -167,12 +215,34 @@ type Parameters private (items: TensorView array, names: ImmutableArray<string>,
 
     override _.GetHashCode() = items.Length
 
+    member private parameters.Printed = parameters.ToString()
+
+    interface IReadOnlyList<TensorView> with
+        member parameters.Item
+            with get index = parameters[index]
+
+    interface IReadOnlyCollection<TensorView> with
+        member _.Count = items.Length
+
+    interface IEnumerable<TensorView> with
+
+        member _.GetEnumerator() : IEnumerator<TensorView> =
+            (items :> IEnumerable<TensorView>).GetEnumerator()
+
+        member _.GetEnumerator() : Collections.IEnumerator = items.GetEnumerator()
+
 /// The gradients of some parameters, in the same order. Compared by content.
-[<Sealed>]
+[<Sealed; StructuredFormatDisplay("{Printed}")>]
 type Gradients private (items: Gradient array, isFixed: bool) =
     /// One for each parameter.
     static member Of(gradients: Gradient seq) =
-        Gradients(Argument.items "gradients" gradients, true)
+        let gradients = Argument.items "gradients" gradients
+
+        for i in 0 .. gradients.Length - 1 do
+            if gradients[i].IsHollow then
+                raise (ArgumentException($"a tensor of gradients[{i}] is absent (a default TensorView)", "gradients"))
+
+        Gradients(gradients, true)
 
     /// A dense one for each parameter.
     static member OfDense(tensors: TensorView seq) =
@@ -221,3 +291,106 @@ type Gradients private (items: Gradient array, isFixed: bool) =
         | _ -> false
 
     override _.GetHashCode() = items.Length
+
+    member private gradients.Printed = gradients.ToString()
+
+    interface IReadOnlyList<Gradient> with
+        member gradients.Item
+            with get index = gradients[index]
+
+    interface IReadOnlyCollection<Gradient> with
+        member _.Count = items.Length
+
+    interface IEnumerable<Gradient> with
+
+        member _.GetEnumerator() : IEnumerator<Gradient> =
+            (items :> IEnumerable<Gradient>).GetEnumerator()
+
+        member _.GetEnumerator() : Collections.IEnumerator = items.GetEnumerator()
+
+/// Lists of parameters, in F#.
+[<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
+module Parameters =
+    /// Parameters without names.
+    let ofSeq (tensors: TensorView seq) = Parameters.Of tensors
+
+    /// Parameters with a name each.
+    let ofNamed (tensors: (string * TensorView) seq) =
+        Argument.items "tensors" tensors
+        |> Seq.map (fun (name, tensor) -> struct (name, tensor))
+        |> Parameters.OfNamed
+
+    /// The tensors, in order.
+    let toList (parameters: Parameters) =
+        Argument.notNull "parameters" parameters
+        List.ofSeq parameters
+
+    /// The names, in order; none where parameters have no names.
+    let names (parameters: Parameters) =
+        Argument.notNull "parameters" parameters
+
+        if parameters.Names.IsDefault then
+            []
+        else
+            List.ofSeq parameters.Names
+
+    /// The tensor of a name, if there is one.
+    let tryFind (name: string) (parameters: Parameters) =
+        Argument.notNull "name" name
+
+        match names parameters |> List.tryFindIndex ((=) name) with
+        | Some index -> Some parameters[index]
+        | None -> None
+
+    /// Other tensors under the same names.
+    let map (change: TensorView -> TensorView) (parameters: Parameters) =
+        Argument.notNull "change" change
+        let changed = toList parameters |> List.map change
+
+        match names parameters with
+        | [] -> ofSeq changed
+        | names -> ofNamed (List.zip names changed)
+
+    /// The same elements in memory of their own.
+    let copy (parameters: Parameters) =
+        Argument.notNull "parameters" parameters
+        parameters.Copy()
+
+    /// Each parameter with its gradient; an ArgumentException when there are more of one than of the other.
+    let zip (parameters: Parameters) (gradients: Gradients) =
+        Argument.notNull "parameters" parameters
+        Argument.notNull "gradients" gradients
+
+        if parameters.Count <> gradients.Count then
+            raise (ArgumentException($"there are {gradients.Count} gradients for {parameters.Count} parameters", "gradients"))
+
+        List.zip (List.ofSeq parameters) (List.ofSeq gradients)
+
+/// Lists of gradients, in F#.
+[<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
+module Gradients =
+    /// One for each parameter.
+    let ofSeq (gradients: Gradient seq) = Gradients.Of gradients
+
+    /// A dense one for each parameter.
+    let ofDense (tensors: TensorView seq) = Gradients.OfDense tensors
+
+    /// The gradients, in order.
+    let toList (gradients: Gradients) =
+        Argument.notNull "gradients" gradients
+        List.ofSeq gradients
+
+    /// Other gradients for the same parameters; <c>Gradients.map (Gradient.map change)</c> changes their values.
+    let map (change: Gradient -> Gradient) (gradients: Gradients) =
+        Argument.notNull "change" change
+        toList gradients |> List.map change |> ofSeq
+
+    /// Two gradients for each parameter, such as those of two batches; an ArgumentException when there are more of one than of the other.
+    let zip (first: Gradients) (second: Gradients) =
+        Argument.notNull "first" first
+        Argument.notNull "second" second
+
+        if first.Count <> second.Count then
+            raise (ArgumentException($"there are {first.Count} gradients, and {second.Count}", "second"))
+
+        List.zip (List.ofSeq first) (List.ofSeq second)

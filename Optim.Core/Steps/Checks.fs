@@ -105,6 +105,9 @@ module internal Checks =
         let parameter = parameters[row]
         let label = parameters.Label row
 
+        if gradient.IsHollow then
+            raise (ArgumentException($"{rule}: a tensor of the gradient of {label} is absent (a default TensorView)", "gradients"))
+
         match gradient.Kind, accepts with
         | GradientKind.Sparse, SparseGradients.Refused ->
             raise (

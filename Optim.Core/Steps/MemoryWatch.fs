@@ -150,7 +150,10 @@ type internal MemoryWatch() =
                 for row in 0 .. list.Gradients.Count - 1 do
                     let gradient = &list.Gradients.Items[row]
 
-                    if gradient.Values.IsReleased || gradient.Rows.IsReleased then
+                    if
+                        gradient.Values.IsReleased
+                        || gradient.Kind = GradientKind.Sparse && gradient.Rows.IsReleased
+                    then
                         raise (released rule $"the gradient of {list.Parameters.Label row}")
 
     /// Forgets the lists of the last step, but not where they lay.

@@ -233,15 +233,17 @@ module internal Table =
             let parameter = &parameters.Items[row]
             let gradient = &gradients.Items[row]
 
+            let kind, values = gradient.Kind, gradient.Values
+
             // Sparse gradients have other lengths in each step.
             current <-
-                gradient.Kind = line.Kinds[row]
+                kind = line.Kinds[row]
                 && sameLayout line.ParameterLayouts row parameter.Layout
-                && (gradient.Kind = GradientKind.Sparse
-                    || sameLayout line.GradientLayouts row gradient.Values.Layout)
+                && (kind = GradientKind.Sparse
+                    || sameLayout line.GradientLayouts row values.Layout)
 
             if current && line.Slices[row] >= 0 then
-                line.Table.Move(line.Slices[row], parameter.Address, gradient.Values.Address)
+                line.Table.Move(line.Slices[row], parameter.Address, values.Address)
 
             row <- row + 1
 

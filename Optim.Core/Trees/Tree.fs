@@ -33,7 +33,7 @@ type MapKind =
 
 /// The key of an entry: a text, a whole number, or what else Python takes as one: None, flags, numbers, bytes, and tuples and tagged
 /// values of such. Keys are equal where Python's are: 1, 1.0 and True are one key.
-[<Struct; RequireQualifiedAccess; CustomEquality; NoComparison>]
+[<Struct; RequireQualifiedAccess; CustomEquality; NoComparison; StructuredFormatDisplay("{Printed}")>]
 type TreeKey =
     | Text of text: string
     | Int of number: int64
@@ -71,6 +71,8 @@ type TreeKey =
         | Text text -> $"'{text}'"
         | Int number -> number.ToString Globalization.CultureInfo.InvariantCulture
         | Other value -> string value
+
+    member private key.Printed = key.ToString()
 
     /// Numbers of one value are one key: the whole number, where it is one.
     static member private Canonical(tree: Tree) =
@@ -134,7 +136,7 @@ type TreeKey =
 /// Python's plain values; what .NET has no type for is a tagged value. Compared by content, of the same kind, and numbers and tensors
 /// bit for bit (all NaN of a number are one). In C#, values convert to it, and it is cast back to them. Tensors are windows of
 /// memory that someone may go on changing. A tree may hold one node in several places, as Python's values may.
-and [<RequireQualifiedAccess; CustomEquality; NoComparison>] Tree =
+and [<RequireQualifiedAccess; CustomEquality; NoComparison; StructuredFormatDisplay("{Printed}")>] Tree =
     /// Nothing.
     | None
     /// A flag.
@@ -333,6 +335,8 @@ and [<RequireQualifiedAccess; CustomEquality; NoComparison>] Tree =
         | Tagged(name, arguments) when arguments.IsEmpty -> name
         | Tagged(name, arguments) -> name + "(" + String.Join(", ", arguments) + ")"
 
+    member private tree.Printed = tree.ToString()
+
     override tree.Equals other =
         match other with
         | :? Tree as other ->
@@ -497,7 +501,7 @@ and [<RequireQualifiedAccess; CustomEquality; NoComparison>] Tree =
         | _ -> tree.Refuse "a value of an option"
 
 /// The entries of a dict in their order. Immutable, compared by content and order.
-and [<Sealed; AllowNullLiteral(false)>] TreeMap private (kind: MapKind, entries: ImmutableArray<KeyValuePair<TreeKey, Tree>>) =
+and [<Sealed; AllowNullLiteral(false); StructuredFormatDisplay("{Printed}")>] TreeMap private (kind: MapKind, entries: ImmutableArray<KeyValuePair<TreeKey, Tree>>) =
     /// Entries that are found faster one by one than by an index.
     static let few = 8
 
@@ -587,6 +591,8 @@ and [<Sealed; AllowNullLiteral(false)>] TreeMap private (kind: MapKind, entries:
         "{"
         + String.Join(", ", entries |> Seq.map (fun entry -> $"{entry.Key}: {entry.Value}"))
         + "}"
+
+    member private map.Printed = map.ToString()
 
     override _.Equals other =
         match other with

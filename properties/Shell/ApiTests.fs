@@ -102,6 +102,9 @@ let private forFSharp =
             "IntervalModule", "Interval"
             "ScheduleModule", "Schedule"
             "ChainableModule", "Chainable"
+            "ParametersModule", "Parameters"
+            "GradientsModule", "Gradients"
+            "GradientModule", "Gradient"
             "OptionValuePatterns", "OptionValue"
             "RuleDefinitions", "DefinedRule"
         ]
