@@ -54,19 +54,19 @@ type Gradient =
         else GradientKind.Sparse
 
     /// The values: of every element, or of the rows that are there; an absent tensor where there is no gradient.
-    member gradient.Values
-        with [<MethodImpl(MethodImplOptions.AggressiveInlining)>] get () =
-            match gradient with
-            | Dense values -> values
-            | Sparse(_, values) -> values
-            | Absent -> TensorView()
+    [<MethodImpl(MethodImplOptions.AggressiveInlining)>]
+    member gradient.Values =
+        match gradient with
+        | Dense values -> values
+        | Sparse(_, values) -> values
+        | Absent -> TensorView()
 
     /// The indices of the rows that are there (int64), when it is sparse; an absent tensor otherwise.
-    member gradient.Rows
-        with [<MethodImpl(MethodImplOptions.AggressiveInlining)>] get () =
-            match gradient with
-            | Sparse(rows, _) -> rows
-            | _ -> TensorView()
+    [<MethodImpl(MethodImplOptions.AggressiveInlining)>]
+    member gradient.Rows =
+        match gradient with
+        | Sparse(rows, _) -> rows
+        | _ -> TensorView()
 
     /// What it is, and dtypes, shapes and first numbers.
     override gradient.ToString() =

@@ -239,8 +239,7 @@ module internal Table =
             current <-
                 kind = line.Kinds[row]
                 && sameLayout line.ParameterLayouts row parameter.Layout
-                && (kind = GradientKind.Sparse
-                    || sameLayout line.GradientLayouts row values.Layout)
+                && (kind = GradientKind.Sparse || sameLayout line.GradientLayouts row values.Layout)
 
             if current && line.Slices[row] >= 0 then
                 line.Table.Move(line.Slices[row], parameter.Address, values.Address)

@@ -501,7 +501,8 @@ and [<RequireQualifiedAccess; CustomEquality; NoComparison; StructuredFormatDisp
         | _ -> tree.Refuse "a value of an option"
 
 /// The entries of a dict in their order. Immutable, compared by content and order.
-and [<Sealed; AllowNullLiteral(false); StructuredFormatDisplay("{Printed}")>] TreeMap private (kind: MapKind, entries: ImmutableArray<KeyValuePair<TreeKey, Tree>>) =
+and [<Sealed; AllowNullLiteral(false); StructuredFormatDisplay("{Printed}")>] TreeMap
+    private (kind: MapKind, entries: ImmutableArray<KeyValuePair<TreeKey, Tree>>) =
     /// Entries that are found faster one by one than by an index.
     static let few = 8
 

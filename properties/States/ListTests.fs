@@ -45,8 +45,18 @@ let tests =
             }
             test "kind, values and rows say the same as the cases" {
                 let dense, sparse = Gradient.Dense(tensor [ 1.0 ]), sparse ()
-                Expect.equal [ Gradient.Absent.Kind; dense.Kind; sparse.Kind ] [ GradientKind.Absent; GradientKind.Dense; GradientKind.Sparse ] "kinds"
-                Expect.isTrue (Gradient.Absent.Values.IsAbsent && Gradient.Absent.Rows.IsAbsent && dense.Rows.IsAbsent) "nothing there"
+
+                Expect.equal
+                    [ Gradient.Absent.Kind; dense.Kind; sparse.Kind ]
+                    [ GradientKind.Absent; GradientKind.Dense; GradientKind.Sparse ]
+                    "kinds"
+
+                Expect.isTrue
+                    (Gradient.Absent.Values.IsAbsent
+                     && Gradient.Absent.Rows.IsAbsent
+                     && dense.Rows.IsAbsent)
+                    "nothing there"
+
                 Expect.equal (sparse.Rows.ToDoubles()) [| 1.0; 1.0 |] "rows"
                 Expect.equal (sparse.Values.ToDoubles()) [| 1.0; 2.0 |] "values"
             }
@@ -71,7 +81,9 @@ let tests =
                 Expect.equal [ for tensor in mapped -> tensor.ToDoubles()[0] ] [ 2.0; 4.0 ] "tensors"
                 Expect.equal (Parameters.names (Parameters.ofSeq [ tensor [ 1.0 ] ] |> Parameters.map doubled)) [] "none"
 
-                let gradients = Gradients.ofSeq [ Gradient.Absent; Gradient.Dense(tensor [ 3.0 ]); sparse () ]
+                let gradients =
+                    Gradients.ofSeq [ Gradient.Absent; Gradient.Dense(tensor [ 3.0 ]); sparse () ]
+
                 let mapped = gradients |> Gradients.map (Gradient.map doubled)
                 Expect.equal (mapped |> Seq.map _.Kind |> List.ofSeq) (gradients |> Seq.map _.Kind |> List.ofSeq) "kinds"
                 Expect.equal [ for gradient in Seq.tail mapped -> sum gradient ] [ 6.0; 12.0 ] "values"
@@ -82,7 +94,9 @@ let tests =
                 let gradients = Gradients.ofDense [ tensor [ 3.0 ]; tensor [ 4.0 ] ]
 
                 Expect.equal
-                    [ for parameter, gradient in Parameters.zip parameters gradients -> parameter.ToDoubles()[0] + sum gradient ]
+                    [
+                        for parameter, gradient in Parameters.zip parameters gradients -> parameter.ToDoubles()[0] + sum gradient
+                    ]
                     [ 4.0; 6.0 ]
                     "pairs"
 
@@ -99,7 +113,10 @@ let tests =
             test "%A prints lists, states, counts and trees as they print themselves" {
                 let parameters = Parameters.ofNamed [ "a", tensor [ 1.0 ] ]
                 let gradients = Gradients.ofDense [ tensor [ 3.0 ] ]
-                let state = Adam.step Adam.defaults parameters gradients (Adam.init Adam.defaults parameters)
+
+                let state =
+                    Adam.step Adam.defaults parameters gradients (Adam.init Adam.defaults parameters)
+
                 let tree = State.toTree state
 
                 Expect.equal $"%A{parameters}" (string parameters) "parameters"
