@@ -68,17 +68,34 @@ internal sealed unsafe class BlockKernel : VisitKernel
 
     [SkipLocalsInit]
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    protected override void Vectors(nint* arrays, nint begin, nint end, void* numbers, bool streams)
+    protected override nint Vectors(ref nint* entry, nint stride, nint at, nint end, void* numbers, bool streams)
     {
         var same = stackalloc byte[uniforms * VectorBytes];
         for (var i = 0; i < Code.Numbers; i++)
             loops.Number((byte*)numbers + i * Code.Size, same + i * VectorBytes);
-        foreach (var (at, value, bits, isBits) in constants)
-            loops.Constant(value, bits, isBits, same + at * VectorBytes);
+        foreach (var (place, value, bits, isBits) in constants)
+            loops.Constant(value, bits, isBits, same + place * VectorBytes);
         foreach (ref readonly var instruction in uniform.AsSpan())
-            Run(in instruction, arrays, same, same, 0, 0, Count);
-        var roomBytes = (int)Math.Min(block, end - begin) * Code.Size + Apart;
+            Run(in instruction, SliceTable.AddressesOf(entry), same, same, 0, 0, Count);
+        var roomBytes = (int)Math.Min(block, end - at) * Code.Size + Apart;
         var room = stackalloc byte[rooms * roomBytes];
+        while (at < end)
+        {
+            var first = at - entry[0];
+            var last = Math.Min(end, entry[stride]) - entry[0];
+            var whole = last - (last - first) % Count;
+            Slice(SliceTable.AddressesOf(entry), first, whole, same, room, roomBytes, streams);
+            at = entry[0] + whole;
+            if (whole < last)
+                break;
+            entry += stride;
+        }
+        return at;
+    }
+
+    /// <summary>Elements [begin, end) of a slice, which are whole vectors.</summary>
+    private void Slice(nint* arrays, nint begin, nint end, byte* same, byte* room, int roomBytes, bool streams)
+    {
         for (var at = begin; at < end; at += block)
         {
             // The next block is fetched meanwhile: a block is too short for the processor to see where it goes on.
