@@ -15,10 +15,13 @@ open Optim.Kernels
 module Step =
     /// So many calls make a step, by the mean of their gradients; begin with Accumulation.init.
     let accumulate (calls: int) (accumulated: Accumulation) =
+        Argument.notNull "accumulated" accumulated
         Surrounding.Accumulate(calls, accumulated)
 
     /// Undoes a loss scale, looks for gradients that are not finite, and adapts the scale.
-    let unscale (scaling: LossScaling) = Surrounding.Unscale scaling
+    let unscale (scaling: LossScaling) =
+        Argument.notNull "scaling" scaling
+        Surrounding.Unscale scaling
 
     /// Clips the Euclidean norm of all gradients together.
     let clipByGlobalNorm (maxNorm: double) =
@@ -33,10 +36,14 @@ module Step =
 
     /// An exponential average (EMA) of the parameters takes the new ones in; begin with Average.init.
     let average (decay: double) (state: AverageState) =
+        Argument.notNull "state" state
         Surrounding.Average(Averaging.exponential decay, state)
 
     /// An average of any kind takes the new parameters in: equal weights, with a warm-up, every so many steps.
-    let averageBy (averaging: Averaging) (state: AverageState) = Surrounding.Average(averaging, state)
+    let averageBy (averaging: Averaging) (state: AverageState) =
+        Argument.notNull "averaging" averaging
+        Argument.notNull "state" state
+        Surrounding.Average(averaging, state)
 
     /// Sets gradients to zero after the step, and also where they were added up or the step was left out.
     let zero = Surrounding.Zero

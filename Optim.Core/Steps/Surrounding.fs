@@ -80,6 +80,8 @@ type StepResult =
 
     /// The loss scale for the next batch; 1 where nothing unscales.
     member result.LossScale =
+        Argument.notNull "Around" result.Around
+
         result.Around.Surroundings
         |> Seq.tryPick (function
             | Surrounding.Unscale scaling -> Some scaling.Scale
@@ -88,6 +90,8 @@ type StepResult =
 
     /// The averages, in order.
     member result.Averages =
+        Argument.notNull "Around" result.Around
+
         [
             for surrounding in result.Around.Surroundings do
                 match surrounding with

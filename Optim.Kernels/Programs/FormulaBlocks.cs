@@ -1,13 +1,15 @@
+using System.Runtime.CompilerServices;
+
 namespace Optim.Kernels;
 
 /// <summary>
-/// A formula with what surrounds it where no code is made: block after block of some thousand elements, which stay in the cache, the
+/// A formula with what surrounds it where no code is made: block after block of many thousand elements, which stay in the cache, the
 /// gradient is changed into room beside it, the formula's own loop goes over it, and the averages move.
 /// </summary>
 internal sealed unsafe class FormulaBlocks(Driver driver, int switches, Surroundings around)
 {
-    /// <summary>Elements of a block.</summary>
-    private const int Block = 4096;
+    /// <summary>Elements of a block: some arrays of them stay in a core's cache.</summary>
+    private const int Block = 16384;
 
     private readonly ProgramRun before = new(around.Before()),
         after = new((around with { Unscales = false, Clips = false, Clamps = false }).After(driver.Columns));
@@ -95,10 +97,14 @@ internal sealed unsafe class FormulaBlocks(Driver driver, int switches, Surround
         return (kernel, kernel.Handle, written);
     }
 
+    [SkipLocalsInit]
     private static void RunShare(nint begin, nint end, void* context)
     {
         var shares = (Shares*)context;
-        var (before, after) = (shares->Changes ? VisitKernel.Of(shares->Before) : null, shares->Ends ? VisitKernel.Of(shares->After) : null);
+        var (before, after) = (
+            shares->Changes ? VisitKernel.Of(shares->Before) : null,
+            shares->Ends ? VisitKernel.Of(shares->After) : null
+        );
         nint stride = shares->Stride;
         // An entry of one block, and one of the prologue.
         var own = stackalloc nint[(int)stride + 1];

@@ -10,6 +10,7 @@ namespace Optim.Kernels;
 internal sealed class SurroundedFormula(Driver driver)
 {
     private readonly Dictionary<(int Switches, Surroundings Around), Known> known = [];
+    private (int Switches, Surroundings Around, Known? Now) last;
 
     /// <summary>A program, its leaves' values, and where these come from: the coefficients, and then the numbers of the surroundings.</summary>
     private sealed class Known(ProgramRun run)
@@ -59,15 +60,7 @@ internal sealed class SurroundedFormula(Driver driver)
     {
         var now = Of(switches, in around);
         if (ProgramEngine.IsBlocks)
-            return (now.Blocks ??= new(driver, switches, around)).Run(
-                table,
-                firstSlice,
-                slices,
-                dtype,
-                in coefficients,
-                numbers,
-                executor
-            );
+            return (now.Blocks ??= new(driver, switches, around)).Run(table, firstSlice, slices, dtype, in coefficients, numbers, executor);
         var own = MemoryMarshal.Cast<Coefficients<Real>, double>(new ReadOnlySpan<Coefficients<Real>>(in coefficients));
         for (var i = 0; i < now.Sources.Length; i++)
             now.Leaves[i] = now.Sources[i] is var source && source < own.Length ? own[source] : numbers[source - own.Length];
@@ -92,8 +85,11 @@ internal sealed class SurroundedFormula(Driver driver)
 
     private Known Of(int switches, in Surroundings around)
     {
+        if (last.Now is { } same && last.Switches == switches && last.Around == around)
+            return same;
         if (!known.TryGetValue((switches, around), out var now))
             known.Add((switches, around), now = new(new(driver.Surrounded(switches, around))));
+        last = (switches, around, now);
         return now;
     }
 }

@@ -93,8 +93,7 @@ internal readonly record struct Surroundings(bool Unscales, bool Clips, bool Cla
     }
 
     /// <summary>The prologue alone, as a program of two arrays: the first becomes what a step takes for the second, the gradient.</summary>
-    public StepProgram Before() =>
-        new([StepProgram.Parameter, StepProgram.Gradient], [new Assignment(StepProgram.Parameter, Changed)]);
+    public StepProgram Before() => new([StepProgram.Parameter, StepProgram.Gradient], [new Assignment(StepProgram.Parameter, Changed)]);
 
     /// <summary>The epilogue alone, over the arrays of a step that was made.</summary>
     /// <param name="columns">How many columns lie between gradient and averages.</param>
@@ -119,9 +118,7 @@ internal readonly record struct Surroundings(bool Unscales, bool Clips, bool Cla
             if (!Clamps)
                 return gradient;
             var (upper, lower) = (Given(Limit), -Given(Limit));
-            return Expression.Rounded(
-                Expression.Select(gradient > upper, upper, Expression.Select(lower > gradient, lower, gradient))
-            );
+            return Expression.Rounded(Expression.Select(gradient > upper, upper, Expression.Select(lower > gradient, lower, gradient)));
         }
     }
 

@@ -74,7 +74,8 @@ let private averagesOf (parameters: Parameters) =
         Average.over
             (Parameters.Of
                 [
-                    for row in 0 .. parameters.Count - 1 -> TensorView.Zeros(parameters[row].DType.ToStateDType(), parameters[row].Shape.AsSpan())
+                    for row in 0 .. parameters.Count - 1 ->
+                        TensorView.Zeros(parameters[row].DType.ToStateDType(), parameters[row].Shape.AsSpan())
                 ])
             0L
             0L
