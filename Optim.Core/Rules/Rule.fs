@@ -264,7 +264,8 @@ type internal ElementsUpdate<'o when 'o: not null and 'o: not struct and 'o :> I
 
 /// A step of an element-wise rule, kept between steps: by its formula's own loops, or with what surrounds it by the recorded formula.
 [<Sealed>]
-type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>(driver: Driver, arithmetic: Arithmetic<'o>) =
+type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>
+    (driver: Driver, arithmetic: Arithmetic<'o>) =
     inherit PreparedRows<'o>()
     let surrounded = SurroundedFormula driver
     member val Switches = 0 with get, set

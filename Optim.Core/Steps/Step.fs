@@ -173,7 +173,14 @@ module Step =
             )
         )
 
-    let private stepBy (rule: Rule) (options: obj) (parameters: Parameters) (given: Gradients) (state: State) (surrounded: SurroundedStep) =
+    let private stepBy
+        (rule: Rule)
+        (options: IOptimizerOptions)
+        (parameters: Parameters)
+        (given: Gradients)
+        (state: State)
+        (surrounded: SurroundedStep)
+        =
         Rows.given parameters given state
         state.Live()
 

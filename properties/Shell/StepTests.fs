@@ -174,7 +174,7 @@ let private all lay dtype =
             }
 
         one "Adagrad" Adagrad.rule Adagrad.defaults
-        one "definition" lion (unbox<DefinedOptions> lion.Defaults)
+        one "definition" lion lion.Defaults
     | _ ->
         one "Adadelta" Adadelta.rule Adadelta.defaults
         one "Adafactor" Adafactor.rule Adafactor.defaults
@@ -196,8 +196,8 @@ let private all lay dtype =
 
         one "Rprop" Rprop.rule Rprop.defaults
         one "SGD" SGD.rule { SGD.defaults with Momentum = 0.9 }
-        one "definition" lion (unbox<DefinedOptions> lion.Defaults)
-        one "definition with norms" lamb (unbox<DefinedOptions> lamb.Defaults)
+        one "definition" lion lion.Defaults
+        one "definition with norms" lamb lamb.Defaults
 
 let private adam (parameters: Parameters) = Adam.init Adam.defaults parameters
 
