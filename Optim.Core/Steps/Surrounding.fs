@@ -1,6 +1,7 @@
 namespace Optim.Core
 
 open System
+open System.Collections.Generic
 open System.Collections.Immutable
 open Optim.Kernels
 
@@ -89,12 +90,12 @@ type StepResult =
         |> Option.defaultValue 1.0
 
     /// The averages, in order.
-    member result.Averages =
+    member result.Averages: IReadOnlyList<AverageState> =
         Argument.notNull "Around" result.Around
 
-        [
+        [|
             for surrounding in result.Around.Surroundings do
                 match surrounding with
                 | Surrounding.Average(_, state) -> state
                 | _ -> ()
-        ]
+        |]
