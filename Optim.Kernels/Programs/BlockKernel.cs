@@ -174,6 +174,10 @@ internal sealed unsafe class BlockKernel : VisitKernel
         private readonly int[] lastUse = new int[code.Nodes.Length];
         private readonly Stack<int> free = new();
 
+        /// <summary>Values that are worked out with the one that alone needs them, and the two of them as one operation.</summary>
+        private readonly bool[] isInner = new bool[code.Nodes.Length];
+        private readonly (BlockLoop Loop, int A, int B, int C)?[] pairs = new (BlockLoop, int, int, int)?[code.Nodes.Length];
+
         public int Rooms { get; private set; }
         public int Uniforms { get; private set; } = code.Numbers;
 
@@ -181,6 +185,7 @@ internal sealed unsafe class BlockKernel : VisitKernel
         {
             var (once, each) = (new List<Instruction>(), new List<Instruction>());
             var constants = new List<(int, double, uint, bool)>();
+            FindPairs();
             FindLastUses();
             var direct = ValuesInTheirArrays();
             for (var i = 0; i < code.Nodes.Length; i++)
@@ -188,6 +193,8 @@ internal sealed unsafe class BlockKernel : VisitKernel
                 var node = code.Nodes[i];
                 switch (node.Operation)
                 {
+                    case var _ when isInner[i]:
+                        continue;
                     case Operation.Number:
                         places[i] = new(Place.Uniform, (int)node.Value);
                         continue;
@@ -203,16 +210,17 @@ internal sealed unsafe class BlockKernel : VisitKernel
                 var (a, b, c) =
                     node.Operation == Operation.LoadWords
                         ? (new(Place.Array, ~(int)node.Value), default, default)
-                        : (Of(node.A), Of(node.B), Of(node.C));
+                        : (Of(OperandOf(i, 0)), Of(OperandOf(i, 1)), Of(OperandOf(i, 2)));
                 // Operands that are not needed any more leave their room to the result.
                 if (!code.IsUniform[i])
                     for (var k = 0; k < 3; k++)
-                        Release(node.Operand(k), i);
+                        Release(OperandOf(i, k), i);
                 places[i] =
                     code.IsUniform[i] ? new(Place.Uniform, Uniforms++)
                     : direct.TryGetValue(i, out var array) ? new(Place.Array, array)
                     : new(Place.Room, free.TryPop(out var room) ? room : Rooms++);
-                (code.IsUniform[i] ? once : each).Add(new(loops.For(node.Operation, (int)node.Value), places[i], a, b, c));
+                var loop = pairs[i]?.Loop ?? loops.For(node.Operation, (int)node.Value);
+                (code.IsUniform[i] ? once : each).Add(new(loop, places[i], a, b, c));
             }
             // What an array held before, and another becomes, is put aside before the first of them is written.
             foreach (var store in code.Stores)
@@ -239,11 +247,43 @@ internal sealed unsafe class BlockKernel : VisitKernel
 
         private Operand Of(int node) => node < 0 ? default : places[node];
 
+        /// <summary>An operand of a value, or of the two operations that it comes out of.</summary>
+        private int OperandOf(int node, int index) =>
+            pairs[node] is not { } pair ? code.Nodes[node].Operand(index)
+            : index == 0 ? pair.A
+            : index == 1 ? pair.B
+            : pair.C;
+
+        /// <summary>Two operations of which the second alone needs the first become one: what a block costs is what it loads and stores.</summary>
+        private void FindPairs()
+        {
+            for (var i = 0; i < code.Nodes.Length; i++)
+            {
+                var node = code.Nodes[i];
+                for (var k = 0; k < 2 && pairs[i] is null && !code.IsUniform[i]; k++)
+                {
+                    if (
+                        !(node.Operand(k) is >= 0 and var inner)
+                        || code.Uses[inner] > 1
+                        || code.IsUniform[inner]
+                        || pairs[inner] is not null
+                    )
+                        continue;
+                    var first = code.Nodes[inner];
+                    if (node.Operation == Operation.Fma && k == 1 && first.Operation == Operation.Subtract && first.B == node.C)
+                        pairs[i] = (loops.Move, node.A, first.A, node.C);
+                    else if (loops.Pair(first.Operation, node.Operation, k == 0) is { } loop)
+                        pairs[i] = (loop, first.A, first.B, node.Operand(1 - k));
+                    isInner[inner] = pairs[i] is not null;
+                }
+            }
+        }
+
         private void FindLastUses()
         {
             for (var i = 0; i < code.Nodes.Length; i++)
             for (var k = 0; k < 3; k++)
-                if (code.Nodes[i].Operand(k) is >= 0 and var operand)
+                if (!isInner[i] && OperandOf(i, k) is >= 0 and var operand)
                     lastUse[operand] = i;
             foreach (var store in code.Stores)
                 lastUse[store.Node] = int.MaxValue;
