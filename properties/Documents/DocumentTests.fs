@@ -190,6 +190,8 @@ let private session () =
             for assembly in
                 [
                     "Optim.Kernels"
+                    "Optim.Trees"
+                    "Optim.Files"
                     "Optim.Core"
                     "Optim.CSharp"
                     "Optim.TorchSharp"
