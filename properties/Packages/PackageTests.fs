@@ -92,6 +92,9 @@ let private contents =
                 let entries = [ for entry in package.Entries -> entry.FullName ]
                 Expect.containsAll entries [ "README.md"; "icon.png" ] "files"
 
+                if id = "Optim.TorchSharp" then
+                    Expect.contains entries "names/OptimNames.cs" "the names that clash"
+
                 Expect.isFalse
                     (entries
                      |> List.exists (fun e -> e.StartsWith "runtimes/" || e.Contains "libtorch"))
