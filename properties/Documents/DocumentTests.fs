@@ -189,7 +189,13 @@ let private clashing =
             ]
 
     Set.intersect
-        (names "Optim" [ typeof<Optim.Optimizer>.Assembly; typeof<Optim.Torch>.Assembly; typeof<Optim.CheckpointException>.Assembly ])
+        (names
+            "Optim"
+            [
+                typeof<Optim.Optimizer>.Assembly
+                typeof<Optim.Torch>.Assembly
+                typeof<Optim.CheckpointException>.Assembly
+            ])
         (names "TorchSharp.Modules" [ typeof<TorchSharp.torch>.Assembly ])
 
 /// The errors of a program that names them beside TorchSharp.Modules.
@@ -202,7 +208,9 @@ let private errorsOf (sources: string list) =
     let compilation =
         CSharpCompilation.Create(
             "Names",
-            [ for source in program :: sources -> CSharpSyntaxTree.ParseText(source, options) ],
+            [
+                for source in program :: sources -> CSharpSyntaxTree.ParseText(source, options)
+            ],
             references.Value,
             CSharpCompilationOptions OutputKind.DynamicallyLinkedLibrary
         )
@@ -344,4 +352,13 @@ let private commands =
 
 [<Tests>]
 let tests =
-    testSequenced (testList "documents" [ testList "csharp" csharp; testList "names" names; fsharp; testList "commands" commands ])
+    testSequenced (
+        testList
+            "documents"
+            [
+                testList "csharp" csharp
+                testList "names" names
+                fsharp
+                testList "commands" commands
+            ]
+    )

@@ -20,7 +20,10 @@ let private run () =
     let gradients =
         Gradients.ofDense [ TensorView.Of [| 0.1f; 0.2f |]; TensorView.Of [| 0.3f |] ]
 
-    let state = Adam.init Adam.defaults parameters |> Adam.step Adam.defaults parameters gradients
+    let state =
+        Adam.init Adam.defaults parameters
+        |> Adam.step Adam.defaults parameters gradients
+
     parameters, gradients, state
 
 let private treeOf parameters state =
@@ -89,7 +92,13 @@ let tests =
                     Checkpoint.write path (Tree.ListOf [ Tree.Int 1L; Tree.Int 2L ])
 
                     Expect.throwsT<Optim.CheckpointException>
-                        (fun () -> Checkpoint.readWith { Checkpoint.defaults with Budget = small } path |> ignore)
+                        (fun () ->
+                            Checkpoint.readWith
+                                { Checkpoint.defaults with
+                                    Budget = small
+                                }
+                                path
+                            |> ignore)
                         "a file that needs more"
 
                     for wrong in [ ""; "a\000b" ] do
@@ -100,7 +109,14 @@ let tests =
 
                 if File.Exists foreign then
                     Expect.throwsT<Optim.CheckpointException> (fun () -> Checkpoint.read foreign |> ignore) "refused"
-                    let kept = Checkpoint.readWith { Checkpoint.defaults with KeepForeign = true } foreign
+
+                    let kept =
+                        Checkpoint.readWith
+                            { Checkpoint.defaults with
+                                KeepForeign = true
+                            }
+                            foreign
+
                     Expect.equal kept (Shell.Read(foreign, keepForeign = true)) "kept"
             }
         ]
