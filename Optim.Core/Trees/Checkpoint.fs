@@ -1,6 +1,7 @@
 namespace Optim.Core
 
 open System.Collections.Generic
+open System.Runtime.CompilerServices
 open Optim
 open Optim.Checkpoints
 
@@ -28,7 +29,10 @@ module Checkpoint =
             Budget = ReadBudget.Default
         }
 
+    // TreeFile is internal: the bodies of these functions must not be copied into the code of callers, which may not call it.
+
     /// The tree of a file, with its tensors in memory; tensors that share a storage share it.
+    [<MethodImpl(MethodImplOptions.NoInlining)>]
     let readWith (reading: CheckpointReading) (path: string) : Tree =
         Argument.notNull "reading" reading
         Argument.notNull "reading.Budget" reading.Budget
@@ -38,13 +42,16 @@ module Checkpoint =
     let read (path: string) : Tree = readWith defaults path
 
     /// The texts beside the tensors of a .safetensors file.
+    [<MethodImpl(MethodImplOptions.NoInlining)>]
     let readMetadata (path: string) : IReadOnlyDictionary<string, string> = TreeFile.ReadMetadata path
 
     /// Writes a tree as a file of its own; an old one is replaced when the new one is whole. A .safetensors file holds dicts of tensors.
+    [<MethodImpl(MethodImplOptions.NoInlining)>]
     let write (path: string) (tree: Tree) = TreeFile.Write(path, tree, null)
 
     /// Writes a .safetensors file with texts beside the tensors; <c>format: pt</c>, which Hugging Face's loaders ask for, is added where no
     /// format is given.
+    [<MethodImpl(MethodImplOptions.NoInlining)>]
     let writeWith (metadata: (string * string) seq) (path: string) (tree: Tree) =
         let texts = Dictionary<string, string>()
 
