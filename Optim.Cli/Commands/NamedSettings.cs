@@ -3,9 +3,12 @@ using Optim.Core;
 
 namespace Optim.Cli.Commands;
 
-/// <summary>A name with settings, as one writes it to compare several: <c>sgd</c>, <c>sgd:lr=0.1,momentum=0.9</c>, <c>adam:betas=(0.9,0.99)</c>.</summary>
+/// <summary>
+/// A name with settings, as one writes it to compare several: <c>sgd</c>, <c>sgd:lr=0.1,momentum=0.9</c>, <c>adam:betas=(0.9,0.99)</c>,
+/// <c>hf:cosine:num_cycles=1</c>.
+/// </summary>
 /// <param name="Label">All of it.</param>
-/// <param name="Name">Before the colon.</param>
+/// <param name="Name">Before the colon; that of hf: and timm: belongs to the name.</param>
 /// <param name="Settings">After it.</param>
 internal sealed record NamedSettings(string Label, string Name, IReadOnlyList<(string Name, OptionValue Value)> Settings)
 {
@@ -13,7 +16,8 @@ internal sealed record NamedSettings(string Label, string Name, IReadOnlyList<(s
     /// <exception cref="CommandException">A setting is not written so, or twice.</exception>
     public static NamedSettings Parse(string text)
     {
-        var colon = text.IndexOf(':', StringComparison.Ordinal);
+        var library = Schedulers.Libraries.FirstOrDefault(prefix => text.StartsWith(prefix, StringComparison.OrdinalIgnoreCase)) ?? "";
+        var colon = text.IndexOf(':', library.Length);
         if (colon < 0)
             return new(text, text, []);
         var settings = Split(text[(colon + 1)..]).Select(part => Assignment(text, part)).ToList();

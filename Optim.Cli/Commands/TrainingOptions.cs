@@ -81,6 +81,13 @@ internal sealed class TrainingOptions
         "A setting of the schedule by PyTorch's name: T_max=500; can be repeated"
     );
 
+    private readonly Option<long?> warmup = Arguments.Whole(
+        "--warmup",
+        "Steps of the schedule's warm-up: its num_warmup_steps, warmup_t or warmup_iters",
+        0,
+        int.MaxValue
+    );
+
     private readonly Option<double?> ema = Arguments.Number(
         "--ema",
         "DECAY",
@@ -98,7 +105,7 @@ internal sealed class TrainingOptions
     );
 
     /// <summary>Those that say what is trained and how: a recorded run says that itself.</summary>
-    public IEnumerable<Option> OfTheRun => [data, epochs, batchSize, hidden, seed, dtype, scheduler, setScheduler, ema, clip];
+    public IEnumerable<Option> OfTheRun => [data, epochs, batchSize, hidden, seed, dtype, scheduler, setScheduler, warmup, ema, clip];
 
     public void AddTo(Command command)
     {
@@ -153,13 +160,34 @@ internal sealed class TrainingOptions
     private Scheduling? Schedule(ParseResult parsed)
     {
         var settings = parsed.GetValue(setScheduler) ?? [];
+        var steps = parsed.GetValue(warmup);
         if (parsed.GetValue(scheduler) is { } name)
-            return new Scheduling(Schedulers.Find(name), settings);
+        {
+            var kind = Schedulers.Find(name);
+            return new Scheduling(kind, steps is { } given ? [.. settings, (Warmup(kind, given, settings), given)] : settings);
+        }
+        if (steps is not null)
+            throw new CommandException(FormattableString.Invariant($"--warmup {steps}: there is no --scheduler that it could belong to."));
         return settings.Length == 0
             ? null
             : throw new CommandException(
                 $"--set-scheduler {settings[0].Name}={settings[0].Value}: there is no --scheduler that it could be a setting of."
             );
+    }
+
+    /// <summary>The setting of a schedule that says how long its warm-up is.</summary>
+    private static string Warmup(SchedulerKind kind, long steps, (string Name, OptionValue Value)[] settings)
+    {
+        var name =
+            Scheduling.Warmups.FirstOrDefault(name => kind.Settings.Any(setting => setting.Name == name))
+            ?? throw new CommandException(
+                FormattableString.Invariant($"--warmup {steps}: {kind.ShortName} has no warm-up, as hf:cosine or timm:cosine have.")
+            );
+        return settings.Any(setting => setting.Name == name)
+            ? throw new CommandException(
+                FormattableString.Invariant($"--warmup {steps}: --set-scheduler {name} says it, too; give one of them.")
+            )
+            : name;
     }
 
     private static DataSet Load(string text)

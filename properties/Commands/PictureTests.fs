@@ -289,13 +289,19 @@ let private schedules =
                         "decay_iters", "30"
                     ]
 
-            for kind in Schedulers.All do
+            for kind in Seq.concat [ Schedulers.All; Schedulers.OfHuggingFace; Schedulers.OfTimm ] do
                 let settings =
                     [
                         for setting in kind.Settings do
                             if isNull (box setting.Default) && needed.ContainsKey setting.Name then
                                 $"{setting.Name}={needed[setting.Name]}"
                     ]
+
+                let settings =
+                    if kind.Settings |> Seq.exists (fun setting -> setting.Name = "min_lr_rate") then
+                        "min_lr_rate=0.1" :: settings
+                    else
+                        settings
 
                 let label =
                     kind.ShortName
@@ -323,6 +329,74 @@ let private schedules =
                 |> Seq.pick (fun struct (name, value) -> if name = "lr" then Some value else None)
 
             Expect.equal lr (OptionValue.Float 1e-3) "the option is reported as it was given")
+
+        testCase "a schedule of transformers warms up over --warmup steps, and greedy follows the loss of each step" (fun () ->
+            let rates (name: string) (settings: string list) =
+                let seen = ref [||]
+
+                inFolder (fun file ->
+                    let code, _, error =
+                        run (
+                            [
+                                "train"
+                                "--epochs"
+                                "1"
+                                "--threads"
+                                "1"
+                                "--set"
+                                "lr=0.01"
+                                "--scheduler"
+                                name
+                                "--json"
+                                file "a.json"
+                            ]
+                            @ settings
+                        )
+
+                    Expect.equal (code, error) (0, "") name
+                    let json = readJson (file "a.json")
+                    seen.Value <- [| for rate in json.GetProperty("lrs").EnumerateArray() -> rate.GetDouble() |])
+
+                seen.Value
+
+            let cosine = rates "hf:cosine" [ "--warmup"; "10" ]
+
+            for step in 0..9 do
+                Expect.floatClose Accuracy.high cosine[step] (0.01 * float step / 10.0) $"step {step}"
+
+            let count = cosine.Length
+
+            Expect.floatClose
+                Accuracy.high
+                cosine[count - 1]
+                (0.01 * (1.0 + cos (Math.PI * float (count - 11) / float (count - 10))) / 2.0)
+                "the last step"
+
+            Expect.isGreaterThan
+                (Array.distinct (rates "hf:greedy" [ "--set-scheduler"; "patience=0" ])).Length
+                5
+                "greedy changes the rate often")
+
+        testCase "--warmup is refused where nothing warms up, or where it is said twice" (fun () ->
+            for arguments, words in
+                [
+                    [ "--warmup"; "5" ], [ "--warmup 5"; "--scheduler" ]
+                    [ "--scheduler"; "cosine"; "--set-scheduler"; "T_max=5"; "--warmup"; "5" ], [ "--warmup 5"; "cosine"; "hf:cosine" ]
+                    [
+                        "--scheduler"
+                        "hf:cosine"
+                        "--set-scheduler"
+                        "num_warmup_steps=3"
+                        "--warmup"
+                        "5"
+                    ],
+                    [ "num_warmup_steps" ]
+                ] do
+                let code, _, error = run ("train" :: arguments)
+                Expect.isGreaterThan code 0 (String.Join(" ", arguments))
+
+                for word in words do
+                    Expect.stringContains error word (String.Join(" ", arguments)))
 
         testCase "--scheduler and --set-scheduler reach the run, the summary and the JSON" (fun () ->
             inFolder (fun file ->
