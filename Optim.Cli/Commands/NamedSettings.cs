@@ -18,12 +18,19 @@ internal sealed record NamedSettings(string Label, string Name, IReadOnlyList<(s
     {
         var library = Schedulers.Libraries.FirstOrDefault(prefix => text.StartsWith(prefix, StringComparison.OrdinalIgnoreCase)) ?? "";
         var colon = text.IndexOf(':', library.Length);
-        if (colon < 0)
-            return new(text, text, []);
-        var settings = Split(text[(colon + 1)..]).Select(part => Assignment(text, part)).ToList();
-        if (settings.GroupBy(each => each.Name).FirstOrDefault(group => group.Count() > 1) is { } twice)
-            throw new CommandException($"{text}: {twice.Key} is given {twice.Count()} times.");
-        return new(text, text[..colon], settings);
+        return colon < 0 ? new(text, text, []) : new(text, text[..colon], ReadSettings(text, text[(colon + 1)..]));
+    }
+
+    /// <summary>Settings with commas between them.</summary>
+    /// <param name="place">Where they stand, for the message.</param>
+    /// <param name="text">The settings.</param>
+    /// <exception cref="CommandException">One is not written NAME=VALUE, or twice.</exception>
+    public static IReadOnlyList<(string Name, OptionValue Value)> ReadSettings(string place, string text)
+    {
+        var settings = Split(text).Select(part => Assignment(place, part)).ToList();
+        return settings.GroupBy(each => each.Name).FirstOrDefault(group => group.Count() > 1) is { } twice
+            ? throw new CommandException($"{place}: {twice.Key} is given {twice.Count()} times.")
+            : settings;
     }
 
     /// <summary>Refuses the same thing twice.</summary>

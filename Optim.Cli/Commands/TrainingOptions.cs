@@ -88,6 +88,22 @@ internal sealed class TrainingOptions
         int.MaxValue
     );
 
+    private readonly Option<GroupSetting[]?> group = new("--group")
+    {
+        HelpName = "PATTERN:NAME=VALUE,...",
+        Description =
+            "Options of the rule for parameters whose names match, such as \"*.bias:weight_decay=0\" or \"layer1.*:lr=1e-4\"; can be repeated",
+        Arity = ArgumentArity.OneOrMore,
+        CustomParser = Groups,
+    };
+
+    private readonly Option<string?> groupOrder = Arguments.Word(
+        "--group-order",
+        "Which --group counts for a parameter that several match (default: that is refused)",
+        "first",
+        "last"
+    );
+
     private readonly Option<double?> ema = Arguments.Number(
         "--ema",
         "DECAY",
@@ -105,7 +121,8 @@ internal sealed class TrainingOptions
     );
 
     /// <summary>Those that say what is trained and how: a recorded run says that itself.</summary>
-    public IEnumerable<Option> OfTheRun => [data, epochs, batchSize, hidden, seed, dtype, scheduler, setScheduler, warmup, ema, clip];
+    public IEnumerable<Option> OfTheRun =>
+        [data, epochs, batchSize, hidden, seed, dtype, scheduler, setScheduler, warmup, group, groupOrder, ema, clip];
 
     public void AddTo(Command command)
     {
@@ -122,6 +139,8 @@ internal sealed class TrainingOptions
         {
             Data = parsed.GetValue(data) is { } text ? Load(text) : Defaults.Data,
             Schedule = Schedule(parsed),
+            Groups = [.. parsed.GetValue(group) ?? []],
+            GroupOrder = parsed.GetValue(groupOrder),
             Ema = parsed.GetValue(ema),
             Clip = parsed.GetValue(clip),
             Epochs = (int)(parsed.GetValue(epochs) ?? 0),
@@ -132,6 +151,8 @@ internal sealed class TrainingOptions
             ThreadCount = (int)(parsed.GetValue(threads) ?? 0),
             Backend = parsed.GetValue(backend) == "torchsharp" ? Backend.TorchSharp : Backend.Host,
         };
+        if (settings is { Groups: [], GroupOrder: { } order })
+            throw new CommandException($"--group-order {order}: there is no --group that could have an order.");
         if ((long)settings.Epochs * settings.StepsPerEpoch > int.MaxValue)
             throw new CommandException(
                 FormattableString.Invariant(
@@ -223,6 +244,19 @@ internal sealed class TrainingOptions
             foreach (var twice in given.GroupBy(each => each.Name).Where(group => group.Count() > 1))
                 result.AddError($"{option} {twice.Key} is given {twice.Count()} times.");
             return given;
+        }
+        catch (CommandException e)
+        {
+            result.AddError(e.Message);
+            return [];
+        }
+    }
+
+    private static GroupSetting[] Groups(ArgumentResult result)
+    {
+        try
+        {
+            return [.. result.Tokens.Select(token => GroupSetting.Parse(token.Value))];
         }
         catch (CommandException e)
         {

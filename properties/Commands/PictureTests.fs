@@ -398,6 +398,67 @@ let private schedules =
                 for word in words do
                     Expect.stringContains error word (String.Join(" ", arguments)))
 
+        testCase "--group sets options by name, prints what went where, and is refused where it fits nothing" (fun () ->
+            inFolder (fun file ->
+                let quick = [ "train"; "--epochs"; "1"; "--threads"; "1"; "--hidden"; "8" ]
+
+                let code, output, error =
+                    run (
+                        quick
+                        @ [
+                            "--group"
+                            "*.bias:weight_decay=0"
+                            "--group"
+                            "layer1.weight:lr=0,weight_decay=0"
+                            "--checkpoint"
+                            file "run.pt"
+                            "--json"
+                            file "a.json"
+                        ]
+                    )
+
+                Expect.equal (code, error) (0, "") "exit code"
+                Expect.stringContains output "'layer1.weight'" "table"
+                let json = readJson (file "a.json")
+                let first = (json.GetProperty "groups")[0]
+                Expect.equal (first.GetString()) "*.bias:weight_decay=0" "JSON"
+                let saved = Checkpoint.Read(file "run.pt")
+                let optimizer = saved["optimizer"]
+                let groups = optimizer["param_groups"].AsItems()
+                Expect.equal groups.Length 3 "groups"
+                let second = groups[1]
+                Expect.equal (Tree.op_Explicit second["lr"]: float) 0.0 "rate"
+
+                for arguments, words in
+                    [
+                        [ "--group"; "*.gamma:lr=1" ], [ "*.gamma"; "layer1.bias" ]
+                        [ "--group"; "*.bias:lr=1"; "--group"; "layer1.*:lr=2" ], [ "layer1.bias"; "*.bias"; "layer1.*" ]
+                        [ "--group"; "*.bias" ], [ "--group"; "*.bias"; "PATTERN" ]
+                        [ "--group"; "*.bias:rate=1" ], [ "rate" ]
+                        [ "--group-order"; "first" ], [ "--group-order" ]
+                        [ "--optimizer"; "lbfgs"; "--group"; "*.bias:lr=1" ], [ "LBFGS" ]
+                    ] do
+                    let code, _, error = run (quick @ arguments)
+                    Expect.isGreaterThan code 0 (String.Join(" ", arguments))
+
+                    for word in words do
+                        Expect.stringContains error word (String.Join(" ", arguments))
+
+                let code, _, error =
+                    run (
+                        quick
+                        @ [
+                            "--group"
+                            "*.bias:lr=1"
+                            "--group"
+                            "layer1.*:lr=2"
+                            "--group-order"
+                            "last"
+                        ]
+                    )
+
+                Expect.equal (code, error) (0, "") "an order"))
+
         testCase "--scheduler and --set-scheduler reach the run, the summary and the JSON" (fun () ->
             inFolder (fun file ->
                 let code, output, error =
