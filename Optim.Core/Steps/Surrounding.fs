@@ -99,3 +99,4 @@ type StepResult =
                 | Surrounding.Average(_, state) -> state
                 | _ -> ()
         |]
+        :> IReadOnlyList<AverageState>
