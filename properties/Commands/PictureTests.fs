@@ -1,39 +1,21 @@
-/// Pictures of the command: SVG and charts of characters; and the commands that draw: schedule and race.
+/// Pictures of the command: SVG and charts of characters.
 module PictureTests
 
 open System
-open System.Collections.Immutable
-open System.IO
 open System.Xml.Linq
 open Expecto
 open Optim
 open Optim.Cli.Pictures
 open Optim.Cli.Training
 open Optim.Core
-open Command
 open Kit
+open SvgKit
 
 let private curve name identity (ys: float list) =
     Curve(name, [| for i, y in List.indexed ys -> struct (float i, y) |], identity)
 
 let private picture (panels: Panel list) =
     Picture("A title", "step", ResizeArray panels)
-
-let private svg (text: string) = XDocument.Parse text
-
-let private texts (document: XDocument) =
-    document.Descendants()
-    |> Seq.filter (fun element -> element.Name.LocalName = "text")
-    |> Seq.map _.Value
-    |> List.ofSeq
-
-/// How often curves of a colour are drawn (their lines, not their sample in the legend, which is a line of two points).
-let private lines (document: XDocument) =
-    document.Descendants()
-    |> Seq.filter (fun element -> element.Name.LocalName = "polyline")
-    |> Seq.map (fun element -> element.Attribute(XName.Get "points").Value.Trim().Split(' ').Length)
-    |> Seq.filter (fun points -> points > 2)
-    |> Seq.length
 
 let private drawing =
     [
@@ -186,259 +168,6 @@ let private drawing =
             Expect.stringContains text "1e-6" "small")
     ]
 
-let private schedules =
-    [
-        testCase "the values of a schedule are printed, drawn, and written as JSON and SVG" (fun () ->
-            inFolder (fun file ->
-                let code, output, error =
-                    run
-                        [
-                            "schedule"
-                            "cosine"
-                            "--set"
-                            "T_max=50"
-                            "--steps"
-                            "100"
-                            "--chart"
-                            "--svg"
-                            file "a.svg"
-                            "--json"
-                            file "a.json"
-                        ]
-
-                Expect.equal (code, error) (0, "") "exit code"
-                Expect.isFalse (output.Contains '\u001b') "no colours where there is no terminal"
-                Expect.stringContains output "┤" "a chart"
-                let json = ((readJson (file "a.json")).GetProperty "schedules")[0]
-
-                let rates =
-                    [ for rate in json.GetProperty("lrs").EnumerateArray() -> rate.GetDouble() ]
-
-                Expect.equal rates.Length 100 "a value for each step"
-
-                for step, rate in List.indexed rates do
-                    Expect.floatClose Accuracy.high rate ((1.0 + cos (Math.PI * float step / 50.0)) / 2.0) $"step {step}"
-                    Expect.stringContains output $"{step, 6}  " "printed"
-
-                Expect.containsAll (texts (svg (File.ReadAllText(file "a.svg")))) [ "cosine"; "learning rate"; "step" ] "picture"))
-
-        testCase "several schedules are compared, each with settings of its own or common ones" (fun () ->
-            inFolder (fun file ->
-                let code, output, error =
-                    run
-                        [
-                            "schedule"
-                            "step:step_size=2"
-                            "exponential"
-                            "step:step_size=3,gamma=0.1"
-                            "--set"
-                            "gamma=0.5"
-                            "--steps"
-                            "4"
-                            "--lr"
-                            "0.8"
-                            "--svg"
-                            file "a.svg"
-                        ]
-
-                Expect.equal (code, error) (0, "") "exit code"
-
-                let rows =
-                    output.Split('\n')
-                    |> Array.skip 4 // what the columns are, and their heads
-                    |> Array.map _.Split(' ', StringSplitOptions.RemoveEmptyEntries)
-                    |> Array.takeWhile (fun cells -> cells.Length = 4)
-
-                Expect.equal
-                    rows
-                    [|
-                        [| "0"; "0.8"; "0.8"; "0.8" |]
-                        [| "1"; "0.8"; "0.4"; "0.8" |]
-                        [| "2"; "0.4"; "0.2"; "0.8" |]
-                        [| "3"; "0.4"; "0.1"; "0.08" |]
-                    |]
-                    "values"
-
-                let document = svg (File.ReadAllText(file "a.svg"))
-                Expect.containsAll (texts document) [ "step:step_size=2"; "exponential"; "step:step_size=3,gamma=0.1" ] "legend"
-                Expect.equal (lines document) 3 "curves"))
-
-        testCase "--every leaves values out, from the picture not" (fun () ->
-            let _, output, _ = run [ "schedule"; "cosine"; "--every"; "30" ]
-
-            Expect.equal
-                [
-                    for line in output.Trim().Split('\n') |> Array.skip 1 -> line.Trim().Split(' ')[0]
-                ]
-                [ "0"; "30"; "60"; "90" ]
-                "steps")
-
-        testCase "every schedule of the catalogue is drawn, as soon as it has what it needs" (fun () ->
-            let needed =
-                Map
-                    [
-                        "step_size", "10"
-                        "milestones", "[30,80]"
-                        "gamma", "0.9"
-                        "T_0", "20"
-                        "max_lr", "0.5"
-                        "base_lr", "0.1"
-                        "swa_lr", "0.05"
-                        "warmup_iters", "10"
-                        "stable_iters", "20"
-                        "decay_iters", "30"
-                    ]
-
-            for kind in Schedulers.All do
-                let settings =
-                    [
-                        for setting in kind.Settings do
-                            if isNull (box setting.Default) && needed.ContainsKey setting.Name then
-                                $"{setting.Name}={needed[setting.Name]}"
-                    ]
-
-                let label =
-                    kind.ShortName
-                    + (if settings.IsEmpty then
-                           ""
-                       else
-                           ":" + String.Join(",", settings))
-
-                let code, output, error = run [ "schedule"; label; "--chart" ]
-                Expect.equal (code, error) (0, "") label
-                Expect.stringContains output "learning rate" label)
-
-        testCase "a schedule moves the rates of a run, and its length is that of the run" (fun () ->
-            let settings =
-                TrainingSettings(Epochs = 2, BatchSize = 64, ThreadCount = 1, Schedule = Scheduling(Schedulers.Find "cosine", [||]))
-
-            let result = Trainer.Run settings
-            let steps = float settings.Steps
-
-            for step, rate in Seq.indexed result.History.Rates[0] do
-                Expect.floatClose Accuracy.high rate (1e-3 * (1.0 + cos (Math.PI * float step / steps)) / 2.0) $"step {step}"
-
-            let lr =
-                result.Optimizers[0].Options
-                |> Seq.pick (fun struct (name, value) -> if name = "lr" then Some value else None)
-
-            Expect.equal lr (OptionValue.Float 1e-3) "the option is reported as it was given")
-
-        testCase "--scheduler and --set-scheduler reach the run, the summary and the JSON" (fun () ->
-            inFolder (fun file ->
-                let code, output, error =
-                    run
-                        [
-                            "train"
-                            "--epochs"
-                            "1"
-                            "--threads"
-                            "1"
-                            "--scheduler"
-                            "exponential"
-                            "--set-scheduler"
-                            "gamma=0.5"
-                            "--json"
-                            file "a.json"
-                            "--svg"
-                            file "a.svg"
-                            "--chart"
-                        ]
-
-                Expect.equal (code, error) (0, "") "exit code"
-                Expect.stringContains output "ExponentialLR: gamma=0.5" "summary"
-                let json = readJson (file "a.json")
-                Expect.equal (json.GetProperty("scheduler").GetString()) "ExponentialLR" "scheduler"
-                Expect.equal (number "gamma" (json.GetProperty "scheduler_args")) 0.5 "argument"
-                Expect.equal [ for i in 0..2 -> ((json.GetProperty "lrs")[i]).GetDouble() ] [ 1e-3; 5e-4; 2.5e-4 ] "rates"
-
-                for panel in [ "training loss"; "test accuracy (%)"; "learning rate" ] do
-                    Expect.stringContains output panel "chart"
-                    Expect.stringContains (File.ReadAllText(file "a.svg")) panel "picture"))
-    ]
-
-let private races =
-    [
-        testCase "a race runs every optimizer from the same weights over the same batches, and draws them together" (fun () ->
-            inFolder (fun file ->
-                let code, output, error =
-                    run
-                        [
-                            "race"
-                            "adam"
-                            "SGD:lr=0.1,momentum=0.9"
-                            "adamw:betas=(0.8,0.9),lr=0.01"
-                            "--set"
-                            "weight_decay=0"
-                            "--epochs"
-                            "2"
-                            "--threads"
-                            "1"
-                            "--chart"
-                            "--svg"
-                            file "a.svg"
-                            "--json"
-                            file "a.json"
-                        ]
-
-                Expect.equal (code, error) (0, "") "exit code"
-                let names = [ "adam"; "SGD:lr=0.1,momentum=0.9"; "adamw:betas=(0.8,0.9),lr=0.01" ]
-                let runs = (readJson (file "a.json")).GetProperty("runs")
-                Expect.equal [ for run in runs.EnumerateArray() -> run.GetProperty("name").GetString() ] names "runs"
-
-                let first (run: Text.Json.JsonElement) =
-                    ((run.GetProperty "losses")[0]).GetDouble()
-
-                Expect.equal [ for run in runs.EnumerateArray() -> first run ] (List.replicate 3 (first runs[0])) "the same first loss"
-                Expect.equal (number "weight_decay" (runs[2].GetProperty "options")) 0.0 "an option for all"
-                Expect.equal (number "lr" (runs[1].GetProperty "options")) 0.1 "an option of its own"
-
-                let alone =
-                    Trainer.Run(
-                        TrainingSettings(
-                            Rule = Rules.Find "Adam",
-                            Options = [| struct ("weight_decay", OptionValue.Int 0L) |].ToImmutableArray(),
-                            Epochs = 2,
-                            ThreadCount = 1
-                        )
-                    )
-
-                Expect.equal
-                    [
-                        for loss in runs[0].GetProperty("losses").EnumerateArray() -> loss.GetDouble()
-                    ]
-                    (List.ofSeq alone.Losses)
-                    "the losses of the run alone"
-
-                let document = svg (File.ReadAllText(file "a.svg"))
-                Expect.containsAll (texts document) names "legend"
-                Expect.isGreaterThanOrEqual (lines document) 6 "losses and accuracies of all"
-
-                for name in names do
-                    Expect.stringContains output name "table"))
-
-        testCase "the table has the best first" (fun () ->
-            let _, output, _ =
-                run [ "race"; "sgd:lr=1e-6"; "adam"; "--epochs"; "3"; "--threads"; "1" ]
-
-            let table = output.Substring(output.IndexOf "test accuracy")
-            Expect.isLessThan (table.IndexOf "adam") (table.IndexOf "sgd:lr=1e-6") "order")
-
-        testCase "a race that is stopped shows what is there" (fun () ->
-            use stop = new Threading.CancellationTokenSource()
-            stop.Cancel()
-            let code, output, _ = command stop.Token [ "race"; "adam"; "sgd" ]
-            Expect.equal code 130 "exit code"
-            Expect.stringContains output "test accuracy" "table")
-
-        testCase "losses that are not finite are warned of by name" (fun () ->
-            let code, _, error =
-                run [ "race"; "adam"; "sgd:lr=1e30"; "--epochs"; "1"; "--threads"; "1" ]
-
-            Expect.equal code 0 "exit code"
-            Expect.stringContains error "sgd:lr=1e30: the loss was not finite from step" "warning")
-    ]
-
 [<Tests>]
 let tests =
     testSequenced
@@ -446,6 +175,6 @@ let tests =
         "pictures"
         [
             testList "drawing" drawing
-            testList "schedule" schedules
-            testList "race" races
+            testList "schedule" ScheduleCommandTests.tests
+            testList "race" RaceTests.tests
         ]
