@@ -109,11 +109,31 @@ public static class Torch
     private static IReadOnlyList<IParameter> OfModule(nn.Module module, bool recurse, Executor? executor, Func<string, string?> nameOf)
     {
         ArgumentNullException.ThrowIfNull(module);
-        return List(module.named_parameters(recurse).Select(p => Of(nameOf(p.name), p.parameter, executor)).DistinctBy(p => p.Identity));
+        var owners = Owners(module);
+        return List(
+            module
+                .named_parameters(recurse)
+                .Select(p => Of(nameOf(p.name), p.parameter, executor, owners[LibTorch.Implementation(p.parameter.Handle)]))
+                .DistinctBy(p => p.Identity)
+        );
     }
 
-    private static TorchParameter Of(string? name, Tensor tensor, Executor? executor) =>
-        executor is null ? new(name, tensor) : new(name, tensor) { Executor = executor };
+    /// <summary>The types of the modules that have a tensor as their own, in the order of the modules.</summary>
+    private static ILookup<nint, Type> Owners(nn.Module module) =>
+        module
+            .modules()
+            .Prepend(module)
+            .Distinct()
+            .SelectMany(one =>
+                one.named_parameters(recurse: false).Select(p => (Tensor: LibTorch.Implementation(p.parameter.Handle), Type: one.GetType()))
+            )
+            .Distinct()
+            .ToLookup(each => each.Tensor, each => each.Type);
+
+    private static TorchParameter Of(string? name, Tensor tensor, Executor? executor, IEnumerable<Type>? owners = null) =>
+        executor is null
+            ? new(name, tensor) { ModuleTypes = [.. owners ?? []] }
+            : new(name, tensor) { Executor = executor, ModuleTypes = [.. owners ?? []] };
 
     private static IReadOnlyList<IParameter> List(IEnumerable<TorchParameter> parameters)
     {

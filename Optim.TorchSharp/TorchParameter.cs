@@ -72,6 +72,9 @@ public sealed class TorchParameter : IParameter
         init => field = value ?? throw new ArgumentNullException(nameof(value));
     } = TorchThreads.Instance;
 
+    /// <inheritdoc/>
+    public IReadOnlyList<Type> ModuleTypes { get; internal init; } = [];
+
     private string Label => Name is null ? "a parameter without a name" : $"parameter '{Name}'";
 
     private nint Handle =>

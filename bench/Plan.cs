@@ -35,7 +35,9 @@ internal static class Plan
         from count in threads
         let measurement = new Measurement(rule, list, dtype, count, parameters, peer)
         where peer != Measurement.Fused || rule.HasFused
-        where (peer == Measurement.Passes) == (rule == RuleCase.Tail) && (peer == Measurement.Copy) == (rule == RuleCase.Average)
+        where
+            (peer == Measurement.Passes || (rule == RuleCase.Tail && peer == Measurement.Blocks)) == (rule == RuleCase.Tail)
+            && (peer == Measurement.Copy) == (rule == RuleCase.Average)
         // TorchSharp's RAdam multiplies by lr twice.
         where peer != Measurement.TorchSharp || rule != RuleCase.RAdam
         where Belongs(measurement)
@@ -43,12 +45,12 @@ internal static class Plan
 
     private static bool Belongs(Measurement m) =>
         m.Rule.IsDefinition || m.Peer == Measurement.Blocks
-            ? m.Rule.IsDefinition
+            ? (m.Rule.IsDefinition || m.Rule == RuleCase.Tail)
                 && m.DType == DType.Float32
                 && m.Parameters == Row.Host
                 && (
                     m.Peer == Measurement.Traffic
-                        ? m.List.Name == "16M"
+                        ? m.Rule.IsDefinition && m.List.Name == "16M"
                         : m.Peer == Measurement.Blocks && m.List.Name is "64K" or "16M" or "1000 x 1K"
                 )
         : m.Rule == RuleCase.LBFGS ? m.List.Name == "1M" && m.Peer == Measurement.TorchSharp && m.DType == DType.Float32

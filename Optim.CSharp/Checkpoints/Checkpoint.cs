@@ -21,7 +21,7 @@ public static class Checkpoint
     /// <exception cref="ArgumentException">The path is no path, a part cannot be saved or has no name, or two have one name.</exception>
     public static void Save(string path, params (string Name, object? Value)[] parts)
     {
-        CheckPath(path);
+        TreeFile.CheckPath(path);
         ArgumentNullException.ThrowIfNull(parts);
         CheckNames(parts.Select(part => part.Name));
         Write(path, Tree.Dict([.. parts.Select(part => (part.Name, Parts.Save(part.Name, part.Value)))]));
@@ -50,7 +50,7 @@ public static class Checkpoint
     /// <param name="parts">What is loaded.</param>
     public static LoadedCheckpoint Load(string path, ReadBudget budget, bool strict, params (string Name, object Value)[] parts)
     {
-        CheckPath(path);
+        TreeFile.CheckPath(path);
         ArgumentNullException.ThrowIfNull(budget);
         ArgumentNullException.ThrowIfNull(parts);
         CheckNames(parts.Select(part => part.Name));
@@ -88,22 +88,12 @@ public static class Checkpoint
     /// <param name="budget">What reading may take; <see cref="ReadBudget.Default"/> if null.</param>
     /// <exception cref="CheckpointException">The file is refused.</exception>
     /// <exception cref="ArgumentException">The path is no path.</exception>
-    public static Tree Read(string path, bool keepForeign = false, ReadBudget? budget = null)
-    {
-        CheckPath(path);
-        using var file = CheckpointFile.Open(path, keepForeign, budget);
-        return CheckpointFile.InMemory(file.Tree);
-    }
+    public static Tree Read(string path, bool keepForeign = false, ReadBudget? budget = null) => TreeFile.Read(path, keepForeign, budget);
 
     /// <summary>The metadata of a .safetensors file.</summary>
     /// <exception cref="CheckpointException">The file is refused.</exception>
     /// <exception cref="ArgumentException">The path is no path.</exception>
-    public static IReadOnlyDictionary<string, string> ReadMetadata(string path)
-    {
-        CheckPath(path);
-        using var file = CheckpointFile.Open(path);
-        return file.Metadata;
-    }
+    public static IReadOnlyDictionary<string, string> ReadMetadata(string path) => TreeFile.ReadMetadata(path);
 
     /// <summary>Writes a tree as a file of its own, .safetensors by that extension, and as torch.save does otherwise.</summary>
     /// <param name="path">The file; an old one is replaced when the new one is whole.</param>
@@ -112,49 +102,13 @@ public static class Checkpoint
     /// <exception cref="CheckpointException">It cannot be written; the old file is there as a whole, or the new one is.</exception>
     /// <exception cref="ArgumentException">The path is no path, or the format cannot hold the tree.</exception>
     public static void Write(string path, Tree tree, IReadOnlyDictionary<string, string>? metadata = null) =>
-        Write(path, tree, metadata, FileOperations.Real);
-
-    /// <summary>The same, by other operations than the file system's own.</summary>
-    internal static void Write(string path, Tree tree, IReadOnlyDictionary<string, string>? metadata, FileOperations operations)
-    {
-        CheckPath(path);
-        ArgumentNullException.ThrowIfNull(tree);
-        var tensorsOnly = CheckpointFile.IsSafetensors(path);
-        if (metadata is not null && !tensorsOnly)
-            throw new ArgumentException("metadata are a part of .safetensors files; in others, put them into the tree", nameof(metadata));
-        try
-        {
-            AtomicFile.Write(
-                path,
-                file =>
-                {
-                    if (tensorsOnly)
-                        SafetensorsWriter.Write(file, tree, metadata);
-                    else
-                        PtWriter.Write(file, tree);
-                },
-                operations
-            );
-        }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
-        {
-            throw new CheckpointException($"{path} cannot be written: {error.Message}", error);
-        }
-    }
+        TreeFile.Write(path, tree, metadata);
 
     /// <summary>Lets parts of a further library be saved and loaded: the adapter gives their state, or null for what it does not know.</summary>
     public static void Register(Func<object, IStateful?> adapter)
     {
         ArgumentNullException.ThrowIfNull(adapter);
         Parts.Register(adapter);
-    }
-
-    /// <summary>A path that no system has is a mistake of the caller, not of a file.</summary>
-    private static void CheckPath(string path)
-    {
-        ArgumentException.ThrowIfNullOrEmpty(path);
-        if (path.Contains('\0', StringComparison.Ordinal))
-            throw new ArgumentException($"the path '{PickleNames.Shown(path)}' holds the character NUL, which no path can", nameof(path));
     }
 
     private static void CheckNames(IEnumerable<string?> names)

@@ -6,7 +6,7 @@ namespace Optim;
 /// <summary>The gradients of calls that no step has taken yet: those of all groups, added up over the same number of calls.</summary>
 internal sealed class AccumulationWindow
 {
-    private readonly List<GradientSum> sums = [];
+    private readonly List<Accumulation> sums = [];
 
     /// <summary>How many calls were added up.</summary>
     public int Calls { get; private set; }
@@ -26,28 +26,28 @@ internal sealed class AccumulationWindow
                     + "it may change after a step, and not between the calls of one"
             );
         for (var i = sums.Count; i < groups.Count; i++)
-            sums.Add(new(groups[i].Parameters.Count, Calls));
+            sums.Add(AccumulationModule.after(groups[i].Parameters.Count, Calls));
         for (var i = 0; more is not null && i < groups.Count; i++)
-            sums[i].Check(more[i]);
+            AccumulationModule.check(more[i], sums[i]);
     }
 
     /// <summary>Adds the gradients of a call, which were checked.</summary>
     public void Add(Gradients[] gradients, double scale)
     {
         for (var i = 0; i < gradients.Length; i++)
-            sums[i].Add(gradients[i]);
+            sums[i] = AccumulationModule.add(gradients[i], sums[i]);
         (Calls, lossScale) = (Calls + 1, scale);
     }
 
     /// <summary>The means over the calls, with one more where its gradients are given; nothing has changed.</summary>
     public Gradients[] Means(IReadOnlyList<ParameterGroup> groups, Gradients[]? more) =>
-        [.. groups.Select((_, i) => more is null ? sums[i].Mean() : sums[i].MeanWith(more[i]))];
+        [.. groups.Select((_, i) => more is null ? AccumulationModule.mean(sums[i]) : AccumulationModule.meanWith(more[i], sums[i]))];
 
     /// <summary>Begins anew.</summary>
     public void Clear()
     {
-        foreach (var sum in sums)
-            sum.Clear();
+        for (var i = 0; i < sums.Count; i++)
+            sums[i] = AccumulationModule.clear(sums[i]);
         (Calls, lossScale) = (0, 1);
     }
 
@@ -87,7 +87,7 @@ internal sealed class AccumulationWindow
             throw Wrong("calls", saved);
         if (!(scale > 0 && double.IsFinite(scale)))
             throw Wrong("loss_scale", saved);
-        var loaded = new List<GradientSum>();
+        var loaded = new List<Accumulation>();
         var first = 0;
         for (var i = 0; i < groups.Count; first += groups[i++].Parameters.Count)
         {
@@ -96,9 +96,7 @@ internal sealed class AccumulationWindow
                 if (source[first + row] is { } id && gradients.TryGetValue(id, out var value))
                     rows[row] = Load(value, groups[i].List, row);
             // As one call, which is what it is to the sum.
-            var sum = new GradientSum(rows.Length, (int)calls - 1);
-            sum.Add(Gradients.Over(rows));
-            loaded.Add(sum);
+            loaded.Add(AccumulationModule.add(Gradients.Over(rows), AccumulationModule.after(rows.Length, (int)calls - 1)));
         }
         return () =>
         {

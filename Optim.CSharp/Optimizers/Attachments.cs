@@ -1,11 +1,12 @@
+using System.Collections.Immutable;
 using Optim.Core;
 using Optim.Kernels;
 
 namespace Optim;
 
 /// <summary>
-/// What surrounds the steps of an optimizer. Gradients are looked at once, where clipping or scaling asks for it; all the rest goes
-/// along with the step's own visit of memory.
+/// What surrounds the steps of an optimizer, by PyTorch's names: Step.around of the core over several groups. Gradients are looked at
+/// once, where clipping or scaling asks for it; all the rest goes along with the step's own visit of memory.
 /// </summary>
 internal sealed class Attachments(
     Optimizer optimizer,
@@ -17,8 +18,8 @@ internal sealed class Attachments(
 )
 {
     private readonly GradientSurvey survey = new();
-    private readonly List<StepAround> around = [];
     private readonly List<int[]> averageRows = [];
+    private readonly List<TensorView[]> averages = [];
     private bool[] averaged = [];
 
     /// <summary>Nothing attached: what a scaler needs for a step.</summary>
@@ -59,14 +60,17 @@ internal sealed class Attachments(
     /// <param name="areMeans">Whether they are means, and not the parameters' own.</param>
     public bool Run(IReadOnlyList<ParameterGroup> groups, PreparedStep[] prepared, Gradients[] gradients, GradScaler? scaler, bool areMeans)
     {
-        var (unscale, overflow) = scaler?.Begin(optimizer) ?? (1, false);
+        double? unscale = null,
+            factor = null;
+        bool? overflow = false;
+        if (scaler is not null)
+            (unscale, overflow) = scaler.Begin(optimizer);
         if (scaler is not null)
             RefuseUnscalable(groups, gradients);
         var executor = TensorExecutor.OrTeam(prepared.Length > 0 ? prepared[0].Executor : null);
-        var factor = 1.0;
         if (overflow is null || clip is ClipGradNorm)
         {
-            factor = Look(groups, gradients, unscale, executor);
+            factor = Look(groups, gradients, unscale ?? 1, executor);
             overflow = overflow == true || !survey.IsFinite;
             if (overflow == true && scaler is null && clip is ClipGradNorm { ErrorIfNonfinite: true } norm)
                 throw ClipGrad.Nonfinite(norm.NormType, survey.Nonfinite.Select(place => groups[place.Item1].List.Label(place.Item2)));
@@ -79,8 +83,8 @@ internal sealed class Attachments(
         return overflow == false;
     }
 
-    /// <summary>The norm and finiteness of all gradients in one look, and by what clipping multiplies them.</summary>
-    private double Look(IReadOnlyList<ParameterGroup> groups, Gradients[] gradients, double unscale, Executor executor)
+    /// <summary>The norm and finiteness of all gradients in one look, and by what clipping multiplies them; null where it does not.</summary>
+    private double? Look(IReadOnlyList<ParameterGroup> groups, Gradients[] gradients, double unscale, Executor executor)
     {
         survey.Clear();
         foreach (var list in gradients)
@@ -89,43 +93,45 @@ internal sealed class Attachments(
         if (norm?.NormType < 0)
             survey.RefuseOrder(norm.NormType, (list, row) => $"the gradient of {groups[list].List.Label(row)}");
         survey.Run(norm?.NormType ?? 2, unscale, executor);
-        return norm is null ? 1 : ClippingModule.coefficient(norm.MaxNorm, survey.Total);
+        return norm is null ? null : ClippingModule.coefficient(norm.MaxNorm, survey.Total);
     }
 
     private void Step(
         IReadOnlyList<ParameterGroup> groups,
         PreparedStep[] prepared,
         Gradients[] gradients,
-        double unscale,
-        double factor,
+        double? unscale,
+        double? factor,
         bool areMeans
     )
     {
         var weight = average?.BeginStep() ?? 0;
         if (weight > 0)
             MatchAverages(groups);
-        while (around.Count < groups.Count)
-            around.Add(new());
+        // All of them before the first step: what is refused leaves everything as it was.
+        for (var i = 0; i < groups.Count; i++)
+            prepared[i].Surround(AroundGroup(i, unscale, factor, weight, areMeans));
         for (var i = 0; i < groups.Count; i++)
         {
-            var one = around[i];
-            (one.Unscale, one.Clip, one.Weight) = (unscale, factor, weight);
-            one.Limit = clip is ClipGradValue value ? value.Value : double.PositiveInfinity;
-            one.Zeroes = zeroGrad && !areMeans;
-            if (weight > 0)
-            {
-                if (one.Averages.Length != averageRows[i].Length)
-                    one.Averages = new TensorView[averageRows[i].Length];
-                for (var row = 0; row < averageRows[i].Length; row++)
-                    one.Averages[row] = averageRows[i][row] is >= 0 and var at ? average!.Row(at) : default;
-            }
-            groups[i].State = StepAroundModule.run(one, prepared[i], groups[i].List, gradients[i]);
+            groups[i].State = prepared[i].Run();
             groups[i].AfterStep();
         }
         average?.EndStep(weight > 0 ? averaged : null);
         // Providers have their own zero of a sparse gradient.
         if (zeroGrad && (areMeans || gradients.Any(HasSparse)))
             Zero(groups);
+    }
+
+    private StepSurroundings AroundGroup(int group, double? unscale, double? factor, double weight, bool areMeans)
+    {
+        ImmutableArray<MovingAverage> moving = [];
+        if (weight > 0)
+        {
+            for (var row = 0; row < averages[group].Length; row++)
+                averages[group][row] = averageRows[group][row] is >= 0 and var at ? average!.Row(at) : default;
+            moving = [new(weight, averages[group])];
+        }
+        return new(unscale, factor, (clip as ClipGradValue)?.Value, zeroGrad && !areMeans, moving);
     }
 
     private static bool HasSparse(Gradients gradients)
@@ -143,12 +149,14 @@ internal sealed class Attachments(
             return;
         averaged = new bool[average!.Names.Count];
         averageRows.Clear();
+        averages.Clear();
         foreach (var group in groups)
         {
             int[] rows = [.. group.Parameters.Select(average.RowOf)];
             foreach (var row in rows.Where(row => row >= 0))
                 averaged[row] = true;
             averageRows.Add(rows);
+            averages.Add(new TensorView[rows.Length]);
         }
     }
 

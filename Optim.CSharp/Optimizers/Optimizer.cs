@@ -38,29 +38,40 @@ public abstract class Optimizer : IStateful
     /// <exception cref="OptionException">An option is wrong.</exception>
     /// <exception cref="NotSupportedException">A dtype, device or layout without support.</exception>
     protected Optimizer(Algorithm algorithm, IOptimizerOptions options, IEnumerable<IParameterOrGroup> parameters)
+        : this(algorithm, options)
+    {
+        foreach (var group in Groups(parameters))
+            Add(group, Algorithm, defaults, member: null);
+    }
+
+    /// <summary>Without groups, which an optimizer of several rules adds itself.</summary>
+    private protected Optimizer(Algorithm algorithm, IOptimizerOptions options)
     {
         ArgumentNullException.ThrowIfNull(algorithm);
         ArgumentNullException.ThrowIfNull(options);
+        (Algorithm, defaults) = (algorithm, algorithm.Replace(options, []));
+    }
+
+    /// <summary>The groups that a constructor is given, or one of the parameters that it is given.</summary>
+    private protected static IReadOnlyList<ParameterGroup> Groups(IEnumerable<IParameterOrGroup> parameters)
+    {
         ArgumentNullException.ThrowIfNull(parameters);
         ParameterGroup.RefuseSet(parameters);
-        (Algorithm, defaults) = (algorithm, algorithm.Replace(options, []));
         IParameterOrGroup[] given = [.. parameters];
         if (given.Length == 0)
             throw new ArgumentException("optimizer got an empty parameter list", nameof(parameters));
         if (given.All(item => item is IParameter))
-            AddParamGroup(new(given.Cast<IParameter>()));
-        else
-            foreach (var item in given)
-                AddParamGroup(
-                    item as ParameterGroup
-                        ?? throw new ArgumentException(
-                            "parameters and groups are mixed; put the parameters into a group",
-                            nameof(parameters)
-                        )
-                );
+            return [new(given.Cast<IParameter>())];
+        return
+        [
+            .. given.Select(item =>
+                item as ParameterGroup
+                ?? throw new ArgumentException("parameters and groups are mixed; put the parameters into a group", nameof(parameters))
+            ),
+        ];
     }
 
-    /// <summary>The algorithm.</summary>
+    /// <summary>The algorithm; of an optimizer of several rules that of the first one.</summary>
     public Algorithm Algorithm { get; }
 
     /// <summary>The groups; add one by <see cref="AddParamGroup"/>.</summary>
@@ -79,9 +90,15 @@ public abstract class Optimizer : IStateful
     /// <summary>Adds a group; its options are checked like the constructor's. The object that is given is not changed.</summary>
     /// <exception cref="ArgumentException">A parameter or a name is already there, or some have names and others have none.</exception>
     /// <exception cref="OptionException">An option is wrong or unknown.</exception>
-    public void AddParamGroup(ParameterGroup group)
+    public virtual void AddParamGroup(ParameterGroup group)
     {
         ArgumentNullException.ThrowIfNull(group);
+        Add(group, Algorithm, defaults, member: null);
+    }
+
+    /// <summary>Adds a group that an algorithm steps.</summary>
+    private protected void Add(ParameterGroup group, Algorithm algorithm, IOptimizerOptions defaults, string? member)
+    {
         if (groups.Count > 0 && !TakesGroups)
             throw new ArgumentException($"{Algorithm.Name} doesn't support per-parameter options (parameter groups): it takes one group");
         var named = group.IsNamed();
@@ -103,7 +120,7 @@ public abstract class Optimizer : IStateful
                         + "NamedParameters(prefix: \"base\") sets those of a module apart"
                 );
         }
-        groups.Add(new(group, Algorithm, defaults));
+        groups.Add(new(group, algorithm, defaults) { Member = member });
         identities.UnionWith(newIdentities);
         names.UnionWith(newNames);
         (prepared, gradients) = (new PreparedStep[groups.Count], new Gradients[groups.Count]);
@@ -297,7 +314,7 @@ public abstract class Optimizer : IStateful
     public StateDict StateDict()
     {
         statePre.Run(hook => hook(this));
-        var dict = StateDicts.Write(Algorithm, groups);
+        var dict = WriteState();
         dict.Accumulation = window.Save(groups);
         statePost.Run(hook => dict = hook(this, dict) ?? dict);
         return dict;
@@ -326,11 +343,34 @@ public abstract class Optimizer : IStateful
         ArgumentNullException.ThrowIfNull(stateDict);
         var dict = loadPre.IsEmpty ? stateDict : stateDict.ShallowCopy();
         loadPre.Run(hook => dict = hook(this, dict) ?? dict);
-        return StateDicts.Prepare(Algorithm, groups, window, dict, strict, matchBy, origins => GroupOrigins = origins) with
-        {
-            Completed = () => loadPost.Run(hook => hook(this)),
-        };
+        return PrepareState(dict, strict, matchBy) with { Completed = () => loadPost.Run(hook => hook(this)) };
     }
+
+    /// <summary>The state and options of all groups.</summary>
+    private protected virtual StateDict WriteState() => StateDicts.Write(Algorithm, groups);
+
+    /// <summary>Works out a load; what is returned hands it to the groups.</summary>
+    private protected virtual PreparedLoad PrepareState(StateDict dict, bool strict, MatchBy matchBy)
+    {
+        if (dict.Members.Count > 0)
+            throw new ArgumentException(
+                $"the loaded state dict is that of an optimizer of several rules: {string.Join(", ", dict.Members.Keys)}; load the one that belongs here, Members[\"{dict.Members.Keys.First()}\"]"
+            );
+        return StateDicts.Prepare(
+            Algorithm,
+            groups,
+            source => LoadAccumulation(dict.Accumulation, source),
+            dict,
+            strict,
+            matchBy,
+            origins => GroupOrigins = origins
+        );
+    }
+
+    /// <summary>Takes over the gradients that calls had added up.</summary>
+    /// <param name="saved">What a state dict has of them.</param>
+    /// <param name="source">For each parameter its number in the dict; null when the dict does not have it.</param>
+    private protected Action LoadAccumulation(Tree saved, IReadOnlyList<int?> source) => window.Load(saved, groups, source);
 
     Tree IStateful.SaveState() => StateDict().ToTree();
 
@@ -377,15 +417,21 @@ public abstract class Optimizer : IStateful
     /// <summary>The options of each group, as PyTorch prints them.</summary>
     public override string ToString()
     {
-        var text = new StringBuilder(Algorithm.Name).Append(" (");
+        var text = new StringBuilder(Title).Append(" (");
         for (var i = 0; i < groups.Count; i++)
         {
-            text.Append('\n').Append(FormattableString.Invariant($"Parameter Group {i}\n"));
-            foreach (var (key, value) in StateDicts.Entries(Algorithm, groups[i]).OrderBy(entry => entry.Key, StringComparer.Ordinal))
+            var member = groups[i].Member is { } name ? $" ({name}: {groups[i].Algorithm!.Name})" : "";
+            text.Append('\n').Append(FormattableString.Invariant($"Parameter Group {i}{member}\n"));
+            foreach (
+                var (key, value) in StateDicts.Entries(groups[i].Algorithm!, groups[i]).OrderBy(entry => entry.Key, StringComparer.Ordinal)
+            )
                 text.Append(FormattableString.Invariant($"    {key}: {value}\n"));
         }
         return text.Append(')').ToString();
     }
+
+    /// <summary>What the text begins with.</summary>
+    private protected virtual string Title => Algorithm.Name;
 
     /// <summary>Whether a step was made, left out on purpose or added up: schedulers warn when they come first.</summary>
     internal bool HasStepped { get; private set; }
@@ -393,7 +439,7 @@ public abstract class Optimizer : IStateful
     internal bool HasWarnedOfOrder { get; set; }
 
     /// <summary>For each group the saved group whose options the last load gave it, or null for none; empty before the first load.</summary>
-    internal int?[] GroupOrigins { get; private set; } = [];
+    internal int?[] GroupOrigins { get; private protected set; } = [];
 
     internal static string Label(IParameter parameter) =>
         parameter.Name is null ? $"a parameter without a name, {parameter.Data.Layout}" : $"parameter '{parameter.Name}'";

@@ -88,7 +88,11 @@ public sealed class ParameterGroup : IParameterOrGroup
         }
     }
 
-    internal Algorithm? Algorithm { get; }
+    /// <summary>What steps its parameters; null outside of an optimizer.</summary>
+    public Algorithm? Algorithm { get; }
+
+    /// <summary>The name of the part of an optimizer of several rules that it belongs to; null in others.</summary>
+    internal string? Member { get; init; }
 
     /// <summary>The rule's record; only in an optimizer's own group.</summary>
     internal IOptimizerOptions Options { get; set; } = null!;

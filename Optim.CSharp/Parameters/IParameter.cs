@@ -21,6 +21,9 @@ public interface IParameter : IParameterOrGroup
     /// <summary>Whether the parameter is trained; one that is not is accepted and passed over.</summary>
     bool RequiresGradient { get; }
 
+    /// <summary>The types of the modules that have it as their own, where its library knows modules; none otherwise. Tied weights have several.</summary>
+    IReadOnlyList<Type> ModuleTypes => [];
+
     /// <summary>Equal for two objects that stand for the same parameter.</summary>
     object Identity { get; }
 

@@ -23,7 +23,15 @@ public abstract class ChainableLR : LRScheduler
 
     /// <inheritdoc/>
     protected override IReadOnlyList<double> GetLr() =>
-        [.. BaseLrs.Zip(Rates(), (start, current) => LastEpoch == 0 ? curve.Begin(start, current) : curve.Next(LastEpoch, start, current))];
+        [
+            .. Rates()
+                .Select(
+                    (current, group) =>
+                        LastEpoch == 0
+                            ? CurveOf(group).Begin(BaseLrs[group], current)
+                            : CurveOf(group).Next(LastEpoch, BaseLrs[group], current)
+                ),
+        ];
 
     private protected override Action Load(StateReader state)
     {
@@ -36,5 +44,9 @@ public abstract class ChainableLR : LRScheduler
     }
 
     /// <inheritdoc/>
-    protected override IReadOnlyList<double>? GetClosedFormLr() => [.. BaseLrs.Select(start => curve.At(LastEpoch, start))];
+    protected override IReadOnlyList<double>? GetClosedFormLr() =>
+        [.. BaseLrs.Select((start, group) => CurveOf(group).At(LastEpoch, start))];
+
+    /// <summary>The least rate is scaled as the others are.</summary>
+    private Chainable CurveOf(int group) => curve.Floor == 0 ? curve : curve.WithFloor(curve.Floor * Scale(group));
 }

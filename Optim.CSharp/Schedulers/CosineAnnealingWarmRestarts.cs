@@ -42,7 +42,7 @@ public sealed class CosineAnnealingWarmRestarts : LRScheduler
     protected override IReadOnlyList<double> GetLr()
     {
         var curve = Chainable.Cosine(Settings!.Number("eta_min"), period);
-        return [.. BaseLrs.Select(start => curve.At(current, start))];
+        return [.. BaseLrs.Select((start, group) => curve.WithFloor(curve.Floor * Scale(group)).At(current, start))];
     }
 
     private protected override void MoveTo(double epoch, bool closed)

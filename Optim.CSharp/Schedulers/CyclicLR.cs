@@ -113,14 +113,14 @@ public sealed class CyclicLR : CyclingLR
             }
         );
         // As in PyTorch, where the first rate is an initial_lr that was there before.
-        SetBaseLrs(bases);
+        SetBaseLrs(bases.Select((low, group) => low * Scale(group)));
     }
 
     /// <inheritdoc/>
     protected override IReadOnlyList<double> GetLr()
     {
         var height = Height();
-        return [.. BaseLrs.Select((low, group) => low + (tops[group] - low) * height.Rate * height.Scale)];
+        return [.. BaseLrs.Select((low, group) => low + (tops[group] * Scale(group) - low) * height.Rate * height.Scale)];
     }
 
     private protected override double Momentum(int group)
@@ -135,7 +135,7 @@ public sealed class CyclicLR : CyclingLR
         base.TakeIn(group, later);
         if (!later)
             return;
-        var low = (double)Optimizer.ParamGroups[group]["lr"];
+        var low = Scale(group) is 1 ? (double)Optimizer.ParamGroups[group]["lr"] : InitialLr(Optimizer.ParamGroups[group]);
         tops = Put(tops, group, Math.Max(low, tops[group - 1]));
     }
 

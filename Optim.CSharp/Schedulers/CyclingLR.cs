@@ -11,17 +11,18 @@ public abstract class CyclingLR : LRScheduler
         (BaseMomentums, MaxMomentums) = ([], []);
         if (!settings.Flag("cycle_momentum"))
             return;
-        Slot =
-            OptionSlot.Momentum(optimizer)
-            ?? throw new OptionException(
-                $"{settings.Kind.Name}: cycle_momentum is True, and {optimizer.Algorithm.Name} has neither momentum nor betas to cycle; it must be False",
-                "cycle_momentum"
-            );
+        foreach (var algorithm in optimizer.ParamGroups.Select(group => group.Algorithm!).Prepend(optimizer.Algorithm))
+            if (OptionSlot.Momentum(algorithm) is null)
+                throw new OptionException(
+                    $"{settings.Kind.Name}: cycle_momentum is True, and {algorithm.Name} has neither momentum nor betas to cycle; it must be False",
+                    "cycle_momentum"
+                );
+        Slot = OptionSlot.Momentum(optimizer.Algorithm);
         BaseMomentums = settings.PerGroup("base_momentum", optimizer.ParamGroups.Count);
         MaxMomentums = settings.PerGroup("max_momentum", optimizer.ParamGroups.Count);
     }
 
-    /// <summary>What is cycled; null for nothing.</summary>
+    /// <summary>What is cycled in groups of the optimizer's (first) rule; null for nothing.</summary>
     private protected OptionSlot? Slot { get; private set; }
 
     private protected double[] BaseMomentums { get; set; }
@@ -34,19 +35,19 @@ public abstract class CyclingLR : LRScheduler
     /// <summary>Writes the first momentum, and its range, into the groups.</summary>
     private protected void BeginMomentum(int lastEpoch)
     {
-        if (Slot is not { } slot || lastEpoch != -1)
+        if (Slot is null || lastEpoch != -1)
             return;
         for (var i = 0; i < Optimizer.ParamGroups.Count; i++)
-            Mark(Optimizer.ParamGroups[i], slot, i);
+            Mark(Optimizer.ParamGroups[i], i);
     }
 
     private protected override void TakeIn(int group, bool later)
     {
-        if (!later || Slot is not { } slot)
+        if (!later || Slot is null)
             return;
         BaseMomentums = Put(BaseMomentums, group, BaseMomentums[group - 1]);
         MaxMomentums = Put(MaxMomentums, group, MaxMomentums[group - 1]);
-        Mark(Optimizer.ParamGroups[group], slot, group);
+        Mark(Optimizer.ParamGroups[group], group);
     }
 
     /// <summary>cycle_momentum and use_beta1 of a state; both must be as here, since they say which options are written.</summary>
@@ -59,11 +60,15 @@ public abstract class CyclingLR : LRScheduler
     }
 
     private protected override IEnumerable<KeyValuePair<string, OptionValue>> Changes(int group, double lr) =>
-        Slot is { } slot ? [.. base.Changes(group, lr), slot.With(Optimizer.ParamGroups[group], Momentum(group))] : base.Changes(group, lr);
+        Slot is null
+            ? base.Changes(group, lr)
+            : [.. base.Changes(group, lr), SlotOf(Optimizer.ParamGroups[group]).With(Optimizer.ParamGroups[group], Momentum(group))];
 
-    private void Mark(ParameterGroup group, OptionSlot slot, int i)
+    private static OptionSlot SlotOf(ParameterGroup group) => OptionSlot.Momentum(group.Algorithm!)!;
+
+    private void Mark(ParameterGroup group, int i)
     {
-        group.Options = group.Replaced([slot.With(group, MaxMomentums[i])]);
+        group.Options = group.Replaced([SlotOf(group).With(group, MaxMomentums[i])]);
         group.Extras["max_momentum"] = MaxMomentums[i];
         group.Extras["base_momentum"] = BaseMomentums[i];
     }

@@ -6,7 +6,8 @@ namespace Optim;
 /// <summary>
 /// The base of all schedulers, as torch.optim.lr_scheduler.LRScheduler. It writes rates into the groups of an optimizer: the first when it is made,
 /// and the next at each <see cref="Step()"/>, which belongs behind the optimizer's. Schedulers that are called one after another act on the current rate.
-/// A step that throws has changed nothing.
+/// A step that throws has changed nothing. Rates of a group that has a custom key <c>lr_scale</c> (<see cref="ParameterGroup.Custom"/>), as layer-wise
+/// decay gives it, are this number times what they would be otherwise, from construction on; <c>initial_lr</c> is the rate without it.
 /// </summary>
 /// <remarks>
 /// A scheduler of one's own overrides <see cref="GetLr"/>, and <see cref="GetClosedFormLr"/> where there is one. The constructor makes the first
@@ -43,7 +44,7 @@ public abstract class LRScheduler : IStateful
     /// <summary>How many steps were made since the first one, or the epoch of the last <see cref="Step(double)"/>.</summary>
     public double LastEpoch { get; internal set; } = -1;
 
-    /// <summary>The rate of each group without a schedule.</summary>
+    /// <summary>The rate of each group without a schedule, with its lr_scale.</summary>
     public IReadOnlyList<double> BaseLrs => baseLrs;
 
     /// <summary>What the constructor was given; null for a class of one's own.</summary>
@@ -99,12 +100,29 @@ public abstract class LRScheduler : IStateful
         [KeyValuePair.Create<string, OptionValue>("lr", lr)];
 
     /// <summary>The value of a new group without a schedule: its rate when the first scheduler came.</summary>
-    private protected virtual double BaseOf(ParameterGroup group)
+    private protected virtual double BaseOf(ParameterGroup group) => InitialLr(group) * Scale(group);
+
+    /// <summary>The rate of a group when the first scheduler came, without its lr_scale, which that scheduler brings into its rate.</summary>
+    private protected static double InitialLr(ParameterGroup group)
     {
-        if (!group.Extras.TryGetValue("initial_lr", out var initial))
-            group.Extras["initial_lr"] = initial = group["lr"];
-        return (double)initial;
+        if (group.Extras.TryGetValue("initial_lr", out var known))
+            return (double)known;
+        var initial = (double)group["lr"];
+        group.Extras["initial_lr"] = initial;
+        if (Scale(group) is not 1 and var scale)
+            group["lr"] = initial * scale;
+        return initial;
     }
+
+    /// <summary>What all rates of a group are multiplied with: its lr_scale, or 1.</summary>
+    /// <exception cref="OptionException">It is no number, or below 0.</exception>
+    private protected static double Scale(ParameterGroup group) =>
+        !group.Custom.TryGetValue("lr_scale", out var value) ? 1
+        : value is OptionValue.Int or OptionValue.Float && (double)value is >= 0 and < double.PositiveInfinity ? (double)value
+        : throw new OptionException($"lr_scale of a parameter group is {value}; schedulers need a number of at least 0", "lr_scale");
+
+    /// <summary>The same of the group of that number.</summary>
+    private protected double Scale(int group) => Scale(Optimizer.ParamGroups[group]);
 
     /// <summary>Prepares for a group that is new: at construction, or added to the optimizer later.</summary>
     private protected virtual void TakeIn(int group, bool later) { }

@@ -69,9 +69,9 @@ public sealed class OneCycleLR : CyclingLR
             optimizer,
             Kind.With(
                 maxLr.Value,
-                OrNone(totalSteps),
-                OrNone(epochs),
-                OrNone(stepsPerEpoch),
+                SchedulerSetting.OrNone(totalSteps),
+                SchedulerSetting.OrNone(epochs),
+                SchedulerSetting.OrNone(stepsPerEpoch),
                 pctStart,
                 SchedulerSetting.TextOf(annealStrategy),
                 cycleMomentum,
@@ -129,7 +129,7 @@ public sealed class OneCycleLR : CyclingLR
                 (group, i) =>
                 {
                     var (low, high, least) = (Own(group, "initial_lr", i), Own(group, "max_lr", i), Own(group, "min_lr", i));
-                    return At(ends.Length == 3 ? [low, high, low, least] : [low, high, least]);
+                    return Scale(group) * At(ends.Length == 3 ? [low, high, low, least] : [low, high, least]);
                 }
             ),
         ];
@@ -148,7 +148,7 @@ public sealed class OneCycleLR : CyclingLR
         base.TakeIn(group, later);
         if (!later)
             return;
-        var first = (double)Optimizer.ParamGroups[group]["lr"];
+        var first = Scale(group) is 1 ? (double)Optimizer.ParamGroups[group]["lr"] : InitialLr(Optimizer.ParamGroups[group]);
         tops = Put(tops, group, first * Settings!.Number("div_factor"));
         MarkRates(Optimizer.ParamGroups[group], first, tops[group]);
     }
@@ -231,6 +231,4 @@ public sealed class OneCycleLR : CyclingLR
         var phases = ends.Select((end, i) => new Core.Curve.Phase(end, values[i], values[i + 1])).ToArray();
         return Core.Curve.phases(Settings!.Text("anneal_strategy") == "cos", phases, Math.Min(LastEpoch, TotalSteps - 1));
     }
-
-    private static OptionValue OrNone(int? value) => value is { } given ? given : OptionValue.None;
 }

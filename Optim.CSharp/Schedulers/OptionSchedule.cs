@@ -5,7 +5,7 @@ namespace Optim;
 /// <summary>
 /// Any option that is a number, by a schedule: <c>new OptionSchedule(optimizer, "weight_decay", Schedule.Cosine(100))</c>, and also
 /// <c>"betas[0]"</c>. The base value is the one that the option has when the schedule is made (for lr: initial_lr, as for other schedulers);
-/// <see cref="LRScheduler.BaseLrs"/> are these base values. The schedule itself is a function, and is not saved.
+/// <see cref="LRScheduler.BaseLrs"/> are these base values, without lr_scale. The schedule itself is a function, and is not saved.
 /// </summary>
 public sealed class OptionSchedule : LRScheduler
 {
@@ -33,7 +33,8 @@ public sealed class OptionSchedule : LRScheduler
     public IReadOnlyList<double> Values => [.. Optimizer.ParamGroups.Select(slot.Read)];
 
     /// <summary>The values of the option at the step.</summary>
-    protected override IReadOnlyList<double> GetLr() => [.. BaseLrs.Select(start => schedule.At(LastEpoch, start))];
+    protected override IReadOnlyList<double> GetLr() =>
+        [.. BaseLrs.Select((start, group) => schedule.At(LastEpoch, start) * (Option == "lr" ? Scale(group) : 1))];
 
     private protected override IEnumerable<(string, Tree)> Save() => [("option", Option), .. SaveCommon()];
 
@@ -45,7 +46,7 @@ public sealed class OptionSchedule : LRScheduler
         return LoadCommon(state);
     }
 
-    private protected override double BaseOf(ParameterGroup group) => Option == "lr" ? base.BaseOf(group) : slot.Read(group);
+    private protected override double BaseOf(ParameterGroup group) => Option == "lr" ? InitialLr(group) : slot.Read(group);
 
     private protected override IEnumerable<KeyValuePair<string, OptionValue>> Changes(int group, double value) =>
         [slot.With(Optimizer.ParamGroups[group], value)];

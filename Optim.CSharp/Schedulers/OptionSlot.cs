@@ -6,14 +6,11 @@ namespace Optim;
 /// <summary>A number among the options of groups: an option, or one of the numbers of an option, as in <c>betas[0]</c>.</summary>
 internal sealed record OptionSlot(string Name, int? Index)
 {
-    /// <summary>What cyclic schedulers call momentum; null where an optimizer has none.</summary>
-    public static OptionSlot? Momentum(Optimizer optimizer)
-    {
-        var defaults = optimizer.Defaults;
-        return defaults.ContainsKey("betas") ? new("betas", 0)
-            : defaults.ContainsKey("momentum") ? new("momentum", null)
-            : null;
-    }
+    /// <summary>What cyclic schedulers call momentum; null where a rule has none.</summary>
+    public static OptionSlot? Momentum(Algorithm algorithm) =>
+        algorithm.Has("betas") ? new("betas", 0)
+        : algorithm.Has("momentum") ? new("momentum", null)
+        : null;
 
     /// <exception cref="OptionException">The optimizer has no such option, or it is no number.</exception>
     public static OptionSlot Parse(Optimizer optimizer, string text)

@@ -27,7 +27,8 @@ public sealed class ReduceLROnPlateau : LRScheduler
             SchedulerSetting.PerGroup("min_lr", Interval.AtLeast(0), 0.0, "the least rate"),
             SchedulerSetting.Number("eps", Interval.AtLeast(0), 1e-8, "changes that are not above it are left out"),
         ],
-        (optimizer, settings) => new ReduceLROnPlateau(optimizer, settings)
+        (optimizer, settings) => new ReduceLROnPlateau(optimizer, settings),
+        needsMetric: true
     );
 
     private PlateauOptions options;
@@ -58,22 +59,11 @@ public sealed class ReduceLROnPlateau : LRScheduler
         : this(
             optimizer,
             Kind.With(
-                mode switch
-                {
-                    PlateauMode.Min => "min",
-                    PlateauMode.Max => "max",
-                    _ => mode.ToString(),
-                },
+                SchedulerSetting.TextOf(mode),
                 factor,
                 patience,
                 threshold,
-                thresholdMode switch
-                {
-                    ThresholdMode.Relative => "rel",
-                    ThresholdMode.Absolute => "abs",
-                    ThresholdMode.RelativeToMagnitude => "rel_magnitude",
-                    _ => thresholdMode.ToString(),
-                },
+                SchedulerSetting.TextOf(thresholdMode),
                 cooldown,
                 minLr.Value,
                 eps
@@ -86,7 +76,8 @@ public sealed class ReduceLROnPlateau : LRScheduler
         options = Options(settings);
         state = PlateauModule.Init(options);
         least = settings.PerGroup("min_lr", optimizer.ParamGroups.Count);
-        TakeInGroups();
+        Construct(TakeInGroups);
+        RememberRates();
         LastEpoch = 0;
     }
 
@@ -115,7 +106,7 @@ public sealed class ReduceLROnPlateau : LRScheduler
         {
             TakeInGroups();
             if (reduce)
-                Write([.. Rates().Select((rate, group) => PlateauModule.Reduce(options, least[group], rate))]);
+                Write([.. Rates().Select((rate, group) => PlateauModule.Reduce(options, least[group] * Scale(group), rate))]);
             else
                 RememberRates();
             state = next;
@@ -145,7 +136,7 @@ public sealed class ReduceLROnPlateau : LRScheduler
         };
     }
 
-    private protected override double BaseOf(ParameterGroup group) => InitialRate(group);
+    private protected override double BaseOf(ParameterGroup group) => Scale(group) is 1 ? InitialRate(group) : base.BaseOf(group);
 
     private protected override void TakeIn(int group, bool later)
     {
@@ -213,20 +204,15 @@ public sealed class ReduceLROnPlateau : LRScheduler
     }
 
     private static double InitialRate(ParameterGroup group) =>
-        (double)(group.Extras.TryGetValue("initial_lr", out var initial) ? initial : group["lr"]);
+        group.Extras.TryGetValue("initial_lr", out var initial) ? (double)initial * Scale(group) : (double)group["lr"];
 
     private static PlateauOptions Options(SchedulerSettings settings) =>
         new(
-            settings.Text("mode") == "min" ? PlateauMode.Min : PlateauMode.Max,
+            settings.PlateauMode(),
             settings.Number("factor"),
             settings.Whole("patience"),
             settings.Number("threshold"),
-            settings.Text("threshold_mode") switch
-            {
-                "rel" => ThresholdMode.Relative,
-                "abs" => ThresholdMode.Absolute,
-                _ => ThresholdMode.RelativeToMagnitude,
-            },
+            settings.ThresholdMode(),
             settings.Whole("cooldown"),
             settings.Number("eps")
         );

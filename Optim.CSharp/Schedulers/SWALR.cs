@@ -54,7 +54,7 @@ public sealed class SWALR : LRScheduler
             .. Optimizer.ParamGroups.Select(
                 (group, i) =>
                 {
-                    var toward = curve.WithFloor((double)group["swa_lr"]);
+                    var toward = curve.WithFloor((double)group["swa_lr"] * Scale(group));
                     var current = (double)group["lr"];
                     return time == 0 ? toward.Begin(BaseLrs[i], current) : toward.Next(time, BaseLrs[i], current);
                 }
@@ -65,7 +65,7 @@ public sealed class SWALR : LRScheduler
     {
         if (later)
             Optimizer.ParamGroups[group].Extras["swa_lr"] = Settings!["swa_lr"].IsTuple
-                ? Optimizer.ParamGroups[group]["lr"]
+                ? InitialLr(Optimizer.ParamGroups[group])
                 : Settings["swa_lr"];
     }
 

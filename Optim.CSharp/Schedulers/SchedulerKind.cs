@@ -10,8 +10,9 @@ public sealed class SchedulerKind
         string shortName,
         string says,
         SchedulerSetting[] settings,
-        Func<Optimizer, SchedulerSettings, LRScheduler> create
-    ) => (Name, ShortName, Says, Settings, this.create) = (name, shortName, says, settings, create);
+        Func<Optimizer, SchedulerSettings, LRScheduler> create,
+        bool needsMetric = false
+    ) => (Name, ShortName, Says, Settings, this.create, NeedsMetric) = (name, shortName, says, settings, create, needsMetric);
 
     private readonly Func<Optimizer, SchedulerSettings, LRScheduler> create;
 
@@ -23,6 +24,9 @@ public sealed class SchedulerKind
 
     /// <summary>What it does, in a few words.</summary>
     public string Says { get; }
+
+    /// <summary>Whether it goes by a metric: <c>Step(metric)</c>.</summary>
+    public bool NeedsMetric { get; }
 
     /// <summary>Its settings in the order of the constructor.</summary>
     public IReadOnlyList<SchedulerSetting> Settings { get; }
@@ -47,8 +51,14 @@ public sealed class SchedulerKind
             if (!given.TryAdd(name, value))
                 throw new OptionException($"{Name}: {name} is given twice", name);
         }
-        return create(optimizer, new(this, [.. Settings.Select(setting => given.GetValueOrDefault(setting.Name) ?? Standard(setting))]));
+        return Make(optimizer, new(this, [.. Settings.Select(setting => given.GetValueOrDefault(setting.Name) ?? Standard(setting))]));
     }
+
+    /// <summary>A scheduler with all its settings.</summary>
+    internal LRScheduler Make(Optimizer optimizer, SchedulerSettings settings) => create(optimizer, settings);
+
+    /// <summary>The same class under another name.</summary>
+    internal SchedulerKind Named(string name) => new(name, name, Says, [.. Settings], create, NeedsMetric);
 
     /// <summary>Settings in the order of the table, as a constructor gives them.</summary>
     internal SchedulerSettings With(params OptionValue[] values) => new(this, values);

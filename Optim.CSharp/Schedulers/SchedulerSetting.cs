@@ -74,6 +74,38 @@ public sealed class SchedulerSetting
     internal OptionValue Check(string scheduler, OptionValue value) =>
         read(value) ?? throw new OptionException($"{scheduler}: {Name} is {value}; it must be {Allowed}", Name);
 
+    internal static OptionValue TextOf(PlateauMode mode) =>
+        mode switch
+        {
+            PlateauMode.Min => "min",
+            PlateauMode.Max => "max",
+            _ => mode.ToString(),
+        };
+
+    internal static OptionValue TextOf(ThresholdMode mode) =>
+        mode switch
+        {
+            ThresholdMode.Relative => "rel",
+            ThresholdMode.Absolute => "abs",
+            ThresholdMode.RelativeToMagnitude => "rel_magnitude",
+            _ => mode.ToString(),
+        };
+
+    internal static OptionValue TextOf(Descent curve) =>
+        curve switch
+        {
+            Descent.Linear => "linear",
+            Descent.Cosine => "cosine",
+            Descent.OneMinusSqrt => "1-sqrt",
+            Descent.Power => "power",
+            Descent.Exponential => "exp",
+            _ => curve.ToString(),
+        };
+
+    internal static OptionValue OrNone(double? value) => value is { } given ? given : OptionValue.None;
+
+    internal static OptionValue OrNone(int? value) => value is { } given ? given : OptionValue.None;
+
     internal static OptionValue TextOf(Anneal anneal) =>
         anneal switch
         {

@@ -31,6 +31,26 @@ internal sealed class SchedulerSettings
 
     public Anneal Anneal(string name) => Text(name) == "cos" ? Core.Anneal.Cosine : Core.Anneal.Linear;
 
+    public Descent Descent(string name) =>
+        Text(name) switch
+        {
+            "linear" => Core.Descent.Linear,
+            "cosine" => Core.Descent.Cosine,
+            "1-sqrt" => Core.Descent.OneMinusSqrt,
+            "power" => Core.Descent.Power,
+            _ => Core.Descent.Exponential,
+        };
+
+    public PlateauMode PlateauMode() => Text("mode") == "min" ? Core.PlateauMode.Min : Core.PlateauMode.Max;
+
+    public ThresholdMode ThresholdMode() =>
+        Text("threshold_mode") switch
+        {
+            "rel" => Core.ThresholdMode.Relative,
+            "abs" => Core.ThresholdMode.Absolute,
+            _ => Core.ThresholdMode.RelativeToMagnitude,
+        };
+
     /// <summary>The numbers of a list.</summary>
     public double[] Numbers(string name) =>
         this[name] is OptionValue.Tuple many ? [.. many.Item.Select(value => (double)value)] : [Number(name)];

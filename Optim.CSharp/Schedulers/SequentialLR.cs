@@ -32,7 +32,7 @@ public sealed class SequentialLR : ContainerLR
             else
             {
                 // The constructors of all of them have changed the rates.
-                Write([.. optimizer.ParamGroups.Select(group => (double)group["initial_lr"])]);
+                Write([.. optimizer.ParamGroups.Select(group => InitialLr(group) * Scale(group))]);
                 if (active == Schedulers[0])
                     active.Start();
                 else

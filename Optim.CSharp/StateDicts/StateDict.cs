@@ -15,6 +15,12 @@ public sealed class StateDict
     public List<GroupState> ParamGroups { get; } = [];
 
     /// <summary>
+    /// Of an optimizer of several rules: the state dict of each member under its name; state and groups are theirs then, and empty here. Of other
+    /// optimizers there are none.
+    /// </summary>
+    public OrderedDictionary<string, StateDict> Members { get; } = new(StringComparer.Ordinal);
+
+    /// <summary>
     /// Gradients that calls have added up and no step has taken: <c>calls</c>, their <c>loss_scale</c>, and under <c>gradients</c> by number
     /// the sums, tensors or <c>rows</c> and <c>values</c>. None when there are no calls, as in PyTorch's dicts, which do not have the key.
     /// </summary>
@@ -31,10 +37,12 @@ public sealed class StateDict
         foreach (var (id, state) in State)
             clone.State[id] = state.Clone();
         clone.ParamGroups.AddRange(ParamGroups.Select(group => group.Clone()));
+        foreach (var (name, member) in Members)
+            clone.Members[name] = member.Clone();
         return clone;
     }
 
-    /// <summary>As a tree, with PyTorch's keys and order: <c>state</c>, a dict by number, and <c>param_groups</c>, a list of dicts; behind them <c>accumulation</c>, where there is one. It shares the tensors.</summary>
+    /// <summary>As a tree, with PyTorch's keys and order: <c>state</c>, a dict by number, and <c>param_groups</c>, a list of dicts; behind them <c>accumulation</c>, where there is one. With members it is a dict of their trees by name. It shares the tensors.</summary>
     public Tree ToTree() => StateDictTrees.Write(this);
 
     /// <summary>From a tree, such as a file holds it. It shares the tensors.</summary>
@@ -55,6 +63,8 @@ public sealed class StateDict
         foreach (var (id, state) in State)
             copy.State[id] = state;
         copy.ParamGroups.AddRange(ParamGroups);
+        foreach (var (name, member) in Members)
+            copy.Members[name] = member.ShallowCopy();
         return copy;
     }
 }

@@ -5,7 +5,19 @@ namespace Optim;
 /// <summary>Between state dicts and trees.</summary>
 internal static class StateDictTrees
 {
-    public static Tree Write(StateDict dict) =>
+    public static Tree Write(StateDict dict) => dict.Members.Count > 0 ? WriteMembers(dict) : WriteOne(dict);
+
+    private static Tree WriteMembers(StateDict dict) =>
+        dict.State.Count > 0 || dict.ParamGroups.Count > 0
+            ? throw new ArgumentException(
+                "the state dict has members, and state or groups of its own beside them; a dict of several optimizers has members only"
+            )
+            : Dict([.. dict.Members.Select(member => (member.Key, Write(member.Value))), .. Accumulation(dict)]);
+
+    private static IEnumerable<(string, Tree)> Accumulation(StateDict dict) =>
+        dict.Accumulation.IsNone ? [] : [("accumulation", dict.Accumulation)];
+
+    private static Tree WriteOne(StateDict dict) =>
         Dict([
             (
                 "state",
@@ -16,7 +28,7 @@ internal static class StateDictTrees
                 )
             ),
             ("param_groups", Tree.ListOf(dict.ParamGroups.Select(Write))),
-            .. dict.Accumulation.IsNone ? Array.Empty<(string, Tree)>() : [("accumulation", dict.Accumulation)],
+            .. Accumulation(dict),
         ]);
 
     /// <summary>The group's own options, names, the other options, numbers: as PyTorch puts a group together.</summary>
@@ -38,6 +50,20 @@ internal static class StateDictTrees
     {
         var root = MapAt(tree, "the state dict");
         var dict = new StateDict { Accumulation = root.TryGetValue("accumulation", out var added) ? added : Tree.None };
+        if (HasMembers(root))
+        {
+            foreach (var (key, value) in root.Entries)
+                if (Name(key, "the state dict") is not "accumulation" and var name)
+                    try
+                    {
+                        dict.Members[name] = Read(value);
+                    }
+                    catch (ArgumentException error)
+                    {
+                        throw new ArgumentException($"'{name}': {error.Message}", error);
+                    }
+            return dict;
+        }
         foreach (var (key, value) in MapAt(Entry(root, "state"), "state").Entries)
         {
             var where = $"state[{key}]";
@@ -53,6 +79,12 @@ internal static class StateDictTrees
             dict.ParamGroups.Add(ReadGroup(MapAt(group, $"param_groups[{i}]"), FormattableString.Invariant($"param_groups[{i}]")));
         return dict;
     }
+
+    /// <summary>Whether it is a dict of state dicts.</summary>
+    private static bool HasMembers(TreeMap root) =>
+        !root.ContainsKey("state")
+        && !root.ContainsKey("param_groups")
+        && root.Entries.Any(entry => entry.Value is Tree.Map { Item: var member } && member.ContainsKey("param_groups"));
 
     private static GroupState ReadGroup(TreeMap map, string where)
     {

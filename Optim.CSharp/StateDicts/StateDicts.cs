@@ -56,7 +56,7 @@ internal static class StateDicts
     /// <summary>Works everything out; what is returned hands it to the groups.</summary>
     /// <param name="algorithm">Whose groups they are.</param>
     /// <param name="groups">The groups, as they are when it is run.</param>
-    /// <param name="window">Batches that were added up for a step to come.</param>
+    /// <param name="accumulation">Works out a load of what was added up for a step to come, by where each parameter is in the dict.</param>
     /// <param name="dict">The state dict.</param>
     /// <param name="strict">Whether what is missing or left over is an error.</param>
     /// <param name="matchBy">How state finds its parameter.</param>
@@ -64,7 +64,7 @@ internal static class StateDicts
     public static PreparedLoad Prepare(
         Algorithm algorithm,
         IReadOnlyList<ParameterGroup> groups,
-        AccumulationWindow window,
+        Func<IReadOnlyList<int?>, Action> accumulation,
         StateDict dict,
         bool strict,
         MatchBy matchBy,
@@ -84,14 +84,14 @@ internal static class StateDicts
             var start = first;
             reports.Add(new(i, [.. groups[i].Parameters.Select((p, row) => p.Name ?? Text(start + row))], saved, options is not null));
         }
-        var accumulate = window.Load(dict.Accumulation, groups, match.Source);
+        var accumulate = accumulation(match.Source);
         var before = groups.Select(group => group.Memory.Stamp).ToList();
         int?[] origins = [.. loaded.Select((group, i) => group.Options is null ? (int?)null : match.Saved[i][0])];
         return new(
             new(findings.Matched, findings.Missing, [.. findings.Unexpected.Distinct()], findings.Converted) { Groups = reports },
             () =>
             {
-                RefuseLate(groups, match, before);
+                RefuseLate(groups, match.Source, before);
                 accumulate();
                 for (var i = 0; i < groups.Count; i++)
                 {
@@ -108,16 +108,13 @@ internal static class StateDicts
     }
 
     /// <summary>Refuses a load that was prepared for other groups, or from states of which it keeps some and which have gone on.</summary>
-    private static void RefuseLate(IReadOnlyList<ParameterGroup> groups, StateDictMatch match, List<object> before)
+    public static void RefuseLate(IReadOnlyList<ParameterGroup> groups, IReadOnlyList<int?> source, List<object> before)
     {
         if (groups.Count != before.Count)
             throw new InvalidOperationException(
                 $"the load was prepared for {Text(before.Count)} parameter groups, and there are {Text(groups.Count)} now; prepare it again"
             );
-        if (
-            match.Source.Contains(null)
-            && !groups.Select(group => group.Memory.Stamp).SequenceEqual(before, ReferenceEqualityComparer.Instance)
-        )
+        if (source.Contains(null) && !groups.Select(group => group.Memory.Stamp).SequenceEqual(before, ReferenceEqualityComparer.Instance))
             throw new InvalidOperationException(
                 "the load keeps the state of parameters that the state dict does not have, and they have stepped since it was prepared; prepare it again"
             );

@@ -3,9 +3,12 @@ using Optim.Core;
 
 namespace Optim.Cli.Commands;
 
-/// <summary>A name with settings, as one writes it to compare several: <c>sgd</c>, <c>sgd:lr=0.1,momentum=0.9</c>, <c>adam:betas=(0.9,0.99)</c>.</summary>
+/// <summary>
+/// A name with settings, as one writes it to compare several: <c>sgd</c>, <c>sgd:lr=0.1,momentum=0.9</c>, <c>adam:betas=(0.9,0.99)</c>,
+/// <c>hf:cosine:num_cycles=1</c>.
+/// </summary>
 /// <param name="Label">All of it.</param>
-/// <param name="Name">Before the colon.</param>
+/// <param name="Name">Before the colon; that of hf: and timm: belongs to the name.</param>
 /// <param name="Settings">After it.</param>
 internal sealed record NamedSettings(string Label, string Name, IReadOnlyList<(string Name, OptionValue Value)> Settings)
 {
@@ -13,13 +16,21 @@ internal sealed record NamedSettings(string Label, string Name, IReadOnlyList<(s
     /// <exception cref="CommandException">A setting is not written so, or twice.</exception>
     public static NamedSettings Parse(string text)
     {
-        var colon = text.IndexOf(':', StringComparison.Ordinal);
-        if (colon < 0)
-            return new(text, text, []);
-        var settings = Split(text[(colon + 1)..]).Select(part => Assignment(text, part)).ToList();
-        if (settings.GroupBy(each => each.Name).FirstOrDefault(group => group.Count() > 1) is { } twice)
-            throw new CommandException($"{text}: {twice.Key} is given {twice.Count()} times.");
-        return new(text, text[..colon], settings);
+        var library = Schedulers.Libraries.FirstOrDefault(prefix => text.StartsWith(prefix, StringComparison.OrdinalIgnoreCase)) ?? "";
+        var colon = text.IndexOf(':', library.Length);
+        return colon < 0 ? new(text, text, []) : new(text, text[..colon], ReadSettings(text, text[(colon + 1)..]));
+    }
+
+    /// <summary>Settings with commas between them.</summary>
+    /// <param name="place">Where they stand, for the message.</param>
+    /// <param name="text">The settings.</param>
+    /// <exception cref="CommandException">One is not written NAME=VALUE, or twice.</exception>
+    public static IReadOnlyList<(string Name, OptionValue Value)> ReadSettings(string place, string text)
+    {
+        var settings = Split(text).Select(part => Assignment(place, part)).ToList();
+        return settings.GroupBy(each => each.Name).FirstOrDefault(group => group.Count() > 1) is { } twice
+            ? throw new CommandException($"{place}: {twice.Key} is given {twice.Count()} times.")
+            : settings;
     }
 
     /// <summary>Refuses the same thing twice.</summary>

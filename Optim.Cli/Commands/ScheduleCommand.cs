@@ -69,6 +69,7 @@ internal sealed class ScheduleCommand
         $"""
             Examples:
               optim schedule cosine --set T_max=50 --steps 100
+              optim schedule hf:cosine:num_warmup_steps=10 timm:step --chart
               optim schedule cosine linear:total_iters=20 step:step_size=30,gamma=0.5 --svg schedules.svg
 
             {SchedulerNames.Table}

@@ -180,6 +180,8 @@ internal sealed class Screen
             )
         );
         Shown.Write(summary);
+        if (result.Groups is { } groups)
+            Say(groups);
         WarnOfLoss(result, "");
         if (result.Interrupted)
             Warn($"stopped after step {steps} of {perEpoch * settings.Epochs}; these are the results so far.");

@@ -75,6 +75,8 @@ internal sealed class TrainCommand
               optim train --optimizer adam --set betas=0.9,0.99 --epochs 20 --json results.json
               optim train --optimizer lbfgs --set line_search_fn=strong_wolfe --batch-size 1437
               optim train --scheduler cosine --svg curves.svg
+              optim train --scheduler hf:cosine --warmup 50
+              optim train --group "*.bias:weight_decay=0" --group "layer1.weight:lr=1e-4"
               optim train --ema 0.99 --clip 1.0 --scheduler cosine
 
             Rules, and their options with the defaults:

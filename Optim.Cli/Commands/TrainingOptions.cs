@@ -81,6 +81,29 @@ internal sealed class TrainingOptions
         "A setting of the schedule by PyTorch's name: T_max=500; can be repeated"
     );
 
+    private readonly Option<long?> warmup = Arguments.Whole(
+        "--warmup",
+        "Steps of the schedule's warm-up: its num_warmup_steps, warmup_t or warmup_iters",
+        0,
+        int.MaxValue
+    );
+
+    private readonly Option<GroupSetting[]?> group = new("--group")
+    {
+        HelpName = "PATTERN:NAME=VALUE,...",
+        Description =
+            "Options of the rule for parameters whose names match, such as \"*.bias:weight_decay=0\" or \"layer1.*:lr=1e-4\"; can be repeated",
+        Arity = ArgumentArity.OneOrMore,
+        CustomParser = Groups,
+    };
+
+    private readonly Option<string?> groupOrder = Arguments.Word(
+        "--group-order",
+        "Which --group counts for a parameter that several match (default: that is refused)",
+        "first",
+        "last"
+    );
+
     private readonly Option<double?> ema = Arguments.Number(
         "--ema",
         "DECAY",
@@ -98,7 +121,8 @@ internal sealed class TrainingOptions
     );
 
     /// <summary>Those that say what is trained and how: a recorded run says that itself.</summary>
-    public IEnumerable<Option> OfTheRun => [data, epochs, batchSize, hidden, seed, dtype, scheduler, setScheduler, ema, clip];
+    public IEnumerable<Option> OfTheRun =>
+        [data, epochs, batchSize, hidden, seed, dtype, scheduler, setScheduler, warmup, group, groupOrder, ema, clip];
 
     public void AddTo(Command command)
     {
@@ -115,6 +139,8 @@ internal sealed class TrainingOptions
         {
             Data = parsed.GetValue(data) is { } text ? Load(text) : Defaults.Data,
             Schedule = Schedule(parsed),
+            Groups = [.. parsed.GetValue(group) ?? []],
+            GroupOrder = parsed.GetValue(groupOrder),
             Ema = parsed.GetValue(ema),
             Clip = parsed.GetValue(clip),
             Epochs = (int)(parsed.GetValue(epochs) ?? 0),
@@ -125,6 +151,8 @@ internal sealed class TrainingOptions
             ThreadCount = (int)(parsed.GetValue(threads) ?? 0),
             Backend = parsed.GetValue(backend) == "torchsharp" ? Backend.TorchSharp : Backend.Host,
         };
+        if (settings is { Groups: [], GroupOrder: { } order })
+            throw new CommandException($"--group-order {order}: there is no --group that could have an order.");
         if ((long)settings.Epochs * settings.StepsPerEpoch > int.MaxValue)
             throw new CommandException(
                 FormattableString.Invariant(
@@ -153,13 +181,34 @@ internal sealed class TrainingOptions
     private Scheduling? Schedule(ParseResult parsed)
     {
         var settings = parsed.GetValue(setScheduler) ?? [];
+        var steps = parsed.GetValue(warmup);
         if (parsed.GetValue(scheduler) is { } name)
-            return new Scheduling(Schedulers.Find(name), settings);
+        {
+            var kind = Schedulers.Find(name);
+            return new Scheduling(kind, steps is { } given ? [.. settings, (Warmup(kind, given, settings), given)] : settings);
+        }
+        if (steps is not null)
+            throw new CommandException(FormattableString.Invariant($"--warmup {steps}: there is no --scheduler that it could belong to."));
         return settings.Length == 0
             ? null
             : throw new CommandException(
                 $"--set-scheduler {settings[0].Name}={settings[0].Value}: there is no --scheduler that it could be a setting of."
             );
+    }
+
+    /// <summary>The setting of a schedule that says how long its warm-up is.</summary>
+    private static string Warmup(SchedulerKind kind, long steps, (string Name, OptionValue Value)[] settings)
+    {
+        var name =
+            Scheduling.Warmups.FirstOrDefault(name => kind.Settings.Any(setting => setting.Name == name))
+            ?? throw new CommandException(
+                FormattableString.Invariant($"--warmup {steps}: {kind.ShortName} has no warm-up, as hf:cosine or timm:cosine have.")
+            );
+        return settings.Any(setting => setting.Name == name)
+            ? throw new CommandException(
+                FormattableString.Invariant($"--warmup {steps}: --set-scheduler {name} says it, too; give one of them.")
+            )
+            : name;
     }
 
     private static DataSet Load(string text)
@@ -195,6 +244,19 @@ internal sealed class TrainingOptions
             foreach (var twice in given.GroupBy(each => each.Name).Where(group => group.Count() > 1))
                 result.AddError($"{option} {twice.Key} is given {twice.Count()} times.");
             return given;
+        }
+        catch (CommandException e)
+        {
+            result.AddError(e.Message);
+            return [];
+        }
+    }
+
+    private static GroupSetting[] Groups(ArgumentResult result)
+    {
+        try
+        {
+            return [.. result.Tokens.Select(token => GroupSetting.Parse(token.Value))];
         }
         catch (CommandException e)
         {

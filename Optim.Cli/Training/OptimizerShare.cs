@@ -42,11 +42,26 @@ public sealed record OptimizerShare(
     public static Rule? Companion(Algorithm rule) => rule.Name == "Muon" ? Rules.Find("AdamW") : null;
 
     /// <summary>The optimizer.</summary>
-    public Optimizer Create() =>
-        Rule is Rule rule
-            ? new RuleOptimizer(rule, [new ParameterGroup(Parameters)], [.. Options])
+    /// <param name="groups">Groups of all parameters of the model, of which it takes those that have some of its own; null for one group.</param>
+    public Optimizer Create(ParameterGroups? groups = null)
+    {
+        IReadOnlyList<ParameterGroup> own = groups is null
+            ? [new(Parameters)]
+            : [.. groups.Select(Own).Where(group => group.Parameters.Count > 0)];
+        return Rule is Rule rule
+            ? new RuleOptimizer(rule, own, [.. Options])
             : new LBFGS(
-                [new ParameterGroup(Parameters)],
+                own,
                 (LBFGSOptions)Rule.Replace(Rule.Defaults, Options.Select(option => KeyValuePair.Create(option.Name, option.Value)))
             );
+    }
+
+    /// <summary>A group with those of its parameters that are here, and its options.</summary>
+    private ParameterGroup Own(ParameterGroup group)
+    {
+        var own = new ParameterGroup(group.Parameters.Intersect(Parameters));
+        foreach (var option in group.OptionNames)
+            own[option] = group[option];
+        return own;
+    }
 }

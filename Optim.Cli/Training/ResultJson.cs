@@ -108,6 +108,13 @@ public static class ResultJson
             Options(json, schedule.For(settings.Steps));
             json.WriteEndObject();
         }
+        if (!settings.Groups.IsEmpty)
+        {
+            json.WriteStartArray("groups");
+            foreach (var group in settings.Groups)
+                json.WriteStringValue(group.ToString());
+            json.WriteEndArray();
+        }
         if (settings.Clip is { } clip)
             Number(json, "clip", clip);
         if (settings.Ema is { } ema)

@@ -39,7 +39,8 @@ public static class Trainer
         var weights = InitialWeights.Draw([data.Features, .. hidden, data.Classes], random.NextSigned);
         using var model = Model(settings.Backend, data, hidden, weights, settings.DType);
         var shares = OptimizerShare.Of(settings.Rule, settings.Options, model.Parameters);
-        var run = new TrainingRun(model, [.. shares.Select(share => share.Create())]);
+        var groups = settings.Groups.IsEmpty ? null : GroupSetting.Of(model.Parameters, settings.Groups, settings.GroupOrder);
+        var run = new TrainingRun(model, [.. shares.Select(share => share.Create(groups))]);
         OptimizerUsed[] used = [.. shares.Zip(run.Optimizers, Used)]; // before a schedule changes rates
         if (settings.Schedule is { } schedule)
             run.Follow(schedule, settings.Steps, settings.StepsPerEpoch);
@@ -73,7 +74,10 @@ public static class Trainer
             AveragedAccuracy(),
             seconds,
             Interrupted: run.Steps < steps
-        );
+        )
+        {
+            Groups = groups?.ToString(),
+        };
 
         void SaveCheckpoint()
         {

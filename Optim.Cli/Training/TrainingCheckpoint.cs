@@ -24,7 +24,10 @@ internal static class TrainingCheckpoint
             throw new InvalidDataException($"{path} is no checkpoint of a training run of this program");
         var own = Describe(settings).AsMap();
         foreach (var (key, value) in own.Entries)
-            if (recorded is not Tree.Map { Item: var theirs } || !theirs.TryGetValue(key, out var other) || !other.Equals(value))
+            if (
+                recorded is not Tree.Map { Item: var theirs }
+                || !(theirs.TryGetValue(key, out var other) ? other : Tree.None).Equals(value)
+            )
                 throw new InvalidDataException(
                     $"{path} is of a run with another {key.text}; --resume goes on with the settings that it was begun with, and only --epochs may differ"
                 );
@@ -55,6 +58,14 @@ internal static class TrainingCheckpoint
                 string.Join(", ", settings.Options.Select(option => $"{option.Name}={option.Value}").Order(StringComparer.Ordinal))
             ),
             ("schedule", settings.Schedule is { } schedule ? $"{schedule.Kind.Name}({string.Join(", ", schedule.Settings)})" : "none"),
+            (
+                "groups",
+                string.Join("; ", settings.Groups.Select(group => group.ToString()).Append(settings.GroupOrder ?? ""))
+                    is var groups
+                        and not ""
+                    ? groups
+                    : Tree.None
+            ),
             ("ema", settings.Ema is { } ema ? (Tree)ema : Tree.None),
             ("clip", settings.Clip is { } clip ? (Tree)clip : Tree.None),
             ("backend", settings.Backend.ToString()),

@@ -28,6 +28,9 @@ public sealed record TrainingResult(
     bool Interrupted
 )
 {
+    /// <summary>Which parameter was in which group, and by which pattern; null where all were in one.</summary>
+    public string? Groups { get; init; }
+
     /// <summary>The loss of each step, taken before the update.</summary>
     public IReadOnlyList<double> Losses => History.Losses;
 

@@ -36,25 +36,25 @@ public sealed class TrainingRun(IModel model, IReadOnlyList<Optimizer> optimizer
     public event Action? Stepped;
 
     /// <summary>
-    /// From here on the rates follow a schedule, step by step; one that goes by a metric is given the mean loss of each epoch.
+    /// From here on the rates follow a schedule, step by step; one that goes by a metric is given the mean loss of each epoch, or greedy that of each step.
     /// </summary>
     /// <exception cref="OptionException">A setting of the schedule is not allowed.</exception>
     public void Follow(Scheduling schedule, int steps, int stepsPerEpoch)
     {
-        Follow([.. optimizers.Select(optimizer => schedule.Create(optimizer, steps))], schedule.NeedsMetric ? stepsPerEpoch : 0);
+        Follow([.. optimizers.Select(optimizer => schedule.Create(optimizer, steps))], schedule.StepsOfMetric(stepsPerEpoch));
     }
 
-    /// <summary>From here on these are called after each step; where <paramref name="stepsPerEpoch"/> is above 0, after each epoch, with its mean loss.</summary>
-    public void Follow(IReadOnlyList<LRScheduler> schedulers, int stepsPerEpoch = 0)
+    /// <summary>From here on these are called after each step; where <paramref name="stepsOfMetric"/> is above 0, after so many steps, with their mean loss.</summary>
+    public void Follow(IReadOnlyList<LRScheduler> schedulers, int stepsOfMetric = 0)
     {
         Schedulers = schedulers;
         Stepped += () =>
         {
-            if (stepsPerEpoch > 0 && Steps % stepsPerEpoch != 0)
+            if (stepsOfMetric > 0 && Steps % stepsOfMetric != 0)
                 return;
             foreach (var scheduler in schedulers)
-                if (stepsPerEpoch > 0)
-                    scheduler.Step(History.Losses.TakeLast(stepsPerEpoch).Average());
+                if (stepsOfMetric > 0)
+                    scheduler.Step(History.Losses.TakeLast(stepsOfMetric).Average());
                 else
                     scheduler.Step();
         };

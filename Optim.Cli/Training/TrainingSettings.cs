@@ -34,8 +34,14 @@ public sealed record TrainingSettings
     /// <summary>Options of the rule that are not at its defaults, by PyTorch's names; those of a rule beside it as in adamw.lr.</summary>
     public ImmutableArray<(string Name, OptionValue Value)> Options { get; init; } = [];
 
-    /// <summary>The schedule of the learning rate; null for none. A step of the run is one of the schedule, but for one that goes by a metric: an epoch.</summary>
+    /// <summary>The schedule of the learning rate; null for none. A step of the run is one of the schedule, but for one that goes by a metric: an epoch (greedy: a step).</summary>
     public Scheduling? Schedule { get; init; }
+
+    /// <summary>Options of some of the parameters, by their names.</summary>
+    public ImmutableArray<GroupSetting> Groups { get; init; } = [];
+
+    /// <summary>Which of the groups counts for a parameter that several match: first, last, or null for none of them.</summary>
+    public string? GroupOrder { get; init; }
 
     /// <summary>Times that every row is seen; 0 stands for what suits the data.</summary>
     public int Epochs

@@ -149,7 +149,7 @@ type DefinedRule
         (options: IOptimizerOptions, read: Reader<'n>, step, scalars, row: 'v array)
         =
         let options = rule.Table.Options options
-        let leaves = names.Leaves<'n>(read, options, step, scalars)
+        let leaves = names.Leaves<'n>(read, options, step, scalars, null)
         ProgramLanes<'v, 'n>.Update((variantOf options).Program, leaves, Span row, null)
 
     override rule.Init(options, parameters) =
@@ -176,7 +176,7 @@ type DefinedRule
             | ValueSome(:? PreparedDefinition as prepared) -> prepared
             | _ ->
                 let struct (first, second) = starts
-                PreparedDefinition(names, columns.Length, sparse, Scalars<Real>(Real first, Real second), counts)
+                PreparedDefinition(names, sparse, Scalars<Real>(Real first, Real second), counts)
 
         line.Prepared <- ValueSome(prepared :> PreparedStep)
 
@@ -185,8 +185,6 @@ type DefinedRule
             prepared.LosesDivisor <- rule.LosesDivisor options
             prepared.Options <- options
             prepared.Use(variantOf options)
-
-        prepared.BeAlone()
 
         let start column = startOf columns[column] options
         Table.prepare name prepared.Uses columns.Length start sparse complex parameters gradients state
@@ -202,9 +200,7 @@ type DefinedRule
                             $"{name} looks at whole tensors, and {whole.By.Name}, who is asked to step {parameters.Label whole.Place}, has no lanes that are such"
                     )
 
-        prepared.Parameters <- parameters
-        prepared.Gradients <- gradients
-        prepared.State <- state
+        prepared.Begin(parameters, gradients, state)
         prepared :> PreparedStep
 
     /// The rule of a definition: the parameter after the step, from what it declares. It is tried at once, under every setting of its flags.

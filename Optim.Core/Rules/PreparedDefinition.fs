@@ -37,9 +37,9 @@ type internal DefinedNames =
         :> IReadOnlyDictionary<_, _>
 
     member names.Leaves<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>>
-        (read: Reader<'n>, options, step, scalars: Scalars<'n>)
+        (read: Reader<'n>, options, step, scalars: Scalars<'n>, given: Func<string, double> | null)
         =
-        LaneLeaves<'n>(read, names.All options, step, names.Kept, scalars)
+        LaneLeaves<'n>(read, names.All options, step, names.Kept, scalars, given)
 
 /// A step of one parameter of a rule by definition as a whole tensor.
 [<Sealed>]
@@ -60,21 +60,36 @@ type internal DefinedUpdate
         ProgramLanes<'v, Real>.Update(program, leaves, Span row, null) |> ignore
 
     override update.RunWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>(row: 'v array) =
-        let reductions = WholeReductions<'v>(double update.Parameter.Count)
+        let reductions =
+            WholeReductions<'v>(double update.Parameter.Count, update.Parameter.DType)
+
         ProgramLanes<'v, Real>.Update(program, leaves, Span row, reductions) |> ignore
 
 /// A step of a rule by definition, kept between steps.
 [<Sealed>]
-type internal PreparedDefinition(names: DefinedNames, columns: int, sparse: SparseGradients, starts: Scalars<Real>, counts: bool) =
-    inherit PreparedOptions<DefinedOptions>()
-    let mutable alone: ProgramRun voption = ValueNone
-    let mutable run: ProgramRun voption = ValueNone
-    let surrounded = Dictionary<Surroundings, ProgramRun>()
-    let mutable around: StepAround voption = ValueNone
+type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, starts: Scalars<Real>, counts: bool) =
+    inherit PreparedRows<DefinedOptions>()
+    let mutable program: StepProgram voption = ValueNone
+    let runs = Dictionary<Surroundings, ProgramRun>()
     let mutable uses = Unchecked.defaultof<ColumnUses>
     let mutable segments: ProgramSegment array = [||]
     let mutable leaves: double array array = [||]
     let kept: double array = Array.zeroCreate 2
+
+    let runOf (around: Surroundings) =
+        match runs.TryGetValue around with
+        | true, known -> known
+        | _ ->
+            let run =
+                ProgramRun(
+                    if around.IsNothing then
+                        program.Value
+                    else
+                        around.Around program.Value
+                )
+
+            runs.Add(around, run)
+            run
 
     /// The columns that the next step uses.
     member _.Uses = uses
@@ -83,91 +98,63 @@ type internal PreparedDefinition(names: DefinedNames, columns: int, sparse: Spar
     member _.Use(variant: DefinedVariant) =
         uses <- variant.Uses
 
-        match alone with
-        | ValueSome known when obj.ReferenceEquals(known.Program, variant.Program) -> ()
+        match program with
+        | ValueSome known when obj.ReferenceEquals(known, variant.Program) -> ()
         | _ ->
-            alone <- ValueSome(ProgramRun variant.Program)
-            surrounded.Clear()
+            program <- ValueSome variant.Program
+            runs.Clear()
 
-    /// Forgets what was to surround a step that was not taken.
-    member _.BeAlone() =
-        run <- alone
-        around <- ValueNone
-
-    override prepared.Surround surrounding =
+    override prepared.MakeKernels() =
         let line = prepared.State.Line
 
-        if line.Sparse.Length > 0 || line.Whole.Length > 0 then
-            false
-        else
-            let averages =
-                surrounding.MovesInside
-                && Table.surroundAll line prepared.Parameters surrounding
+        for segment in line.Segments do
+            (runOf prepared.Kinds).Prepare segment.DType
 
-            let surroundings =
-                Surroundings(
-                    surrounding.Unscale <> 1.0,
-                    surrounding.Clip <> 1.0,
-                    surrounding.Limit < infinity,
-                    averages,
-                    averages && AverageFormula.Switches surrounding.Weight <> 0,
-                    surrounding.Zeroes
-                )
+        for segment in line.SparseSegments do
+            (runOf prepared.SparseKinds).Prepare segment.DType
 
-            match surrounded.TryGetValue surroundings with
-            | true, known -> run <- ValueSome known
-            | _ ->
-                let program = ProgramRun(surroundings.Around alone.Value.Program)
-                surrounded.Add(surroundings, program)
-                run <- ValueSome program
+    override prepared.StepWhole whole =
+        let struct (index, step) = prepared.StepOf whole.Place
+        let struct (around, columns) = prepared.SurroundWhole(whole, prepared.State.Line)
 
-            around <- ValueSome surrounding
-            true
+        let leaves =
+            names.Leaves<Real>(RealReader.Instance, prepared.Options, step, prepared.ScalarsOf index, Func<_, _> prepared.Given)
 
-    override prepared.Refresh() =
-        let line = prepared.State.Line
+        DefinedUpdate((runOf around).Program, leaves, sparse, prepared.Parameters[whole.Place], prepared.Gradients[whole.Place], columns)
+        |> whole.By.Step
 
-        if line.Sparse.Length > 0 then
-            Table.laySparse prepared.State.Rule columns sparse prepared.Parameters prepared.Gradients line
+    override prepared.StepSlices(line, executor) =
+        let dense = line.Segments.Length
+        let count = dense + line.SparseSegments.Length
 
-    override prepared.Run() =
-        let state = prepared.State
-        state.Live()
+        if segments.Length <> count then
+            segments <- Array.zeroCreate count
+            leaves <- Array.create count [||]
+
+        let ofDense, ofSparse = runOf prepared.Kinds, runOf prepared.SparseKinds
+
+        for i in 0 .. count - 1 do
+            let struct (table, segment, run) =
+                if i < dense then
+                    struct (line.Table, line.Segments[i], ofDense)
+                else
+                    struct (line.SparseTable, line.SparseSegments[i - dense], ofSparse)
+
+            if leaves[i].Length <> run.Leaves.Length then
+                leaves[i] <- Array.zeroCreate run.Leaves.Length
+
+            prepared.Fill(run, segment.Class, leaves[i])
+            segments[i] <- ProgramSegment(table, segment.First, segment.Count, segment.DType, leaves[i])
+
+        max (ofDense.Run(ReadOnlySpan(segments, 0, dense), executor)) (ofSparse.Run(ReadOnlySpan(segments, dense, count - dense), executor))
+
+    override prepared.Advance state =
         let line = state.Line
-        let current = run.Value
-        prepared.Took <- 1
-
-        // First of all: whoever steps them may run out of memory, and then nothing should have moved.
-        for whole in line.Whole do
-            let index = line.NextCounts.Class whole.Place
-            let step = line.NextCounts.OfClass index + 1L
-
-            let leaves =
-                names.Leaves<Real>(RealReader.Instance, prepared.Options, step, prepared.ScalarsOf index)
-
-            DefinedUpdate(current.Program, leaves, sparse, prepared.Parameters[whole.Place], prepared.Gradients[whole.Place], whole.State)
-            |> whole.By.Step
-
-        Table.gather line prepared.Parameters prepared.Gradients
-        prepared.Lay(current, line)
-        prepared.Took <- max prepared.Took (current.Run(ReadOnlySpan segments, prepared.KernelExecutor))
-
-        for sparse in line.Sparse do
-            sparse.Gradient.KeepAlive()
-
-        Table.scatter line prepared.Parameters
-
-        match around with
-        | ValueSome surrounding when surrounding.Zeroes -> Table.zero line prepared.Gradients
-        | _ -> ()
-
-        GC.KeepAlive prepared.Parameters
-        GC.KeepAlive prepared.Gradients
 
         if names.Kept.Length > 0 then
-            line.NextScalars <- Array.init line.NextCounts.Classes (prepared.NextScalars current)
+            let run = runOf (Surroundings())
+            line.NextScalars <- Array.init line.NextCounts.Classes (prepared.NextScalars run)
 
-        prepared.BeAlone()
         Table.next state counts
 
     member private prepared.ScalarsOf(index: int) =
@@ -194,31 +181,8 @@ type internal PreparedDefinition(names: DefinedNames, columns: int, sparse: Spar
                 | _ -> names.Number(prepared.Options, leaf.Name)
 
     /// A number of what surrounds the step.
-    member private _.Given(name: string) =
-        match name with
-        | Surroundings.Unscale -> around.Value.Unscale
-        | Surroundings.Clip -> around.Value.Clip
-        | Surroundings.Limit -> around.Value.Limit
-        | _ -> around.Value.Weight
-
-    /// The segments of this step and the values of their leaves.
-    member private prepared.Lay(run: ProgramRun, line: Line) =
-        let dense = line.Segments.Length
-        let count = dense + line.SparseSegments.Length
-
-        if segments.Length <> count || (count > 0 && leaves[0].Length <> run.Leaves.Length) then
-            segments <- Array.zeroCreate count
-            leaves <- Array.init count (fun _ -> Array.zeroCreate run.Leaves.Length)
-
-        for i in 0 .. count - 1 do
-            let table, segment =
-                if i < dense then
-                    line.Table, line.Segments[i]
-                else
-                    line.SparseTable, line.SparseSegments[i - dense]
-
-            prepared.Fill(run, segment.Class, leaves[i])
-            segments[i] <- ProgramSegment(table, segment.First, segment.Count, segment.DType, leaves[i])
+    member private prepared.Given(name: string) =
+        prepared.Numbers[Surroundings.PlaceOf name]
 
     member private prepared.NextScalars (run: ProgramRun) (index: int) =
         let leaves = Array.zeroCreate run.Leaves.Length

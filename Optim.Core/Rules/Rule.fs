@@ -217,14 +217,6 @@ type Rule<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions> i
             if gradients[row].Kind <> GradientKind.Absent then
                 table.CheckDivisors(options, parameters[row].DType, parameters.Label row)
 
-module internal Executors =
-    /// Who runs a step over parameters: their provider's threads, or our team, unless tensor by tensor was asked for.
-    let choose isForLoop (parameters: Parameters) =
-        match parameters.Executor with
-        | _ when isForLoop -> Executor.Caller
-        | null -> Executor.Team
-        | executor -> executor
-
 /// A step of one parameter of an element-wise rule as a whole tensor.
 [<Sealed>]
 type internal ElementsUpdate<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>
@@ -236,109 +228,98 @@ type internal ElementsUpdate<'o when 'o: not null and 'o: not struct and 'o :> I
         scalars: Scalars<Real>,
         parameter: TensorView,
         gradient: Gradient,
-        columns: TensorView array
+        columns: TensorView array,
+        around: Surroundings,
+        numbers: double array
     ) =
     inherit TensorUpdate(parameter, gradient, arithmetic.Sparse options, columns)
 
-    override _.Run<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> ILane<'v> and 'v :> ITakes<'v, Real>>
+    let coefficients () =
+        arithmetic.Coefficients<Real>(RealReader.Instance, options, step, scalars)
+
+    let switches = arithmetic.Switches(options, step)
+
+    /// The formula, or its program with what surrounds it.
+    member private _.RunOn<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> ILane<'v> and 'v :> ITakes<'v, Real>>
+        (row: 'v array, whole: LaneReductions<'v> | null)
+        =
+        let coefficients = coefficients ()
+
+        if around.IsNothing then
+            let lanes = coefficients.To<'v>()
+            driver.Update(switches, &lanes, Span row)
+        else
+            let leaves = SurroundedFormula.LeavesOf(coefficients, numbers)
+
+            ProgramLanes<'v, Real>.Update(driver.Surrounded(switches, around), leaves, Span row, whole)
+            |> ignore
+
+    override update.Run<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> ILane<'v> and 'v :> ITakes<'v, Real>>
         (row: 'v array)
         =
-        let coefficients =
-            arithmetic.Coefficients<Real>(RealReader.Instance, options, step, scalars).To<'v>()
+        update.RunOn<'v>(row, null)
 
-        driver.Update(arithmetic.Switches(options, step), &coefficients, Span row)
+    override update.RunWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>(row: 'v array) =
+        update.RunOn<'v>(row, WholeReductions<'v>(double parameter.Count, parameter.DType))
 
-/// What is kept of a step for the next one, whatever the kind of rule.
-[<AbstractClass>]
-type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>() =
-    inherit PreparedStep()
-    member val Options: 'o = Unchecked.defaultof<'o> with get, set
-    member val IsForLoop = false with get, set
-    /// Whether a number that keeps a divisor from 0 rounds to 0 in float32.
-    member val LosesDivisor = false with get, set
-    member val Parameters = Unchecked.defaultof<Parameters> with get, set
-    member val Gradients = Unchecked.defaultof<Gradients> with get, set
-    member val State = Unchecked.defaultof<State> with get, set
-    /// How many threads took part.
-    member val Took = 1 with get, set
-    override prepared.Threads = prepared.Took
-
-    override prepared.Executor =
-        let line = prepared.State.Line
-
-        if line.Whole.Length > 0 then
-            line.Whole[0].By :> Executor
-        else
-            prepared.KernelExecutor
-
-    /// Who runs the kernels.
-    member prepared.KernelExecutor =
-        Executors.choose prepared.IsForLoop prepared.Parameters
-
-/// A step of an element-wise rule, kept between steps.
+/// A step of an element-wise rule, kept between steps: by its formula's own loops, or with what surrounds it by the recorded formula.
 [<Sealed>]
 type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>
     (driver: Driver, arithmetic: Arithmetic<'o>) =
-    inherit PreparedOptions<'o>()
-    let mutable around = Around()
+    inherit PreparedRows<'o>()
+    let surrounded = SurroundedFormula driver
     member val Switches = 0 with get, set
 
-    override prepared.Surround around' =
-        Argument.notNull "around" around'
-        around'.Fit prepared.Parameters.Count
+    override prepared.MakeKernels() =
         let line = prepared.State.Line
 
-        // Rows of sparse gradients are sums that the step forms by itself, and whole tensors are stepped by others.
-        if line.Sparse.Length > 0 || line.Whole.Length > 0 then
-            false
-        else
-            around <- around'.Kernel
-            Table.surround line prepared.Parameters around'
-            true
+        let make (segments: Segment array) kinds =
+            for segment in segments do
+                let step = line.NextCounts.OfClass segment.Class + 1L
+                surrounded.Prepare(arithmetic.Switches(prepared.Options, step), &kinds, segment.DType)
 
-    override prepared.Refresh() =
-        let line = prepared.State.Line
+        if not prepared.Kinds.IsNothing then
+            make line.Segments prepared.Kinds
 
-        if line.Sparse.Length > 0 then
-            Table.laySparse
-                prepared.State.Rule
-                driver.Columns
-                (arithmetic.Sparse prepared.Options)
-                prepared.Parameters
-                prepared.Gradients
-                line
+        if not prepared.SparseKinds.IsNothing then
+            make line.SparseSegments prepared.SparseKinds
 
-    override prepared.Run() =
-        let state = prepared.State
-        state.Live()
-        let line = state.Line
-        prepared.Took <- 1
+    override prepared.StepWhole whole =
+        let struct (index, step) = prepared.StepOf whole.Place
+        let struct (around, columns) = prepared.SurroundWhole(whole, prepared.State.Line)
 
-        // First of all: whoever steps them may run out of memory, and then nothing should have moved.
-        for whole in line.Whole do
-            prepared.RunWhole whole
+        let parameter, gradient =
+            prepared.Parameters[whole.Place], prepared.Gradients[whole.Place]
 
-        let executor = prepared.KernelExecutor
-        Table.gather line prepared.Parameters prepared.Gradients
+        ElementsUpdate<'o>(
+            driver,
+            arithmetic,
+            prepared.Options,
+            step,
+            prepared.ScalarsOf index,
+            parameter,
+            gradient,
+            columns,
+            around,
+            prepared.Numbers
+        )
+        |> whole.By.Step
+
+    override prepared.StepSlices(line, executor) =
+        let mutable took = 1
+        let kinds, sparse = prepared.Kinds, prepared.SparseKinds
 
         for segment in line.Segments do
-            prepared.RunSegment(line.Table, segment, executor)
+            took <- max took (prepared.StepSegment(line.Table, segment, &kinds, executor))
 
         for segment in line.SparseSegments do
             if segment.Count > 0 then
-                prepared.RunSegment(line.SparseTable, segment, executor)
+                took <- max took (prepared.StepSegment(line.SparseTable, segment, &sparse, executor))
 
-        for sparse in line.Sparse do
-            sparse.Gradient.KeepAlive()
+        took
 
-        Table.scatter line prepared.Parameters
-
-        if around.IsOn && around.Zeroes then
-            Table.zero line prepared.Gradients
-
-        around <- Around()
-        GC.KeepAlive prepared.Parameters
-        GC.KeepAlive prepared.Gradients
+    override prepared.Advance state =
+        let line = state.Line
 
         if not arithmetic.Scalars.IsEmpty then
             line.NextScalars <- Array.init line.NextCounts.Classes prepared.NextScalars
@@ -357,17 +338,7 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
         let step = prepared.State.Line.NextCounts.OfClass index + 1L
         arithmetic.Next<Real>(RealReader.Instance, prepared.Options, step, prepared.ScalarsOf index)
 
-    member private prepared.RunWhole(whole: Whole) =
-        let index = prepared.State.Line.NextCounts.Class whole.Place
-        let step = prepared.State.Line.NextCounts.OfClass index + 1L
-
-        let parameter, gradient =
-            prepared.Parameters[whole.Place], prepared.Gradients[whole.Place]
-
-        ElementsUpdate<'o>(driver, arithmetic, prepared.Options, step, prepared.ScalarsOf index, parameter, gradient, whole.State)
-        |> whole.By.Step
-
-    member private prepared.RunSegment(table: SliceTable, segment: Segment, executor: Executor) =
+    member private prepared.StepSegment(table: SliceTable, segment: Segment, kinds: inref<Surroundings>, executor: Executor) =
         let options = prepared.Options
         let step = prepared.State.Line.NextCounts.OfClass segment.Class + 1L
 
@@ -376,10 +347,10 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
 
         let switches = arithmetic.Switches(options, step)
 
-        let part =
-            driver.Run(table, segment.First, segment.Count, segment.DType, switches, &coefficients, &around, executor)
-
-        prepared.Took <- max prepared.Took part
+        if kinds.IsNothing then
+            driver.Run(table, segment.First, segment.Count, segment.DType, switches, &coefficients, executor)
+        else
+            surrounded.Run(table, segment.First, segment.Count, segment.DType, switches, &coefficients, &kinds, prepared.Numbers, executor)
 
 /// A rule that works element by element: the formula, the table of options, the columns, and how options become coefficients.
 [<Sealed>]
@@ -530,9 +501,7 @@ type internal ElementWiseRule<'o, 'f
         if prepared.LosesDivisor then
             rule.CheckDivisors(options, parameters, gradients)
 
-        prepared.Parameters <- parameters
-        prepared.Gradients <- gradients
-        prepared.State <- state
+        prepared.Begin(parameters, gradients, state)
         prepared :> PreparedStep
 
 /// Making rules and stepping them, in F#.

@@ -54,7 +54,9 @@ type internal WholeUpdate<'o when 'o: not null and 'o: not struct and 'o :> IOpt
         step: int64,
         parameter: TensorView,
         gradient: Gradient,
-        columns: TensorView array
+        columns: TensorView array,
+        around: Surroundings,
+        numbers: double array
     ) =
     inherit TensorUpdate(parameter, gradient, SparseGradients.Refused, columns)
 
@@ -62,6 +64,16 @@ type internal WholeUpdate<'o when 'o: not null and 'o: not struct and 'o :> IOpt
         raise (NotSupportedException $"{name} looks at whole tensors: its formula runs on lanes that are such (RunWhole)")
 
     override _.RunWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>(row: 'v array) =
+        if around.ChangesGradients then
+            let changed = [| row[0]; row[1] |]
+            let leaves = SurroundedFormula.LeavesOf(Coefficients<Real>(), numbers)
+            let whole = WholeReductions<'v>(double parameter.Count, parameter.DType)
+
+            ProgramLanes<'v, Real>.Update(around.Before(), leaves, Span changed, whole)
+            |> ignore
+
+            row[1] <- changed[0]
+
         arithmetic.StepWhole<'v>(options, step, parameter.Layout, row)
 
 /// A step of a rule of whole tensors, kept between steps.
@@ -70,10 +82,27 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
     (name: string, arithmetic: TensorArithmetic<'o>) =
     inherit PreparedOptions<'o>()
     let workspace = Workspace()
+    let prologue = GradientPrologue()
+    /// Gradients as a surrounded step takes them, in row-major order.
+    let mutable changed: TensorView array = [||]
     /// Which rows our kernels step.
     member val OnKernels: bool array = [||] with get, set
     /// Copies of what does not lie in row-major order, or is narrower than its state; absent ones are stepped where they lie.
     member val Copies: struct (TensorView * TensorView) array = [||] with get, set
+
+    override prepared.MakeKernels() =
+        if prepared.Kinds.ChangesGradients then
+            if changed.Length <> prepared.Gradients.Count then
+                changed <- Array.zeroCreate prepared.Gradients.Count
+
+            for row in 0 .. changed.Length - 1 do
+                if prepared.OnKernels[row] then
+                    let layout = prepared.Gradients[row].Values.Layout.ToContiguous()
+
+                    if changed[row].IsAbsent || not (changed[row].Layout.Equals layout) then
+                        changed[row] <- TensorView.Zeros layout
+                else
+                    changed[row] <- TensorView()
 
     override prepared.Run() =
         let state = prepared.State
@@ -81,6 +110,10 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
         let line = state.Line
         let parameters, gradients = prepared.Parameters, prepared.Gradients
         prepared.Took <- 1
+        let changes = prepared.Kinds.ChangesGradients
+
+        let gradientOf row =
+            if changes then changed[row] else gradients[row].Values
 
         let stepOf row =
             line.NextCounts.OfClass(line.NextCounts.Class row) + 1L
@@ -89,15 +122,32 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
         for whole in line.Whole do
             let row = whole.Place
 
-            WholeUpdate<'o>(name, arithmetic, prepared.Options, stepOf row, parameters[row], gradients[row], whole.State)
+            let struct (around, columns) = prepared.SurroundWhole(whole, line)
+
+            WholeUpdate<'o>(
+                name,
+                arithmetic,
+                prepared.Options,
+                stepOf row,
+                parameters[row],
+                gradients[row],
+                columns,
+                around,
+                prepared.Numbers
+            )
             |> whole.By.Step
+
+        if changes then
+            let values = [| for row in 0 .. gradients.Count - 1 -> gradients[row].Values |]
+
+            prologue.Run(prepared.Kinds, prepared.Numbers, ReadOnlySpan changed, ReadOnlySpan values, prepared.KernelExecutor)
 
         for row in 0 .. parameters.Count - 1 do
             if prepared.OnKernels[row] then
                 let struct (parameterCopy, gradientCopy) = prepared.Copies[row]
 
                 if not gradientCopy.IsAbsent then
-                    gradientCopy.ConvertFrom gradients[row].Values
+                    gradientCopy.ConvertFrom(gradientOf row)
 
                 if not parameterCopy.IsAbsent then
                     parameterCopy.ConvertFrom parameters[row]
@@ -111,7 +161,7 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
                                 parameterCopy
                         Gradient =
                             if gradientCopy.IsAbsent then
-                                gradients[row].Values
+                                gradientOf row
                             else
                                 gradientCopy
                         Row = row
@@ -126,9 +176,8 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
                 if not parameterCopy.IsAbsent then
                     parameters[row].ConvertFrom parameterCopy
 
-        GC.KeepAlive parameters
-        GC.KeepAlive gradients
         GC.KeepAlive prepared.Copies
+        prepared.Finish()
         Table.next state arithmetic.Counts
 
 /// A rule that works on whole tensors.
@@ -206,9 +255,7 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOpti
             rule.Lay(prepared, parameters, gradients, state)
 
         line.Watch.Check(name, parameters, gradients, line.Columns)
-        prepared.Parameters <- parameters
-        prepared.Gradients <- gradients
-        prepared.State <- state
+        prepared.Begin(parameters, gradients, state)
         prepared :> PreparedStep
 
     /// Whether what the last step was prepared for is as it was.
@@ -313,6 +360,7 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOpti
                     struct (TensorView(), TensorView()))
 
         line.Whole <- Table.wholes parameters byOthers steps (fun row -> grown |> Seq.map _.Rows[row] |> Seq.toArray)
+        line.Averages <- [||]
         line.Executor <- parameters.Executor
         line.Steps <- classSteps
         line.Columns <- grown

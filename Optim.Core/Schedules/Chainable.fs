@@ -56,6 +56,11 @@ module Chainable =
         Argument.notNull "factor" factor
         factor |> make (fun step -> factor step / factor (step - 1.0))
 
+    /// A schedule whose values are factors of the base value.
+    let ofSchedule (schedule: Schedule) =
+        Argument.notNull "schedule" schedule
+        ofFactor (fun step -> schedule.At(step, 1.0))
+
     /// A power whose exponent is a function of the step number. The ratio is that of the exponents: far out both powers are 0.
     let private power (gamma: double) (exponent: double -> double) =
         (fun step -> Math.Pow(gamma, exponent step))
@@ -116,6 +121,9 @@ type Chainable with
     static member OfFactor(factor: Func<double, double>) =
         Argument.notNull "factor" factor
         Chainable.ofFactor factor.Invoke
+
+    /// A schedule whose values are factors of the base value.
+    static member OfSchedule(schedule: Schedule) = Chainable.ofSchedule schedule
 
     /// gamma^step.
     static member Exponential(gamma: double) = Chainable.exponential gamma

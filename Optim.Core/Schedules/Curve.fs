@@ -62,6 +62,27 @@ module internal Curve =
 
             struct (step - start, length)
 
+    /// Where a step lies in cycles of which each is so many times as long as the one before: in which step of a cycle of which length
+    /// and number, from 0. Borders are sums of lengths and not logarithms, which are off by one at some. From the cycle `limit` on, and
+    /// where lengths shrink so fast that their sum is never reached, the number is the limit.
+    let cycle (first: double) (growth: double) (limit: int) (step: double) =
+        let once = Math.Floor(step / first)
+
+        if growth = 1.0 then
+            struct (step - first * once, first, (if once >= double limit then limit else int once))
+        else
+            let mutable start, length, number = 0.0, first, 0
+
+            while number < limit && step >= start + length do
+                if start + length = start then
+                    number <- limit
+                else
+                    start <- start + length
+                    length <- length * growth
+                    number <- number + 1
+
+            struct (step - start, length, number)
+
     /// A triangle from 0 up to 1, which it reaches in this part of its period, and down again, and the number of the period, from 1.
     let triangle (period: double) (ratio: double) (step: double) =
         let cycle = Math.Floor(1.0 + step / period)

@@ -26,6 +26,19 @@ type Anneal =
     /// In a straight line.
     | Linear = 1
 
+/// The shape of a way down from 1 to 0, over a part q of it from 0 to 1. A way up is the same, backwards.
+type Descent =
+    /// In a straight line: 1 - q.
+    | Linear = 0
+    /// Along half a cosine: (1 + cos(pi q)) / 2.
+    | Cosine = 1
+    /// With the root: 1 - sqrt(q).
+    | OneMinusSqrt = 2
+    /// With a power: 1 - q^power.
+    | Power = 3
+    /// Exponentially: (r^q - r) / (1 - r), r a ratio.
+    | Exponential = 4
+
 /// Schedules, and what makes one out of others:
 /// <code>Schedule.cosine 90.0 |> Schedule.toward 1e-5 |> Schedule.warmUp 10.0 0.1</code>
 /// Curves are factors of the base value; steps are numbers of steps.
@@ -35,10 +48,10 @@ module Schedule =
         if not (range.Holds value) then
             raise (OptionException($"{name} is {OptionValue.Float value}; it must be {range.Words}", name))
 
-    let private checkSteps name value =
+    let internal checkSteps name value =
         check name (Interval.upTo 0.0 infinity) value
 
-    let private checkLength name value =
+    let internal checkLength name value =
         check name (Interval.between 0.0 infinity) value
 
     /// The value at a step.

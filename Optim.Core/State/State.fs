@@ -130,6 +130,11 @@ and [<Sealed>] internal Line() =
     member val Table = SliceTable()
     /// The flat table's slice of each row; -1 for rows that do not step, or are empty.
     member val Slices: int array = [||] with get, set
+
+    /// The slice of a row; -1 for none.
+    member line.SliceOf(row: int) =
+        if row < line.Slices.Length then line.Slices[row] else -1
+
     /// The layouts of parameters and gradients (null: no gradient) that the table was made for.
     member val ParameterLayouts: (Layout | null) array = [||] with get, set
     member val GradientLayouts: (Layout | null) array = [||] with get, set
@@ -157,6 +162,18 @@ and [<Sealed>] internal Line() =
     member val Loop: ColumnUses voption = ValueNone with get, set
     /// Whether what a step writes is memory of its own.
     member val Watch = MemoryWatch()
+    /// The averages that move with the steps, as they were laid into the table; none after the table was made anew.
+    member val Averages: TensorView array array = [||] with get, set
+    /// Whether every slice has all averages, so that the kernels move them.
+    member val AveragesMove = false with get, set
+    /// Those that do not lie in the order of their slices.
+    member val AverageCopies: AverageCopy array = [||] with get, set
+    /// The averages that no kernel moves: of rows that take no step, or another one. Absent where one does.
+    member val AveragesLeft: TensorView array array = [||] with get, set
+    /// Whether there are any.
+    member val LeavesAverages = false with get, set
+    /// Whether averages are memory of their own.
+    member val AverageWatch = MemoryWatch()
     /// The step that is made anew each time in the same place.
     member val Prepared: PreparedStep voption = ValueNone with get, set
 
@@ -230,16 +247,8 @@ and [<AbstractClass>] PreparedStep internal () =
     /// How many threads took part, once it has line.
     abstract Threads: int
 
-    /// Takes what surrounds the step into its own pass, as far as it can, and notes which averages; false when it cannot at all.
-    abstract Surround: around: StepAround -> bool
-
-    default _.Surround around =
-        Argument.notNull "around" around
-        false
-
-    /// Reads gradients again that were written since, and kept in another form: sparse ones.
-    abstract Refresh: unit -> unit
-    default _.Refresh() = ()
+    /// Has the step do what surrounds it, too: checks it, and writes to no tensor. Without it a step has nothing around it.
+    abstract Surround: surroundings: StepSurroundings -> unit
 
 /// Neighbouring slices of one dtype and one step count.
 and [<Struct>] internal Segment =
@@ -265,6 +274,15 @@ and [<Struct>] internal Strided =
         Row: int
         Parameter: TensorView
         Gradient: TensorView
+    }
+
+/// An average that does not lie in the order of its slice: a copy of it moves.
+and [<Struct>] internal AverageCopy =
+    {
+        /// Which of the averages.
+        Average: int
+        Row: int
+        Copy: TensorView
     }
 
 /// A row with a sparse gradient.

@@ -11,8 +11,8 @@ type internal StepMemory =
         Parameters: Parameters
         Gradients: Gradients
         State: ImmutableArray<Column>
-        /// One for each parameter, or none at all; absent where a parameter has none.
-        Averages: TensorView array
+        /// Averages: a list of them with one for each parameter, absent where a parameter has none.
+        Averages: TensorView array array
     }
 
 /// Refuses steps that write to a tensor while they read or write another one over the same memory: the result would depend on the
@@ -51,8 +51,10 @@ type internal MemoryWatch() =
         for list in lists do
             same <- same && areSame list.Parameters.Items tensor
             tensor <- tensor + list.Parameters.Count
-            same <- same && areSame list.Averages tensor
-            tensor <- tensor + list.Averages.Length
+
+            for averages in list.Averages do
+                same <- same && areSame averages tensor
+                tensor <- tensor + averages.Length
 
             for index in 0 .. list.State.Length - 1 do
                 same <-
@@ -76,7 +78,7 @@ type internal MemoryWatch() =
                     let rows = seq { 0 .. list.Parameters.Count - 1 }
                     yield! rows |> Seq.map parameter
 
-                    if list.Averages.Length > 0 then
+                    for _ in list.Averages do
                         yield! rows |> Seq.map (fun row -> $"the average of {parameter row}")
 
                     for column in list.State do
@@ -92,7 +94,9 @@ type internal MemoryWatch() =
             [|
                 for list in lists do
                     yield! list.Parameters.Items
-                    yield! list.Averages
+
+                    for averages in list.Averages do
+                        yield! averages
 
                     for column in list.State do
                         yield! column.Rows
@@ -114,7 +118,9 @@ type internal MemoryWatch() =
             [|
                 for list in lists do
                     yield! list.Parameters.Items
-                    yield! list.Averages
+
+                    for averages in list.Averages do
+                        yield! averages
             |]
 
         columns <-
@@ -198,7 +204,7 @@ type internal MemoryWatch() =
 
             start <- start + items.Length
 
-            place <- place + items.Length * (1 + list.State.Length) + list.Averages.Length
+            place <- place + items.Length * (1 + list.State.Length + list.Averages.Length)
 
     /// The same for a single list.
     member watch.Check(rule: string, parameters: Parameters, gradients: Gradients, state: ImmutableArray<Column>) =

@@ -197,6 +197,7 @@ module internal Table =
 
         line.Steps <- classSteps
         line.Slices <- slices
+        line.Averages <- [||]
         line.Segments <- segments.ToArray()
         line.Strided <- strided.ToArray()
         line.Sparse <- sparse.ToArray()
@@ -313,8 +314,8 @@ module internal Table =
         if state.Line.Sparse.Length > 0 then
             laySparse rule columnCount accepts parameters gradients state.Line
 
-    /// Copies what does not lie in the order of its state.
-    let gather (line: Line) (parameters: Parameters) (gradients: Gradients) =
+    /// Copies what does not lie in the order of its state, averages that move among it.
+    let gather (line: Line) (parameters: Parameters) (gradients: Gradients) moves =
         for strided in line.Strided do
             if not strided.Parameter.IsAbsent then
                 strided.Parameter.CopyFrom parameters[strided.Row]
@@ -322,48 +323,119 @@ module internal Table =
             if not strided.Gradient.IsAbsent then
                 strided.Gradient.CopyFrom gradients[strided.Row].Values
 
-    /// Copies the parameters among them back.
-    let scatter (line: Line) (parameters: Parameters) =
+        if moves then
+            for copy in line.AverageCopies do
+                copy.Copy.CopyFrom line.Averages[copy.Average].[copy.Row]
+
+    /// Copies the parameters and averages among them back.
+    let scatter (line: Line) (parameters: Parameters) moves =
         for strided in line.Strided do
             if not strided.Parameter.IsAbsent then
                 parameters[strided.Row].CopyFrom strided.Parameter
 
-    /// Puts the averages into the table that lie in the order of their slices, and notes which.
-    let surround (line: Line) (parameters: Parameters) (around: StepAround) =
-        let put row (order: Layout) =
-            let slice = line.Slices[row]
+        if moves then
+            for copy in line.AverageCopies do
+                line.Averages[copy.Average].[copy.Row].CopyFrom copy.Copy
 
-            if slice >= 0 then
-                let average = around.Average row
+    let private areLaid (known: TensorView array array) (averages: ImmutableArray<MovingAverage>) =
+        let mutable same = known.Length = averages.Length
+        let mutable index = 0
 
-                if not average.IsAbsent && average.Layout.SameOrder order then
-                    line.Table.SetAverage(slice, average.Address)
-                    around.Take(row, true)
-                else
-                    line.Table.SetAverage(slice, 0n)
-                    around.Take(row, false)
+        while same && index < known.Length do
+            let laid, rows = known[index], averages[index].Rows
+            let mutable row = 0
 
-        for row in 0 .. line.Slices.Length - 1 do
-            put row parameters[row].Layout
+            while same && row < laid.Length do
+                same <-
+                    laid[row].Address = rows[row].Address
+                    && obj.ReferenceEquals(laid[row].Layout, rows[row].Layout)
 
-        for strided in line.Strided do
-            if not strided.Parameter.IsAbsent then
-                put strided.Row strided.Parameter.Layout
+                row <- row + 1
 
-    /// The same where every slice has an average in its order; else none moves in the step, and false is returned.
-    let surroundAll (line: Line) (parameters: Parameters) (around: StepAround) =
-        surround line parameters around
+            index <- index + 1
 
-        let mutable all = true
+        same
 
-        for row in 0 .. line.Slices.Length - 1 do
-            all <- all && (line.Slices[row] < 0 || around.IsTaken row)
+    /// Puts averages into the table, where they do not lie there already. They move in the step where every slice has all of them.
+    let layAverages (line: Line) (parameters: Parameters) (averages: ImmutableArray<MovingAverage>) =
+        if not (averages.IsEmpty || areLaid line.Averages averages) then
+            line.Averages <- [||]
+            let rows = parameters.Count
+            let all = Array.init averages.Length (fun index -> Array.copy averages[index].Rows)
 
-        if not all then
-            for row in 0 .. line.Slices.Length - 1 do
-                around.Take(row, false)
+            let has row =
+                all |> Array.forall (fun rows -> not rows[row].IsAbsent)
 
-        all
+            for row in 0 .. rows - 1 do
+                for average in all do
+                    if not average[row].IsAbsent then
+                        Average.checkPair (parameters.Label row) average[row] parameters[row]
+
+            let slices = seq { 0 .. rows - 1 } |> Seq.filter (fun row -> line.SliceOf row >= 0)
+
+            let moves =
+                averages.Length <= Surroundings.MostAverages
+                && Seq.exists (fun _ -> true) slices
+                && Seq.forall has slices
+
+            let copies = ResizeArray()
+
+            if moves then
+                line.Table.Widen averages.Length
+                let order = Array.init rows (fun row -> parameters[row].Layout)
+
+                for strided in line.Strided do
+                    if not strided.Parameter.IsAbsent then
+                        order[strided.Row] <- strided.Parameter.Layout
+
+                for row in slices do
+                    for index in 0 .. all.Length - 1 do
+                        let average = all[index].[row]
+
+                        let laid =
+                            if average.Layout.IsOnCpu && average.Layout.SameOrder order[row] then
+                                average
+                            else
+                                let copy = TensorView.Zeros(order[row].WithDType average.DType)
+
+                                copies.Add
+                                    {
+                                        Average = index
+                                        Row = row
+                                        Copy = copy
+                                    }
+
+                                copy
+
+                        line.Table.SetAverage(line.Slices[row], index, laid.Address)
+
+            // Whole tensors move their averages with them where these lie on the same device.
+            let whole =
+                set
+                    [
+                        for whole in line.Whole do
+                            let row = whole.Place
+
+                            if
+                                has row
+                                && row < line.Kinds.Length
+                                && line.Kinds[row] = GradientKind.Dense
+                                && all |> Array.forall (fun rows -> rows[row].Device = parameters[row].Device)
+                            then
+                                row
+                    ]
+
+            let isLeft row =
+                not (whole.Contains row || (moves && line.SliceOf row >= 0))
+
+            line.AveragesLeft <-
+                all
+                |> Array.map (Array.mapi (fun row view -> if isLeft row then view else TensorView()))
+
+            line.LeavesAverages <- line.AveragesLeft |> Array.exists (Array.exists (fun view -> not view.IsAbsent))
+            line.AverageCopies <- copies.ToArray()
+            line.AveragesMove <- moves
+            line.Averages <- all
 
     /// Sets the gradients to zero that a step took from copies; the others are zero already.
     let zero (line: Line) (gradients: Gradients) =

@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Optim.Kernels;
 
 /// <summary>Which state columns a step loads and stores.</summary>
@@ -15,8 +17,8 @@ internal class ColumnUses(int columns, bool inRowMajorOrder = false)
 /// <summary>What a formula is compiled to under certain switches: a loop for each dtype, and which columns it touches.</summary>
 internal abstract unsafe class Loop(int columns) : ColumnUses(columns)
 {
-    /// <summary>The loop for parameters of a dtype, alone or with what surrounds a step; complex numbers are pairs of reals.</summary>
-    public abstract delegate* <nint, nint, void*, void> For(DType dtype, bool surrounded);
+    /// <summary>The loop for parameters of a dtype; complex numbers are pairs of reals.</summary>
+    public abstract delegate* <nint, nint, void*, void> For(DType dtype);
 }
 
 /// <summary>Steps a table of slices by a formula.</summary>
@@ -25,7 +27,11 @@ internal abstract unsafe class Driver
     /// <summary>Bytes above which a pass streams from main memory: there two vectors at a time are faster, in cache one.</summary>
     private const long Cache = 1 << 25;
 
+    /// <summary>Numbers that a formula's coefficients may have.</summary>
+    public const int MostCoefficients = 12;
+
     private readonly Loop?[] loops = new Loop?[64];
+    private readonly Dictionary<(int Switches, Surroundings Around), StepProgram> programs = [];
 
     /// <summary>The state columns of the formula.</summary>
     public abstract int Columns { get; }
@@ -42,18 +48,6 @@ internal abstract unsafe class Driver
         int switches,
         in Coefficients<Real> coefficients,
         Executor executor
-    ) => Run(table, firstSlice, slices, dtype, switches, in coefficients, default, executor);
-
-    /// <summary>The same with what surrounds a step; nothing, when it is the default.</summary>
-    public int Run(
-        SliceTable table,
-        int firstSlice,
-        int slices,
-        DType dtype,
-        int switches,
-        in Coefficients<Real> coefficients,
-        in Around around,
-        Executor executor
     )
     {
         var entries = table.Entries + firstSlice * (nint)table.Stride;
@@ -63,12 +57,11 @@ internal abstract unsafe class Driver
             Entries = entries,
             Stride = table.Stride,
             Slices = slices,
-            Unrolled = length * (long)(table.Arrays + around.Arrays) * sizeof(float) > Cache,
+            Unrolled = length * (long)table.Arrays * sizeof(float) > Cache,
             Width = Lanes.Width,
             Coefficients = coefficients,
-            Around = around,
         };
-        return executor.Run(length, Loop(switches).For(dtype, around.IsOn), &pass);
+        return executor.Run(length, Loop(switches).For(dtype), &pass);
     }
 
     /// <summary>
@@ -89,9 +82,9 @@ internal abstract unsafe class Driver
         for (var i = 0; i < arrays.Length; i++)
             row[i] = new(Expression.Input(arrays[i]));
         var before = row.ToArray();
-        var numbers = new Recorder[12];
+        var numbers = new Recorder[MostCoefficients];
         for (var i = 0; i < numbers.Length; i++)
-            numbers[i] = new(Expression.OfNumber(Expression.Named(Operation.Given, FormattableString.Invariant($"c{i + 1}"))));
+            numbers[i] = new(Expression.OfNumber(Expression.Named(Operation.Given, NameOfCoefficient(i))));
         var coefficients = new Coefficients<Recorder>(
             numbers[0],
             numbers[1],
@@ -115,6 +108,28 @@ internal abstract unsafe class Driver
                 .Select(i => new Assignment(arrays[i], row[i].Expression))
         );
     }
+
+    /// <summary>The place of a coefficient of a recorded formula, by its name.</summary>
+    public static int CoefficientOf(string name) => int.Parse(name.AsSpan(1), CultureInfo.InvariantCulture) - 1;
+
+    /// <summary>The formula under these switches with what surrounds it: recorded once.</summary>
+    public StepProgram Surrounded(int switches, Surroundings around)
+    {
+        lock (programs)
+        {
+            if (programs.TryGetValue((switches, around), out var known))
+                return known;
+            var alone = (switches, default(Surroundings));
+            if (!programs.TryGetValue(alone, out var step))
+            {
+                var columns = Enumerable.Range(0, Columns).Select(i => FormattableString.Invariant($"column{i}"));
+                programs.Add(alone, step = Record(switches, [.. columns]));
+            }
+            return around.IsNothing ? step : programs[(switches, around)] = around.Around(step);
+        }
+    }
+
+    private static string NameOfCoefficient(int place) => FormattableString.Invariant($"c{place + 1}");
 
     private protected abstract Loop Compile(int switches);
 }
@@ -190,17 +205,13 @@ internal sealed unsafe class Driver<F> : Driver
     private sealed class Loop<Is>(int columns) : Loop(columns)
         where Is : ISwitches
     {
-        public override delegate* <nint, nint, void*, void> For(DType dtype, bool surrounded) =>
-            surrounded ? For<Surrounded>(dtype) : For<Alone>(dtype);
-
-        private static delegate* <nint, nint, void*, void> For<A>(DType dtype)
-            where A : IAround =>
+        public override delegate* <nint, nint, void*, void> For(DType dtype) =>
             dtype switch
             {
-                DType.Float32 or DType.Complex64 => &Kernel<F, Is, float, Wide<float>, A>.Run,
-                DType.Float64 or DType.Complex128 => &Kernel<F, Is, double, Wide<double>, A>.Run,
-                DType.BFloat16 => &Kernel<F, Is, float, BFloat16, A>.Run,
-                DType.Float16 => &Kernel<F, Is, float, Float16, A>.Run,
+                DType.Float32 or DType.Complex64 => &Kernel<F, Is, float, Wide<float>>.Run,
+                DType.Float64 or DType.Complex128 => &Kernel<F, Is, double, Wide<double>>.Run,
+                DType.BFloat16 => &Kernel<F, Is, float, BFloat16>.Run,
+                DType.Float16 => &Kernel<F, Is, float, Float16>.Run,
                 _ => throw new ArgumentOutOfRangeException(nameof(dtype), dtype, "no kernel"),
             };
     }

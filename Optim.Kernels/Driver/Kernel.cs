@@ -12,7 +12,6 @@ internal unsafe struct Pass
     public bool Unrolled;
     public Width Width;
     public Coefficients<Real> Coefficients;
-    public Around Around;
 }
 
 /// <summary>
@@ -23,13 +22,11 @@ internal unsafe struct Pass
 /// <typeparam name="Is">Its switches.</typeparam>
 /// <typeparam name="T">float or double: the type of the arithmetic, and of the state.</typeparam>
 /// <typeparam name="P">How parameters and gradients are stored.</typeparam>
-/// <typeparam name="A">Whether something surrounds the step.</typeparam>
-internal static unsafe class Kernel<F, Is, T, P, A>
+internal static unsafe class Kernel<F, Is, T, P>
     where F : struct, IFormula
     where Is : ISwitches
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
     where P : IStorage
-    where A : IAround
 {
     /// <summary>Elements [begin, end) of a pass, counted from its first slice, at the width that it asks for.</summary>
     public static void Run(nint begin, nint end, void* context)
@@ -58,10 +55,8 @@ internal static unsafe class Kernel<F, Is, T, P, A>
         where V : struct, IVector<V>
     {
         var entry = pass->Entries + SliceTable.FirstAt(pass->Entries, pass->Stride, pass->Slices, at) * (nint)pass->Stride;
-        var numbers = new Numbers<V>();
-        numbers.Take(pass);
-        // With what surrounds a step there are enough loads under way, and two rows would be too much for one loop.
-        var inPairs = !A.On && pass->Unrolled;
+        var numbers = NumbersOf<V>(pass);
+        var inPairs = pass->Unrolled;
         while (at < end)
         {
             if (inPairs)
@@ -77,20 +72,9 @@ internal static unsafe class Kernel<F, Is, T, P, A>
     }
 
     /// <summary>The numbers of a pass in lanes. Worked out apart from the loop, which needs the compiler's budget for itself.</summary>
-    private struct Numbers<V>
-        where V : struct, IVector<V>
-    {
-        public Coefficients<V> Coefficients;
-        public Around<V> Around;
-
-        [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
-        public void Take(Pass* pass)
-        {
-            Coefficients = pass->Coefficients.To<V>();
-            if (A.On)
-                Around = pass->Around.To<V>();
-        }
-    }
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
+    private static Coefficients<V> NumbersOf<V>(Pass* pass)
+        where V : struct, IVector<V> => pass->Coefficients.To<V>();
 
     // Loops with no call in them, each in a method of its own: only so do the coefficients stay in registers, and does the compiler's
     // budget for inlining last. What is never reached counts, too: a branch not taken costs as much of it as one that is.
@@ -98,26 +82,26 @@ internal static unsafe class Kernel<F, Is, T, P, A>
 
     /// <summary>Whole vectors two by two, of one slice after the other, up to the first that has more than pairs.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
-    private static nint Pairs<V>(Pass* pass, in Numbers<V> numbers, ref nint* first, nint at, nint end)
+    private static nint Pairs<V>(Pass* pass, in Coefficients<V> numbers, ref nint* first, nint at, nint end)
         where V : struct, IVector<V>
     {
-        var coefficients = numbers.Coefficients;
+        var coefficients = numbers;
         nint stride = pass->Stride;
         var entry = first;
         while (at < end)
         {
             var i = at - entry[0];
             var to = Math.Min(end, entry[stride]) - entry[0];
-            var slice = new Slice(entry, stride);
+            var slice = new Slice(entry);
             for (; i <= to - 2 * V.Count; i += 2 * V.Count)
             {
                 // All loads before the stores: more of them are under way at once from main memory.
                 var one = slice.Load<V>(i);
                 var two = slice.Load<V>(i + V.Count);
-                one.Update(in coefficients, default);
-                two.Update(in coefficients, default);
-                slice.Store(in one, default, i);
-                slice.Store(in two, default, i + V.Count);
+                one.Update(in coefficients);
+                two.Update(in coefficients);
+                slice.Store(in one, i);
+                slice.Store(in two, i + V.Count);
             }
             at = entry[0] + i;
             if (i < to)
@@ -130,23 +114,22 @@ internal static unsafe class Kernel<F, Is, T, P, A>
 
     /// <summary>Whole vectors, of one slice after the other, up to the first that has a tail.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
-    private static nint Vectors<V>(Pass* pass, in Numbers<V> numbers, ref nint* first, nint at, nint end)
+    private static nint Vectors<V>(Pass* pass, in Coefficients<V> numbers, ref nint* first, nint at, nint end)
         where V : struct, IVector<V>
     {
-        var coefficients = numbers.Coefficients;
-        var around = A.On ? numbers.Around : default;
+        var coefficients = numbers;
         nint stride = pass->Stride;
         var entry = first;
         while (at < end)
         {
             var i = at - entry[0];
             var to = Math.Min(end, entry[stride]) - entry[0];
-            var slice = new Slice(entry, stride);
+            var slice = new Slice(entry);
             for (; i <= to - V.Count; i += V.Count)
             {
                 var row = slice.Load<V>(i);
-                row.Update(in coefficients, in around);
-                slice.Store(in row, in around, i);
+                row.Update(in coefficients);
+                slice.Store(in row, i);
             }
             at = entry[0] + i;
             if (i < to)
@@ -161,17 +144,14 @@ internal static unsafe class Kernel<F, Is, T, P, A>
     [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
     private static nint Tail(Pass* pass, ref nint* entry, nint at, nint end)
     {
-        var numbers = new Numbers<Lane1<T>>();
-        numbers.Take(pass);
-        var coefficients = numbers.Coefficients;
-        var around = A.On ? numbers.Around : default;
+        var coefficients = NumbersOf<Lane1<T>>(pass);
         var to = Math.Min(end, entry[pass->Stride]);
-        var slice = new Slice(entry, pass->Stride);
+        var slice = new Slice(entry);
         for (var i = at - entry[0]; i < to - entry[0]; i++)
         {
             var row = slice.Load<Lane1<T>>(i);
-            row.Update(in coefficients, in around);
-            slice.Store(in row, in around, i);
+            row.Update(in coefficients);
+            slice.Store(in row, i);
         }
         entry += pass->Stride;
         return to;
@@ -188,16 +168,11 @@ internal static unsafe class Kernel<F, Is, T, P, A>
             V2,
             V3,
             V4,
-            V5,
-            Average;
+            V5;
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public void Update(in Coefficients<V> coefficients, in Around<V> around)
-        {
-            Grad = A.Before<V, P>(in around, Grad);
+        public void Update(in Coefficients<V> coefficients) =>
             F.UpdateAll<V, Is>(in coefficients, ref Param, Grad, ref V0, ref V1, ref V2, ref V3, ref V4, ref V5);
-            Average = A.Move<V, P>(in around, Average, Param);
-        }
     }
 
     /// <summary>Where the arrays of a slice lie.</summary>
@@ -211,11 +186,10 @@ internal static unsafe class Kernel<F, Is, T, P, A>
             c2,
             c3,
             c4,
-            c5,
-            average;
+            c5;
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public Slice(nint* entry, nint stride)
+        public Slice(nint* entry)
         {
             param = (void*)entry[1];
             grad = (void*)entry[2];
@@ -225,7 +199,6 @@ internal static unsafe class Kernel<F, Is, T, P, A>
             c3 = Uses(3) ? (T*)entry[6] : null;
             c4 = Uses(4) ? (T*)entry[7] : null;
             c5 = Uses(5) ? (T*)entry[8] : null;
-            average = A.On ? (T*)entry[stride - 1] : null;
         }
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -241,11 +214,10 @@ internal static unsafe class Kernel<F, Is, T, P, A>
                 V3 = Uses(3) ? V.Load(c3 + i) : default,
                 V4 = Uses(4) ? V.Load(c4 + i) : default,
                 V5 = Uses(5) ? V.Load(c5 + i) : default,
-                Average = A.On && average != null ? V.Load(average + i) : default,
             };
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public void Store<V>(in Row<V> row, in Around<V> around, nint i)
+        public void Store<V>(in Row<V> row, nint i)
             where V : struct, IVector<V>
         {
             if (F.WritesParam)
@@ -262,9 +234,6 @@ internal static unsafe class Kernel<F, Is, T, P, A>
                 V.Store(row.V4, c4 + i);
             if (Writes(5))
                 V.Store(row.V5, c5 + i);
-            if (A.On && average != null)
-                V.Store(row.Average, average + i);
-            A.Zero<V, P>(in around, grad, i);
         }
     }
 

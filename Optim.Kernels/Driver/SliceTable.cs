@@ -18,11 +18,14 @@ internal sealed unsafe class SliceTable
     /// <summary>Slices in the table.</summary>
     public int Count { get; private set; }
 
-    /// <summary>Words of an entry: its start, parameter, gradient, state columns, average.</summary>
+    /// <summary>Words of an entry: its start, parameter, gradient, state columns, averages.</summary>
     public int Stride { get; private set; }
 
     /// <summary>Arrays that a step goes over beside what surrounds it.</summary>
-    public int Arrays => Stride - Head - 1;
+    public int Arrays { get; private set; }
+
+    /// <summary>Averages that there is room for.</summary>
+    public int Averages => Stride - Head - Arrays;
 
     /// <summary>Elements of all slices.</summary>
     public nint Length => entries == null ? 0 : entries[Count * Stride];
@@ -50,11 +53,12 @@ internal sealed unsafe class SliceTable
         return low;
     }
 
-    /// <summary>Empties the table and makes room for slices with so many state columns.</summary>
-    public void Reset(int slices, int columns)
+    /// <summary>Empties the table and makes room for slices with so many state columns and averages.</summary>
+    public void Reset(int slices, int columns, int averages = 0)
     {
         Count = 0;
-        Stride = Head + 2 + columns + 1;
+        Arrays = 2 + columns;
+        Stride = Head + Arrays + averages;
         MakeRoom(slices);
         entries[0] = 0;
     }
@@ -65,7 +69,7 @@ internal sealed unsafe class SliceTable
         if (Count == slices)
             MakeRoom(Math.Max(16, 2 * slices));
         var entry = entries + Count * Stride;
-        (entry[Head], entry[Head + 1], entry[Stride - 1]) = (parameter, gradient, 0);
+        (entry[Head], entry[Head + 1]) = (parameter, gradient);
         entry[Stride] = entry[0] + length;
         Count++;
     }
@@ -73,8 +77,21 @@ internal sealed unsafe class SliceTable
     /// <summary>The address of a state column of the slice that was added last.</summary>
     public void SetColumn(int column, nint address) => entries[(Count - 1) * Stride + Head + 2 + column] = address;
 
-    /// <summary>The address of the average of a slice's parameter; 0 for none.</summary>
-    public void SetAverage(int slice, nint address) => entries[slice * Stride + Stride - 1] = address;
+    /// <summary>Makes room for so many averages of each slice, beside what there is.</summary>
+    public void Widen(int averages)
+    {
+        var (before, width) = (Stride, Head + Arrays + averages);
+        if (width <= before)
+            return;
+        Stride = width;
+        MakeRoom(slices);
+        entries[Count * width] = entries[Count * before];
+        for (var slice = Count - 1; slice >= 0; slice--)
+            new ReadOnlySpan<nint>(entries + slice * before, before).CopyTo(new(entries + slice * width, before));
+    }
+
+    /// <summary>The address of an average of a slice's parameter.</summary>
+    public void SetAverage(int slice, int average, nint address) => entries[slice * Stride + Head + Arrays + average] = address;
 
     /// <summary>Where parameter and gradient of a slice lie now.</summary>
     public void Move(int slice, nint parameter, nint gradient)

@@ -35,6 +35,9 @@ public interface IWhole<V> : ILane<V>, ITakes<V, Real>
     /// <summary>A narrow one in the type of another lane.</summary>
     static abstract V Widen(V value, V like);
 
+    /// <summary>Rounded to a half type, and in the type of the arithmetic as before.</summary>
+    static abstract V Round(V value, DType dtype);
+
     /// <summary>Says that a value which nothing else shares is not needed any more, so that its memory can be used again.</summary>
     static abstract void Free(V value);
 }

@@ -68,17 +68,34 @@ internal sealed unsafe class BlockKernel : VisitKernel
 
     [SkipLocalsInit]
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    protected override void Vectors(nint* arrays, nint begin, nint end, void* numbers, bool streams)
+    protected override nint Vectors(ref nint* entry, nint stride, nint at, nint end, void* numbers, bool streams)
     {
         var same = stackalloc byte[uniforms * VectorBytes];
         for (var i = 0; i < Code.Numbers; i++)
             loops.Number((byte*)numbers + i * Code.Size, same + i * VectorBytes);
-        foreach (var (at, value, bits, isBits) in constants)
-            loops.Constant(value, bits, isBits, same + at * VectorBytes);
+        foreach (var (place, value, bits, isBits) in constants)
+            loops.Constant(value, bits, isBits, same + place * VectorBytes);
         foreach (ref readonly var instruction in uniform.AsSpan())
-            Run(in instruction, arrays, same, same, 0, 0, Count);
-        var roomBytes = (int)Math.Min(block, end - begin) * Code.Size + Apart;
+            Run(in instruction, SliceTable.AddressesOf(entry), same, same, 0, 0, Count);
+        var roomBytes = (int)Math.Min(block, end - at) * Code.Size + Apart;
         var room = stackalloc byte[rooms * roomBytes];
+        while (at < end)
+        {
+            var first = at - entry[0];
+            var last = Math.Min(end, entry[stride]) - entry[0];
+            var whole = last - (last - first) % Count;
+            Slice(SliceTable.AddressesOf(entry), first, whole, same, room, roomBytes, streams);
+            at = entry[0] + whole;
+            if (whole < last)
+                break;
+            entry += stride;
+        }
+        return at;
+    }
+
+    /// <summary>Elements [begin, end) of a slice, which are whole vectors.</summary>
+    private void Slice(nint* arrays, nint begin, nint end, byte* same, byte* room, int roomBytes, bool streams)
+    {
         for (var at = begin; at < end; at += block)
         {
             // The next block is fetched meanwhile: a block is too short for the processor to see where it goes on.
@@ -157,6 +174,10 @@ internal sealed unsafe class BlockKernel : VisitKernel
         private readonly int[] lastUse = new int[code.Nodes.Length];
         private readonly Stack<int> free = new();
 
+        /// <summary>Values that are worked out with the one that alone needs them, and the two of them as one operation.</summary>
+        private readonly bool[] isInner = new bool[code.Nodes.Length];
+        private readonly (BlockLoop Loop, int A, int B, int C)?[] pairs = new (BlockLoop, int, int, int)?[code.Nodes.Length];
+
         public int Rooms { get; private set; }
         public int Uniforms { get; private set; } = code.Numbers;
 
@@ -164,6 +185,7 @@ internal sealed unsafe class BlockKernel : VisitKernel
         {
             var (once, each) = (new List<Instruction>(), new List<Instruction>());
             var constants = new List<(int, double, uint, bool)>();
+            FindPairs();
             FindLastUses();
             var direct = ValuesInTheirArrays();
             for (var i = 0; i < code.Nodes.Length; i++)
@@ -171,6 +193,8 @@ internal sealed unsafe class BlockKernel : VisitKernel
                 var node = code.Nodes[i];
                 switch (node.Operation)
                 {
+                    case var _ when isInner[i]:
+                        continue;
                     case Operation.Number:
                         places[i] = new(Place.Uniform, (int)node.Value);
                         continue;
@@ -186,16 +210,17 @@ internal sealed unsafe class BlockKernel : VisitKernel
                 var (a, b, c) =
                     node.Operation == Operation.LoadWords
                         ? (new(Place.Array, ~(int)node.Value), default, default)
-                        : (Of(node.A), Of(node.B), Of(node.C));
+                        : (Of(OperandOf(i, 0)), Of(OperandOf(i, 1)), Of(OperandOf(i, 2)));
                 // Operands that are not needed any more leave their room to the result.
                 if (!code.IsUniform[i])
                     for (var k = 0; k < 3; k++)
-                        Release(node.Operand(k), i);
+                        Release(OperandOf(i, k), i);
                 places[i] =
                     code.IsUniform[i] ? new(Place.Uniform, Uniforms++)
                     : direct.TryGetValue(i, out var array) ? new(Place.Array, array)
                     : new(Place.Room, free.TryPop(out var room) ? room : Rooms++);
-                (code.IsUniform[i] ? once : each).Add(new(loops.For(node.Operation, (int)node.Value), places[i], a, b, c));
+                var loop = pairs[i]?.Loop ?? loops.For(node.Operation, (int)node.Value);
+                (code.IsUniform[i] ? once : each).Add(new(loop, places[i], a, b, c));
             }
             // What an array held before, and another becomes, is put aside before the first of them is written.
             foreach (var store in code.Stores)
@@ -222,11 +247,43 @@ internal sealed unsafe class BlockKernel : VisitKernel
 
         private Operand Of(int node) => node < 0 ? default : places[node];
 
+        /// <summary>An operand of a value, or of the two operations that it comes out of.</summary>
+        private int OperandOf(int node, int index) =>
+            pairs[node] is not { } pair ? code.Nodes[node].Operand(index)
+            : index == 0 ? pair.A
+            : index == 1 ? pair.B
+            : pair.C;
+
+        /// <summary>Two operations of which the second alone needs the first become one: what a block costs is what it loads and stores.</summary>
+        private void FindPairs()
+        {
+            for (var i = 0; i < code.Nodes.Length; i++)
+            {
+                var node = code.Nodes[i];
+                for (var k = 0; k < 2 && pairs[i] is null && !code.IsUniform[i]; k++)
+                {
+                    if (
+                        !(node.Operand(k) is >= 0 and var inner)
+                        || code.Uses[inner] > 1
+                        || code.IsUniform[inner]
+                        || pairs[inner] is not null
+                    )
+                        continue;
+                    var first = code.Nodes[inner];
+                    if (node.Operation == Operation.Fma && k == 1 && first.Operation == Operation.Subtract && first.B == node.C)
+                        pairs[i] = (loops.Move, node.A, first.A, node.C);
+                    else if (loops.Pair(first.Operation, node.Operation, k == 0) is { } loop)
+                        pairs[i] = (loop, first.A, first.B, node.Operand(1 - k));
+                    isInner[inner] = pairs[i] is not null;
+                }
+            }
+        }
+
         private void FindLastUses()
         {
             for (var i = 0; i < code.Nodes.Length; i++)
             for (var k = 0; k < 3; k++)
-                if (code.Nodes[i].Operand(k) is >= 0 and var operand)
+                if (!isInner[i] && OperandOf(i, k) is >= 0 and var operand)
                     lastUse[operand] = i;
             foreach (var store in code.Stores)
                 lastUse[store.Node] = int.MaxValue;

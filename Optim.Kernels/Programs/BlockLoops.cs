@@ -17,6 +17,12 @@ internal abstract unsafe class BlockLoops
     /// <summary>An operation; by how far, where that moves bits.</summary>
     public abstract BlockLoop For(Operation operation, int bits);
 
+    /// <summary>Two operations of two operands each, as one of (a, b, c): the first of a and b, the second of it and c, in this order or the other.</summary>
+    public abstract BlockLoop? Pair(Operation first, Operation second, bool isLeft);
+
+    /// <summary>c + a (b - c), the product and the sum rounded once.</summary>
+    public abstract BlockLoop Move { get; }
+
     /// <summary>Elements as they are.</summary>
     public abstract BlockLoop Copy { get; }
 
@@ -178,6 +184,31 @@ internal abstract unsafe class BlockLoops
             where V : struct, IVector<V> => V.ShiftRight(a, 16);
     }
 
+    private readonly struct Moved : IStep
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static V Run<V>(V a, V b, V c)
+            where V : struct, IVector<V> => V.Fma(a, b - c, c);
+    }
+
+    private readonly struct Left<S1, S2> : IStep
+        where S1 : struct, IStep
+        where S2 : struct, IStep
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static V Run<V>(V a, V b, V c)
+            where V : struct, IVector<V> => S2.Run(S1.Run(a, b, default), c, default);
+    }
+
+    private readonly struct Right<S1, S2> : IStep
+        where S1 : struct, IStep
+        where S2 : struct, IStep
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static V Run<V>(V a, V b, V c)
+            where V : struct, IVector<V> => S2.Run(c, S1.Run(a, b, default), default);
+    }
+
     private sealed class Loops<V> : BlockLoops
         where V : struct, IVector<V>
     {
@@ -188,6 +219,29 @@ internal abstract unsafe class BlockLoops
         private static int Bytes => Unsafe.SizeOf<V>();
 
         public override BlockLoop Copy => new(&One<Same>);
+
+        public override BlockLoop Move => new(&Three<Moved>);
+
+        public override BlockLoop? Pair(Operation first, Operation second, bool isLeft) =>
+            first switch
+            {
+                Operation.Add => After<Add>(second, isLeft),
+                Operation.Subtract => After<Subtract>(second, isLeft),
+                Operation.Multiply => After<Multiply>(second, isLeft),
+                Operation.Divide => After<Divide>(second, isLeft),
+                _ => null,
+            };
+
+        private static BlockLoop? After<S>(Operation second, bool isLeft)
+            where S : struct, IStep =>
+            second switch
+            {
+                Operation.Add => new(&Three<Left<S, Add>>),
+                Operation.Multiply => new(&Three<Left<S, Multiply>>),
+                Operation.Subtract => isLeft ? new(&Three<Left<S, Subtract>>) : new(&Three<Right<S, Subtract>>),
+                Operation.Divide => isLeft ? new(&Three<Left<S, Divide>>) : new(&Three<Right<S, Divide>>),
+                _ => null,
+            };
 
         public override BlockLoop StoreWords => new(&ToWords);
 

@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Reflection;
 using System.Reflection.Emit;
 
 namespace Optim.Kernels;
@@ -25,35 +26,71 @@ internal sealed unsafe class EmittedKernel : VisitKernel
 
     public override int Count => methods.Count;
 
-    protected override void Vectors(nint* arrays, nint begin, nint end, void* numbers, bool streams)
+    protected override nint Vectors(ref nint* entry, nint stride, nint at, nint end, void* numbers, bool streams)
     {
-        if (inPairs && streams && end - begin >= 2 * Count)
+        var span = new SliceSpan
         {
-            var whole = end - (end - begin) % (2 * Count);
+            Entry = entry,
+            Stride = stride,
+            At = at,
+            End = end,
+            Numbers = numbers,
+        };
+        if (inPairs && streams)
+        {
             // Two threads may both make it: the same code.
-            (pair ??= new KernelEmitter(Code, methods, 2).Emit())(arrays, begin, whole, numbers);
-            begin = whole;
+            (pair ??= new KernelEmitter(Code, methods, 2).Emit())(&span);
+            if (span.At < end)
+                // The rest of the slice that has more than pairs.
+                span.End = Math.Min(end, span.Entry[stride]);
         }
-        if (begin < end)
-            single(arrays, begin, end, numbers);
+        if (span.At < span.End)
+            single(&span);
+        entry = span.Entry;
+        return span.At;
     }
 }
 
-/// <summary>Elements [begin, end) of the arrays at these addresses, which are whole vectors, with these numbers.</summary>
-internal unsafe delegate void KernelBody(nint* arrays, nint begin, nint end, void* numbers);
+/// <summary>Elements of neighbouring slices that a kernel goes over, and how far it has come.</summary>
+internal unsafe struct SliceSpan
+{
+    /// <summary>The slice that holds the next element: its start, its addresses, and where the next one starts.</summary>
+    public nint* Entry;
+
+    /// <summary>Words of an entry.</summary>
+    public nint Stride;
+
+    /// <summary>The next element.</summary>
+    public nint At;
+
+    /// <summary>One past the last element.</summary>
+    public nint End;
+
+    /// <summary>The numbers that are handed in.</summary>
+    public void* Numbers;
+}
+
+/// <summary>Whole vectors of one slice after the other, up to the first that has a tail.</summary>
+internal unsafe delegate void KernelBody(SliceSpan* span);
 
 /// <summary>Writes the code of a visit as instructions of the runtime.</summary>
 [RequiresDynamicCode("makes code at run time")]
-internal sealed class KernelEmitter
+internal sealed unsafe class KernelEmitter
 {
     private readonly KernelCode code;
     private readonly VectorMethods methods;
     private readonly int vectors;
     private readonly DynamicMethod method;
     private readonly ILGenerator il;
-    private readonly LocalBuilder[] addresses;
+    private readonly LocalBuilder?[] addresses;
     private readonly LocalBuilder?[] values;
-    private readonly LocalBuilder at;
+    private readonly LocalBuilder at,
+        entry,
+        stride,
+        next,
+        end,
+        to,
+        numbers;
 
     /// <param name="code">What to do with each element.</param>
     /// <param name="methods">On which vectors.</param>
@@ -61,50 +98,102 @@ internal sealed class KernelEmitter
     public KernelEmitter(KernelCode code, VectorMethods methods, int vectors)
     {
         (this.code, this.methods, this.vectors) = (code, methods, vectors);
-        method = new(
-            "kernel",
-            typeof(void),
-            [typeof(nint).MakePointerType(), typeof(nint), typeof(nint), typeof(void).MakePointerType()],
-            typeof(KernelEmitter).Module,
-            true
-        );
+        method = new("kernel", typeof(void), [typeof(SliceSpan).MakePointerType()], typeof(KernelEmitter).Module, true);
         il = method.GetILGenerator();
-        addresses = new LocalBuilder[code.ArrayUses[^1].Array + 1];
+        addresses = new LocalBuilder?[code.ArrayUses[^1].Array + 1];
         values = new LocalBuilder?[code.Nodes.Length];
-        at = il.DeclareLocal(typeof(nint));
+        (at, entry, stride, next) = (Local(), Local(), Local(), Local());
+        (end, to, numbers) = (Local(), Local(), Local());
     }
 
     public KernelBody Emit()
     {
-        foreach (var use in code.ArrayUses)
-        {
-            addresses[use.Array] = il.DeclareLocal(typeof(nint));
-            Argument(0, use.Array * IntPtr.Size);
-            il.Emit(OpCodes.Ldind_I);
-            il.Emit(OpCodes.Stloc, addresses[use.Array]);
-        }
+        Field(nameof(SliceSpan.Entry), entry);
+        Field(nameof(SliceSpan.Stride), stride);
+        Field(nameof(SliceSpan.At), next);
+        Field(nameof(SliceSpan.End), end);
+        Field(nameof(SliceSpan.Numbers), numbers);
+        il.Emit(OpCodes.Ldloc, stride);
+        Integer(IntPtr.Size);
+        il.Emit(OpCodes.Mul);
+        il.Emit(OpCodes.Stloc, stride);
         for (var i = 0; i < code.Nodes.Length; i++)
             if (code.IsUniform[i])
             {
                 Compute(i);
                 Keep(i);
             }
-        var (test, body) = (il.DefineLabel(), il.DefineLabel());
-        il.Emit(OpCodes.Ldarg_1);
-        il.Emit(OpCodes.Stloc, at);
-        il.Emit(OpCodes.Br, test);
-        il.MarkLabel(body);
+        var (slice, slices, element, elements, done) = (Label(), Label(), Label(), Label(), Label());
+        il.Emit(OpCodes.Br, slices);
+        il.MarkLabel(slice);
+        BeginSlice();
+        il.Emit(OpCodes.Br, elements);
+        il.MarkLabel(element);
         Body();
         il.Emit(OpCodes.Ldloc, at);
         Integer(vectors * methods.Count);
         il.Emit(OpCodes.Add);
         il.Emit(OpCodes.Stloc, at);
-        il.MarkLabel(test);
+        il.MarkLabel(elements);
         il.Emit(OpCodes.Ldloc, at);
-        il.Emit(OpCodes.Ldarg_2);
-        il.Emit(OpCodes.Blt, body);
+        il.Emit(OpCodes.Ldloc, to);
+        Integer(vectors * methods.Count);
+        il.Emit(OpCodes.Sub);
+        il.Emit(OpCodes.Ble, element);
+        EndSlice(done);
+        il.MarkLabel(slices);
+        il.Emit(OpCodes.Ldloc, next);
+        il.Emit(OpCodes.Ldloc, end);
+        il.Emit(OpCodes.Blt, slice);
+        il.MarkLabel(done);
+        SetField(nameof(SliceSpan.Entry), entry);
+        SetField(nameof(SliceSpan.At), next);
         il.Emit(OpCodes.Ret);
         return method.CreateDelegate<KernelBody>();
+    }
+
+    /// <summary>Where the arrays of a slice lie, the element of it that comes next, and one past the last.</summary>
+    private void BeginSlice()
+    {
+        foreach (var use in code.ArrayUses)
+        {
+            addresses[use.Array] ??= Local();
+            Word((1 + use.Array) * IntPtr.Size);
+            il.Emit(OpCodes.Stloc, addresses[use.Array]!);
+        }
+        il.Emit(OpCodes.Ldloc, next);
+        Word(0);
+        il.Emit(OpCodes.Sub);
+        il.Emit(OpCodes.Stloc, at);
+        // The smaller one of where the slice ends and where the elements end.
+        var smaller = Label();
+        NextSlice();
+        il.Emit(OpCodes.Ldind_I);
+        il.Emit(OpCodes.Stloc, to);
+        il.Emit(OpCodes.Ldloc, to);
+        il.Emit(OpCodes.Ldloc, end);
+        il.Emit(OpCodes.Ble, smaller);
+        il.Emit(OpCodes.Ldloc, end);
+        il.Emit(OpCodes.Stloc, to);
+        il.MarkLabel(smaller);
+        il.Emit(OpCodes.Ldloc, to);
+        Word(0);
+        il.Emit(OpCodes.Sub);
+        il.Emit(OpCodes.Stloc, to);
+    }
+
+    /// <summary>Goes on to the next slice, unless this one has a tail.</summary>
+    private void EndSlice(Label done)
+    {
+        il.Emit(OpCodes.Ldloc, at);
+        Word(0);
+        il.Emit(OpCodes.Add);
+        il.Emit(OpCodes.Stloc, next);
+        il.Emit(OpCodes.Ldloc, at);
+        il.Emit(OpCodes.Ldloc, to);
+        il.Emit(OpCodes.Blt, done);
+        NextSlice();
+        il.Emit(OpCodes.Stloc, entry);
     }
 
     private void Body()
@@ -171,7 +260,9 @@ internal sealed class KernelEmitter
                 il.Emit(OpCodes.Call, methods.Create);
                 break;
             case Operation.Number:
-                Argument(3, (int)node.Value * code.Size);
+                il.Emit(OpCodes.Ldloc, numbers);
+                Integer((int)node.Value * code.Size);
+                il.Emit(OpCodes.Add);
                 il.Emit(code.IsDouble ? OpCodes.Ldind_R8 : OpCodes.Ldind_R4);
                 il.Emit(OpCodes.Call, methods.Create);
                 break;
@@ -200,7 +291,7 @@ internal sealed class KernelEmitter
     /// <summary>Where the elements of an array go on.</summary>
     private void Address(int array, int size, int vector)
     {
-        il.Emit(OpCodes.Ldloc, addresses[array]);
+        il.Emit(OpCodes.Ldloc, addresses[array]!);
         il.Emit(OpCodes.Ldloc, at);
         Integer(size);
         il.Emit(OpCodes.Mul);
@@ -212,12 +303,40 @@ internal sealed class KernelEmitter
         }
     }
 
-    private void Argument(int argument, int offset)
+    private void Word(int offset)
     {
-        il.Emit(OpCodes.Ldarg, (short)argument);
+        il.Emit(OpCodes.Ldloc, entry);
         Integer(offset);
         il.Emit(OpCodes.Add);
+        il.Emit(OpCodes.Ldind_I);
     }
+
+    private void NextSlice()
+    {
+        il.Emit(OpCodes.Ldloc, entry);
+        il.Emit(OpCodes.Ldloc, stride);
+        il.Emit(OpCodes.Add);
+    }
+
+    private void Field(string name, LocalBuilder local)
+    {
+        il.Emit(OpCodes.Ldarg_0);
+        il.Emit(OpCodes.Ldfld, FieldOf(name));
+        il.Emit(OpCodes.Stloc, local);
+    }
+
+    private void SetField(string name, LocalBuilder local)
+    {
+        il.Emit(OpCodes.Ldarg_0);
+        il.Emit(OpCodes.Ldloc, local);
+        il.Emit(OpCodes.Stfld, FieldOf(name));
+    }
+
+    private static FieldInfo FieldOf(string name) => typeof(SliceSpan).GetField(name)!;
+
+    private LocalBuilder Local() => il.DeclareLocal(typeof(nint));
+
+    private Label Label() => il.DefineLabel();
 
     private void Integer(int value)
     {

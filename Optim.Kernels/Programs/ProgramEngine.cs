@@ -38,6 +38,9 @@ public static class ProgramEngine
                     : value;
     } = RuntimeFeature.IsDynamicCodeSupported ? Engine.Emitted : Engine.Blocks;
 
+    /// <summary>Whether programs run by blocks: where that is asked for, and at a width of one number.</summary>
+    internal static bool IsBlocks => Lanes.Width == Width.Single || Current == Engine.Blocks;
+
     /// <summary>How many kernels were made so far: by it tests see that a changed number makes none.</summary>
     internal static int Made { get; private set; }
 
@@ -45,7 +48,7 @@ public static class ProgramEngine
     internal static VisitKernel KernelOf(KernelCode code)
     {
         // Vectors of one number are none: there the emitted code would be emulated.
-        var engine = Lanes.Width == Width.Single ? Engine.Blocks : Current;
+        var engine = IsBlocks ? Engine.Blocks : Engine.Emitted;
         var key = new Key(code, Lanes.Width, engine);
         lock (compiling)
         {

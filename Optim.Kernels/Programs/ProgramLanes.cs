@@ -10,10 +10,16 @@ internal abstract class LaneReductions<V>
 
     /// <summary>The elements of the parameter.</summary>
     public abstract double Count { get; }
+
+    /// <summary>What a load would find after a store to the parameter.</summary>
+    public abstract V Round(V value);
 }
 
 /// <summary>The reductions of lanes that are whole tensors.</summary>
-internal sealed class WholeReductions<V>(double count) : LaneReductions<V>
+/// <typeparam name="V">The lane.</typeparam>
+/// <param name="count">The elements of the parameter.</param>
+/// <param name="dtype">Its dtype.</param>
+internal sealed class WholeReductions<V>(double count, DType dtype) : LaneReductions<V>
     where V : struct, IWhole<V>
 {
     public override double Count => count;
@@ -25,6 +31,8 @@ internal sealed class WholeReductions<V>(double count) : LaneReductions<V>
             Operation.SumOfSquares => V.SumOfSquares(value),
             _ => V.LargestMagnitude(value),
         };
+
+    public override V Round(V value) => dtype is DType.Float16 or DType.BFloat16 ? V.Round(value, dtype) : value;
 }
 
 /// <summary>What the leaves of a program are in a step on lanes.</summary>
@@ -34,12 +42,14 @@ internal sealed class WholeReductions<V>(double count) : LaneReductions<V>
 /// <param name="Step">The step, from 1.</param>
 /// <param name="KeptNames">The names of the numbers that are kept.</param>
 /// <param name="Kept">These numbers before the step.</param>
+/// <param name="Given">The numbers that are handed in, by their names.</param>
 internal readonly record struct LaneLeaves<N>(
     Reader<N> Read,
     IReadOnlyDictionary<string, double> Options,
     long Step,
     IReadOnlyList<string> KeptNames,
-    Scalars<N> Kept
+    Scalars<N> Kept,
+    Func<string, double>? Given = null
 )
     where N : struct, IScalar<N>;
 
@@ -97,7 +107,7 @@ internal readonly struct ProgramLanes<V, N>
                 {
                     Operation.Input => row[program.PlaceOf(node.Name)],
                     Operation.Number => AsLane(node.A),
-                    Operation.Rounded => AsLane(node.A),
+                    Operation.Rounded => reductions is null ? AsLane(node.A) : reductions.Round(AsLane(node.A)),
                     Operation.ElementCount => V.Of(Reductions.Count),
                     var operation when operation.IsReduction() => Reductions.Reduce(operation, AsLane(node.A)),
                     _ => Operate(
@@ -149,6 +159,9 @@ internal readonly struct ProgramLanes<V, N>
                 return Constant(leaves.Step);
             case Operation.Option:
                 return new(leaves.Read.Of(node.Name, leaves.Options[node.Name]), leaves.Options[node.Name]);
+            case Operation.Given:
+                var given = leaves.Given!(node.Name);
+                return new(leaves.Read.Of(node.Name, given), given);
             case Operation.Kept:
                 var kept = node.Name == leaves.KeptNames[0] ? leaves.Kept.First : leaves.Kept.Second;
                 return new(kept, kept is Real real ? real.Value : null);

@@ -34,14 +34,9 @@ internal unsafe struct ProgramPass
         for (var slice = SliceTable.FirstAt(pass->Entries, pass->Stride, pass->Slices, at); at < last; slice++)
         {
             var entry = pass->Entries + slice * (nint)pass->Stride;
-            var to = Math.Min(last, entry[pass->Stride]);
-            kernel.Run(
-                SliceTable.AddressesOf(entry),
-                at - entry[0],
-                to - entry[0],
-                pass->Numbers + slice * pass->NumbersStride,
-                pass->Streams
-            );
+            // Slices that have the same numbers go together.
+            var to = pass->NumbersStride == 0 ? last : Math.Min(last, entry[pass->Stride]);
+            kernel.Run(entry, pass->Stride, at, to, pass->Numbers + slice * pass->NumbersStride, pass->Streams);
             at = to;
         }
     }
@@ -53,7 +48,9 @@ internal unsafe struct ProgramPass
         var kernel = VisitKernel.Of(pass->Kernel);
         var code = kernel.Code;
         var (at, last) = (begin + pass->Entries[0], end + pass->Entries[0]);
-        var arrays = stackalloc nint[code.Arrays + code.Reductions.Length];
+        // An entry of one slice with room for the elements that are reduced.
+        var own = stackalloc nint[1 + code.Arrays + code.Reductions.Length + 1];
+        var arrays = SliceTable.AddressesOf(own);
         for (var slice = SliceTable.FirstAt(pass->Entries, pass->Stride, pass->Slices, at); slice < pass->Slices; slice++)
         {
             var entry = pass->Entries + slice * (nint)pass->Stride;
@@ -67,20 +64,25 @@ internal unsafe struct ProgramPass
                 var first = block * ReductionTable.Block;
                 if (first >= length || entry[0] + first >= last)
                     break;
-                Block(pass, kernel, arrays, first, (int)Math.Min(ReductionTable.Block, length - first), slice, block);
+                Block(pass, kernel, own, first, (int)Math.Min(ReductionTable.Block, length - first), slice, block);
             }
         }
     }
 
-    private static void Block(ProgramPass* pass, VisitKernel kernel, nint* arrays, nint first, int count, int slice, nint block)
+    private static void Block(ProgramPass* pass, VisitKernel kernel, nint* own, nint first, int count, int slice, nint block)
     {
         var code = kernel.Code;
+        var arrays = SliceTable.AddressesOf(own);
+        var stride = 1 + code.Arrays + code.Reductions.Length;
         var bytes = ReductionTable.Block * (nint)code.Size;
         var space = Room(code.Reductions.Length * bytes);
         for (var i = 0; i < code.Reductions.Length; i++)
             arrays[code.Arrays + i] = space + i * bytes - first * code.Size;
         if (code.Stores.Length > 0)
-            kernel.Run(arrays, first, first + count, pass->Numbers + slice * pass->NumbersStride, false);
+        {
+            (own[0], own[stride]) = (0, first + count);
+            kernel.Run(own, stride, first, first + count, pass->Numbers + slice * pass->NumbersStride, false);
+        }
         var blocks = pass->FirstBlocks[pass->Slices];
         for (var i = 0; i < code.Reductions.Length; i++)
         {

@@ -19,7 +19,9 @@ internal sealed unsafe class ProgramRun
     private readonly StepProgram program;
     private readonly int[] leaves;
     private readonly double[] values;
-    private readonly Dictionary<(DType, int), Prepared> prepared = [];
+    private readonly Dictionary<DType, Prepared[]> prepared = [];
+    private readonly int[] totals;
+    private (DType DType, Prepared[] Visits) last = (default, []);
     private readonly Dictionary<(int Place, int Segment), double[]> ofTensors = [];
     private byte* numbers;
     private nint numbersRoom;
@@ -41,9 +43,17 @@ internal sealed unsafe class ProgramRun
         values = new double[program.Nodes.Length];
         var found = new List<int>();
         for (var i = 0; i < values.Length; i++)
-            if (program.Nodes[i].Operation is Operation.Option or Operation.Kept or Operation.Given or Operation.StepCount)
+            if (program.Nodes[i].Operation == Operation.Constant)
+                values[i] = program.Nodes[i].Constant;
+            else if (program.Nodes[i].Operation is Operation.Option or Operation.Kept or Operation.Given or Operation.StepCount)
                 found.Add(i);
         leaves = [.. found];
+        totals =
+        [
+            .. Enumerable
+                .Range(0, values.Length)
+                .Where(i => program.Nodes[i].Operation.IsReduction() && program.Scopes[i] == Scope.AllTensors),
+        ];
         Leaves = [.. found.Select(i => program.Nodes[i])];
     }
 
@@ -87,9 +97,6 @@ internal sealed unsafe class ProgramRun
     {
         for (var i = 0; i < leaves.Length; i++)
             values[leaves[i]] = given[i];
-        for (var i = 0; i < values.Length; i++)
-            if (program.Nodes[i].Operation == Operation.Constant)
-                values[i] = program.Nodes[i].Constant;
     }
 
     private int Run(int visit, int index, in ProgramSegment segment, Executor executor)
@@ -124,25 +131,47 @@ internal sealed unsafe class ProgramRun
         return took;
     }
 
+    /// <summary>Makes the kernels for a dtype, so that running it cannot fail.</summary>
+    public void Prepare(DType dtype)
+    {
+        for (var visit = 0; visit < program.VisitPlan.Count; visit++)
+            PreparedFor(visit, dtype);
+    }
+
+    /// <summary>The kernel of a program of one visit without reductions, and its numbers; both are valid until the next call and step.</summary>
+    public (VisitKernel Kernel, nint Numbers) Ready(DType dtype, double[] leaves)
+    {
+        var now = PreparedFor(0, dtype);
+        var pass = default(ProgramPass);
+        WriteNumbers(now, 0, new(null!, 0, 1, dtype, leaves), ref pass);
+        return (now.Kernel!, (nint)pass.Numbers);
+    }
+
     private Prepared PreparedFor(int visit, DType dtype)
     {
-        if (!prepared.TryGetValue((dtype, visit), out var known))
+        if (last.DType != dtype || last.Visits.Length == 0)
         {
-            var lowered = program.VisitsFor(dtype)[visit];
-            var needed = new HashSet<int>();
-            var open = new Stack<int>(lowered.Numbers);
-            while (open.TryPop(out var place))
-                if (needed.Add(place) && !program.Nodes[place].Operation.IsReduction())
-                    for (var k = 0; k < 3 && program.Nodes[place].Operand(k) is >= 0 and var operand; k++)
-                        open.Push(operand);
-            int[] ordered = [.. needed.Order().Where(place => program.Nodes[place].A >= 0 || program.Scopes[place] == Scope.Tensor)];
-            known = new(lowered, Of(ordered, tensor: false), Of(ordered, tensor: true));
-            prepared.Add((dtype, visit), known);
+            if (!prepared.TryGetValue(dtype, out var visits))
+                prepared.Add(dtype, visits = [.. program.VisitsFor(dtype).Select(Prepare)]);
+            last = (dtype, visits);
         }
+        var known = last.Visits[visit];
         var wanted = (Lanes.Width, ProgramEngine.Current);
         if (known.Kernel is null || known.MadeFor != wanted)
             (known.Kernel, known.MadeFor) = (ProgramEngine.KernelOf(known.Visit.Code), wanted);
         return known;
+    }
+
+    private Prepared Prepare(Visit visit)
+    {
+        var needed = new HashSet<int>();
+        var open = new Stack<int>(visit.Numbers);
+        while (open.TryPop(out var place))
+            if (needed.Add(place) && !program.Nodes[place].Operation.IsReduction())
+                for (var k = 0; k < 3 && program.Nodes[place].Operand(k) is >= 0 and var operand; k++)
+                    open.Push(operand);
+        int[] ordered = [.. needed.Order().Where(place => program.Nodes[place].A >= 0 || program.Scopes[place] == Scope.Tensor)];
+        return new(visit, Of(ordered, tensor: false), Of(ordered, tensor: true));
     }
 
     private int[] Of(int[] places, bool tensor) => [.. places.Where(place => program.Scopes[place] == Scope.Tensor == tensor)];
@@ -238,9 +267,9 @@ internal sealed unsafe class ProgramRun
 
     private void ForgetTotals(int visit)
     {
-        for (var i = 0; i < values.Length; i++)
-            if (program.Nodes[i].Operation.IsReduction() && program.Scopes[i] == Scope.AllTensors && program.VisitPlan.VisitOf(i) == visit)
-                values[i] = 0;
+        foreach (var total in totals)
+            if (program.VisitPlan.VisitOf(total) == visit)
+                values[total] = 0;
     }
 
     private double Evaluate(Node node)

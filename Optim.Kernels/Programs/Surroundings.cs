@@ -1,56 +1,146 @@
 namespace Optim.Kernels;
 
+/// <summary>How an average moves in a step.</summary>
+internal enum AverageMove : byte
+{
+    /// <summary>Not at all.</summary>
+    None,
+
+    /// <summary>From where it is: for weights up to a half.</summary>
+    FromOld,
+
+    /// <summary>From the new value: for weights above a half.</summary>
+    FromNew,
+
+    /// <summary>It becomes the new value, bit for bit: for a weight of 1.</summary>
+    Copy,
+}
+
 /// <summary>
 /// What surrounds a step in the same visits of memory, as a program around a program: the gradient is unscaled, clipped and clamped
-/// before, an average of the parameter moves and the gradient becomes zero after. The same operations in the same order as passes of
-/// their own, rounded as if each had been stored, so the same bits.
+/// before (the prologue), averages of the parameter move and the gradient becomes zero after (the epilogue). The same operations in the
+/// same order as passes of their own, rounded as if each had been stored, so the same bits. Numbers are no part of it.
 /// </summary>
 /// <param name="Unscales">Whether gradients are multiplied, to undo a loss scale.</param>
 /// <param name="Clips">Whether they are multiplied then, to clip their norm.</param>
 /// <param name="Clamps">Whether each is clamped to a magnitude then.</param>
-/// <param name="Averages">Whether averages move, an array after the columns.</param>
-/// <param name="FromNew">Whether they move from the new value: for weights above a half.</param>
 /// <param name="Zeroes">Whether gradients become zero.</param>
-internal readonly record struct Surroundings(bool Unscales, bool Clips, bool Clamps, bool Averages, bool FromNew, bool Zeroes)
+/// <param name="Averages">How many averages there are: arrays after the columns.</param>
+/// <param name="Moves">How each of them moves, in two bits.</param>
+internal readonly record struct Surroundings(bool Unscales, bool Clips, bool Clamps, bool Zeroes, int Averages = 0, ulong Moves = 0)
 {
-    /// <summary>The array of averages; no column of a rule is called so.</summary>
-    public const string Average = "param.average";
+    /// <summary>Averages that may go along with a step.</summary>
+    public const int MostAverages = 32;
 
-    /// <summary>The numbers that are given: by what gradients are multiplied, to what they are clamped, the new value's weight in an average.</summary>
+    /// <summary>The numbers of the prologue.</summary>
     public const string Unscale = "unscale",
         Clip = "clip",
-        Limit = "limit",
-        Weight = "weight";
+        Limit = "limit";
+
+    /// <summary>Where each number stands among those that are given: those of the prologue, and then the weights of the averages.</summary>
+    public const int UnscaleAt = 0,
+        ClipAt = 1,
+        LimitAt = 2,
+        WeightsAt = 3;
+
+    private const string WeightName = "weight";
+
+    /// <summary>Whether there is nothing to do.</summary>
+    public bool IsNothing => !(ChangesGradients || HasEpilogue);
+
+    /// <summary>Whether a step takes other gradients than those that are given.</summary>
+    public bool ChangesGradients => Unscales || Clips || Clamps;
+
+    /// <summary>Whether something happens after the step.</summary>
+    public bool HasEpilogue => Zeroes || Moves != 0;
+
+    /// <summary>The part before the step.</summary>
+    public Surroundings Prologue => new(Unscales, Clips, Clamps, false);
+
+    /// <summary>How an average moves towards a parameter of which it takes so much, in [0, 1].</summary>
+    public static AverageMove MoveOf(double weight) =>
+        weight == 1 ? AverageMove.Copy
+        : AverageFormula.Switches(weight) != 0 ? AverageMove.FromNew
+        : AverageMove.FromOld;
+
+    /// <summary>With one more average.</summary>
+    public Surroundings With(AverageMove move) => this with { Averages = Averages + 1, Moves = Moves | (ulong)move << (2 * Averages) };
+
+    /// <summary>The name of an array of averages; no column of a rule is called so.</summary>
+    public static string AverageName(int index) => FormattableString.Invariant($"param.average{index}");
+
+    /// <summary>The name of an average's weight.</summary>
+    public static string WeightOf(int index) => FormattableString.Invariant($"{WeightName}{index}");
+
+    /// <summary>Where a number of this name stands among those that are given; -1 for a number of the step itself.</summary>
+    public static int PlaceOf(string name) =>
+        name switch
+        {
+            Unscale => UnscaleAt,
+            Clip => ClipAt,
+            Limit => LimitAt,
+            _ => name.StartsWith(WeightName, StringComparison.Ordinal) && int.TryParse(name.AsSpan(WeightName.Length), out var index)
+                ? WeightsAt + index
+                : -1,
+        };
 
     /// <summary>A step with its surroundings.</summary>
     public StepProgram Around(StepProgram step)
     {
-        var gradient = Expression.Input(StepProgram.Gradient);
-        if (Unscales)
-            gradient = Expression.Rounded(gradient * Given(Unscale));
-        if (Clips)
-            gradient = Expression.Rounded(gradient * Given(Clip));
-        if (Clamps)
+        var (assignments, kept) = ChangesGradients ? step.Replacing(StepProgram.Gradient, Changed) : step.Replacing("", Changed);
+        var parameter = assignments.Find(assignment => assignment.Array == StepProgram.Parameter).Value;
+        return Around([.. step.Arrays, .. AverageNames], assignments, kept, parameter);
+    }
+
+    /// <summary>The prologue alone, as a program of two arrays: the first becomes what a step takes for the second, the gradient.</summary>
+    public StepProgram Before() => new([StepProgram.Parameter, StepProgram.Gradient], [new Assignment(StepProgram.Parameter, Changed)]);
+
+    /// <summary>The epilogue alone, over the arrays of a step that was made.</summary>
+    /// <param name="columns">How many columns lie between gradient and averages.</param>
+    public StepProgram After(int columns)
+    {
+        var names = Enumerable.Range(0, columns).Select(i => FormattableString.Invariant($"column{i}"));
+        return Around([StepProgram.Parameter, StepProgram.Gradient, .. names, .. AverageNames], [], [], null);
+    }
+
+    private IEnumerable<string> AverageNames => Enumerable.Range(0, Averages).Select(AverageName);
+
+    /// <summary>The gradient that the step takes.</summary>
+    private Expression Changed
+    {
+        get
         {
+            var gradient = Expression.Input(StepProgram.Gradient);
+            if (Unscales)
+                gradient = Expression.Rounded(gradient * Given(Unscale));
+            if (Clips)
+                gradient = Expression.Rounded(gradient * Given(Clip));
+            if (!Clamps)
+                return gradient;
             var (upper, lower) = (Given(Limit), -Given(Limit));
-            gradient = Expression.Rounded(Expression.Select(gradient > upper, upper, Expression.Select(lower > gradient, lower, gradient)));
+            return Expression.Rounded(Expression.Select(gradient > upper, upper, Expression.Select(lower > gradient, lower, gradient)));
         }
-        var (assignments, kept) = step.Replacing(StepProgram.Gradient, gradient);
-        if (Averages)
+    }
+
+    private StepProgram Around(string[] arrays, List<Assignment> assignments, List<KeptNumber> kept, Expression? parameter)
+    {
+        var value = Expression.Rounded(parameter ?? Expression.Input(StepProgram.Parameter));
+        for (var i = 0; i < Averages; i++)
         {
-            var parameter = assignments.Find(assignment => assignment.Array == StepProgram.Parameter).Value;
-            var (value, average) = (Expression.Rounded(parameter ?? Expression.Input(StepProgram.Parameter)), Expression.Input(Average));
-            var weight = Given(Weight);
-            assignments.Add(
-                new(
-                    Average,
-                    FromNew ? Expression.Fma(1 - weight, average - value, value) : Expression.Fma(weight, value - average, average)
-                )
-            );
+            var (average, weight) = (Expression.Input(AverageName(i)), Given(WeightOf(i)));
+            var moved = (AverageMove)(Moves >> (2 * i) & 3) switch
+            {
+                AverageMove.FromOld => Expression.Fma(weight, value - average, average),
+                AverageMove.FromNew => Expression.Fma(1 - weight, average - value, value),
+                AverageMove.Copy => value,
+                _ => null,
+            };
+            if (moved is not null)
+                assignments.Add(new(AverageName(i), moved));
         }
         if (Zeroes)
             assignments.Add(new(StepProgram.Gradient, Expression.Of(0)));
-        return new([.. step.Arrays, Average], assignments, kept);
+        return new(arrays, assignments, kept);
     }
 
     private static Expression Given(string name) => Expression.Named(Operation.Given, name);

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 
 namespace Optim.Kernels;
@@ -29,25 +30,48 @@ internal abstract unsafe class VisitKernel
     /// <summary>The one of a handle.</summary>
     public static VisitKernel Of(nint handle) => (VisitKernel)GCHandle.FromIntPtr(handle).Target!;
 
-    /// <summary>Elements [begin, end) of the arrays at these addresses.</summary>
-    public void Run(nint* arrays, nint begin, nint end, void* numbers, bool streams)
+    /// <summary>Elements [at, end) of neighbouring slices; the first entry is that of the slice which holds the first of them.</summary>
+    /// <param name="entry">Of the first slice: where it starts, its addresses, and a stride further where the next one starts.</param>
+    /// <param name="stride">Words of an entry.</param>
+    /// <param name="at">The first element.</param>
+    /// <param name="end">One past the last.</param>
+    /// <param name="numbers">The numbers that are handed in, the same for all slices.</param>
+    /// <param name="streams">Whether arrays come from main memory.</param>
+    public void Run(nint* entry, nint stride, nint at, nint end, void* numbers, bool streams)
     {
-        var whole = end - (end - begin) % Count;
-        if (begin < whole)
-            Vectors(arrays, begin, whole, numbers, streams);
-        if (whole < end)
-            Tail(arrays, whole, (int)(end - whole), numbers);
+        while (at < end)
+        {
+            at = Vectors(ref entry, stride, at, end, numbers, streams);
+            if (at == end)
+                return;
+            var to = Math.Min(end, entry[stride]);
+            if (to - at < Count)
+            {
+                Tail(entry, at - entry[0], (int)(to - at), numbers);
+                at = to;
+                entry += stride;
+            }
+        }
     }
 
-    /// <summary>Elements [begin, end), which are whole vectors.</summary>
-    protected abstract void Vectors(nint* arrays, nint begin, nint end, void* numbers, bool streams);
+    /// <summary>
+    /// Whole vectors, of one slice after the other, as far as it is pleasant; at the latest up to the first slice that has a tail. Returns
+    /// the next element, and moves on to its slice.
+    /// </summary>
+    protected abstract nint Vectors(ref nint* entry, nint stride, nint at, nint end, void* numbers, bool streams);
 
     /// <summary>Fewer elements than a vector has, as a vector beside them: an element's result depends on that element alone.</summary>
-    private void Tail(nint* arrays, nint begin, int count, void* numbers)
+    [SkipLocalsInit]
+    private void Tail(nint* entry, nint begin, int count, void* numbers)
     {
         var uses = Code.ArrayUses;
+        var arrays = SliceTable.AddressesOf(entry);
         var room = stackalloc byte[uses.Length * VectorBytes];
-        var addresses = stackalloc nint[uses[^1].Array + 1];
+        // An entry of one slice, and where it ends.
+        var stride = uses[^1].Array + 2;
+        var beside = stackalloc nint[stride + 1];
+        (beside[0], beside[stride]) = (0, Count);
+        var addresses = SliceTable.AddressesOf(beside);
         for (var i = 0; i < uses.Length; i++)
         {
             var use = uses[i];
@@ -56,7 +80,7 @@ internal abstract unsafe class VisitKernel
             if (use.IsRead)
                 Copy((byte*)arrays[use.Array] + begin * use.Size, vector, count * use.Size);
         }
-        Vectors(addresses, 0, Count, numbers, false);
+        Vectors(ref beside, stride, 0, Count, numbers, false);
         foreach (var use in uses)
             if (use.IsWritten)
                 Copy((byte*)addresses[use.Array], (byte*)arrays[use.Array] + begin * use.Size, count * use.Size);

@@ -64,6 +64,7 @@ module Schedules =
     let private number (x: float) = OptionValue.Float x
     let private whole (n: int) = OptionValue.Int(int64 n)
     let private any = ScheduleCase.spec
+    let private wide = ScheduleCase.wide
 
     /// L1: the recursion is the closed form.
     let recursion =
@@ -267,7 +268,7 @@ module Schedules =
 
     /// L7: homogeneity.
     let homogeneous =
-        law "L7" "rates and floors times a power of two give rates times it, bit for bit" any (fun shell subject case ->
+        law "L7" "rates and floors times a power of two give rates times it, bit for bit" wide (fun shell subject case ->
             let factor = if case.Seed % 2 = 0 then 0.25 else 4.0
 
             let scaled =
@@ -275,7 +276,7 @@ module Schedules =
                     Settings =
                         case.Spec.Settings
                         |> List.map (fun (name, value) ->
-                            if name = "eta_min" then
+                            if List.contains name [ "eta_min"; "warmup_lr_init" ] then
                                 name, number (factor * OptionValue.op_Explicit value)
                             else
                                 name, value)
@@ -321,7 +322,7 @@ module Schedules =
 
     /// L9: containers of one.
     let transparent =
-        law "L9" "a container of one is that one, nested or not, bit for bit" any (fun shell subject case ->
+        law "L9" "a container of one is that one, nested or not, bit for bit" wide (fun shell subject case ->
             let inside wrap =
                 let optimizer = ScheduleCase.openWith subject case.Rates
                 let scheduler = shell.Make optimizer case.Spec.Name case.Spec.Settings
@@ -534,7 +535,7 @@ module Schedules =
 
     /// L14: hand-over.
     let handOver =
-        law "L14" "at a milestone the rate is the next scheduler's first, and then its own" any (fun shell subject case ->
+        law "L14" "at a milestone the rate is the next scheduler's first, and then its own" wide (fun shell subject case ->
             let milestone = 1 + case.Seed % 12
             let optimizer = ScheduleCase.openWith subject case.Rates
             let first = shell.Make optimizer case.Spec.Name case.Spec.Settings
@@ -550,7 +551,7 @@ module Schedules =
 
     /// L15: step(epoch).
     let stepTo =
-        law "L15" "the step to epoch t is the same as t steps" any (fun shell subject case ->
+        law "L15" "the step to epoch t is the same as t steps" wide (fun shell subject case ->
             let jumped (name, settings) =
                 let optimizer = ScheduleCase.openWith subject case.Rates
                 let scheduler = shell.Make optimizer name settings
@@ -574,7 +575,7 @@ module Schedules =
 
     /// L16: groups.
     let groups =
-        law "L16" "the rate of a group depends on its own base rate only" any (fun shell subject case ->
+        law "L16" "the rate of a group depends on its own base rate only" wide (fun shell subject case ->
             let together = alone shell subject case
 
             [
@@ -628,7 +629,7 @@ module Schedules =
         law
             "L17"
             "resumed at any step, whichever of optimizer and scheduler is restored first, a run goes on with the same bits; the last rates are those of the groups"
-            any
+            wide
             (whereAllowed
              <| fun shell subject case ->
                  let random = Random case.Seed
@@ -667,7 +668,7 @@ module Schedules =
         law
             "S6"
             "a scheduler that is made over a restored optimizer, and then restored, goes on with the same bits"
-            any
+            wide
             (whereAllowed
              <| fun shell subject case ->
                  let at = Random(case.Seed).Next(0, case.Steps)
@@ -690,13 +691,160 @@ module Schedules =
 
     /// L18: the pure function.
     let pure' =
-        law "L18" "a scheduler after t steps is the pure schedule at t" any (fun shell subject case ->
-            let expected =
-                [
-                    for t in 0 .. case.Steps -> [ for rate in case.Rates -> case.Spec.Pure.At(float t, rate) ]
-                ]
+        law
+            "L18"
+            "a scheduler after t steps is the pure schedule at t, and the formula of its documentation"
+            wide
+            (fun shell subject case ->
+                let expected =
+                    [
+                        for t in 0 .. case.Steps -> [ for rate in case.Rates -> case.Spec.Pure.At(float t, rate) ]
+                    ]
 
-            alone shell subject case |> compare (8.0 * u) expected)
+                let rows = alone shell subject case
+                // Near the zero of a cosine its formulas cancel differently.
+                let far = 1e-12
+
+                let formula =
+                    [
+                        for t, row in List.indexed rows do
+                            for rate, actual in List.zip case.Rates row do
+                                let expected = case.Spec.Closed rate t
+
+                                abs (actual - expected) <= far * rate
+                                |> Verdict.require (fun () -> sprintf "step %d: %.17g, and by the formula %.17g" t actual expected)
+                    ]
+                    |> Verdict.all
+
+                Verdict.both (rows |> compare (8.0 * u) expected) formula)
+
+    /// L19: lr_scale.
+    let scaled =
+        law
+            "L19"
+            "the rates of a group with an lr_scale are its multiples of those without, whatever the schedule, and a group without it is left alone"
+            wide
+            (whereAllowed
+             <| fun shell subject case ->
+                 let factor = Math.Pow(2.0, float (-1 - case.Seed % 3))
+
+                 let rows scale =
+                     let optimizer = ScheduleCase.openScaled scale subject case.Rates
+
+                     match case.Seed % 10 with
+                     | 8
+                     | 9 as which ->
+                         let settings =
+                             if which = 8 then
+                                 [
+                                     "factor", number 0.5
+                                     "patience", whole 0
+                                     "eps", number 0.0
+                                     "min_lr", number 1e-3
+                                 ]
+                             else
+                                 [
+                                     "factor", number 0.5
+                                     "patience", whole 1
+                                     "eps", number 0.0
+                                     "max_lr", number 2.0
+                                     "min_lr", number 1e-3
+                                 ]
+
+                         let scheduler =
+                             shell.Make optimizer (if which = 8 then "ReduceLROnPlateau" else "hf:greedy") settings
+
+                         let random = Random case.Seed
+
+                         [
+                             ScheduleCase.rates optimizer
+
+                             for _ in 1 .. case.Steps do
+                                 shell.StepTo scheduler (random.NextDouble())
+                                 ScheduleCase.rates optimizer
+                         ]
+                     | _ -> ScheduleCase.run shell optimizer (some shell case optimizer) case.Steps
+
+                 let plain = rows None
+
+                 same (plain |> List.map (List.map ((*) factor))) (rows (Some factor))
+                 |> Verdict.tellingIf (changes plain))
+
+    /// L20: greedy.
+    let greedy =
+        law
+            "L20"
+            "greedy's rates stay in their bounds, wait for patience, rise only after better metrics and fall only after others; min of x is max of -x, and a constant on all metrics changes nothing"
+            any
+            (fun shell subject case ->
+                let random = Random case.Seed
+                let patience, rest = random.Next 3, random.Next 3
+                // Sixteenths, so that whole numbers are added exactly.
+                let metrics = [ for _ in 0..60 -> float (random.Next(-64, 64)) / 16.0 ]
+                let low, high = 0.01, 0.3
+
+                let run mode metrics =
+                    let optimizer = ScheduleCase.openWith subject [ 0.1; 0.05 ]
+
+                    let scheduler =
+                        shell.Make
+                            optimizer
+                            "hf:greedy"
+                            [
+                                "mode", OptionValue.Text mode
+                                "factor", number 0.5
+                                "patience", whole patience
+                                "cooldown", whole rest
+                                "warmup", whole rest
+                                "min_lr", number low
+                                "max_lr", number high
+                            ]
+
+                    [
+                        ScheduleCase.rates optimizer
+
+                        for metric in metrics do
+                            shell.StepTo scheduler metric
+                            ScheduleCase.rates optimizer
+                    ]
+
+                let rows = run "min" metrics
+                let better = run "min" [ for t in 0..30 -> -float t ]
+                let worse = run "min" [ for t in 0..30 -> float t ]
+
+                let moves =
+                    [
+                        for t, (before, after) in List.indexed (List.pairwise rows) do
+                            if before <> after then
+                                t + 1
+                    ]
+
+                [
+                    for row in rows @ better @ worse do
+                        row
+                        |> List.forall (fun rate -> rate >= low && rate <= high)
+                        |> Verdict.require (fun () -> $"{row} is not in [{low}, {high}]")
+
+                    for before, after in List.pairwise (0 :: moves) do
+                        after - before >= patience + 1
+                        |> Verdict.require (fun () -> $"changed in calls {before} and {after} with patience {patience}")
+
+                    for before, after in List.pairwise better do
+                        List.forall2 (<=) before after
+                        |> Verdict.require (fun () -> "down while the metric gets better")
+
+                    for before, after in List.pairwise (List.tail worse) do
+                        List.forall2 (>=) before after
+                        |> Verdict.require (fun () -> "up while the metric gets worse")
+
+                    changes better
+                    |> Verdict.require (fun () -> "it stays though the metric gets better")
+
+                    same rows (run "max" (List.map (~-) metrics))
+                    same rows (run "min" (List.map ((+) 7.0) metrics))
+                ]
+                |> Verdict.all
+                |> Verdict.tellingIf (moves.Length > 2))
 
     /// The laws of schedulers.
     let all =
@@ -720,4 +868,6 @@ module Schedules =
             resume
             made
             pure'
+            scaled
+            greedy
         ]

@@ -40,8 +40,8 @@ public class TorchSharpOptimizer : torch.optim.Optimizer
     }
 
     internal static TorchSharpOptimizer Of(Optimizer optimizer) =>
-        optimizer.Algorithm.Has("betas") ? new WithBetas(optimizer)
-        : optimizer.Algorithm.Has("momentum") ? new WithMomentum(optimizer)
+        optimizer.ParamGroups.All(group => group.Algorithm!.Has("betas")) ? new WithBetas(optimizer)
+        : optimizer.ParamGroups.All(group => group.Algorithm!.Has("momentum")) ? new WithMomentum(optimizer)
         : new TorchSharpOptimizer(optimizer);
 
     /// <summary>Fills the gradients with zeros, as TorchSharp's optimizers do. <see cref="Optimizer.ZeroGrad"/> drops them.</summary>

@@ -151,6 +151,9 @@ internal readonly struct TorchLane : IWhole<TorchLane>, IScalar<TorchLane>, ITak
 
     public static TorchLane Widen(TorchLane value, TorchLane like) => new(Whole(value).to(like.ToNumber().dtype));
 
+    public static TorchLane Round(TorchLane value, DType dtype) =>
+        value.tensor is { } x ? new(x.to((ScalarType)(int)dtype).to(x.dtype)) : value;
+
     public static void Free(TorchLane value) => value.tensor?.Dispose();
 
     private static Tensor Whole(TorchLane value) => value.tensor!;

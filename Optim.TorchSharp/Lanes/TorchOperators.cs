@@ -51,7 +51,8 @@ internal sealed class TorchOperators : TensorExecutor
 
     private static void Step(TensorUpdate update, Tensor parameter, Tensor gradient, Tensor?[] columns)
     {
-        var row = new TorchLane[8];
+        // Six columns that a formula may have, and averages after those that it has.
+        var row = new TorchLane[2 + Math.Max(6, columns.Length)];
         var form = LaneForm.In(parameter);
         (row[0], row[1]) = (new(form), new(LaneForm.In(gradient)));
         for (var i = 0; i < columns.Length; i++)

@@ -114,13 +114,19 @@ let tests =
                         "decay_iters", "30"
                     ]
 
-            for kind in Schedulers.All do
+            for kind in Seq.concat [ Schedulers.All; Schedulers.OfHuggingFace; Schedulers.OfTimm ] do
                 let settings =
                     [
                         for setting in kind.Settings do
                             if isNull (box setting.Default) && needed.ContainsKey setting.Name then
                                 $"{setting.Name}={needed[setting.Name]}"
                     ]
+
+                let settings =
+                    if kind.Settings |> Seq.exists (fun setting -> setting.Name = "min_lr_rate") then
+                        "min_lr_rate=0.1" :: settings
+                    else
+                        settings
 
                 let label =
                     kind.ShortName
@@ -148,6 +154,135 @@ let tests =
                 |> Seq.pick (fun struct (name, value) -> if name = "lr" then Some value else None)
 
             Expect.equal lr (OptionValue.Float 1e-3) "the option is reported as it was given")
+
+        testCase "a schedule of transformers warms up over --warmup steps, and greedy follows the loss of each step" (fun () ->
+            let rates (name: string) (settings: string list) =
+                let seen = ref [||]
+
+                inFolder (fun file ->
+                    let code, _, error =
+                        run (
+                            [
+                                "train"
+                                "--epochs"
+                                "1"
+                                "--threads"
+                                "1"
+                                "--set"
+                                "lr=0.01"
+                                "--scheduler"
+                                name
+                                "--json"
+                                file "a.json"
+                            ]
+                            @ settings
+                        )
+
+                    Expect.equal (code, error) (0, "") name
+                    let json = readJson (file "a.json")
+                    seen.Value <- [| for rate in json.GetProperty("lrs").EnumerateArray() -> rate.GetDouble() |])
+
+                seen.Value
+
+            let cosine = rates "hf:cosine" [ "--warmup"; "10" ]
+
+            for step in 0..9 do
+                Expect.floatClose Accuracy.high cosine[step] (0.01 * float step / 10.0) $"step {step}"
+
+            let count = cosine.Length
+
+            Expect.floatClose
+                Accuracy.high
+                cosine[count - 1]
+                (0.01 * (1.0 + cos (Math.PI * float (count - 11) / float (count - 10))) / 2.0)
+                "the last step"
+
+            Expect.isGreaterThan
+                (Array.distinct (rates "hf:greedy" [ "--set-scheduler"; "patience=0" ])).Length
+                5
+                "greedy changes the rate often")
+
+        testCase "--warmup is refused where nothing warms up, or where it is said twice" (fun () ->
+            for arguments, words in
+                [
+                    [ "--warmup"; "5" ], [ "--warmup 5"; "--scheduler" ]
+                    [ "--scheduler"; "cosine"; "--set-scheduler"; "T_max=5"; "--warmup"; "5" ], [ "--warmup 5"; "cosine"; "hf:cosine" ]
+                    [
+                        "--scheduler"
+                        "hf:cosine"
+                        "--set-scheduler"
+                        "num_warmup_steps=3"
+                        "--warmup"
+                        "5"
+                    ],
+                    [ "num_warmup_steps" ]
+                ] do
+                let code, _, error = run ("train" :: arguments)
+                Expect.isGreaterThan code 0 (String.Join(" ", arguments))
+
+                for word in words do
+                    Expect.stringContains error word (String.Join(" ", arguments)))
+
+        testCase "--group sets options by name, prints what went where, and is refused where it fits nothing" (fun () ->
+            inFolder (fun file ->
+                let quick = [ "train"; "--epochs"; "1"; "--threads"; "1"; "--hidden"; "8" ]
+
+                let code, output, error =
+                    run (
+                        quick
+                        @ [
+                            "--group"
+                            "*.bias:weight_decay=0"
+                            "--group"
+                            "layer1.weight:lr=0,weight_decay=0"
+                            "--checkpoint"
+                            file "run.pt"
+                            "--json"
+                            file "a.json"
+                        ]
+                    )
+
+                Expect.equal (code, error) (0, "") "exit code"
+                Expect.stringContains output "'layer1.weight'" "table"
+                let json = readJson (file "a.json")
+                let first = (json.GetProperty "groups")[0]
+                Expect.equal (first.GetString()) "*.bias:weight_decay=0" "JSON"
+                let saved = Checkpoint.Read(file "run.pt")
+                let optimizer = saved["optimizer"]
+                let groups = optimizer["param_groups"].AsItems()
+                Expect.equal groups.Length 3 "groups"
+                let second = groups[1]
+                Expect.equal (Tree.op_Explicit second["lr"]: float) 0.0 "rate"
+
+                for arguments, words in
+                    [
+                        [ "--group"; "*.gamma:lr=1" ], [ "*.gamma"; "layer1.bias" ]
+                        [ "--group"; "*.bias:lr=1"; "--group"; "layer1.*:lr=2" ], [ "layer1.bias"; "*.bias"; "layer1.*" ]
+                        [ "--group"; "*.bias" ], [ "--group"; "*.bias"; "PATTERN" ]
+                        [ "--group"; "*.bias:rate=1" ], [ "rate" ]
+                        [ "--group-order"; "first" ], [ "--group-order" ]
+                        [ "--optimizer"; "lbfgs"; "--group"; "*.bias:lr=1" ], [ "LBFGS" ]
+                    ] do
+                    let code, _, error = run (quick @ arguments)
+                    Expect.isGreaterThan code 0 (String.Join(" ", arguments))
+
+                    for word in words do
+                        Expect.stringContains error word (String.Join(" ", arguments))
+
+                let code, _, error =
+                    run (
+                        quick
+                        @ [
+                            "--group"
+                            "*.bias:lr=1"
+                            "--group"
+                            "layer1.*:lr=2"
+                            "--group-order"
+                            "last"
+                        ]
+                    )
+
+                Expect.equal (code, error) (0, "") "an order"))
 
         testCase "--scheduler and --set-scheduler reach the run, the summary and the JSON" (fun () ->
             inFolder (fun file ->

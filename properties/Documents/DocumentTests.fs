@@ -176,6 +176,74 @@ let private csharp =
                 runCSharp chain)
     ]
 
+// The names that Optim and TorchSharp.Modules both have.
+
+let private clashing =
+    let names ofNamespace (assemblies: Assembly list) =
+        set
+            [
+                for assembly in assemblies do
+                    for t in assembly.GetExportedTypes() do
+                        if t.Namespace = ofNamespace && not t.IsNested then
+                            t.Name
+            ]
+
+    Set.intersect
+        (names
+            "Optim"
+            [
+                typeof<Optim.Optimizer>.Assembly
+                typeof<Optim.Torch>.Assembly
+                typeof<Optim.CheckpointException>.Assembly
+            ])
+        (names "TorchSharp.Modules" [ typeof<TorchSharp.torch>.Assembly ])
+
+/// The errors of a program that names them beside TorchSharp.Modules.
+let private errorsOf (sources: string list) =
+    let each = String.Join(", ", clashing |> Seq.map (fun name -> $"typeof({name})"))
+
+    let program =
+        $"using Optim; using TorchSharp.Modules; static class Names {{ static readonly System.Type[] all = [{each}]; }}"
+
+    let compilation =
+        CSharpCompilation.Create(
+            "Names",
+            [
+                for source in program :: sources -> CSharpSyntaxTree.ParseText(source, options)
+            ],
+            references.Value,
+            CSharpCompilationOptions OutputKind.DynamicallyLinkedLibrary
+        )
+
+    [
+        for diagnostic in compilation.GetDiagnostics() do
+            if diagnostic.Severity = DiagnosticSeverity.Error then
+                diagnostic.Id
+    ]
+
+let private names =
+    let read file =
+        File.ReadAllText(Path.Combine(AppContext.BaseDirectory, "names", file)).ReplaceLineEndings "\n"
+
+    [
+        test "the file of Optim.TorchSharp settles each name that TorchSharp.Modules has, too" {
+            let aliases = read "OptimNames.cs"
+
+            let named =
+                set
+                    [
+                        for alias in Regex.Matches(aliases, @"global using (\w+) = Optim\.(\w+);") do
+                            Expect.equal alias.Groups[1].Value alias.Groups[2].Value "the same name"
+                            alias.Groups[1].Value
+                    ]
+
+            Expect.equal named clashing "names"
+            Expect.equal (List.distinct (errorsOf [])) [ "CS0104" ] "without it they are ambiguous"
+            Expect.isEmpty (errorsOf [ aliases ]) "with it they are not"
+            Expect.stringContains (read "README.md") $"```csharp\n{aliases}```" "as the README shows it"
+        }
+    ]
+
 // F#: all blocks in one session, each in a module of its own.
 
 let private session () =
@@ -190,6 +258,8 @@ let private session () =
             for assembly in
                 [
                     "Optim.Kernels"
+                    "Optim.Trees"
+                    "Optim.Files"
                     "Optim.Core"
                     "Optim.CSharp"
                     "Optim.TorchSharp"
@@ -282,4 +352,13 @@ let private commands =
 
 [<Tests>]
 let tests =
-    testSequenced (testList "documents" [ testList "csharp" csharp; fsharp; testList "commands" commands ])
+    testSequenced (
+        testList
+            "documents"
+            [
+                testList "csharp" csharp
+                testList "names" names
+                fsharp
+                testList "commands" commands
+            ]
+    )

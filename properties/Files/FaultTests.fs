@@ -42,7 +42,7 @@ let private everyOperation extension =
                     | _ -> ()
 
                 try
-                    Checkpoint.Write(path, young, null, Watched(fault false, fault true))
+                    Checkpoints.TreeFile.Write(path, young, null, Watched(fault false, fault true))
                     Expect.equal (Checkpoint.Read path) young $"saved although {failed.Value} failed"
                 with :? CheckpointException as error ->
                     Expect.isNonEmpty failed.Value $"nothing has failed: {error}"

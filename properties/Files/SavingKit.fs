@@ -120,7 +120,7 @@ type Watched(before: string -> string -> unit, after: string -> string -> unit) 
 
 /// Saves with a look before each operation.
 let saveWatched (before: string -> string -> unit) (path: string) tree =
-    Checkpoint.Write(path, tree, null, Watched(before, (fun _ _ -> ())))
+    Checkpoints.TreeFile.Write(path, tree, null, Watched(before, (fun _ _ -> ())))
 
 /// The operations of a save, in their order.
 let recorded path tree =

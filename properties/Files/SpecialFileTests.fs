@@ -64,7 +64,7 @@ let tests =
                     let paths = [ "/dev/null"; within "null.pt"; within "link.pt" ]
 
                     for path in paths do
-                        Checkpoint.Write(path, weights, null, refusing)
+                        Checkpoints.TreeFile.Write(path, weights, null, refusing)
                         AtomicFile.Write(path, [| 1uy |], refusing)
                         AtomicFile.Check(path, refusing)
 
@@ -83,7 +83,7 @@ let tests =
 
                     // A device in an ordinary folder, which only its kind tells from a file.
                     if succeeds "mknod" [ within "device"; "c"; "1"; "3" ] then
-                        Checkpoint.Write(within "device", weights, null, refusing)
+                        Checkpoints.TreeFile.Write(within "device", weights, null, refusing)
                         Expect.isTrue (SpecialFile.IsStream(within "device")) "a device"))
 
             testCase "the standard output is written to where it stands, be it a file, and is not replaced" (fun () ->

@@ -49,21 +49,25 @@ type private Memory(dtype: DType, tensors: float[][][]) =
 
     member _.Table = table
 
-    /// A table of the same arrays, of which the last one is an average, if there are any.
-    member _.WithAverages(averages: bool) =
+    /// A table in which some of the arrays stand for parameters, gradients and a column: for passes of their own.
+    member _.Over(parameter: int, gradient: int, column: int) =
         let table = SliceTable()
-        table.Reset(views.Length, views[0].Length - 3)
+        table.Reset(views.Length, 1)
 
-        views
-        |> Array.iteri (fun slice arrays ->
-            table.Add(arrays[0].Count * nativeint (dtype.Parts()), arrays[0].Address, arrays[1].Address)
-
-            for column in 2 .. arrays.Length - 2 do
-                table.SetColumn(column - 2, arrays[column].Address)
-
-            table.SetAverage(slice, (if averages then arrays[arrays.Length - 1].Address else 0n)))
+        for arrays in views do
+            table.Add(arrays[0].Count * nativeint (dtype.Parts()), arrays[parameter].Address, arrays[gradient].Address)
+            table.SetColumn(0, arrays[column].Address)
 
         table
+
+    /// What an array holds, and the way back to it.
+    member _.Keep(array: int) =
+        let copies = views |> Array.map (fun arrays -> arrays[array].Copy())
+        fun () -> Array.iter2 (fun (arrays: TensorView array) copy -> arrays[array].CopyFrom copy) views copies
+
+    member _.Clear(array: int) =
+        for arrays in views do
+            arrays[array].Clear()
 
     member _.Count = views.Length
 
@@ -171,10 +175,48 @@ let private formulaTests =
         Cases.add "programs" cases
     }
 
+/// What surrounds a step in a test.
+type private Surrounded =
+    {
+        Unscale: float option
+        Clip: float option
+        Limit: float option
+        Zeroes: bool
+        Weights: float list
+    }
+
+/// The step and what surrounds it as passes of their own, one after the other.
+let private apart (driver: Driver) bits (coefficients: Coefficients<Real>) dtype columns (around: Surrounded) (memory: Memory) =
+    let pass (driver: Driver) switches (numbers: Coefficients<Real>) (table: SliceTable) =
+        driver.Run(table, 0, memory.Count, dtype, switches, &numbers, Executor.Caller)
+        |> ignore
+
+    let number (x: float) = Coefficients<Real>(Real x)
+    let back = memory.Keep 1
+    let gradients = memory.Over(1, 1, 1)
+
+    for factor in List.choose id [ around.Unscale; around.Clip ] do
+        pass Driver<ScaleFormula>.Instance 0 (number factor) gradients
+
+    around.Limit
+    |> Option.iter (fun limit -> pass Driver<ClampFormula>.Instance 0 (number limit) gradients)
+
+    pass driver bits coefficients memory.Table
+
+    around.Weights
+    |> List.iteri (fun index weight ->
+        let table = memory.Over(0, 0, 2 + columns + index)
+
+        if weight = 1.0 then
+            pass Driver<ScaledFormula>.Instance 0 (number 1.0) table
+        else
+            pass Driver<AverageFormula>.Instance (AverageFormula.Switches weight) (AverageFormula.Coefficients(Real weight)) table)
+
+    if around.Zeroes then memory.Clear 1 else back ()
+
 let private surroundedTests =
-    test "what surrounds a step as a program around a program gives the bits of the surrounded driver, and of none at all" {
+    test "what surrounds a step as a program around a program gives the bits of passes of their own, in every engine" {
         let mutable cases = 0
-        let lengths = [ 1; 5; 33; 70 ]
         let numbers = Array.init 12 (fun i -> float (i + 1) / 14.0)
         let n i = Real numbers[i]
 
@@ -182,64 +224,102 @@ let private surroundedTests =
             Coefficients<Real>(n 0, n 1, n 2, n 3, n 4, n 5, n 6, n 7, n 8, n 9, n 10, n 11)
 
         let arounds =
+            let none =
+                {
+                    Unscale = None
+                    Clip = None
+                    Limit = None
+                    Zeroes = false
+                    Weights = []
+                }
+
             [
-                Around(Unscale = 1.0, Clip = 1.0, Limit = infinity, Weight = 0.0, IsOn = true)
-                Around(Unscale = 1.0 / 3.0, Clip = 0.7, Limit = infinity, Weight = 1e-3, IsOn = true)
-                Around(Unscale = 1.0, Clip = 0.3, Limit = 0.2, Weight = 0.7, Zeroes = true, IsOn = true)
-                Around(Unscale = 0.1, Clip = 1.0, Limit = 0.05, Weight = 0.0, Zeroes = true, IsOn = true)
+                { none with
+                    Unscale = Some(1.0 / 3.0)
+                    Clip = Some 0.7
+                    Weights = [ 1e-3 ]
+                }
+                { none with
+                    Clip = Some 0.3
+                    Limit = Some 0.2
+                    Zeroes = true
+                    Weights = [ 0.7; 1.0; 0.1 ]
+                }
+                { none with
+                    Unscale = Some 0.1
+                    Limit = Some 0.05
+                    Zeroes = true
+                }
+                { none with Unscale = Some 1.0 }
+                { none with Weights = [ 1.0 ] }
+                { none with Zeroes = true }
             ]
+
+        let lengthsOf name =
+            if name = "Adam" then
+                [ 9_000; 1; 5; 4_096; 33; 0; 70 ]
+            else
+                [ 1; 5; 33; 70 ]
 
         for name, driver, switches, columns in formulas do
             for bits in [ 0; (1 <<< switches) - 1 ] do
                 for around in arounds do
-                    for dtype in [ DType.Float32; DType.Float64; DType.BFloat16; DType.Float16 ] do
-                        let averages = around.Weight > 0.0
-
+                    for dtype in [ DType.Float32; DType.Float64; DType.BFloat16; DType.Float16; DType.Complex64 ] do
                         let fresh () =
-                            let memory = memory dtype (3 + columns.Length) lengths
-                            memory, memory.WithAverages averages
+                            memory dtype (2 + columns.Length + around.Weights.Length) (lengthsOf name)
 
-                        let expected, table = fresh ()
+                        let expected = fresh ()
+                        apart driver bits coefficients dtype columns.Length around expected
 
-                        driver.Run(table, 0, expected.Count, dtype, bits, &coefficients, &around, Executor.Caller)
-                        |> ignore
+                        let mutable surroundings =
+                            Surroundings(around.Unscale.IsSome, around.Clip.IsSome, around.Limit.IsSome, around.Zeroes, 0, 0UL)
 
-                        let surroundings =
-                            Surroundings(
-                                around.Unscale <> 1.0,
-                                around.Clip <> 1.0,
-                                around.Limit < infinity,
-                                averages,
-                                around.Weight > 0.5,
-                                around.Zeroes
-                            )
+                        for weight in around.Weights do
+                            surroundings <- surroundings.With(Surroundings.MoveOf weight)
 
-                        let program = surroundings.Around(driver.Record(bits, ResizeArray columns))
+                        let surroundings = surroundings
 
-                        for setting in
+                        let given =
+                            [|
+                                for number in [ around.Unscale; around.Clip; around.Limit ] do
+                                    Option.defaultValue 0.0 number
+
+                                yield! around.Weights
+                            |]
+
+                        let program = driver.Surrounded(bits, surroundings)
+
+                        let byProgram (found: Memory) =
+                            let run = ProgramRun program
+
+                            let leaves =
+                                run.Leaves
+                                |> Array.map (fun leaf ->
+                                    match Surroundings.PlaceOf leaf.Name with
+                                    | -1 -> numbers[Driver.CoefficientOf leaf.Name]
+                                    | place -> given[place])
+
+                            run.Run(ReadOnlySpan [| ProgramSegment(found.Table, 0, found.Count, dtype, leaves) |], Executor.Caller)
+                            |> ignore
+
+                        let byFormula (found: Memory) =
+                            let surrounded = SurroundedFormula driver
+                            surrounded.Prepare(bits, &surroundings, dtype)
+                            let executor = if name = "Adam" then Executor.Team else Executor.Caller
+
+                            surrounded.Run(found.Table, 0, found.Count, dtype, bits, &coefficients, &surroundings, given, executor)
+                            |> ignore
+
+                        for setting, run in
                             [
-                                Width.Bits512, Engine.Emitted
-                                Width.Bits128, Engine.Emitted
-                                Width.Bits256, Engine.Blocks
+                                (Width.Bits512, Engine.Emitted), byFormula
+                                (Width.Bits128, Engine.Emitted), byFormula
+                                (Width.Bits256, Engine.Blocks), byFormula
+                                (Width.Bits256, Engine.Blocks), byProgram
+                                (Width.Single, Engine.Emitted), byFormula
                             ] do
-                            let found, table = fresh ()
-
-                            inSetting setting (fun () ->
-                                let run = ProgramRun program
-
-                                let leaves =
-                                    run.Leaves
-                                    |> Array.map (fun leaf ->
-                                        match leaf.Name with
-                                        | Surroundings.Unscale -> around.Unscale
-                                        | Surroundings.Clip -> around.Clip
-                                        | Surroundings.Limit -> around.Limit
-                                        | Surroundings.Weight -> around.Weight
-                                        | name -> numbers[int name[1..] - 1])
-
-                                run.Run(ReadOnlySpan [| ProgramSegment(table, 0, found.Count, dtype, leaves) |], Executor.Caller)
-                                |> ignore)
-
+                            let found = fresh ()
+                            inSetting setting (fun () -> run found)
                             cases <- cases + 1
 
                             difference (expected.Read()) (found.Read())
@@ -568,7 +648,7 @@ let private mutantTests =
 
             inSetting setting (fun () ->
                 let kernel = ProgramEngine.KernelOf(mutate visit.Code)
-                kernel.Run(SliceTable.AddressesOf memory.Table.Entries, 0n, 37n, numbers.Address.ToPointer(), false)
+                kernel.Run(memory.Table.Entries, nativeint memory.Table.Stride, 0n, 37n, numbers.Address.ToPointer(), false)
                 GC.KeepAlive kernel)
 
             difference expected (memory.Read()) = None
@@ -598,7 +678,7 @@ let private runUnique (program: StepProgram) option =
     |> ignore
 
     let found = memory.Read()
-    found[0].[0]
+    run, found[0].[0]
 
 [<MethodImpl(MethodImplOptions.NoInlining)>]
 let private madeAndDropped () =
@@ -610,19 +690,27 @@ let private madeAndDropped () =
 let private cacheTests =
     test "kernels are made once for a structure, never for a changed number, by any number of threads, and go with their program" {
         let program = unique 11.5
-        Expect.equal (runUnique program 2.0) [| 13.5; 15.5 |] "the first run"
+        // Runs keep their kernels.
+        let runs = Collections.Concurrent.ConcurrentBag()
+
+        let check program option expected what =
+            let run, found = runUnique program option
+            runs.Add run
+            Expect.equal found expected what
+
+        check program 2.0 [| 13.5; 15.5 |] "the first run"
         let made = ProgramEngine.Made
-        Expect.equal (runUnique program 3.0) [| 14.5; 17.5 |] "another number"
-        Expect.equal (runUnique (unique 11.5) 3.0) [| 14.5; 17.5 |] "an equal program"
+        check program 3.0 [| 14.5; 17.5 |] "another number"
+        check (unique 11.5) 3.0 [| 14.5; 17.5 |] "an equal program"
         Expect.equal ProgramEngine.Made made "kernels made"
 
         let fresh = unique 11.25
 
-        Threading.Tasks.Parallel.For(0, 16, (fun _ -> Expect.equal (runUnique fresh 2.0) [| 13.25; 15.25 |] "on many threads"))
+        Threading.Tasks.Parallel.For(0, 16, (fun _ -> check fresh 2.0 [| 13.25; 15.25 |] "on many threads"))
         |> ignore
 
         Expect.equal ProgramEngine.Made (made + 1) "kernels made by many threads"
-        GC.KeepAlive program
+        GC.KeepAlive runs
         let dropped = madeAndDropped ()
 
         for _ in 1..3 do

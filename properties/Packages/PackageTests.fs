@@ -13,14 +13,24 @@ open Expecto
 open Outside
 
 let private libraries =
-    [ "Optim.Kernels"; "Optim.Core"; "Optim"; "Optim.TorchSharp"; "Optim.Laws" ]
+    [
+        "Optim.Kernels"
+        "Optim.Trees"
+        "Optim.Files"
+        "Optim.Core"
+        "Optim"
+        "Optim.TorchSharp"
+        "Optim.Laws"
+    ]
 
 /// Name and lowest version of what each asks for, beside those of this repository.
 let private dependencies =
     dict
         [
             "Optim.Kernels", []
-            "Optim.Core", [ "Optim.Kernels"; "FSharp.Core 6.0.0" ]
+            "Optim.Trees", [ "Optim.Kernels"; "FSharp.Core 6.0.0" ]
+            "Optim.Files", [ "Optim.Trees" ]
+            "Optim.Core", [ "Optim.Files"; "FSharp.Core 6.0.0" ]
             "Optim", [ "Optim.Core" ]
             "Optim.TorchSharp", [ "Optim"; "TorchSharp 0.107.0" ]
             "Optim.Laws", [ "Optim"; "FSharp.Core 6.0.0"; "FsCheck 3.6.0" ]
@@ -81,6 +91,9 @@ let private contents =
                 use package = package id "nupkg"
                 let entries = [ for entry in package.Entries -> entry.FullName ]
                 Expect.containsAll entries [ "README.md"; "icon.png" ] "files"
+
+                if id = "Optim.TorchSharp" then
+                    Expect.contains entries "names/OptimNames.cs" "the names that clash"
 
                 Expect.isFalse
                     (entries

@@ -72,6 +72,29 @@ let private overwriteInitial (optimizer: Optimizer) =
 
     optimizer.LoadStateDict dict |> ignore
 
+/// A scheduler over groups whose lr_scale is taken away while it is made.
+let private unscaled =
+    { real with
+        Make =
+            fun optimizer kind settings ->
+                let scales =
+                    [
+                        for group in optimizer.ParamGroups do
+                            match group.Custom.TryGetValue "lr_scale" with
+                            | true, scale ->
+                                group.Custom.Remove "lr_scale" |> ignore
+                                group, scale
+                            | _ -> ()
+                    ]
+
+                let scheduler = real.Make optimizer kind settings
+
+                for group, scale in scales do
+                    group.Custom["lr_scale"] <- scale
+
+                scheduler
+    }
+
 let private table: (ScheduleStatement * string * SchedulerShell) list =
     [
         Schedules.recursion,
@@ -171,6 +194,18 @@ let private table: (ScheduleStatement * string * SchedulerShell) list =
                                 "threshold", number 0.1
                         ]
         }
+        Schedules.scaled,
+        "lr_scale counts again at each step",
+        after (fun scheduler ->
+            for group in scheduler.Optimizer.ParamGroups do
+                match group.Custom.TryGetValue "lr_scale" with
+                | true, scale -> group["lr"] <- number (lr group * OptionValue.op_Explicit scale)
+                | _ -> ())
+        Schedules.scaled, "the constructor forgets lr_scale", unscaled
+        Schedules.greedy, "patience is one less", setting "patience" (fun patience -> max 0.0 (patience - 1.0))
+        Schedules.greedy, "the highest rate is not looked at", setting "max_lr" (fun _ -> 1e6)
+        Schedules.pure', "a warm-up is one step longer", setting "num_warmup_steps" (fun steps -> steps + 1.0)
+        Schedules.pure', "cycles decay less", setting "cycle_decay" Math.Sqrt
         Schedules.pure', "the rate drifts", after (fun scheduler -> each scheduler (fun rate -> rate * (1.0 + 1e-6)))
     ]
 

@@ -163,27 +163,30 @@ let private windows =
 
                 expectSameBits (values p) [| -2.0; -2.5; -0.5; -0.5; -3.5; -4.5 |] "the mean"
         }
-        test "in F#: the mean may be asked again when the step by it failed, and Clear begins anew" {
+        test "in F#: the mean may be asked again when the step by it failed, and clear begins anew" {
             let parameters = Parameters.Of [ TensorView.Of [| 0.0 |] ]
 
             let of' (x: float) =
                 Gradients.OfDense [ TensorView.Of [| x |] ]
 
-            let sum = GradientSum 1
-            sum.Add(of' 1.0)
+            let sum = Accumulation.init 1 |> Accumulation.add (of' 1.0)
             let wrong = Gradients.OfDense [ TensorView.Of [| 1.0; 2.0 |] ]
-            refuses<ArgumentException> "another shape" [ "gradient 0" ] (fun () -> sum.Add wrong)
+            refuses<ArgumentException> "another shape" [ "gradient 0" ] (fun () -> Accumulation.add wrong sum |> ignore)
             let numbers (gradients: Gradients) = gradients[0].Values.ToDoubles()
-            expectSameBits (numbers (sum.MeanWith(of' 3.0))) [| 2.0 |] "with one more"
-            sum.Add(of' 5.0)
+            expectSameBits (numbers (Accumulation.meanWith (of' 3.0) sum)) [| 2.0 |] "with one more"
+            let two = Accumulation.add (of' 5.0) sum
+            Expect.isTrue sum.IsSpent "the one before"
+            refuses<SpentStateException> "a spent one" [ "Accumulation.copy" ] (fun () -> Accumulation.mean sum |> ignore)
 
             let options = { SGD.defaults with Lr = nan }
             let state = SGD.init SGD.defaults parameters
-            refuses<OptionException> "the step" [ "lr" ] (fun () -> SGD.step options parameters (sum.Mean()) state |> ignore)
-            expectSameBits (numbers (sum.Mean())) [| 3.0 |] "the same mean"
-            sum.Clear()
-            sum.Add(of' 7.0)
-            expectSameBits (numbers (sum.Mean())) [| 7.0 |] "anew"
+            refuses<OptionException> "the step" [ "lr" ] (fun () -> SGD.step options parameters (Accumulation.mean two) state |> ignore)
+            expectSameBits (numbers (Accumulation.mean two)) [| 3.0 |] "the same mean"
+            let copy = Accumulation.copy two
+            let anew = Accumulation.clear two |> Accumulation.add (of' 7.0)
+            expectSameBits (numbers (Accumulation.mean anew)) [| 7.0 |] "anew"
+            expectSameBits (numbers (Accumulation.mean copy)) [| 3.0 |] "a copy is another line"
+            Expect.equal (anew.Calls, copy.Calls) (1, 2) "calls"
         }
     ]
 

@@ -81,6 +81,8 @@ let private surface (assembly: Assembly) =
 let private libraries =
     [
         typeof<Optim.Kernels.Layout>
+        typeof<Optim.Core.Tree>
+        typeof<Optim.CheckpointException>
         typeof<Optim.Core.State>
         typeof<Optim.Optimizer>
         typeof<Optim.Torch>

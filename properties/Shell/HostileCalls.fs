@@ -608,7 +608,14 @@ let tests =
         [
             testCase "the public members of kernels, core and shell answer, or say in words what is wrong" (fun () ->
                 let libraries =
-                    [ typeof<Layout>; typeof<State>; typeof<Optimizer> ] |> List.map _.Assembly
+                    [
+                        typeof<Layout>
+                        typeof<Tree>
+                        typeof<CheckpointException>
+                        typeof<State>
+                        typeof<Optimizer>
+                    ]
+                    |> List.map _.Assembly
 
                 // It would take all values for parts of checkpoints from then on.
                 let members = check libraries [] [ "Checkpoint.Register" ]

@@ -3,6 +3,7 @@
 module MemoryTests
 
 open System
+open System.Collections.Immutable
 open System.Reflection
 open Expecto
 open Optim
@@ -301,13 +302,22 @@ let private functional =
                 let state = Average.over (Parameters.Of rows) 1L 1L
                 refuses<ArgumentException> "update" words (fun () -> Average.update Averaging.equal parameters state |> ignore)
 
-                let around = StepAround(Weight = 0.5, Averages = List.toArray rows)
                 let adam = rule "Adam"
-                let state = adam.Init(adam.Defaults, parameters)
+                let gradients = Gradients.OfDense [ own (); own () ]
+
+                let prepared =
+                    adam.Prepare(adam.Defaults, parameters, gradients, adam.Init(adam.Defaults, parameters))
 
                 refuses<ArgumentException> "a step that averages" [ "average" ] (fun () ->
-                    StepAround.step adam adam.Defaults around parameters (Gradients.OfDense [ own (); own () ]) state
-                    |> ignore)
+                    prepared.Surround
+                        { StepSurroundings.none with
+                            Averages =
+                                ImmutableArray.Create
+                                    {
+                                        Weight = 0.5
+                                        Rows = List.toArray rows
+                                    }
+                        })
 
             let state = Average.over (Parameters.Of [ own (); own () ]) 1L 1L
             Average.update Averaging.equal parameters state |> ignore

@@ -105,7 +105,7 @@ let private clipping =
                     [
                         fun gradients -> Clipping.totalNorm 2.0 gradients |> ignore
                         Clipping.byValue 1.0
-                        fun gradients -> (GradientSum 1).Add gradients
+                        fun gradients -> Accumulation.init 1 |> Accumulation.add gradients |> ignore
                     ] do
                     refuses<ArgumentException> what words (fun () -> act (gradient rows values))
 
@@ -182,15 +182,23 @@ let private scaling =
 
                 let values = tensor DType.Float32 [| int64 rows.Length; 2L |] (List.toArray values)
 
+                let copy = values.Copy()
+
                 let gradients =
                     Gradients.Of [ Gradient.OfSparse(TensorView.Of(List.toArray rows), values) ]
 
-                let around = StepAround(Unscale = 1.0 / 1024.0, Clip = 0.5, Limit = 2.5)
-                let state = SGD.init SGD.defaults parameters
+                let prepared =
+                    SGD.rule.Prepare(SGD.defaults, parameters, gradients, SGD.init SGD.defaults parameters)
 
-                StepAround.step SGD.rule SGD.defaults around parameters gradients state
-                |> ignore
+                prepared.Surround
+                    { StepSurroundings.none with
+                        Unscale = Nullable(1.0 / 1024.0)
+                        Clip = Nullable 0.5
+                        Limit = Nullable 2.5
+                    }
 
+                prepared.Run() |> ignore
+                Expect.equal gradients (Gradients.Of [ Gradient.OfSparse(TensorView.Of(List.toArray rows), copy) ]) "gradients stay"
                 parameters[0].ToDoubles()
 
             let twice = run [ 1L; 1L ] [ 3072.0; 4096.0; 1024.0; 4096.0 ]

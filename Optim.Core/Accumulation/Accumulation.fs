@@ -80,33 +80,88 @@ type internal GradientRows(rows: int) =
         let divisor = Coefficients<Real>(Real divisor)
         Elements.Run(dividing, 0, &divisor, ReadOnlySpan targets, ReadOnlySpan(), Executor.Team)
 
-/// Gradients that are added up over several batches. The mean counts a gradient that is missing in one of them as zero, and is
-/// absent where it was missing in all; it is formed in the order in which gradients came. Clear begins anew, when the step by the mean
-/// was made. Sparse gradients are sums of rows: their
-/// mean is sparse with each row once, or dense where one of the batches had a dense gradient.
+/// What successive accumulations share: the stamp that tells the live one, and their memory.
 [<Sealed>]
-type GradientSum(rows: int, before: int) =
+type internal AccumulationLine(rows: int) =
+    member val Stamp = 0L with get, set
     // Two sets of memory, so that a step that fails has lost nothing.
-    let sums = GradientRows rows
-    let means = GradientRows rows
-    let mutable count = before
+    member val Sums = GradientRows rows
+    member val Means = GradientRows rows
+    member _.Rows = rows
 
-    let meanOf (batches: int) =
-        means.Divide(double batches)
-        Gradients.Over means.Items
+/// Gradients that were added up over several calls, for one step by their mean. Adding changes the sums in place, returns the next record
+/// and leaves this one spent: reading a spent one is a SpentStateException. A gradient that is missing in some calls counts as zero there,
+/// and one that was missing in all is absent. Sparse gradients are sums of rows: their sum is sparse with each row once, or dense where
+/// one of the calls had a dense gradient. Compared by content.
+[<Sealed>]
+type Accumulation internal (calls: int, line: AccumulationLine) =
+    let stamp = line.Stamp
 
-    /// For so many gradients.
-    new(rows) = GradientSum(rows, 0)
+    let live () =
+        if stamp <> line.Stamp then
+            raise (
+                SpentStateException
+                    "these gradients were added to later, in place; use the accumulation which that call returned, or fork one with Accumulation.copy before it"
+            )
 
-    /// How many batches were added since the beginning.
-    member _.Count = count
+    /// How many calls were added up.
+    member _.Calls =
+        live ()
+        calls
 
-    /// The sums, where they lie.
-    member _.Sums = Gradients.Over sums.Items
+    /// The sums, in the order of the parameters.
+    member _.Sums =
+        live ()
+        Gradients.Over line.Sums.Items
 
-    /// Refuses what cannot be added; changes nothing.
-    member _.Check(gradients: Gradients) =
+    /// The number of gradients of a call.
+    member _.Count = line.Rows
+
+    /// Whether a later call has consumed it.
+    member _.IsSpent = stamp <> line.Stamp
+
+    member internal _.Line = line
+    member internal _.Live() = live ()
+
+    /// The next record, over the same memory.
+    member internal _.Next(calls: int) =
+        line.Stamp <- line.Stamp + 1L
+        Accumulation(calls, line)
+
+    /// How many calls, and what was added up.
+    override sum.ToString() =
+        if sum.IsSpent then
+            "accumulated gradients, which a later call has consumed"
+        else
+            $"{calls} calls, added up: {sum.Sums}"
+
+    /// Whether both have as many calls and the same sums, bit for bit. A SpentStateException when one of them is spent.
+    override sum.Equals other =
+        match other with
+        | :? Accumulation as other -> sum.Calls = other.Calls && sum.Sums.Equals other.Sums
+        | _ -> false
+
+    override _.GetHashCode() = HashCode.Combine(calls, line.Rows)
+
+/// Accumulating gradients. What is added must have the shapes and dtypes of what was added before.
+[<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
+module Accumulation =
+    let internal after (rows: int) (calls: int) =
+        Accumulation(calls, AccumulationLine rows)
+
+    /// Before the first call, for so many parameters.
+    let init (rows: int) =
+        if rows < 0 then
+            raise (ArgumentOutOfRangeException("rows", rows, "the number of parameters must be at least 0"))
+
+        after rows 0
+
+    /// Refuses gradients that cannot be added; changes nothing.
+    let check (gradients: Gradients) (sum: Accumulation) =
         Argument.notNull "gradients" gradients
+        Argument.notNull "sum" sum
+        sum.Live()
+        let rows, sums = sum.Count, sum.Line.Sums
 
         if gradients.Count <> rows then
             raise (ArgumentException $"{gradients.Count} gradients were given to the sum of {rows}; the numbers must agree")
@@ -141,27 +196,44 @@ type GradientSum(rows: int, before: int) =
                             $"gradient {row} is {gradient.Kind}, {found.Layout}, and was {sum.Kind}, {known.Layout}, in the batch before"
                     )
 
-    /// Adds the gradients of a batch.
-    member sum.Add(gradients: Gradients) =
-        sum.Check gradients
-        sums.Add gradients
-        count <- count + 1
+    /// Adds the gradients of a call, in place; the accumulation that is given is spent.
+    let add (gradients: Gradients) (sum: Accumulation) =
+        check gradients sum
+        sum.Line.Sums.Add gradients
+        sum.Next(sum.Calls + 1)
 
-    /// The sums divided by the number of batches, in memory of their own that is valid until the next mean. The sums stay as they are.
-    member _.Mean() =
-        means.Clear()
-        means.Add(Gradients.Over sums.Items)
-        meanOf count
+    let private meanOf (line: AccumulationLine) (calls: int) =
+        line.Means.Divide(double calls)
+        Gradients.Over line.Means.Items
 
-    /// The mean with the gradients of one more batch, which is not added; valid as that of Mean is.
-    member sum.MeanWith(gradients: Gradients) =
-        sum.Check gradients
-        means.Clear()
-        means.Add(Gradients.Over sums.Items)
-        means.Add gradients
-        meanOf (count + 1)
+    let private begin' (line: AccumulationLine) =
+        line.Means.Clear()
+        line.Means.Add(Gradients.Over line.Sums.Items)
 
-    /// Begins anew.
-    member _.Clear() =
-        sums.Clear()
-        count <- 0
+    /// The sums divided by the number of calls, in memory that is valid until the next mean. The sums stay as they are.
+    let mean (sum: Accumulation) =
+        Argument.notNull "sum" sum
+        sum.Live()
+        begin' sum.Line
+        meanOf sum.Line sum.Calls
+
+    /// The mean with the gradients of one more call, which is not added; valid as that of mean is.
+    let meanWith (gradients: Gradients) (sum: Accumulation) =
+        check gradients sum
+        begin' sum.Line
+        sum.Line.Means.Add gradients
+        meanOf sum.Line (sum.Calls + 1)
+
+    /// Begins anew, over the same memory; the accumulation that is given is spent.
+    let clear (sum: Accumulation) =
+        Argument.notNull "sum" sum
+        sum.Live()
+        sum.Line.Sums.Clear()
+        sum.Next 0
+
+    /// The same in memory of its own, to go on from twice.
+    let copy (sum: Accumulation) =
+        Argument.notNull "sum" sum
+        let other = AccumulationLine sum.Count
+        other.Sums.Add sum.Sums
+        Accumulation(sum.Calls, other)

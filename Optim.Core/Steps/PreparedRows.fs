@@ -1,0 +1,181 @@
+namespace Optim.Core
+
+open System
+open Optim.Kernels
+
+module internal Executors =
+    /// Who runs a step over parameters: their provider's threads, or our team, unless tensor by tensor was asked for.
+    let choose isForLoop (parameters: Parameters) =
+        match parameters.Executor with
+        | _ when isForLoop -> Executor.Caller
+        | null -> Executor.Team
+        | executor -> executor
+
+/// What is kept of a step for the next one, whatever the kind of rule.
+[<AbstractClass>]
+type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>() =
+    inherit PreparedStep()
+    let mutable surroundings = StepSurroundings.none
+    let mutable kinds = Surroundings()
+    let mutable numbers: double array = Array.zeroCreate Surroundings.WeightsAt
+    member val Options: 'o = Unchecked.defaultof<'o> with get, set
+    member val IsForLoop = false with get, set
+    /// Whether a number that keeps a divisor from 0 rounds to 0 in float32.
+    member val LosesDivisor = false with get, set
+    member val Parameters = Unchecked.defaultof<Parameters> with get, set
+    member val Gradients = Unchecked.defaultof<Gradients> with get, set
+    member val State = Unchecked.defaultof<State> with get, set
+    /// How many threads took part.
+    member val Took = 1 with get, set
+    override prepared.Threads = prepared.Took
+
+    override prepared.Executor =
+        let line = prepared.State.Line
+
+        if line.Whole.Length > 0 then
+            line.Whole[0].By :> Executor
+        else
+            prepared.KernelExecutor
+
+    /// Who runs the kernels.
+    member prepared.KernelExecutor =
+        Executors.choose prepared.IsForLoop prepared.Parameters
+
+    /// Which program surrounds the rows that kernels step densely.
+    member _.Kinds = kinds
+
+    /// Its numbers, in their places.
+    member _.Numbers = numbers
+
+    /// What the next step takes, with nothing around it.
+    member prepared.Begin(parameters, gradients, state) =
+        prepared.Parameters <- parameters
+        prepared.Gradients <- gradients
+        prepared.State <- state
+        prepared.BeAlone()
+
+    /// Forgets what was to surround a step.
+    member _.BeAlone() =
+        surroundings <- StepSurroundings.none
+        kinds <- Surroundings()
+
+    /// Makes the kernels of a surrounded step, so that running it cannot fail.
+    abstract MakeKernels: unit -> unit
+    default _.MakeKernels() = ()
+
+    override prepared.Surround around =
+        let line = prepared.State.Line
+        prepared.BeAlone()
+        StepSurroundings.check prepared.Parameters.Count around
+
+        if around.Averages.Length > 0 then
+            line.AverageWatch.Begin()
+
+            line.AverageWatch.Add
+                {
+                    Parameters = prepared.Parameters
+                    Gradients = prepared.Gradients
+                    State = line.Columns
+                    Averages = [| for average in around.Averages -> average.Rows |]
+                }
+
+            line.AverageWatch.Check "averages"
+
+        Table.layAverages line prepared.Parameters around.Averages
+
+        if numbers.Length < Surroundings.WeightsAt + around.Averages.Length then
+            numbers <- Array.zeroCreate (Surroundings.WeightsAt + around.Averages.Length)
+
+        StepSurroundings.fill numbers around
+        surroundings <- around
+        let prologue = StepSurroundings.kinds around
+
+        kinds <-
+            if around.Averages.Length > 0 && line.AveragesMove then
+                StepSurroundings.withAverages around prologue
+            else
+                prologue
+
+        prepared.MakeKernels()
+
+    /// The averages of a row that is stepped as a whole tensor and move with it, and its program; its gradient is zero later.
+    member _.SurroundWhole(whole: Whole, line: Line) : struct (Surroundings * TensorView array) =
+        if
+            surroundings.Averages.Length > 0
+            && line.AveragesLeft[0].[whole.Place].IsAbsent
+            && not surroundings.Averages[0].Rows[whole.Place].IsAbsent
+        then
+            struct (StepSurroundings.withAverages surroundings kinds.Prologue,
+                    Array.append whole.State [| for average in surroundings.Averages -> average.Rows[whole.Place] |])
+        else
+            struct (kinds.Prologue, whole.State)
+
+    /// What a step leaves to passes of their own: averages of rows that it did not go over, and gradients that it has not set to zero.
+    member prepared.Finish() =
+        let line, parameters, gradients =
+            prepared.State.Line, prepared.Parameters, prepared.Gradients
+
+        for index in 0 .. surroundings.Averages.Length - 1 do
+            if line.LeavesAverages then
+                Average.move
+                    surroundings.Averages[index].Weight
+                    line.AveragesLeft[index]
+                    parameters.Items
+                    (TensorExecutor.OrTeam prepared.Executor)
+
+            GC.KeepAlive surroundings.Averages[index].Rows
+
+        if surroundings.Zeroes then
+            for row in 0 .. gradients.Count - 1 do
+                if gradients.Items[row].Kind <> GradientKind.Absent && line.SliceOf row < 0 then
+                    gradients[row].Values.Clear()
+
+            Table.zero line gradients
+
+        prepared.BeAlone()
+        GC.KeepAlive parameters
+        GC.KeepAlive gradients
+
+/// A step of rows that kernels go over slice by slice, kept between steps.
+[<AbstractClass>]
+type internal PreparedRows<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>() =
+    inherit PreparedOptions<'o>()
+
+    /// Steps a row as a whole tensor.
+    abstract StepWhole: whole: Whole -> unit
+
+    /// Steps the slices of the tables, in order; says how many threads took part.
+    abstract StepSlices: line: Line * executor: Executor -> int
+
+    /// The state after it.
+    abstract Advance: state: State -> State
+
+    /// Which program surrounds the rows of sparse gradients: averages move over whole parameters, later.
+    member prepared.SparseKinds = prepared.Kinds.Prologue
+
+    override prepared.Run() =
+        let state = prepared.State
+        state.Live()
+        let line = state.Line
+        prepared.Took <- 1
+
+        // First of all: whoever steps them may run out of memory, and then nothing should have moved.
+        for whole in line.Whole do
+            prepared.StepWhole whole
+
+        let moves = prepared.Kinds.Averages > 0
+        Table.gather line prepared.Parameters prepared.Gradients moves
+        prepared.Took <- prepared.StepSlices(line, prepared.KernelExecutor)
+
+        for sparse in line.Sparse do
+            sparse.Gradient.KeepAlive()
+
+        Table.scatter line prepared.Parameters moves
+        prepared.Finish()
+        prepared.Advance state
+
+    /// The class of a row's step, and that step, counted from 1.
+    member prepared.StepOf(row: int) =
+        let counts = prepared.State.Line.NextCounts
+        let index = counts.Class row
+        struct (index, counts.OfClass index + 1L)

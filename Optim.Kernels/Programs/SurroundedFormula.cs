@@ -1,0 +1,95 @@
+using System.Collections.Immutable;
+using System.Runtime.InteropServices;
+
+namespace Optim.Kernels;
+
+/// <summary>
+/// A rule's formula with what surrounds its step, kept from step to step: recorded and run by the engine, or, where no code is made,
+/// block by block by what there is: the prologue, the formula's own loop, the epilogue. For one thread at a time.
+/// </summary>
+internal sealed class SurroundedFormula(Driver driver)
+{
+    private readonly Dictionary<(int Switches, Surroundings Around), Known> known = [];
+    private (int Switches, Surroundings Around, Known? Now) last;
+
+    /// <summary>A program, its leaves' values, and where these come from: the coefficients, and then the numbers of the surroundings.</summary>
+    private sealed class Known(ProgramRun run)
+    {
+        public readonly ProgramRun Run = run;
+        public readonly double[] Leaves = new double[run.Leaves.Length];
+        public readonly int[] Sources = [.. run.Leaves.Select(leaf => SourceOf(leaf.Name))];
+        public FormulaBlocks? Blocks;
+
+        private static int SourceOf(string name) =>
+            Surroundings.PlaceOf(name) is >= 0 and var place ? Driver.MostCoefficients + place : Driver.CoefficientOf(name);
+    }
+
+    /// <summary>Makes what a step needs, so that running it cannot fail.</summary>
+    public void Prepare(int switches, in Surroundings around, DType dtype)
+    {
+        var (now, isByBlocks) = (Of(switches, in around), ProgramEngine.IsBlocks);
+        if (isByBlocks)
+            now.Blocks ??= new(driver, switches, around);
+        if (isByBlocks)
+            now.Blocks!.Prepare(dtype);
+        else
+            now.Run.Prepare(dtype);
+    }
+
+    /// <summary>Steps every element of some neighbouring slices once, and says how many threads took part.</summary>
+    /// <param name="table">Parameter, gradient, the formula's columns, the averages.</param>
+    /// <param name="firstSlice">The first slice.</param>
+    /// <param name="slices">How many.</param>
+    /// <param name="dtype">The dtype of parameters and gradients.</param>
+    /// <param name="switches">The formula's switches.</param>
+    /// <param name="coefficients">Its coefficients.</param>
+    /// <param name="around">What surrounds it.</param>
+    /// <param name="numbers">Its numbers, in the places that <see cref="Surroundings"/> says.</param>
+    /// <param name="executor">Who runs it.</param>
+    public int Run(
+        SliceTable table,
+        int firstSlice,
+        int slices,
+        DType dtype,
+        int switches,
+        in Coefficients<Real> coefficients,
+        in Surroundings around,
+        double[] numbers,
+        Executor executor
+    )
+    {
+        var now = Of(switches, in around);
+        if (ProgramEngine.IsBlocks)
+            return (now.Blocks ??= new(driver, switches, around)).Run(table, firstSlice, slices, dtype, in coefficients, numbers, executor);
+        var own = MemoryMarshal.Cast<Coefficients<Real>, double>(new ReadOnlySpan<Coefficients<Real>>(in coefficients));
+        for (var i = 0; i < now.Sources.Length; i++)
+            now.Leaves[i] = now.Sources[i] is var source && source < own.Length ? own[source] : numbers[source - own.Length];
+        return now.Run.Run([new(table, firstSlice, slices, dtype, now.Leaves)], executor);
+    }
+
+    /// <summary>The leaves of a recorded formula and what surrounds it, on lanes.</summary>
+    public static LaneLeaves<Real> LeavesOf(Coefficients<Real> coefficients, double[] numbers) =>
+        new(
+            RealReader.Instance,
+            ImmutableDictionary<string, double>.Empty,
+            1,
+            [],
+            default,
+            name =>
+                Surroundings.PlaceOf(name) is >= 0 and var place
+                    ? numbers[place]
+                    : MemoryMarshal.Cast<Coefficients<Real>, double>(new ReadOnlySpan<Coefficients<Real>>(in coefficients))[
+                        Driver.CoefficientOf(name)
+                    ]
+        );
+
+    private Known Of(int switches, in Surroundings around)
+    {
+        if (last.Now is { } same && last.Switches == switches && last.Around == around)
+            return same;
+        if (!known.TryGetValue((switches, around), out var now))
+            known.Add((switches, around), now = new(new(driver.Surrounded(switches, around))));
+        last = (switches, around, now);
+        return now;
+    }
+}
