@@ -13,6 +13,8 @@ module Laws =
         [
             Equivariance.all
             Analytic.all
+            Bounds.all
+            Sequences.all
             Moments.all
             Invariance.all
             Decay.all
@@ -21,7 +23,9 @@ module Laws =
             Guards.all
             Partition.all
             Hooks.all
+            Accumulation.all
             Surroundings.all
+            Onlookers.all
             Resume.all
             PyTorchDicts.all
             Machine.all
@@ -49,6 +53,7 @@ module Laws =
                     @ Sparsity.all
                     @ SparseSurroundings.all
                     @ WholeTensors.all
+                    @ Matrices.all
                     @ Convergence.all
                     @ Universal.all -> statement.Id
             ]
@@ -68,7 +73,7 @@ module Laws =
 
         Universal.all
         @ (ofVectors @ Sparsity.all @ SparseSurroundings.all |> List.filter (suits rule))
-        @ (if takesDense then WholeTensors.all else [])
+        @ (if takesDense then WholeTensors.all @ Matrices.all else [])
         @ Convergence.all
         |> List.filter (fun statement -> statement.About rule)
         |> List.map (Law.ofStatement (Subject.overDense subject))

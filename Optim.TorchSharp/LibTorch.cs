@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Optim.Kernels;
+using static Optim.LibTorchImports;
 
 namespace Optim;
 
@@ -9,9 +10,6 @@ namespace Optim;
 /// </summary>
 internal static unsafe class LibTorch
 {
-    private const string Torch = "torch_cpu";
-    private const string Sharp = "LibTorchSharp";
-
     /// <summary>The <see cref="Layout"/> of ordinary tensors.</summary>
     public const int Strided = 0;
 
@@ -45,12 +43,12 @@ internal static unsafe class LibTorch
 
     // C++ symbols, not part of libtorch's stable interface: each is done without where it is missing. The second name is Windows' own.
     private static readonly nint BumpExport = Export(
-        Torch,
+        TorchCpu,
         "_ZN5torch8autograd4impl12bump_versionERKN2at6TensorE",
         "?bump_version@impl@autograd@torch@@YAXAEBVTensor@at@@@Z"
     );
     private static readonly nint IsInferenceExport = Export(
-        Torch,
+        TorchCpu,
         "_ZN2at6native12is_inferenceERKNS_6TensorE",
         "?is_inference@native@at@@YA_NAEBVTensor@2@@Z"
     );
@@ -276,88 +274,4 @@ internal static unsafe class LibTorch
         if (error != 0)
             throw new InvalidOperationException("a call of libtorch failed; what it says about it stands on standard error");
     }
-
-    [DllImport(Torch), SuppressGCTransition]
-    private static extern int aoti_torch_get_layout(nint tensor, int* layout);
-
-    [DllImport(Torch), SuppressGCTransition]
-    private static extern int aoti_torch_get_dtype(nint tensor, int* dtype);
-
-    [DllImport(Torch), SuppressGCTransition]
-    private static extern int aoti_torch_get_device_type(nint tensor, int* type);
-
-    [DllImport(Torch)]
-    private static extern int aoti_torch_get_device_index(nint tensor, int* index);
-
-    [DllImport(Torch), SuppressGCTransition]
-    private static extern int aoti_torch_get_dim(nint tensor, long* dimensions);
-
-    [DllImport(Torch), SuppressGCTransition]
-    private static extern int aoti_torch_get_sizes(nint tensor, long** lengths);
-
-    [DllImport(Torch), SuppressGCTransition]
-    private static extern int aoti_torch_get_strides(nint tensor, long** strides);
-
-    [DllImport(Torch), SuppressGCTransition]
-    private static extern int aoti_torch_get_data_ptr(nint tensor, nint* data);
-
-    [DllImport(Torch)]
-    private static extern int aoti_torch_new_tensor_handle(nint tensor, nint* copy);
-
-    [DllImport(Torch)]
-    private static extern int aoti_torch_create_tensor_from_blob(
-        nint data,
-        long dimensions,
-        long* shape,
-        long* strides,
-        long offset,
-        int dtype,
-        int deviceType,
-        int deviceIndex,
-        nint* tensor
-    );
-
-    [DllImport(Torch)]
-    private static extern int aoti_torch_empty_strided(
-        long dimensions,
-        long* shape,
-        long* strides,
-        int dtype,
-        int deviceType,
-        int deviceIndex,
-        nint* tensor
-    );
-
-    [DllImport(Torch)]
-    private static extern int torch_get_num_threads(uint* threads);
-
-    [DllImport(Torch)]
-    private static extern int torch_parallel_for(
-        long begin,
-        long end,
-        long grain,
-        delegate* unmanaged<long, long, void*, void> body,
-        void* context
-    );
-
-    [DllImport(Sharp), SuppressGCTransition]
-    private static extern byte THSTensor_is_neg(nint tensor);
-
-    [DllImport(Sharp), SuppressGCTransition]
-    private static extern byte THSTensor_is_conj(nint tensor);
-
-    [DllImport(Sharp), SuppressGCTransition]
-    private static extern byte THSTensor_requires_grad(nint tensor);
-
-    [DllImport(Sharp)]
-    private static extern nint THSTensor_grad(nint tensor);
-
-    [DllImport(Sharp)]
-    private static extern nint THSTensor_indices(nint tensor);
-
-    [DllImport(Sharp)]
-    private static extern nint THSTensor_values(nint tensor);
-
-    [DllImport(Sharp)]
-    private static extern void THSTensor_dispose(nint tensor);
 }

@@ -102,7 +102,7 @@ let private run arguments =
 
 [<EntryPoint>]
 let main arguments =
-    match KernelTests.runChild arguments, SavingKit.runChild arguments with
+    match ProcessorTests.runChild arguments, SavingKit.runChild arguments with
     | ValueSome code, _
     | _, ValueSome code -> code
     | _ -> run arguments

@@ -174,34 +174,8 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
                 $"{Layout} has more numbers than an array holds, {Array.MaxLength}; take views of its parts"
             );
         var values = new double[(int)Count * DType.Parts()];
-        InOrder().Widen(values);
+        ElementNumbers.Widen(InOrder(), values);
         return values;
-    }
-
-    /// <summary>The elements of a contiguous tensor, widened to double.</summary>
-    private void Widen(Span<double> values)
-    {
-        var p = (byte*)Address;
-        for (var i = 0; i < values.Length; i++)
-            values[i] = DType switch
-            {
-                DType.UInt8 or DType.Bool => p[i],
-                DType.UInt16 => ((ushort*)p)[i],
-                DType.UInt32 => ((uint*)p)[i],
-                DType.UInt64 => ((ulong*)p)[i],
-                DType.Float8_E5M2 or DType.Float8_E4M3FN or DType.Float8_E5M2FNUZ or DType.Float8_E4M3FNUZ or DType.Float8_E8M0FNU =>
-                    NarrowFloats.Float8(DType, p[i]),
-                DType.Float4_E2M1FN_X2 => NarrowFloats.Float4(p[i / 2] >> (i % 2 * 4)),
-                DType.Int8 => ((sbyte*)p)[i],
-                DType.Int16 => ((short*)p)[i],
-                DType.Int32 => ((int*)p)[i],
-                DType.Int64 => ((long*)p)[i],
-                DType.Float16 or DType.Complex32 => (double)((Half*)p)[i],
-                DType.BFloat16 => BitConverter.UInt32BitsToSingle((uint)((ushort*)p)[i] << 16),
-                DType.Float32 or DType.Complex64 => ((float*)p)[i],
-                _ => ((double*)p)[i],
-            };
-        GC.KeepAlive(Owner);
     }
 
     /// <summary>The elements in the memory of the processor: itself where they lie there, a copy in row-major order otherwise.</summary>
@@ -269,8 +243,8 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
         {
             var length = (int)Math.Min(ConvertedAtOnce, Count - at);
             numbers = numbers[..(length * dtype.Parts())];
-            ordered.Part(at, length).InOrder().Widen(numbers);
-            converted.Part(at, length).SetAll(numbers);
+            ElementNumbers.Widen(ordered.Part(at, length).InOrder(), numbers);
+            ElementNumbers.Set(converted.Part(at, length), numbers);
         }
         return converted;
     }
@@ -335,7 +309,7 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
                     new Span<double>((double*)Address + at, length).Fill(value);
                     break;
                 default:
-                    new Span<ushort>((ushort*)Address + at, length).Fill(Word(value));
+                    new Span<ushort>((ushort*)Address + at, length).Fill(ElementNumbers.Word(DType, value));
                     break;
             }
         }
@@ -347,40 +321,6 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
         !Layout.IsOnCpu ? ToHost()
         : Layout.IsContiguous && Owner is not DeferredMemory ? this
         : Copy();
-
-    /// <summary>Sets the elements of a contiguous tensor of a floating point or complex dtype, in row-major order; parts of complex ones one by one.</summary>
-    private void SetAll(ReadOnlySpan<double> values)
-    {
-        for (var i = 0; i < values.Length; i++)
-            switch (DType)
-            {
-                case DType.Float32 or DType.Complex64:
-                    ((float*)Address)[i] = (float)values[i];
-                    break;
-                case DType.Float64 or DType.Complex128:
-                    ((double*)Address)[i] = values[i];
-                    break;
-                default:
-                    ((ushort*)Address)[i] = Word(values[i]);
-                    break;
-            }
-        GC.KeepAlive(Owner);
-    }
-
-    /// <summary>A number as an element of float16 or bfloat16.</summary>
-    private ushort Word(double value)
-    {
-        // To odd first, so that the second rounding sees on which side of a tie the number was.
-        var narrow = (float)value;
-        if (narrow != value && double.IsFinite(value) && float.IsFinite(narrow) && (BitConverter.SingleToUInt32Bits(narrow) & 1) == 0)
-            narrow = Math.Abs(narrow) > Math.Abs(value) == value > 0 ? MathF.BitDecrement(narrow) : MathF.BitIncrement(narrow);
-        ushort word;
-        if (DType == DType.Float16)
-            Float16.Store(Lane1<float>.Of(narrow), &word, 0);
-        else
-            BFloat16.Store(Lane1<float>.Of(narrow), &word, 0);
-        return word;
-    }
 
     /// <summary>A tensor of a dtype from numbers in row-major order, each rounded once; complex ones take two each.</summary>
     /// <exception cref="ArgumentException">Not as many numbers as the shape needs.</exception>
@@ -395,7 +335,7 @@ public readonly unsafe struct TensorView(nint address, Layout layout, object? ow
                 $"{values.Length} numbers for {view.Layout}, which takes {view.Count * dtype.Parts()}",
                 nameof(values)
             );
-        view.SetAll(values);
+        ElementNumbers.Set(view, values);
         return view;
     }
 

@@ -2,7 +2,9 @@
 module internal Optim.Laws.Terms
 
 open System
+open FsCheck.FSharp
 open Optim.Core
+open Optim.Kernels
 
 /// Of these names.
 let named (names: string list) (rule: Rule) = List.contains rule.Name names
@@ -45,4 +47,19 @@ let constantly (s: Scenario) =
 
 /// Those that take sparse gradients.
 let sparse (rule: Rule) =
-    rule.Sparse rule.Defaults <> Optim.Kernels.SparseGradients.Refused
+    rule.Sparse rule.Defaults <> SparseGradients.Refused
+
+/// One parameter away from 0, and mild options.
+let mild (rule: Rule) =
+    { Recipe.one rule with
+        Options = Options.mild rule
+        Length = Gen.choose (1, 5)
+        Starts = fun random dtype -> Number.round dtype ((if random.Next 2 = 0 then 1.0 else -1.0) * (0.5 + 1.5 * random.NextDouble()))
+    }
+
+/// How far each element has gone.
+let ways (before: float[]) (after: float[]) = Array.map2 (-) after before
+
+/// The largest of these numbers, without signs.
+let farthest (values: float[]) =
+    values |> Array.fold (fun most x -> max most (abs x)) 0.0

@@ -6,10 +6,10 @@ open Optim
 open Optim.Core
 open Optim.Kernels
 
-/// W: what surrounds steps.
+/// W6 and W7: what is attached to steps.
 [<RequireQualifiedAccess>]
 module Surroundings =
-    let private everyRule (rule: Rule) =
+    let internal everyRule (rule: Rule) =
         rule.Sparse rule.Defaults <> SparseGradients.Required
 
     /// What is drawn beside a scenario.
@@ -186,13 +186,13 @@ module Surroundings =
         Host.read s.DType optimizer parameters, averages average, (if tail.Zeroes then gradients parameters else [||])
 
     /// A scaler refuses a step without any gradient, as PyTorch's does.
-    let private stepsAlways (s: Scenario) =
+    let internal stepsAlways (s: Scenario) =
         { s with
             History = s.History |> Array.filter (Array.exists ValueOption.isSome)
         }
 
     /// Gradients whose products with a scale are neither infinite nor subnormal.
-    let private moderate rule =
+    let internal moderate rule =
         { Recipe.any rule with
             Gradients = Palette.logUniform -8 6
             Simple = [ 1.0; -1.0 ]
@@ -303,188 +303,5 @@ module Surroundings =
                             |> Verdict.require (fun () -> "the scale did not shrink")
                         ])
 
-    /// W3: k batches are one step on their mean.
-    let accumulated =
-        Statement.withDraw
-            "W3"
-            "gradients of k batches make one step, on their mean"
-            everyRule
-            moderate
-            (Gen.choose (2, 4))
-            (fun subject k s ->
-                // Each step's gradients, and what batches they are the mean of.
-                let batches =
-                    s.History
-                    |> Array.map (fun row ->
-                        Array.init k (fun i ->
-                            row
-                            |> Array.mapi (fun p values ->
-                                if (i + p) % 3 = 2 then
-                                    ValueNone
-                                else
-                                    values
-                                    |> ValueOption.map (Array.map (fun g -> Number.round s.DType (g * (1.0 + 0.25 * float i)))))))
-
-                let mean (rows: float[] voption[][]) =
-                    Array.init s.Start.Length (fun p ->
-                        let there = rows |> Array.collect (fun row -> ValueOption.toArray row[p])
-
-                        if there.Length = 0 then
-                            ValueNone
-                        else
-                            there
-                            |> Array.reduce (Array.map2 (fun a b -> Number.round s.DType (a + b)))
-                            |> Array.map (fun sum -> Number.round s.DType (sum / float k))
-                            |> ValueSome)
-
-                let expected =
-                    Host.final
-                        subject
-                        { s with
-                            History = batches |> Array.map mean
-                        }
-
-                let parameters = Host.parameters s
-                let optimizer = Host.optimizer subject s.Options parameters
-                subject.Shell.Attach optimizer { Attached.None with Accumulate = k }
-                let accumulating = ResizeArray()
-
-                for rows in batches do
-                    for row in rows do
-                        Host.give s.DType parameters row
-                        subject.Shell.Step optimizer
-                        accumulating.Add optimizer.IsAccumulating
-
-                let wanted = [ for i in 1 .. accumulating.Count -> i % k <> 0 ]
-
-                Verdict.both
-                    (Snapshot.compare Comparator.bit expected (Host.read s.DType optimizer parameters))
-                    (List.ofSeq accumulating = wanted
-                     |> Verdict.require (fun () -> sprintf "accumulating: %A" (List.ofSeq accumulating)))
-                |> Verdict.tellingIf (Snapshot.moved { expected with Theta = s.Start } expected))
-
-    /// W8: what was added up is a part of the state.
-    let savedWindow =
-        Statement.withDraw
-            "W8"
-            "saving before any call and going on in a fresh optimizer changes no bit, inside of a step of several calls, too"
-            everyRule
-            (fun rule -> { moderate rule with Steps = 3, 12 })
-            (Gen.choose (2, 4))
-            (fun subject k s ->
-                let run restarts =
-                    let parameters = Host.parameters s
-
-                    let fresh () =
-                        let optimizer = Host.optimizer subject s.Options parameters
-                        subject.Shell.Attach optimizer { Attached.None with Accumulate = k }
-                        optimizer
-
-                    let mutable optimizer = fresh ()
-
-                    for row in s.History do
-                        if restarts then
-                            let saved = subject.Shell.Clone(subject.Shell.Save optimizer)
-                            optimizer <- fresh ()
-                            subject.Shell.Load optimizer saved
-
-                        Host.give s.DType parameters row
-                        subject.Shell.Step optimizer
-
-                    Host.read s.DType optimizer parameters
-
-                let expected = run false
-
-                Snapshot.compare Comparator.bit expected (run true)
-                |> Verdict.tellingIf (Snapshot.moved { expected with Theta = s.Start } expected))
-
-    /// What surrounds a step and is to change nothing, and whether it is there.
-    [<NoComparison>]
-    type Onlookers =
-        {
-            Schedule: bool
-            Options: bool
-            Hooks: bool
-            Attached: bool
-            Closure: bool
-        }
-
-        member this.Any =
-            this.Schedule || this.Options || this.Hooks || this.Attached || this.Closure
-
-    let private onlookers =
-        Gen.choose (0, 31)
-        |> Gen.map (fun bits ->
-            let on bit = bits >>> bit &&& 1 = 1
-
-            {
-                Schedule = on 0
-                Options = on 1
-                Hooks = on 2
-                Attached = on 3
-                Closure = on 4
-            })
-
-    /// W1: wrappers that add nothing.
-    let identity =
-        Statement.withDraw
-            "W1"
-            "a constant schedule, options set to what they are, hooks and closures that look on, a scale of 1 and a limit beyond all gradients change no bit"
-            everyRule
-            moderate
-            onlookers
-            (fun subject there s ->
-                let s = stepsAlways s
-                let parameters = Host.parameters s
-                let optimizer = Host.optimizer subject s.Options parameters
-
-                if there.Attached then
-                    subject.Shell.Attach
-                        optimizer
-                        { Attached.None with
-                            Clip = Some(ClipGradNorm 1e9)
-                            Scaler = Some(GradScaler(1.0, growthInterval = Int64.MaxValue))
-                        }
-
-                let handles =
-                    if there.Hooks then
-                        [
-                            for hook in [ Hook.Pre; Hook.Post ] -> subject.Shell.Register hook optimizer ignore
-                        ]
-                    else
-                        []
-
-                let scheduler =
-                    if there.Schedule then
-                        [
-                            Schedulers.Create("ConstantLR", optimizer, [ struct ("factor", Options.ofNumber 1.0) ])
-                        ]
-                    else
-                        []
-
-                for row in s.History do
-                    if there.Options then
-                        for group in optimizer.ParamGroups do
-                            for name in subject.Rule.OptionNames do
-                                subject.Shell.SetOption group name group[name]
-
-                    Host.give s.DType parameters row
-
-                    if there.Closure && not there.Attached then
-                        subject.Shell.StepWith optimizer (fun () -> 0.5) |> ignore
-                    else
-                        subject.Shell.Step optimizer
-
-                    for scheduler in scheduler do
-                        scheduler.Step()
-
-                for handle in handles do
-                    handle.Dispose()
-
-                let expected = Host.final subject s
-
-                Snapshot.compare Comparator.bit expected (Host.read s.DType optimizer parameters)
-                |> Verdict.tellingIf (there.Any && expected.Theta <> s.Start))
-
-    /// All of them.
-    let all: Statement list = [ accumulated; savedWindow; skipped; together'; identity ]
+    /// The laws of this family.
+    let all: Statement list = [ skipped; together' ]

@@ -314,3 +314,7 @@ let needsProcesses () =
         || not (File.Exists(Path.Combine(AppContext.BaseDirectory, "optim.dll")))
     then
         skiptest "there is no /proc here, or no optim.dll beside the tests"
+
+/// A dict of these keys and values.
+let keyed entries =
+    Tree.MapOf(MapKind.Dict, [ for (key: Tree), value in entries -> KeyValuePair(TreeKey.Of key, value) ])

@@ -1,8 +1,7 @@
-/// Checkpoint files: what PyTorch wrote is read and trained on from, what is written is read back, and a load is all or nothing.
+/// Checkpoint files: what PyTorch wrote is read and trained on from, and a load is all or nothing.
 module CheckpointTests
 
 open System
-open System.Collections.Generic
 open System.IO
 open System.Text.Json
 open Expecto
@@ -105,276 +104,11 @@ let private recordedFile case =
     | _, Some content -> testCase $"{file} holds what PyTorch saved" (fun () -> expectJson "" content (Checkpoint.Read path))
     | _ -> testCase $"{file} is refused" (fun () -> refuses<CheckpointException> file [ file ] (fun () -> Checkpoint.Read path |> ignore))
 
-/// Everything that a file can hold.
-let everything () =
-    let values = noise 3 24
-    let whole = tensor DType.Float32 [| 4L; 6L |] values
-
-    let view shape strides offset =
-        TensorView(
-            whole.Address + nativeint (4 * offset),
-            Layout.Strided(DType.Float32, ReadOnlySpan(Array.ofList shape), ReadOnlySpan(Array.ofList strides)),
-            whole.Owner
-        )
-
-    let entries kind (list: (string * Tree) list) =
-        Tree.MapOf(kind, [ for key, value in list -> KeyValuePair(TreeKey.Text key, value) ])
-
-    entries
-        MapKind.Dict
-        [
-            "none", Tree.None
-            "flags", Tree.ListOf [ Tree.Bool true; Tree.Bool false ]
-            "ints",
-            Tree.ListOf
-                [
-                    for n in
-                        [
-                            0L
-                            1L
-                            255L
-                            256L
-                            65535L
-                            65536L
-                            -1L
-                            -200L
-                            1L <<< 31
-                            -(1L <<< 31)
-                            1L <<< 40
-                            Int64.MinValue
-                            Int64.MaxValue
-                        ] -> Tree.Int n
-                ]
-            "floats",
-            Tree.ListOf
-                [
-                    for x in [ 0.0; -0.0; 0.1; 1e300; nan; infinity; -infinity; 5e-324 ] -> Tree.Float x
-                ]
-            "texts",
-            Tree.ListOf
-                [
-                    for text in [ ""; "cos"; "größer"; "日本"; "\U0001F600"; "a\nb\"c"; String('x', 300) ] -> Tree.Text text
-                ]
-            "tuples", Tree.ListOf [ for n in 0..5 -> Tree.TupleOf [ for i in 1..n -> Tree.Float(float i) ] ]
-            "empty",
-            Tree.ListOf
-                [
-                    Tree.ListOf []
-                    Tree.TupleOf []
-                    entries MapKind.Dict []
-                    entries MapKind.OrderedDict []
-                    entries MapKind.Counter []
-                ]
-            "ordered", entries MapKind.OrderedDict [ "z", Tree.Int 1L; "a", Tree.Int 2L ]
-            "counter",
-            Tree.MapOf(
-                MapKind.Counter,
-                [
-                    KeyValuePair(TreeKey.Int 30L, Tree.Int 1L)
-                    KeyValuePair(TreeKey.Int 80L, Tree.Int 2L)
-                ]
-            )
-            "numbered", Tree.MapOf(MapKind.Dict, [ for i in 0..300 -> KeyValuePair(TreeKey.Int(int64 i), Tree.Text $"n{i}") ])
-            "whole", Tree.Tensor whole
-            "transposed", Tree.Tensor(view [ 6L; 4L ] [ 1L; 6L ] 0)
-            "column", Tree.Tensor(view [ 4L ] [ 6L ] 2)
-            "last rows", Tree.Tensor(view [ 2L; 6L ] [ 6L; 1L ] 12)
-            "repeated", Tree.Tensor(view [ 3L; 2L ] [ 0L; 1L ] 1)
-            "scalar", Tree.Tensor(tensor DType.Float64 [||] [| 0.5 |])
-            "no rows", Tree.Tensor(tensor DType.Float32 [| 0L; 3L |] [||])
-            "no columns", Tree.Tensor(tensor DType.Float64 [| 3L; 0L |] [||])
-        ]
-
-/// A tensor of each dtype that PyTorch 1.13 has.
-let everyDType () =
-    let bytes = Array.init 48 byte
-
-    let dtypes =
-        Enum.GetValues<DType>()
-        |> Array.filter (fun dtype -> dtype < DType.Float8_E5M2 && dtype <> DType.Complex32)
-
-    Tree.Dict
-        [|
-            for dtype in dtypes do
-                let block =
-                    TensorView.Of(
-                        ReadOnlySpan(
-                            if dtype = DType.Bool then
-                                Array.map (fun b -> b % 2uy) bytes
-                            else
-                                bytes
-                        ),
-                        ReadOnlySpan [| 48L |]
-                    )
-
-                let layout = Layout.Contiguous(dtype, ReadOnlySpan [| 48L / int64 (dtype.Size()) |])
-                struct (dtype.Name(), Tree.Tensor(TensorView(block.Address, layout, block.Owner)))
-        |]
-
 let private trained seed name given =
     let list = [ vector "a" [ 1.0; 2.0 ]; vector "b" [ 3.0 ] ]
     let optimizer = optimizer name given list
     step optimizer list [ noise seed 2; noise (seed + 1) 1 ]
     optimizer, list
-
-let private files =
-    testList
-        "files"
-        [
-            testCase "everything that a .pt file can hold comes back, kinds and bits, order and shared storages" (fun () ->
-                inFolder (fun within ->
-                    for tree in [ everything (); everyDType () ] do
-                        Checkpoint.Write(within "all.pt", tree)
-                        let again = Checkpoint.Read(within "all.pt")
-                        Expect.equal again tree "content"
-                        Checkpoint.Write(within "twice.pt", again)
-                        Expect.equal (describeTree (Checkpoint.Read(within "twice.pt"))) (describeTree again) "storages"
-
-                        Expect.sequenceEqual
-                            (File.ReadAllBytes(within "twice.pt"))
-                            (File.ReadAllBytes(within "all.pt"))
-                            "the same content gives the same bytes"))
-
-            testCase "windows of one memory stay windows of one storage" (fun () ->
-                inFolder (fun within ->
-                    Checkpoint.Write(within "all.pt", everything ())
-                    let again = Checkpoint.Read(within "all.pt")
-
-                    let owners =
-                        [
-                            for key in [ "whole"; "transposed"; "column"; "last rows"; "repeated" ] -> again[key].AsTensor().Owner
-                        ]
-
-                    Expect.equal
-                        (owners
-                         |> List.distinctBy (fun owner -> LanguagePrimitives.PhysicalHash owner)
-                         |> List.length)
-                        1
-                        "storages"
-
-                    again["whole"].AsTensor().Clear()
-                    expectSameBits (again["column"].ToDoubles()) (Array.zeroCreate 4) "what is written through one is seen in the others"))
-
-            testCase "a window with gaps is saved alone, without what lies around it" (fun () ->
-                inFolder (fun within ->
-                    let whole = tensor DType.Float32 [| 1000L; 1000L |] (Array.zeroCreate 1000000)
-
-                    let column =
-                        TensorView(
-                            whole.Address,
-                            Layout.Strided(DType.Float32, ReadOnlySpan [| 1000L |], ReadOnlySpan [| 1000L |]),
-                            whole.Owner
-                        )
-
-                    Checkpoint.Write(within "column.pt", Tree.Dict(struct ("w", Tree.Tensor column)))
-                    Expect.isLessThan (FileInfo(within "column.pt").Length) 8000L "bytes"
-                    Expect.equal (Checkpoint.Read(within "column.pt")["w"]) (Tree.Tensor column) "content"))
-
-            testCase "every dtype of .safetensors comes back, and metadata" (fun () ->
-                inFolder (fun within ->
-                    let wide =
-                        [
-                            DType.UInt16
-                            DType.UInt32
-                            DType.UInt64
-                            DType.Float8_E5M2
-                            DType.Float8_E4M3FN
-                        ]
-                        |> List.map (fun dtype ->
-                            let block = TensorView.Of(ReadOnlySpan [| 1uy .. 16uy |], ReadOnlySpan [| 16L |])
-
-                            let layout =
-                                Layout.Contiguous(dtype, ReadOnlySpan [| 2L; 8L / int64 (dtype.Size()) |])
-
-                            struct (dtype.Name(), Tree.Tensor(TensorView(block.Address, layout, block.Owner))))
-
-                    let tree =
-                        Tree.Dict
-                            [|
-                                for KeyValue(key, value) in everyDType().AsMap() do
-                                    if value.AsTensor().DType <> DType.Complex128 then
-                                        struct (key.ToString().Trim '\'', value)
-                                yield! wide
-                                struct ("transposed", everything()["transposed"])
-                                struct ("scalar", everything()["scalar"])
-                                struct ("no rows", everything()["no rows"])
-                            |]
-
-                    let metadata = Dictionary(dict [ "format", "pt"; "note", "größer" ])
-                    Checkpoint.Write(within "all.safetensors", tree, metadata)
-                    let again = Checkpoint.Read(within "all.safetensors")
-
-                    for KeyValue(key, value) in tree.AsMap() do
-                        Expect.equal (again.AsMap()[key]) value $"{key}"
-
-                    Expect.equal (again.AsMap().Count) (tree.AsMap().Count) "names"
-
-                    let texts (metadata: seq<KeyValuePair<string, string>>) =
-                        set [ for KeyValue(key, value) in metadata -> key, value ]
-
-                    Expect.equal (texts (Checkpoint.ReadMetadata(within "all.safetensors"))) (texts metadata) "metadata"
-
-                    // The dtypes that PyTorch 1.13 lacks, in a .pt file.
-                    Checkpoint.Write(within "wide.pt", Tree.Dict(Array.ofList wide))
-                    Expect.equal (Checkpoint.Read(within "wide.pt")) (Tree.Dict(Array.ofList wide)) ".pt"))
-
-            testCase "tensors begin at multiples of 64 in .pt files, and of their size in .safetensors files" (fun () ->
-                inFolder (fun within ->
-                    Checkpoint.Write(within "all.pt", everything ())
-                    use file = new Checkpoints.FileBytes(within "all.pt")
-
-                    for KeyValue(name, entry) in Checkpoints.ZipReader.Read(file, Checkpoints.Budget(ReadBudget.Default)) do
-                        Expect.equal (entry.Place % 64L) 0L name
-
-                    Checkpoint.Write(
-                        within "all.safetensors",
-                        everyDType().AsMap()
-                        |> Seq.filter (fun e -> e.Value.AsTensor().DType <> DType.Complex128)
-                        |> fun entries -> Tree.MapOf(MapKind.Dict, entries)
-                    )
-
-                    use file = Checkpoints.CheckpointFile.Open(within "all.safetensors")
-                    let bytes = File.ReadAllBytes(within "all.safetensors")
-                    Expect.equal (BitConverter.ToInt64(bytes, 0) % 8L) 0L "header"
-                    Expect.isNonEmpty (file.Tree.AsMap().Entries) "tensors"))
-
-            testCase "what .safetensors cannot hold is refused by name, and nothing is written" (fun () ->
-                inFolder (fun within ->
-                    for what, words, tree in
-                        [
-                            "a number", [ "'epoch'"; ".pt" ], Tree.Dict(struct ("epoch", Tree.Int 3L))
-                            "a list", [ "'list'" ], Tree.Dict(struct ("list", Tree.ListOf []))
-                            "a tensor without a name", [ "named" ], Tree.Tensor(tensor DType.Float32 [||] [| 1.0 |])
-                        ] do
-                        refuses<ArgumentException> what words (fun () -> Checkpoint.Write(within "x.safetensors", tree))
-                        Expect.isEmpty (Directory.GetFiles(Path.GetDirectoryName(within "x"))) "files"))
-
-            testCase "CRC-32 by folding is CRC-32 by tables, for every length and split" (fun () ->
-                let bytes = Array.init 1000 (fun i -> byte (i * 37 + i / 7))
-
-                let plain (bytes: byte[]) =
-                    ~~~(Checkpoints.Crc32.Plain(~~~0u, ReadOnlySpan bytes))
-
-                Expect.equal (Checkpoints.Crc32.Append(0u, ReadOnlySpan "123456789"B)) 0xCBF43926u "the check value"
-
-                for length in 0..1000 do
-                    Expect.equal
-                        (Checkpoints.Crc32.Append(0u, ReadOnlySpan(bytes, 0, length)))
-                        (plain bytes[.. length - 1])
-                        $"{length} bytes"
-
-                for split in 0..999 do
-                    let first = Checkpoints.Crc32.Append(0u, ReadOnlySpan(bytes, 0, split))
-
-                    Expect.equal
-                        (Checkpoints.Crc32.Append(first, ReadOnlySpan(bytes, split, 1000 - split)))
-                        (plain bytes)
-                        $"split at {split}"
-
-                    let second = Checkpoints.Crc32.Append(0u, ReadOnlySpan(bytes, split, 1000 - split))
-
-                    Expect.equal (Checkpoints.Crc32.Combine(first, second, int64 (1000 - split))) (plain bytes) $"put together at {split}")
-        ]
 
 /// A part of one's own.
 type private Counter() =
@@ -543,4 +277,10 @@ let private parts =
 
 [<Tests>]
 let tests =
-    testList "checkpoints" [ testList "recorded" (index.Value |> List.map recordedFile); files; parts ]
+    testList
+        "checkpoints"
+        [
+            testList "recorded" (index.Value |> List.map recordedFile)
+            CheckpointFormatTests.tests
+            parts
+        ]

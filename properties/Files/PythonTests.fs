@@ -67,8 +67,8 @@ let private output arguments =
 /// One of each kind of training checkpoint that there is, and what it must be read as.
 let private ours () =
     [
-        "everything", CheckpointTests.everything ()
-        "dtypes", CheckpointTests.everyDType ()
+        "everything", CheckpointContents.everything ()
+        "dtypes", CheckpointContents.everyDType ()
 
         for name in
             [
@@ -120,7 +120,7 @@ let private tensorsOnly () =
     Tree.MapOf(
         MapKind.OrderedDict,
         [
-            for entry in CheckpointTests.everything().AsMap() do
+            for entry in CheckpointContents.everything().AsMap() do
                 if entry.Value.Kind = TreeKind.Tensor then
                     entry
         ]

@@ -1,8 +1,7 @@
-/// state_dict and load_state_dict in memory: PyTorch's keys and layout, and training that goes on bit for bit.
+/// state_dict and load_state_dict in memory: what is matched, by name and by order, and training that goes on bit for bit.
 module StateDictTests
 
 open System
-open System.Collections.Generic
 open Expecto
 open FsCheck
 open FsCheck.FSharp
@@ -11,166 +10,6 @@ open Optim.Core
 open Optim.Kernels
 open Reference
 open Kit
-
-/// Keys of a group in the order in which PyTorch writes them.
-let private groupKeys =
-    Map
-        [
-            "SGD", "lr momentum dampening weight_decay nesterov maximize foreach differentiable fused"
-            "Adam", "lr betas eps weight_decay amsgrad maximize foreach capturable differentiable fused decoupled_weight_decay"
-            "AdamW", "lr betas eps weight_decay amsgrad maximize foreach capturable differentiable fused decoupled_weight_decay"
-            "Adadelta", "lr rho eps weight_decay maximize capturable foreach differentiable"
-            "Adagrad", "lr lr_decay eps weight_decay initial_accumulator_value foreach maximize differentiable fused"
-            "Adamax", "lr betas eps weight_decay foreach maximize differentiable capturable"
-            "ASGD", "lr lambd alpha t0 weight_decay foreach maximize differentiable capturable"
-            "NAdam", "lr betas eps weight_decay momentum_decay decoupled_weight_decay maximize foreach capturable differentiable"
-            "RAdam", "lr betas eps weight_decay maximize foreach capturable decoupled_weight_decay differentiable"
-            "RMSprop", "lr momentum alpha eps centered weight_decay capturable foreach maximize differentiable"
-            "Rprop", "lr etas step_sizes foreach maximize differentiable capturable"
-        ]
-
-/// Keys of the state that `everyRule` keeps for a parameter, in PyTorch's order.
-let private stateKeys =
-    Map
-        [
-            "SGD", [ "momentum_buffer" ]
-            "Adam", [ "step"; "exp_avg"; "exp_avg_sq"; "max_exp_avg_sq" ]
-            "AdamW", [ "step"; "exp_avg"; "exp_avg_sq" ]
-            "Adadelta", [ "step"; "square_avg"; "acc_delta" ]
-            "Adagrad", [ "step"; "sum" ]
-            "Adamax", [ "step"; "exp_avg"; "exp_inf" ]
-            "ASGD", [ "step"; "eta"; "mu"; "ax" ]
-            "NAdam", [ "step"; "mu_product"; "exp_avg"; "exp_avg_sq" ]
-            "RAdam", [ "step"; "exp_avg"; "exp_avg_sq" ]
-            "RMSprop", [ "step"; "square_avg"; "momentum_buffer"; "grad_avg" ]
-            "Rprop", [ "step"; "prev"; "step_size" ]
-        ]
-
-let private step (optimizer: Optimizer) seed (list: Param list) =
-    for i, p in List.indexed list do
-        setGradient p (Some(noise (seed + 31 * i) (values p).Length))
-
-    optimizer.Step()
-
-let private abc () =
-    [ vector "a" [ 1.0; 2.0 ]; vector "b" [ 3.0 ]; vector "c" [ -1.0; 0.5; 0.25 ] ]
-
-let private layout =
-    testList
-        "layout"
-        [
-            testCase "a group's keys come in PyTorch's order" (fun () ->
-                for name, _ in everyRule do
-                    let dict = (optimizer name [] (abc ())).StateDict()
-                    let keys = List.ofSeq (groupKeys[name].Split ' ')
-                    Expect.equal (List.ofSeq dict.ParamGroups[0].Keys) keys name)
-
-            testCase "a group's own options come first, in the order in which they were given" (fun () ->
-                for name, _ in everyRule do
-                    let own = group (abc ()) [ "maximize", Flag true; "lr", Number 0.25 ]
-                    let dict = (new RuleOptimizer(rule name, groups [ own ], [||])).StateDict()
-
-                    let rest =
-                        groupKeys[name].Split ' '
-                        |> List.ofArray
-                        |> List.filter (fun key -> key <> "maximize" && key <> "lr")
-
-                    Expect.equal (List.ofSeq dict.ParamGroups[0].Keys) ("maximize" :: "lr" :: rest) name
-                    Expect.equal dict.ParamGroups[0].OwnOptions 2 "param_names come after these")
-
-            testCase "values of a group are the options'" (fun () ->
-                for name, given in everyRule do
-                    let dict = (optimizer name given (abc ())).StateDict()
-
-                    for KeyValue(key, value) in Reference.settings name given do
-                        if dict.ParamGroups[0].ContainsKey key then
-                            Expect.equal (dict.ParamGroups[0][key]) (option value) $"{name} {key}")
-
-            testCase "the state's keys, their order, shapes and dtypes are PyTorch's" (fun () ->
-                for name, given in everyRule do
-                    for dtype in [ DType.Float32; DType.Float64 ] do
-                        let p = param "w" dtype [| 2L; 3L |] (noise 1 6)
-                        let optimizer = optimizer name given [ p ]
-                        step optimizer 1 [ p ]
-                        let state = optimizer.StateDict().State[0]
-                        Expect.equal (List.ofSeq state.Keys) stateKeys[name] name
-
-                        for KeyValue(key, value) in state do
-                            let value = value.AsTensor()
-
-                            if key = "step" then
-                                Expect.equal value.DType DType.Float32 "dtype of step"
-                                Expect.isEmpty (Seq.toList value.Shape) "shape of step"
-                                expectSameBits (value.ToDoubles()) [| 1.0 |] "step"
-                            elif (rule name).ScalarNames.Contains key then
-                                Expect.equal value.DType DType.Float64 $"{name} {key} is wider than PyTorch's"
-                                Expect.isEmpty (Seq.toList value.Shape) $"{name} {key}: shape"
-                            else
-                                Expect.equal value.DType dtype $"{name} {key}: dtype"
-                                Expect.equal (Seq.toList value.Shape) [ 2L; 3L ] $"{name} {key}: shape")
-
-            testCase "SGD without momentum has no entry" (fun () ->
-                let list = abc ()
-                let optimizer = optimizer "SGD" [ "lr", Number 0.1 ] list
-                step optimizer 1 list
-                Expect.isEmpty (optimizer.StateDict().State) "state")
-
-            testCase "Adagrad's sums are there before the first step, as PyTorch's" (fun () ->
-                let list = abc ()
-                let given = [ "initial_accumulator_value", Number 0.5 ]
-                let optimizer = optimizer "Adagrad" given list
-
-                for i, p in List.indexed list do
-                    let state = optimizer.StateDict().State[i]
-                    Expect.equal (List.ofSeq state.Keys) [ "step"; "sum" ] "keys"
-                    expectSameBits (state["step"].ToDoubles()) [| 0.0 |] "step"
-                    expectSameBits (state["sum"].ToDoubles()) (values p |> Array.map (fun _ -> 0.5)) "sum"
-
-                step optimizer 1 list
-                Expect.isTrue (column optimizer list[0] "sum" |> Array.forall (fun x -> x > 0.5)) "and grow")
-
-            testCase "parameters that never stepped have no entry" (fun () ->
-                for name, given in everyRule |> List.filter (fst >> hasStateAtOnce >> not) do
-                    let list = abc ()
-                    let optimizer = optimizer name given list
-                    Expect.isEmpty (optimizer.StateDict().State) $"{name}: before the first step"
-                    setGradient list[1] (Some [| 1.0 |])
-                    optimizer.Step()
-                    Expect.equal (List.ofSeq (optimizer.StateDict().State.Keys)) [ 1 ] name)
-
-            testCase "ids count on over the groups, names go with them" (fun () ->
-                let own = [ group (abc ()) []; group [ vector "d" [ 1.0 ]; vector "e" [ 1.0 ] ] [] ]
-                let optimizer = new Adam(groups own)
-                optimizer.AddParamGroup(group [ vector "f" [ 1.0 ] ] [])
-                let dict = optimizer.StateDict()
-                Expect.equal [ for g in dict.ParamGroups -> List.ofSeq g.Params ] [ [ 0; 1; 2 ]; [ 3; 4 ]; [ 5 ] ] "ids"
-
-                Expect.equal [ for g in dict.ParamGroups -> List.ofSeq g.ParamNames ] [ [ "a"; "b"; "c" ]; [ "d"; "e" ]; [ "f" ] ] "names")
-
-            testCase "without names there are none" (fun () ->
-                let dict =
-                    (new Adam(parameters [ vector null [ 1.0 ]; vector null [ 2.0 ] ])).StateDict()
-
-                Expect.isNull dict.ParamGroups[0].ParamNames "names")
-
-            testCase "steps count each parameter's own" (fun () ->
-                let list = abc ()
-                let optimizer = optimizer "Adam" [] list
-
-                for k in 0..5 do
-                    for i, p in List.indexed list do
-                        setGradient
-                            p
-                            (if k % (i + 1) = 0 then
-                                 Some(noise k (values p).Length)
-                             else
-                                 None)
-
-                    optimizer.Step()
-
-                let dict = optimizer.StateDict()
-                Expect.equal [ for id in 0..2 -> slot dict id "step" ] [ [| 6.0 |]; [| 3.0 |]; [| 2.0 |] ] "step")
-        ]
 
 let private saving =
     testList
@@ -184,8 +23,8 @@ let private saving =
                     for k in 0..3 do
                         let first = describe (optimizer.StateDict())
                         Expect.equal (describe (optimizer.StateDict())) first $"{name}: the second"
-                        step optimizer k list
-                        step other k twin
+                        stepOnNoise optimizer k list
+                        stepOnNoise other k twin
 
                     Expect.equal (describe (optimizer.StateDict())) (describe (other.StateDict())) name)
 
@@ -193,12 +32,12 @@ let private saving =
                 for name, given in everyRule do
                     let list, twin = abc (), abc ()
                     let optimizer, other = optimizer name given list, optimizer name given twin
-                    step optimizer 1 list
-                    step other 1 twin
+                    stepOnNoise optimizer 1 list
+                    stepOnNoise other 1 twin
                     let dict = optimizer.StateDict().Clone()
                     let before = describe dict
-                    step optimizer 2 list
-                    step other 2 twin
+                    stepOnNoise optimizer 2 list
+                    stepOnNoise other 2 twin
                     Expect.equal (describe dict) before $"{name}: the clone after a further step"
 
                     for KeyValue(_, state) in dict.State do
@@ -206,8 +45,8 @@ let private saving =
                             value.AsTensor().Clear()
 
                     dict.ParamGroups[0]["lr"] <- option (Number 9.0)
-                    step optimizer 3 list
-                    step other 3 twin
+                    stepOnNoise optimizer 3 list
+                    stepOnNoise other 3 twin
                     Expect.equal (describe (optimizer.StateDict())) (describe (other.StateDict())) name)
         ]
 
@@ -278,7 +117,7 @@ let private resume name given =
 let private matching =
     let trained list =
         let optimizer = optimizer "Adam" [ "lr", Number 0.01 ] list
-        step optimizer 1 list
+        stepOnNoise optimizer 1 list
         optimizer
 
     let row (optimizer: Optimizer) (p: Param) = column optimizer p "exp_avg"
@@ -304,7 +143,7 @@ let private matching =
                 for name, given in everyRule do
                     let list, permuted = abc (), abc ()
                     let source = optimizer name given list
-                    step source 1 list
+                    stepOnNoise source 1 list
 
                     for p, q in List.zip list permuted do
                         q.View.CopyFrom p.View
@@ -313,8 +152,8 @@ let private matching =
                     target.LoadStateDict(source.StateDict()) |> ignore
 
                     for k in 2..4 do
-                        step source k list
-                        step target k permuted
+                        stepOnNoise source k list
+                        stepOnNoise target k permuted
 
                     for p, q in List.zip list permuted do
                         expectSameBits (values q) (values p) name)
@@ -348,7 +187,7 @@ let private matching =
                     ]
 
                 let target = optimizer "Adam" [ "lr", Number 0.5 ] other
-                step target 5 other
+                stepOnNoise target 5 other
                 let before = describe (target.StateDict())
 
                 refuses<ArgumentException> "strict" [ "new"; "b"; "strict"; "matchBy"; "Order" ] (fun () ->
@@ -407,14 +246,14 @@ let private matching =
                 for name, given in everyRule do
                     let list = abc ()
                     let source = optimizer name given list
-                    step source 1 list
+                    stepOnNoise source 1 list
 
                     let spoiled: (string * (StateDict -> unit)) list =
                         [
                             "a wrong shape in the last row",
                             (fun dict ->
                                 let state = dict.State[2]
-                                let key = stateKeys[name] |> List.last
+                                let key = StateDictLayoutTests.stateKeys[name] |> List.last
                                 state[key] <- Tree.Tensor(tensor DType.Float64 [| 4L |] (Array.zeroCreate 4)))
                             "an option out of range", (fun dict -> dict.ParamGroups[0]["lr"] <- option (Number -1.0))
                             "an option of another kind", (fun dict -> dict.ParamGroups[0]["lr"] <- option (Flag true))
@@ -423,7 +262,7 @@ let private matching =
                     for what, spoil in spoiled do
                         let other = abc ()
                         let target = optimizer name given other
-                        step target 5 other
+                        stepOnNoise target 5 other
                         let before = describe (target.StateDict())
                         let dict = source.StateDict().Clone()
                         spoil dict
@@ -450,7 +289,7 @@ let private matching =
             testCase "an Adam dict loaded into AdamW leaves it AdamW" (fun () ->
                 let list, other = abc (), abc ()
                 let source = optimizer "Adam" [ "weight_decay", Number 0.1 ] list
-                step source 1 list
+                stepOnNoise source 1 list
                 let target = new AdamW(parameters other)
                 target.LoadStateDict(source.StateDict()) |> ignore
 
@@ -471,7 +310,7 @@ let private matching =
                 for name, given in everyRule do
                     let wide = vector "w" [ 1.0; 2.0 ]
                     let source = optimizer name given [ wide ]
-                    step source 1 [ wide ]
+                    stepOnNoise source 1 [ wide ]
                     let narrow = param "w" DType.Float32 [| 2L |] [| 1.0; 2.0 |]
                     let target = optimizer name given [ narrow ]
                     let report = target.LoadStateDict(source.StateDict())
@@ -494,7 +333,7 @@ let tests =
     testList
         "state_dict"
         [
-            layout
+            StateDictLayoutTests.tests
             saving
             testList "resuming" [ for name, given in everyRule -> resume name given ]
             matching

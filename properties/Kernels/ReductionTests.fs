@@ -10,41 +10,6 @@ open Kit
 open KernelRuns
 open Plain
 
-/// A sum of doubles and of products of two, as exact as a whole number of 2^-2148, rounded once at the end.
-module private Exact =
-    let private unit = 1074
-
-    /// A double in units of 2^-1074.
-    let private whole (x: float) =
-        let bits = BitConverter.DoubleToInt64Bits x
-        let exponent = int ((bits >>> 52) &&& 0x7FFL)
-        let digits = bits &&& 0xFFFFFFFFFFFFFL
-
-        let magnitude =
-            if exponent = 0 then
-                BigInteger digits
-            else
-                BigInteger(digits ||| (1L <<< 52)) <<< (exponent - 1)
-
-        if x < 0.0 then -magnitude else magnitude
-
-    /// The double next to a whole number of units of 2^-places; the error of this conversion is below one unit in the last place.
-    let private toDouble (places: int) (sum: BigInteger) =
-        let surplus = int ((BigInteger.Abs sum).GetBitLength()) - 64
-
-        if surplus <= 0 then
-            Math.ScaleB(float sum, -places)
-        else
-            Math.ScaleB(float (sum >>> surplus), surplus - places)
-
-    let sum (values: float seq) =
-        values |> Seq.sumBy whole |> toDouble unit
-
-    let products (xs: float[]) (ys: float[]) =
-        Array.map2 (fun x y -> whole x * whole y) xs ys
-        |> Array.sum
-        |> toDouble (2 * unit)
-
 let private lengths =
     [ 0; 1; 2; 31; 32; 33; 63; 100; 4095; 4096; 4097; 8192; 20_001 ]
 
@@ -67,16 +32,16 @@ let private exactTests =
                 let what = sprintf "%d of %s" length (dtype.Name())
                 let magnitudes = Array.map abs values
                 // Where signs cancel, the bound is against the sum of magnitudes.
-                let slack = Exact.sum magnitudes * Math.ScaleB(1.0, -46)
+                let slack = ExactSums.sum magnitudes * Math.ScaleB(1.0, -46)
 
-                Expect.isTrue (abs (Reduction.Sum.Of x - Exact.sum values) <= slack) ("sum, " + what)
+                Expect.isTrue (abs (Reduction.Sum.Of x - ExactSums.sum values) <= slack) ("sum, " + what)
 
-                close ("squares, " + what) (Exact.products values values) (Reduction.SumOfSquares.Of x)
-                close ("magnitudes, " + what) (Exact.sum magnitudes) (Reduction.SumOfMagnitudes.Of x)
+                close ("squares, " + what) (ExactSums.products values values) (Reduction.SumOfSquares.Of x)
+                close ("magnitudes, " + what) (ExactSums.sum magnitudes) (Reduction.SumOfMagnitudes.Of x)
 
                 close
                     ("products, " + what)
-                    (Exact.products magnitudes (Array.map abs others))
+                    (ExactSums.products magnitudes (Array.map abs others))
                     (Reduction.Dot.Of(Tensor.ofFloats dtype magnitudes, Tensor.ofFloats dtype (Array.map abs others)))
 
                 let largest = if length = 0 then 0.0 else Array.max magnitudes
@@ -85,7 +50,7 @@ let private exactTests =
                 Expect.equal (Reduction.SmallestMagnitude.Of x) smallest ("smallest, " + what)
 
                 for p in [ 0.5; 3.0; -1.0 ] do
-                    let expected = magnitudes |> Seq.map (fun m -> Math.Pow(m, p)) |> Exact.sum
+                    let expected = magnitudes |> Seq.map (fun m -> Math.Pow(m, p)) |> ExactSums.sum
                     close (sprintf "powers %g, %s" p what) expected ((Reduction.SumOfPowers p).Of x)
 
                 Expect.equal ((Reduction.SumOfPowers 2.0).Of x) (Reduction.SumOfSquares.Of x) "power 2"

@@ -16,14 +16,6 @@ let private draw seed count =
     let random = Random(seed: int)
     Array.init count (fun _ -> Palette.logUniform -4 3 random DType.Float64)
 
-let private close dtype what (expected: float[]) (actual: float[]) =
-    let bound = if dtype = DType.Float32 then 2e-5 else 1e-11
-    Expect.equal actual.Length expected.Length what
-
-    for i in 0 .. expected.Length - 1 do
-        if not (abs (actual[i] - expected[i]) <= bound * (1.0 + abs expected[i])) then
-            failtestf "%s, element %d: %s instead of %s" what i (text actual[i]) (text expected[i])
-
 /// Steps a tensor by the rule and by the reference; the second gradient is missing.
 let private follow rule options dtype (shape: int list) (judge: WholeReference.Tensor -> float[] -> WholeReference.Tensor) =
     let count = List.fold (*) 1 shape
@@ -47,11 +39,11 @@ let private follow rule options dtype (shape: int list) (judge: WholeReference.T
         let what =
             sprintf "%s %A of %A in %s, step %d" rule options shape (dtype.Name()) step
 
-        close dtype what expected.Theta (values p)
+        closeTo dtype what expected.Theta (values p)
 
         // Means over nothing are NaN in PyTorch, and 0 here; nobody sees them.
         for KeyValue(name, slot) in (if count = 0 then Map.empty else expected.Slots) do
-            close dtype (name + ", " + what) slot (column optimizer p name)
+            closeTo dtype (name + ", " + what) slot (column optimizer p name)
 
     Cases.add "whole tensors" 1
 
@@ -218,88 +210,9 @@ let private judgesTests =
                                 | None -> group, options, x)
 
                         for (_, _, x), expected in List.zip tensors case.Expected[step] do
-                            close DType.Float64 (sprintf "%A, step %d" case.Options step) expected x.Theta
+                            closeTo DType.Float64 (sprintf "%A, step %d" case.Options step) expected x.Theta
 
         Expect.isGreaterThan runs 0 "runs"
-    }
-
-let private productTests =
-    test "matrix products equal plain sums, and every width, executor and number of threads gives the same bits" {
-        for dtype in dtypes do
-            for m, n, k in
-                [
-                    1, 1, 1
-                    7, 33, 5
-                    6, 32, 192
-                    13, 70, 400
-                    100, 97, 193
-                    50, 1, 20
-                    1, 40, 3
-                    3, 3, 0
-                ] do
-                let matrix seed rows columns =
-                    Tensor.shaped [| int64 rows; int64 columns |] dtype (Array.map (Number.round dtype) (noise seed (rows * columns)))
-
-                let a, b, d = matrix 1 m k, matrix 2 k n, matrix 3 m n
-
-                let room =
-                    TensorView.Zeros(
-                        dtype,
-                        [|
-                            int64 (max (MatrixProduct.Room(nativeint k, nativeint n)) (MatrixProduct.Room(nativeint k, nativeint m)))
-                        |]
-                    )
-
-                let m', n', k' = nativeint m, nativeint n, nativeint k
-
-                let run width threads =
-                    let c, square = matrix 4 m n, matrix 5 m m
-
-                    Setting.withWidth width (fun () ->
-                        Setting.withThreads threads (fun () ->
-                            let executor = if threads = 1 then Executor.Caller else Executor.Team
-
-                            MatrixProduct.Run(
-                                dtype,
-                                m',
-                                n',
-                                k',
-                                a.Address,
-                                b.Address,
-                                c.Address,
-                                room.Address,
-                                executor,
-                                0.5,
-                                2.0,
-                                d.Address
-                            )
-
-                            MatrixProduct.Square(dtype, m', k', a.Address, square.Address, room.Address, executor)))
-
-                    c.ToDoubles(), square.ToDoubles()
-
-                let expected, expectedSquare = run Width.Single 1
-
-                for width in widths do
-                    for threads in [ 1; 2; 5 ] do
-                        let found, square = run width threads
-                        let what = sprintf "%d x %d x %d, %O, %d threads" m n k width threads
-                        expectSameBits found expected what
-                        expectSameBits square expectedSquare ("square, " + what)
-
-                let x, y, z = a.ToDoubles(), b.ToDoubles(), d.ToDoubles()
-
-                let sum terms term = Seq.sumBy term (seq { 0 .. terms - 1 })
-
-                close
-                    dtype
-                    "product"
-                    (Array.init (m * n) (fun at -> 0.5 * sum k (fun l -> x[at / n * k + l] * y[l * n + at % n]) + 2.0 * z[at]))
-                    expected
-
-                close dtype "square" (Array.init (m * m) (fun at -> sum k (fun l -> x[at / m * k + l] * x[at % m * k + l]))) expectedSquare
-                GC.KeepAlive(box room)
-                Cases.add "products" 1
     }
 
 let private refusalTests =
@@ -387,7 +300,7 @@ let tests =
             adafactorTests
             muonTests
             judgesTests
-            productTests
+            MatrixProductTests.products
             refusalTests
             epsTests
             splitTests

@@ -176,3 +176,18 @@ let checksum () =
                         add (if Double.IsNaN x then -1L else Number.bits dtype x)
 
     sum.ToString("x16")
+
+/// Numbers of the arithmetic in one dtype, near those of plain double precision.
+let closeTo dtype what (expected: float[]) (actual: float[]) =
+    let bound = if dtype = DType.Float32 then 2e-5 else 1e-11
+    Expect.equal actual.Length expected.Length what
+
+    for i in 0 .. expected.Length - 1 do
+        if not (abs (actual[i] - expected[i]) <= bound * (1.0 + abs expected[i])) then
+            failtestf "%s, element %d: %s instead of %s" what i (Kit.text actual[i]) (Kit.text expected[i])
+
+/// The comparison sees that a result is wrong.
+let differs dtype expected actual =
+    match Comparator.arrays Comparator.bit dtype expected actual with
+    | Verdict.Broken _ -> ()
+    | _ -> failtest "a wrong result is not seen"

@@ -190,6 +190,17 @@ let noise seed count =
     let random = Random(seed: int)
     Array.init count (fun _ -> 4.0 * random.NextDouble() - 2.0)
 
+/// Three parameters by name, of two, one and three elements.
+let abc () =
+    [ vector "a" [ 1.0; 2.0 ]; vector "b" [ 3.0 ]; vector "c" [ -1.0; 0.5; 0.25 ] ]
+
+/// A step of these parameters on gradients of noise.
+let stepOnNoise (optimizer: Optimizer) seed (list: Param list) =
+    for i, p in List.indexed list do
+        setGradient p (Some(noise (seed + 31 * i) (values p).Length))
+
+    optimizer.Step()
+
 /// The exception that `action` throws.
 let thrown what (action: unit -> unit) : exn =
     let found =

@@ -117,7 +117,7 @@ let private mutants =
                         copy.Line
                     )
         }
-        Minimizing.throws,
+        MinimizerGuards.throws,
         "parameters stay where the throwing call found them",
         steps (fun real options parameters ask state ->
             let mutable at = [||]
@@ -148,7 +148,7 @@ let private mutants =
             before |> Array.iteri (fun k values -> Tensor.fill parameters[k + 1] values)
             next)
         Minimizing.bounded, "history_size is not looked at", withOptions (fun o -> { o with HistorySize = 100 })
-        Minimizing.finite,
+        MinimizerGuards.finite,
         "a loss that is not finite is taken for zero",
         steps (fun real options parameters ask state ->
             let ask parameters =

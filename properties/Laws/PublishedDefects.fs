@@ -1,5 +1,5 @@
 /// Defects that optimizers were published with, done to ours: each is found by a law. Where a law has such a defect as its own mutant already,
-/// that stands in MutantTests.fs and ScheduleMutants.fs; docs/decisions/26-laws.md lists them all.
+/// that stands in RuleMutants.fs, RunMutants.fs and ScheduleMutants.fs; docs/decisions/26-laws.md lists them all.
 module PublishedDefects
 
 open System
@@ -10,6 +10,7 @@ open Optim.Laws.Mutant
 open MutantFormulas
 open Mutants
 open ShellMutants
+open MutantKit
 open MutantTests
 
 let private number = Options.ofNumber
@@ -90,7 +91,7 @@ let private table: (string * Mutant) list =
         "burn (5130)", kills Resume.byName "state of other names is dropped in silence" (loadsOptionsOnly (subject "RMSprop"))
         "timm (2532)", kills Resume.roundTrip "an option is written, and never read" (loadsStateOnly (subject "SGD"))
 
-        "TorchSharp NAdam (1154)", kills Analytic.nadamProduct "mu_product begins at 0" (nadam 0.0 (fun _ product -> product))
+        "TorchSharp NAdam (1154)", kills Sequences.nadamProduct "mu_product begins at 0" (nadam 0.0 (fun _ product -> product))
 
         "Optimisers.jl AdamW (182)", kills Universal.standsStill "weight decay is not multiplied by lr" (shrinksAnyway (subject "AdamW"))
 
@@ -102,11 +103,11 @@ let private table: (string * Mutant) list =
 
         "Optimisers.jl (167), optax (1754)", kills Universal.finite "eps is lost" (subject "Adam" |> withOption "eps" (number 0.0))
         "optax inject_hyperparams (1532)",
-        kills Surroundings.identity "options that are set are rounded to float32" (roundsOptions (subject "Adam"))
+        kills Onlookers.identity "options that are set are rounded to float32" (roundsOptions (subject "Adam"))
         "PyTorch (162359)", kills Resume.noAliasing "a loaded dict is read when it is needed" (lazyLoad (subject "Adam"))
         "Keras (19990), optax MultiSteps (1567)",
         kills
-            Surroundings.accumulated
+            Accumulation.accumulated
             "decay and step count advance with each batch"
             (subject "AdamW" |> attaches (fun what -> { what with Accumulate = 1 }))
     ]

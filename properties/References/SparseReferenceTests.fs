@@ -197,7 +197,7 @@ let tests =
         [
             for KeyValue(rule, _) in settings do
                 for dtype in [ DType.Float64; DType.Float32 ] do
-                    let complete (run: Run) = Reference.settings rule run.Given
+                    let complete (run: Run) = Constructors.settings rule run.Given
 
                     ReferenceTests.agrees
                         100

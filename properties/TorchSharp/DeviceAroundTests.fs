@@ -7,7 +7,7 @@ open TorchSharp
 open Optim
 open Optim.Core
 open Optim.Kernels
-open DeviceTests
+open DeviceKit
 open Kit
 
 let private start = [ [ 3L; 2L ], 1; [ 5L ], 2 ]

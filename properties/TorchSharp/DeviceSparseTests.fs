@@ -11,7 +11,7 @@ open Optim.Kernels
 open Reference
 open Kit
 open TorchKit
-open DeviceTests
+open DeviceKit
 
 type private Tensor = torch.Tensor
 

@@ -8,7 +8,7 @@ open TorchSharp
 open Optim
 open Optim.Core
 open Optim.Kernels
-open DeviceTests
+open DeviceKit
 open Kit
 
 type private Tensor = torch.Tensor

@@ -2,7 +2,6 @@
 module TorchAverageTests
 
 open System
-open System.Collections.Generic
 open System.Text.Json
 open Expecto
 open TorchSharp
@@ -10,50 +9,10 @@ open Optim
 open Optim.Kernels
 open Golden
 open Kit
+open TorchAverageKit
 
 type private Tensor = torch.Tensor
 type private Net = torch.nn.Module<torch.Tensor, torch.Tensor>
-
-let private constant (shape: int64 list) (values: float[]) : Tensor =
-    torch.tensor(values).reshape(List.toArray shape)
-
-let private values (tensor: Tensor) : float[] =
-    use plain = tensor.detach().``to``(torch.float64).contiguous()
-    plain.data<float>().ToArray()
-
-/// Linear and batch normalization, in float64, as the recorded models are.
-let private net inputs outputs : Modules.Sequential =
-    let linear =
-        torch.nn.Linear(inputs, outputs, dtype = Nullable torch.ScalarType.Float64) :> Net
-
-    let norm =
-        torch.nn.BatchNorm1d(outputs, dtype = Nullable torch.ScalarType.Float64) :> Net
-
-    torch.nn.Sequential(linear, norm)
-
-let private making (model: unit -> Modules.Sequential) =
-    Func<torch.nn.Module>(fun () -> model () :> torch.nn.Module)
-
-let private child (model: Modules.Sequential) (index: int) = model[index] :> obj :?> torch.nn.Module
-
-let private fill (model: torch.nn.Module) (values: (string * float[]) list) =
-    use _ = torch.no_grad ()
-    let state = model.state_dict ()
-
-    for name, values in values do
-        let tensor = state[name]
-
-        if tensor.dtype = torch.ScalarType.Int64 then
-            tensor.copy_ (torch.tensor (int64 values[0])) |> ignore
-        else
-            tensor.copy_ (constant (List.ofArray tensor.shape) values) |> ignore
-
-let private close what (actual: float[]) (expected: float[]) =
-    for actual, expected in Array.zip actual expected do
-        if not (abs (actual - expected) <= 1e-11 * (1.0 + abs expected)) then
-            failtestf "%s: %s, PyTorch %s" what (text actual) (text expected)
-
-let private batchNorm (model: Modules.Sequential) = model[1] :?> Modules.BatchNorm1d
 
 let private updateBn (case: JsonElement) =
     use model = net 3L 4L

@@ -1,5 +1,5 @@
 /// libtorch's matrix products, where a rule is told to use a provider's.
-module ProductTests
+module TorchProductTests
 
 open System
 open Expecto
