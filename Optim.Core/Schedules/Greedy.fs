@@ -124,7 +124,7 @@ module Greedy =
         let window =
             let before =
                 if state.Window.IsDefault then
-                    ImmutableArray.Empty
+                    ImmutableArray<double>.Empty
                 else
                     state.Window
 
