@@ -213,14 +213,14 @@ public sealed class CompositeOptimizer : Optimizer
             );
     }
 
-    private (Rule Rule, IOptimizerOptions Defaults) Member(string name)
+    private (Rule Rule, IOptimizerOptions Defaults) Member(string member)
     {
-        ArgumentNullException.ThrowIfNull(name);
-        return members.TryGetValue(name, out var member)
-            ? member
+        ArgumentNullException.ThrowIfNull(member);
+        return members.TryGetValue(member, out var found)
+            ? found
             : throw new ArgumentException(
-                $"there is no member '{name}'{Core.Names.didYouMean(name, members.Keys)} There are: {string.Join(", ", Names)}",
-                nameof(name)
+                $"there is no member '{member}'{Core.Names.didYouMean(member, members.Keys)} There are: {string.Join(", ", Names)}",
+                nameof(member)
             );
     }
 

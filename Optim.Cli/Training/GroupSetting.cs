@@ -19,9 +19,31 @@ public sealed record GroupSetting(string Pattern, IReadOnlyList<(string Name, Op
             : new(text[..colon], NamedSettings.ReadSettings($"--group {text}", text[(colon + 1)..]));
     }
 
-    /// <summary>The groups of a model's parameters.</summary>
-    /// <exception cref="ArgumentException">A pattern matches nothing, or several match a parameter and there is no order.</exception>
-    public static ParameterGroups Of(IEnumerable<IParameter> parameters, ImmutableArray<GroupSetting> settings, string? order)
+    /// <summary>The optimizers of a model's parameters, and their groups; null where all parameters of an optimizer are one.</summary>
+    /// <exception cref="CommandException">A pattern matches nothing, or several match a parameter and there is no order, or a rule takes no groups.</exception>
+    internal static (ParameterGroups? Groups, Optimizer[] Optimizers) Optimizers(
+        IReadOnlyList<OptimizerShare> shares,
+        IEnumerable<IParameter> parameters,
+        TrainingSettings settings
+    )
+    {
+        if (settings.Groups.IsEmpty)
+            return (null, [.. shares.Select(share => share.Create())]);
+        try
+        {
+            var groups = Of(parameters, settings.Groups, settings.GroupOrder);
+            return (groups, [.. shares.Select(share => share.Create(groups))]);
+        }
+        catch (ArgumentException error) when (error is not OptionException)
+        {
+            // The name of a parameter of ours says nothing to those who call the command.
+            var said = error.Message.Split(" (Parameter '")[0];
+            var order = settings is { Groups.Length: > 1, GroupOrder: null } ? " (--group-order gives an order)" : "";
+            throw new CommandException($"--group: {said}{order}.");
+        }
+    }
+
+    private static ParameterGroups Of(IEnumerable<IParameter> parameters, ImmutableArray<GroupSetting> settings, string? order)
     {
         var groups = settings.Aggregate(
             ParameterGroups.For(parameters),

@@ -39,8 +39,8 @@ public static class Trainer
         var weights = InitialWeights.Draw([data.Features, .. hidden, data.Classes], random.NextSigned);
         using var model = Model(settings.Backend, data, hidden, weights, settings.DType);
         var shares = OptimizerShare.Of(settings.Rule, settings.Options, model.Parameters);
-        var groups = settings.Groups.IsEmpty ? null : GroupSetting.Of(model.Parameters, settings.Groups, settings.GroupOrder);
-        var run = new TrainingRun(model, [.. shares.Select(share => share.Create(groups))]);
+        var (groups, optimizers) = GroupSetting.Optimizers(shares, model.Parameters, settings);
+        var run = new TrainingRun(model, optimizers);
         OptimizerUsed[] used = [.. shares.Zip(run.Optimizers, Used)]; // before a schedule changes rates
         if (settings.Schedule is { } schedule)
             run.Follow(schedule, settings.Steps, settings.StepsPerEpoch);

@@ -122,7 +122,13 @@ module Greedy =
         Argument.notNull "values" values
 
         let window =
-            let all = state.Window.Add metric
+            let before =
+                if state.Window.IsDefault then
+                    ImmutableArray<double>.Empty
+                else
+                    state.Window
+
+            let all = before.Add metric
             if all.Length > options.Window then all.RemoveAt 0 else all
 
         // The sum of the window anew: a running one keeps a NaN, and the rounding of every metric that has left.
