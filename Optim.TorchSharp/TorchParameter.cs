@@ -22,7 +22,7 @@ public sealed class TorchParameter : IParameter
     private readonly TensorMemory memory;
     private Layout layout;
     private Layout gradientLayout;
-    private Trail trail;
+    private PrefetchPath trail;
     private Parameter? parameter;
 
     static TorchParameter() => TorchOperators.Register();

@@ -24,7 +24,7 @@ public static class Checkpoint
         TreeFile.CheckPath(path);
         ArgumentNullException.ThrowIfNull(parts);
         CheckNames(parts.Select(part => part.Name));
-        Write(path, Tree.Dict([.. parts.Select(part => (part.Name, Parts.Save(part.Name, part.Value)))]));
+        Write(path, Tree.Dict([.. parts.Select(part => (part.Name, CheckpointParts.Save(part.Name, part.Value)))]));
     }
 
     /// <summary>
@@ -58,7 +58,7 @@ public static class Checkpoint
             .Select(part =>
                 (
                     part.Name,
-                    Target: Parts.Stateful(part.Value)
+                    Target: CheckpointParts.Stateful(part.Value)
                         ?? throw new ArgumentException(
                             $"'{part.Name}' is a {part.Value?.GetType().Name ?? "null"}, which cannot be loaded into; plain values are read from what Load returns"
                         )
@@ -108,7 +108,7 @@ public static class Checkpoint
     public static void Register(Func<object, IStateful?> adapter)
     {
         ArgumentNullException.ThrowIfNull(adapter);
-        Parts.Register(adapter);
+        CheckpointParts.Register(adapter);
     }
 
     private static void CheckNames(IEnumerable<string?> names)

@@ -22,7 +22,7 @@ internal sealed record LoadedOptions(
         StateDict dict,
         IReadOnlyList<int> saved,
         bool strict,
-        Findings findings
+        LoadedNames findings
     )
     {
         var read = saved.Select(number => Read(algorithm, groups[group], dict.ParamGroups[number], strict, findings)).ToList();
@@ -40,7 +40,7 @@ internal sealed record LoadedOptions(
     }
 
     /// <summary>The options of a group of the dict; what it lacks, as older ones do, is at its default. Keys of one's own that it lacks stay.</summary>
-    private static LoadedOptions Read(Algorithm algorithm, ParameterGroup before, GroupState saved, bool strict, Findings findings)
+    private static LoadedOptions Read(Algorithm algorithm, ParameterGroup before, GroupState saved, bool strict, LoadedNames findings)
     {
         var extras = new OrderedDictionary<string, OptionValue>();
         var custom = new OrderedDictionary<string, OptionValue>(before.Custom);

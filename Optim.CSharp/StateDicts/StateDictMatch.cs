@@ -8,7 +8,13 @@ namespace Optim;
 internal sealed record StateDictMatch(int?[] Source, IReadOnlyList<int>[] Saved)
 {
     /// <exception cref="ArgumentException">What cannot be matched, or may not be where it is strict.</exception>
-    public static StateDictMatch Of(IReadOnlyList<ParameterGroup> groups, StateDict dict, bool strict, MatchBy matchBy, Findings findings)
+    public static StateDictMatch Of(
+        IReadOnlyList<ParameterGroup> groups,
+        StateDict dict,
+        bool strict,
+        MatchBy matchBy,
+        LoadedNames findings
+    )
     {
         for (var i = 0; i < dict.ParamGroups.Count; i++)
             if (dict.ParamGroups[i] is { ParamNames: { } names, Params: var ids } && names.Count != ids.Count)
@@ -31,7 +37,7 @@ internal sealed record StateDictMatch(int?[] Source, IReadOnlyList<int>[] Saved)
         return isByName ? ByName(groups, dict, strict, findings) : ByOrder(groups, dict, findings);
     }
 
-    private static StateDictMatch ByOrder(IReadOnlyList<ParameterGroup> groups, StateDict dict, Findings findings)
+    private static StateDictMatch ByOrder(IReadOnlyList<ParameterGroup> groups, StateDict dict, LoadedNames findings)
     {
         for (var i = 0; i < groups.Count; i++)
             if (groups[i].Parameters.Count != dict.ParamGroups[i].Params.Count)
@@ -46,7 +52,7 @@ internal sealed record StateDictMatch(int?[] Source, IReadOnlyList<int>[] Saved)
         );
     }
 
-    private static StateDictMatch ByName(IReadOnlyList<ParameterGroup> groups, StateDict dict, bool strict, Findings findings)
+    private static StateDictMatch ByName(IReadOnlyList<ParameterGroup> groups, StateDict dict, bool strict, LoadedNames findings)
     {
         var places = new Dictionary<string, (int Group, int Id)>(StringComparer.Ordinal);
         for (var i = 0; i < dict.ParamGroups.Count; i++)

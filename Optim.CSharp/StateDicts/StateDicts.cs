@@ -71,7 +71,7 @@ internal static class StateDicts
         Action<int?[]> noteOrigins
     )
     {
-        var findings = new Findings([], [], [], []);
+        var findings = new LoadedNames([], [], [], []);
         var match = StateDictMatch.Of(groups, dict, strict, matchBy, findings);
         var loaded = new List<Loaded>();
         var reports = new List<GroupReport>();

@@ -29,7 +29,7 @@ public static class OptimCommand
         try
         {
             var parsed = Create(args, screen, cancel).Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
-            if (parsed.Errors.Count > 0 && parsed.Action is not Answer)
+            if (parsed.Errors.Count > 0 && parsed.Action is not PrintAction)
                 throw new CommandException(Arguments.Explain(parsed));
             return parsed.Invoke(
                 new InvocationConfiguration
@@ -74,7 +74,7 @@ public static class OptimCommand
         var help = root.Options.OfType<HelpOption>().Single();
         var plain = (HelpAction)help.Action!;
         help.Description = "Show help; each command has its own";
-        help.Action = new Answer(parsed =>
+        help.Action = new PrintAction(parsed =>
         {
             plain.Invoke(parsed);
             if (Details(parsed.CommandResult.Command.Name) is { } details)
@@ -82,7 +82,7 @@ public static class OptimCommand
         });
         var version = root.Options.OfType<VersionOption>().Single();
         version.Description = "Show the version";
-        version.Action = new Answer(parsed => parsed.InvocationConfiguration.Output.WriteLine($"optim {Version}"));
+        version.Action = new PrintAction(parsed => parsed.InvocationConfiguration.Output.WriteLine($"optim {Version}"));
         root.SetAction(parsed => root.Parse("--help").Invoke(parsed.InvocationConfiguration));
         return root;
     }
@@ -109,7 +109,7 @@ public static class OptimCommand
                 or UnauthorizedAccessException;
 
     /// <summary>What is asked with an option of its own, whatever else is on the line.</summary>
-    private sealed class Answer(Action<ParseResult> answer) : SynchronousCommandLineAction
+    private sealed class PrintAction(Action<ParseResult> answer) : SynchronousCommandLineAction
     {
         public override int Invoke(ParseResult parsed)
         {

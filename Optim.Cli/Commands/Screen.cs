@@ -91,7 +91,7 @@ internal sealed class Screen
     }
 
     /// <summary>Repeats recorded runs, and shows which one is under way.</summary>
-    public LikeReport Track(Func<Action<int, int, RecordedRun>?, LikeReport> repeat)
+    public ReplayReport Track(Func<Action<int, int, RecordedRun>?, ReplayReport> repeat)
     {
         if (!IsLive)
             return repeat(null);
@@ -240,7 +240,7 @@ internal sealed class Screen
         }
     }
 
-    public void Show(LikeReport report)
+    public void Show(ReplayReport report)
     {
         var table = new Table { Border = TableBorder.Simple };
         foreach (var header in new[] { "optimizer", "options", "dtype", "loss\noff by", "checksum\noff by", "accuracy,\nrecorded", "" })

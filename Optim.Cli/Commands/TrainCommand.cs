@@ -131,7 +131,7 @@ internal sealed class TrainCommand
     private static int Repeat(string path, TrainingSettings settings, string? json, Screen screen, CancellationToken cancel)
     {
         var runs = RecordedRun.ReadAll(path);
-        var report = screen.Track(tell => Like.Run(runs, settings.Backend, settings.ThreadCount, tell, cancel));
+        var report = screen.Track(tell => Replay.Run(runs, settings.Backend, settings.ThreadCount, tell, cancel));
         screen.Show(report);
         OutputFile.Write(json, () => ResultJson.Of(report, path, settings, OptimCommand.Version), "results", screen);
         return report.Interrupted ? OptimCommand.Interrupted

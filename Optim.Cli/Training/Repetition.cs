@@ -17,7 +17,7 @@ internal sealed class Repetition(Backend backend, CancellationToken cancel)
 
     /// <summary>Repeats a run; null when it was stopped.</summary>
     /// <exception cref="Core.OptionException">A rule refuses the options recorded.</exception>
-    public LikeRow? Of(RecordedRun run)
+    public ReplayRow? Of(RecordedRun run)
     {
         var setup = SetupOf(run);
         var data = Data(setup);
@@ -33,7 +33,7 @@ internal sealed class Repetition(Backend backend, CancellationToken cancel)
         return training.Steps < steps ? null : Compare(run, data, model, training.History);
     }
 
-    private static LikeRow Compare(RecordedRun run, DataSet data, IModel model, TrainingHistory history)
+    private static ReplayRow Compare(RecordedRun run, DataSet data, IModel model, TrainingHistory history)
     {
         var test = Enumerable.Range(data.TrainingRows, data.Count - data.TrainingRows).ToArray();
         var tolerance = Tolerance.Of(run);
@@ -59,7 +59,7 @@ internal sealed class Repetition(Backend backend, CancellationToken cancel)
                             : $" ({DataSets.FashionMnist} is not installed: apt-get install dataset-fashion-mnist)"
                     )
             );
-        return new LikeRow(run, history.Losses, loss, accuracy, largestRate, first, second, failures);
+        return new ReplayRow(run, history.Losses, loss, accuracy, largestRate, first, second, failures);
 
         void Check(string what, double difference, double allowed)
         {

@@ -45,7 +45,7 @@ public static class ResultJson
         });
 
     /// <summary>Of repeating recorded runs.</summary>
-    public static byte[] Of(LikeReport report, string path, TrainingSettings settings, string version) =>
+    public static byte[] Of(ReplayReport report, string path, TrainingSettings settings, string version) =>
         Object(json =>
         {
             json.WriteString("like", path);
@@ -147,7 +147,7 @@ public static class ResultJson
         }
     }
 
-    private static void Row(Utf8JsonWriter json, LikeRow row)
+    private static void Row(Utf8JsonWriter json, ReplayRow row)
     {
         json.WriteStartObject();
         json.WriteString("optimizer", row.Run.Optimizer);

@@ -82,7 +82,7 @@ type internal GradientRows(rows: int) =
 
 /// What successive accumulations share: the stamp that tells the live one, and their memory.
 [<Sealed>]
-type internal AccumulationLine(rows: int) =
+type internal AccumulationLineage(rows: int) =
     member val Stamp = 0L with get, set
     // Two sets of memory, so that a step that fails has lost nothing.
     member val Sums = GradientRows rows
@@ -94,11 +94,11 @@ type internal AccumulationLine(rows: int) =
 /// and one that was missing in all is absent. Sparse gradients are sums of rows: their sum is sparse with each row once, or dense where
 /// one of the calls had a dense gradient. Compared by content.
 [<Sealed>]
-type Accumulation internal (calls: int, line: AccumulationLine) =
-    let stamp = line.Stamp
+type Accumulation internal (calls: int, lineage: AccumulationLineage) =
+    let stamp = lineage.Stamp
 
     let live () =
-        if stamp <> line.Stamp then
+        if stamp <> lineage.Stamp then
             raise (
                 SpentStateException
                     "these gradients were added to later, in place; use the accumulation which that call returned, or fork one with Accumulation.copy before it"
@@ -112,21 +112,21 @@ type Accumulation internal (calls: int, line: AccumulationLine) =
     /// The sums, in the order of the parameters.
     member _.Sums =
         live ()
-        Gradients.Over line.Sums.Items
+        Gradients.Over lineage.Sums.Items
 
     /// The number of gradients of a call.
-    member _.Count = line.Rows
+    member _.Count = lineage.Rows
 
     /// Whether a later call has consumed it.
-    member _.IsSpent = stamp <> line.Stamp
+    member _.IsSpent = stamp <> lineage.Stamp
 
-    member internal _.Line = line
+    member internal _.Lineage = lineage
     member internal _.Live() = live ()
 
     /// The next record, over the same memory.
     member internal _.Next(calls: int) =
-        line.Stamp <- line.Stamp + 1L
-        Accumulation(calls, line)
+        lineage.Stamp <- lineage.Stamp + 1L
+        Accumulation(calls, lineage)
 
     /// How many calls, and what was added up.
     override sum.ToString() =
@@ -141,13 +141,13 @@ type Accumulation internal (calls: int, line: AccumulationLine) =
         | :? Accumulation as other -> sum.Calls = other.Calls && sum.Sums.Equals other.Sums
         | _ -> false
 
-    override _.GetHashCode() = HashCode.Combine(calls, line.Rows)
+    override _.GetHashCode() = HashCode.Combine(calls, lineage.Rows)
 
 /// Accumulating gradients. What is added must have the shapes and dtypes of what was added before.
 [<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
 module Accumulation =
     let internal after (rows: int) (calls: int) =
-        Accumulation(calls, AccumulationLine rows)
+        Accumulation(calls, AccumulationLineage rows)
 
     /// Before the first call, for so many parameters.
     let init (rows: int) =
@@ -161,7 +161,7 @@ module Accumulation =
         Argument.notNull "gradients" gradients
         Argument.notNull "sum" sum
         sum.Live()
-        let rows, sums = sum.Count, sum.Line.Sums
+        let rows, sums = sum.Count, sum.Lineage.Sums
 
         if gradients.Count <> rows then
             raise (ArgumentException $"{gradients.Count} gradients were given to the sum of {rows}; the numbers must agree")
@@ -199,41 +199,41 @@ module Accumulation =
     /// Adds the gradients of a call, in place; the accumulation that is given is spent.
     let add (gradients: Gradients) (sum: Accumulation) =
         check gradients sum
-        sum.Line.Sums.Add gradients
+        sum.Lineage.Sums.Add gradients
         sum.Next(sum.Calls + 1)
 
-    let private meanOf (line: AccumulationLine) (calls: int) =
-        line.Means.Divide(double calls)
-        Gradients.Over line.Means.Items
+    let private meanOf (lineage: AccumulationLineage) (calls: int) =
+        lineage.Means.Divide(double calls)
+        Gradients.Over lineage.Means.Items
 
-    let private begin' (line: AccumulationLine) =
-        line.Means.Clear()
-        line.Means.Add(Gradients.Over line.Sums.Items)
+    let private begin' (lineage: AccumulationLineage) =
+        lineage.Means.Clear()
+        lineage.Means.Add(Gradients.Over lineage.Sums.Items)
 
     /// The sums divided by the number of calls, in memory that is valid until the next mean. The sums stay as they are.
     let mean (sum: Accumulation) =
         Argument.notNull "sum" sum
         sum.Live()
-        begin' sum.Line
-        meanOf sum.Line sum.Calls
+        begin' sum.Lineage
+        meanOf sum.Lineage sum.Calls
 
     /// The mean with the gradients of one more call, which is not added; valid as that of mean is.
     let meanWith (gradients: Gradients) (sum: Accumulation) =
         check gradients sum
-        begin' sum.Line
-        sum.Line.Means.Add gradients
-        meanOf sum.Line (sum.Calls + 1)
+        begin' sum.Lineage
+        sum.Lineage.Means.Add gradients
+        meanOf sum.Lineage (sum.Calls + 1)
 
     /// Begins anew, over the same memory; the accumulation that is given is spent.
     let clear (sum: Accumulation) =
         Argument.notNull "sum" sum
         sum.Live()
-        sum.Line.Sums.Clear()
+        sum.Lineage.Sums.Clear()
         sum.Next 0
 
     /// The same in memory of its own, to go on from twice.
     let copy (sum: Accumulation) =
         Argument.notNull "sum" sum
-        let other = AccumulationLine sum.Count
+        let other = AccumulationLineage sum.Count
         other.Sums.Add sum.Sums
         Accumulation(sum.Calls, other)

@@ -4,20 +4,20 @@ open System
 open System.Collections.Immutable
 open Optim.Kernels
 
-/// What the averages of one line share: the stamp that tells the live one, and where they were found to lie.
+/// What successive averages share: the stamp that tells the live one, and where they were found to lie.
 [<Sealed>]
-type internal AverageLine() =
+type internal AverageLineage() =
     member val Stamp = 0L with get, set
     member val Watch = AverageWatch()
 
 /// Averages of parameters: a row for each, how many updates they hold, and how many calls there were. An update changes the
 /// rows in place, returns the next record and leaves this one spent: reading a spent one is a SpentStateException. Compared by content.
 [<Sealed>]
-type AverageState internal (rows: Parameters, averaged: int64, calls: int64, line: AverageLine) =
-    let stamp = line.Stamp
+type AverageState internal (rows: Parameters, averaged: int64, calls: int64, lineage: AverageLineage) =
+    let stamp = lineage.Stamp
 
     let live () =
-        if stamp <> line.Stamp then
+        if stamp <> lineage.Stamp then
             raise (
                 SpentStateException
                     "this average was consumed by a later update, which changed its memory in place; use the one which that update returned, or fork one with Average.copy before it"
@@ -39,9 +39,9 @@ type AverageState internal (rows: Parameters, averaged: int64, calls: int64, lin
         calls
 
     /// Whether an update has consumed it.
-    member _.IsSpent = stamp <> line.Stamp
+    member _.IsSpent = stamp <> lineage.Stamp
 
-    member internal _.Line = line
+    member internal _.Lineage = lineage
     member internal _.Live() = live ()
 
     /// The counts, and dtype, shape and first numbers of each row.
@@ -63,8 +63,8 @@ type AverageState internal (rows: Parameters, averaged: int64, calls: int64, lin
 
     /// The same rows after a call.
     member internal _.Next(averaged, calls) =
-        line.Stamp <- line.Stamp + 1L
-        AverageState(rows, averaged, calls, line)
+        lineage.Stamp <- lineage.Stamp + 1L
+        AverageState(rows, averaged, calls, lineage)
 
 /// Averages of parameters as pure functions: of the parameters only their tensors are read.
 [<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
@@ -74,7 +74,7 @@ module Average =
     /// Over rows that lie somewhere already.
     let over (rows: Parameters) averaged calls =
         Argument.notNull "rows" rows
-        AverageState(rows, averaged, calls, AverageLine())
+        AverageState(rows, averaged, calls, AverageLineage())
 
     /// Before the first update: memory for the averages of these parameters, each in its parameter's order where that has no gaps.
     let init (parameters: Parameters) =
@@ -158,7 +158,7 @@ module Average =
         for row in 0 .. parameters.Count - 1 do
             checkPair (parameters.Label row) state.Rows[row] parameters[row]
 
-        state.Line.Watch.Check(Func<_, _> parameters.Label, state.Rows.Items, parameters.Items)
+        state.Lineage.Watch.Check(Func<_, _> parameters.Label, state.Rows.Items, parameters.Items)
 
         if Averaging.moves averaging state.Calls then
             let executor =

@@ -24,22 +24,22 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
                 Checks.gradient "LBFGS" SparseGradients.Rows parameters row gradients[row]
 
     let fit (parameters: Parameters) (state: LBFGSState) =
-        let line = state.Line
+        let lineage = state.Lineage
 
-        if not (line.Flat.Takes parameters) then
+        if not (lineage.Flat.Takes parameters) then
             Checks.parametersAnywhere "LBFGS" true parameters
             Checks.disjoint "LBFGS" parameters
-            let flat = Flat parameters
+            let flat = FlatParameters parameters
 
-            if state.Memory.HasIterated && not (flat.Layout.Equals line.Flat.Layout) then
+            if state.Memory.HasIterated && not (flat.Layout.Equals lineage.Flat.Layout) then
                 raise (
                     ArgumentException
-                        $"LBFGS was given a state over {line.Flat.Layout}, and the parameters are {flat.Layout} in all; the state belongs to other parameters"
+                        $"LBFGS was given a state over {lineage.Flat.Layout}, and the parameters are {flat.Layout} in all; the state belongs to other parameters"
                 )
 
-            line.Flat <- flat
+            lineage.Flat <- flat
 
-        line.Flat
+        lineage.Flat
 
     /// The state before the first step; checks the options and the parameters' dtypes, devices and layouts.
     member _.Init(options: LBFGSOptions, parameters: Parameters) =
@@ -47,7 +47,7 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
         table.Check options
         Checks.parametersAnywhere "LBFGS" true parameters
         Checks.disjoint "LBFGS" parameters
-        LBFGSState(LBFGSMemory.Empty, LBFGSLine(Flat parameters))
+        LBFGSState(LBFGSMemory.Empty, LBFGSLineage(FlatParameters parameters))
 
     /// The names of the entries of its state in PyTorch's state dicts, in order.
     member _.StateNames = ImmutableArray.CreateRange LBFGSTree.keys
@@ -57,7 +57,7 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
     member _.Save(state: LBFGSState) =
         Argument.notNull "state" state
         state.Live()
-        LBFGSTree.write state.Memory state.Line.Flat.Layout.DType |> Seq.ofList
+        LBFGSTree.write state.Memory state.Lineage.Flat.Layout.DType |> Seq.ofList
 
     /// A state from such entries, whose tensors are copied and converted. Its vectors may be of the same parameters in another order:
     /// `order` has the row of each parameter there. An ArgumentException says which entry does not fit.
@@ -67,16 +67,16 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
         Argument.notNull "entries" entries
         Checks.parametersAnywhere "LBFGS" true parameters
         Checks.disjoint "LBFGS" parameters
-        let flat = Flat parameters
+        let flat = FlatParameters parameters
 
         let memory =
             if entries.Count = 0 then
                 LBFGSMemory.Empty
             else
-                LBFGSTree.restore flat (fun saved target -> flat.Place(order, saved, target)) entries
+                LBFGSTree.restore flat (fun saved target -> flat.Rearrange(order, saved, target)) entries
 
         flat.Settle(Seq.empty, memory.Vectors)
-        LBFGSState(memory, LBFGSLine flat)
+        LBFGSState(memory, LBFGSLineage flat)
 
     member internal _.Errors(options: LBFGSOptions) = table.Errors options
 
@@ -91,7 +91,7 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
     member _.Copy(state: LBFGSState) =
         Argument.notNull "state" state
         state.Live()
-        LBFGSState(state.Memory.MapVectors _.Copy(), LBFGSLine(state.Line.Flat.Fork()))
+        LBFGSState(state.Memory.MapVectors _.Copy(), LBFGSLineage(state.Lineage.Flat.Fork()))
 
     /// A step in place: the objective is asked for loss and gradients at the parameters as they are, as often as is needed; the
     /// parameters change, the state that was given is spent, and the first loss and the next state are returned. When the
@@ -104,9 +104,9 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
         Argument.notNull "state" state
         table.Check options
         state.Live()
-        let line = state.Line
+        let lineage = state.Lineage
 
-        if line.IsStepping then
+        if lineage.IsStepping then
             raise (InvalidOperationException "the objective of a step of LBFGS began another step of the same state")
 
         let flat = fit parameters state
@@ -115,19 +115,19 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
         let evaluate target =
             let struct (loss, gradients) = objective.Invoke parameters
             check parameters gradients
-            line.Watch.Check("LBFGS", parameters, gradients, ImmutableArray.Empty)
+            lineage.Watch.Check("LBFGS", parameters, gradients, ImmutableArray.Empty)
             flat.Gather(gradients, sign, target)
             loss
 
-        line.IsStepping <- true
+        lineage.IsStepping <- true
         flat.Threads <- 1
 
         try
             let struct (loss, memory) = LBFGSStep(options, flat, evaluate, state.Memory).Run()
-            line.Stamp <- line.Stamp + 1L
-            struct (loss, LBFGSState(memory, line))
+            lineage.Stamp <- lineage.Stamp + 1L
+            struct (loss, LBFGSState(memory, lineage))
         finally
-            line.IsStepping <- false
+            lineage.IsStepping <- false
             GC.KeepAlive parameters
 
     /// A step that touches nothing that it is given: the objective is asked about a copy of the parameters. It returns the parameters and

@@ -79,9 +79,9 @@ type internal LBFGSMemory =
                 |> ImmutableArray.CreateRange
         }
 
-/// What a line of LBFGS states shares: the stamp that tells the live one, and its vectors.
+/// What successive LBFGS states share: the stamp that tells the live one, and its vectors.
 [<Sealed>]
-type internal LBFGSLine(flat: Flat) =
+type internal LBFGSLineage(flat: FlatParameters) =
     member val Stamp = 0L with get, set
     member val Flat = flat with get, set
     /// Whether what a step writes is memory of its own.
@@ -93,11 +93,11 @@ type internal LBFGSLine(flat: Flat) =
 /// flat vector of the parameters. The record is immutable; a step spends it, and uses the memory of vectors that are no longer kept again:
 /// reading a spent one is a SpentStateException, as using it is. Names are PyTorch's. Compared by content.
 [<Sealed>]
-type LBFGSState internal (memory: LBFGSMemory, line: LBFGSLine) =
-    let stamp = line.Stamp
+type LBFGSState internal (memory: LBFGSMemory, lineage: LBFGSLineage) =
+    let stamp = lineage.Stamp
 
     let live () =
-        if stamp <> line.Stamp then
+        if stamp <> lineage.Stamp then
             raise (Spent.error "LBFGS" "LBFGS.copy")
 
         memory
@@ -130,13 +130,13 @@ type LBFGSState internal (memory: LBFGSMemory, line: LBFGSLine) =
     /// The loss there, likewise.
     member _.PrevLoss = (live ()).PrevLoss
     /// Who ran the step that it came from.
-    member _.Executor = line.Flat.Executor
+    member _.Executor = lineage.Flat.Executor
     /// How many threads took part in it.
-    member _.Threads = line.Flat.Threads
+    member _.Threads = lineage.Flat.Threads
     /// Whether a step has consumed it.
-    member _.IsSpent = stamp <> line.Stamp
+    member _.IsSpent = stamp <> lineage.Stamp
     member internal _.Memory = memory
-    member internal _.Line = line
+    member internal _.Lineage = lineage
     member internal _.Live() = live () |> ignore
 
     /// The counts, and dtypes, shapes and first numbers of the vectors.

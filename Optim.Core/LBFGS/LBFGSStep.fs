@@ -6,7 +6,7 @@ open Optim.Kernels
 
 /// One step of LBFGS: as PyTorch's. No vector of the memory that it begins with is written.
 [<Sealed>]
-type internal LBFGSStep(o: LBFGSOptions, flat: Flat, evaluate: TensorView -> float, before: LBFGSMemory) =
+type internal LBFGSStep(o: LBFGSOptions, flat: FlatParameters, evaluate: TensorView -> float, before: LBFGSMemory) =
     /// Pairs with less curvature than this are not kept.
     let least = 1e-10
     let sign = if o.Maximize then -1.0 else 1.0

@@ -84,7 +84,7 @@ module internal LBFGSTree =
 
     /// The memory that the entries tell of, copied into vectors of a layout; `place` puts the elements of a saved vector, which may be
     /// in another order, into one of these.
-    let restore (flat: Flat) (place: TensorView -> TensorView -> unit) (entries: IReadOnlyDictionary<string, Tree>) =
+    let restore (flat: FlatParameters) (place: TensorView -> TensorView -> unit) (entries: IReadOnlyDictionary<string, Tree>) =
         let vector key (value: Tree) =
             let saved = read key "a tensor" (fun tree -> tree.AsTensor()) value
 

@@ -119,7 +119,7 @@ module Adafactor =
                     executor
                 )
 
-            member _.StepWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>
+            member _.StepTensorRow<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>
                 (o, step, parameter, row: 'v array)
                 =
                 AdafactorWhole<'v>.Run(row, parameter.Shape.Length < 2, numbers o step parameter.DType, parameter.Count)

@@ -168,17 +168,17 @@ type DefinedRule
 
     override rule.Prepare(options, parameters, gradients, state) =
         let options = rule.Table.Options options
-        let line = state.Line
+        let lineage = state.Lineage
         state.Live()
 
         let prepared =
-            match line.Prepared with
+            match lineage.Prepared with
             | ValueSome(:? PreparedDefinition as prepared) -> prepared
             | _ ->
                 let struct (first, second) = starts
                 PreparedDefinition(names, sparse, Scalars<Real>(Real first, Real second), counts)
 
-        line.Prepared <- ValueSome(prepared :> PreparedStep)
+        lineage.Prepared <- ValueSome(prepared :> PreparedStep)
 
         if not (obj.ReferenceEquals(prepared.Options, options)) then
             prepared.IsForLoop <- rule.CheckForStep options
@@ -187,17 +187,17 @@ type DefinedRule
             prepared.Use(variantOf options)
 
         let start column = startOf columns[column] options
-        Table.prepare name prepared.Uses columns.Length start sparse complex parameters gradients state
+        Planning.prepare name prepared.Uses columns.Length start sparse complex parameters gradients state
 
         if prepared.LosesDivisor then
             rule.CheckDivisors(options, parameters, gradients)
 
         if hasReductions then
-            for whole in line.Whole do
-                if not whole.By.HasWholeLanes then
+            for tensorRow in lineage.TensorRows do
+                if not tensorRow.Executor.HasWholeLanes then
                     raise (
                         NotSupportedException
-                            $"{name} looks at whole tensors, and {whole.By.Name}, who is asked to step {parameters.Label whole.Place}, has no lanes that are such"
+                            $"{name} looks at tensorRow tensors, and {tensorRow.Executor.Name}, who is asked to step {parameters.Label tensorRow.Row}, has no lanes that are such"
                     )
 
         prepared.Begin(parameters, gradients, state)

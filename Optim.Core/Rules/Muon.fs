@@ -148,7 +148,7 @@ module Muon =
                     executor
                 )
 
-            member _.StepWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>
+            member _.StepTensorRow<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>
                 (o, _, parameter, row: 'v array)
                 =
                 MuonWhole<'v>.Run(Span row, parameter.Shape[0] > parameter.Shape[1], numbers o parameter)

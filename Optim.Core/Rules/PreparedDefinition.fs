@@ -105,27 +105,36 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
             runs.Clear()
 
     override prepared.MakeKernels() =
-        let line = prepared.State.Line
+        let lineage = prepared.State.Lineage
 
-        for segment in line.Segments do
+        for segment in lineage.Segments do
             (runOf prepared.Kinds).Prepare segment.DType
 
-        for segment in line.SparseSegments do
+        for segment in lineage.SparseSegments do
             (runOf prepared.SparseKinds).Prepare segment.DType
 
-    override prepared.StepWhole whole =
-        let struct (index, step) = prepared.StepOf whole.Place
-        let struct (around, columns) = prepared.SurroundWhole(whole, prepared.State.Line)
+    override prepared.StepTensorRow tensorRow =
+        let struct (index, step) = prepared.StepOf tensorRow.Row
+
+        let struct (around, columns) =
+            prepared.SurroundTensorRow(tensorRow, prepared.State.Lineage)
 
         let leaves =
             names.Leaves<Real>(RealReader.Instance, prepared.Options, step, prepared.ScalarsOf index, Func<_, _> prepared.Given)
 
-        DefinedUpdate((runOf around).Program, leaves, sparse, prepared.Parameters[whole.Place], prepared.Gradients[whole.Place], columns)
-        |> whole.By.Step
+        DefinedUpdate(
+            (runOf around).Program,
+            leaves,
+            sparse,
+            prepared.Parameters[tensorRow.Row],
+            prepared.Gradients[tensorRow.Row],
+            columns
+        )
+        |> tensorRow.Executor.Step
 
-    override prepared.StepSlices(line, executor) =
-        let dense = line.Segments.Length
-        let count = dense + line.SparseSegments.Length
+    override prepared.StepSlices(lineage, executor) =
+        let dense = lineage.Segments.Length
+        let count = dense + lineage.SparseSegments.Length
 
         if segments.Length <> count then
             segments <- Array.zeroCreate count
@@ -136,9 +145,9 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
         for i in 0 .. count - 1 do
             let struct (table, segment, run) =
                 if i < dense then
-                    struct (line.Table, line.Segments[i], ofDense)
+                    struct (lineage.Table, lineage.Segments[i], ofDense)
                 else
-                    struct (line.SparseTable, line.SparseSegments[i - dense], ofSparse)
+                    struct (lineage.SparseTable, lineage.SparseSegments[i - dense], ofSparse)
 
             if leaves[i].Length <> run.Leaves.Length then
                 leaves[i] <- Array.zeroCreate run.Leaves.Length
@@ -149,16 +158,16 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
         max (ofDense.Run(ReadOnlySpan(segments, 0, dense), executor)) (ofSparse.Run(ReadOnlySpan(segments, dense, count - dense), executor))
 
     override prepared.Advance state =
-        let line = state.Line
+        let lineage = state.Lineage
 
         if names.Kept.Length > 0 then
             let run = runOf (Surroundings())
-            line.NextScalars <- Array.init line.NextCounts.Classes (prepared.NextScalars run)
+            lineage.NextScalars <- Array.init lineage.NextCounts.Classes (prepared.NextScalars run)
 
-        Table.next state counts
+        Planning.next state counts
 
     member private prepared.ScalarsOf(index: int) =
-        let counts = prepared.State.Line.NextCounts
+        let counts = prepared.State.Lineage.NextCounts
 
         if counts.OfClass index > 0L then
             counts.ScalarsOfClass index
@@ -166,7 +175,7 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
             starts
 
     member private prepared.Fill(run: ProgramRun, index: int, target: double array) =
-        let step = prepared.State.Line.NextCounts.OfClass index + 1L
+        let step = prepared.State.Lineage.NextCounts.OfClass index + 1L
         let scalars = prepared.ScalarsOf index
 
         for i in 0 .. target.Length - 1 do

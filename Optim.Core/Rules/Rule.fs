@@ -241,7 +241,7 @@ type internal ElementsUpdate<'o when 'o: not null and 'o: not struct and 'o :> I
 
     /// The formula, or its program with what surrounds it.
     member private _.RunOn<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> ILane<'v> and 'v :> ITakes<'v, Real>>
-        (row: 'v array, whole: LaneReductions<'v> | null)
+        (row: 'v array, tensorRow: LaneReductions<'v> | null)
         =
         let coefficients = coefficients ()
 
@@ -251,7 +251,7 @@ type internal ElementsUpdate<'o when 'o: not null and 'o: not struct and 'o :> I
         else
             let leaves = SurroundedFormula.LeavesOf(coefficients, numbers)
 
-            ProgramLanes<'v, Real>.Update(driver.Surrounded(switches, around), leaves, Span row, whole)
+            ProgramLanes<'v, Real>.Update(driver.Surrounded(switches, around), leaves, Span row, tensorRow)
             |> ignore
 
     override update.Run<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> ILane<'v> and 'v :> ITakes<'v, Real>>
@@ -271,25 +271,27 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
     member val Switches = 0 with get, set
 
     override prepared.MakeKernels() =
-        let line = prepared.State.Line
+        let lineage = prepared.State.Lineage
 
         let make (segments: Segment array) kinds =
             for segment in segments do
-                let step = line.NextCounts.OfClass segment.Class + 1L
+                let step = lineage.NextCounts.OfClass segment.Class + 1L
                 surrounded.Prepare(arithmetic.Switches(prepared.Options, step), &kinds, segment.DType)
 
         if not prepared.Kinds.IsNothing then
-            make line.Segments prepared.Kinds
+            make lineage.Segments prepared.Kinds
 
         if not prepared.SparseKinds.IsNothing then
-            make line.SparseSegments prepared.SparseKinds
+            make lineage.SparseSegments prepared.SparseKinds
 
-    override prepared.StepWhole whole =
-        let struct (index, step) = prepared.StepOf whole.Place
-        let struct (around, columns) = prepared.SurroundWhole(whole, prepared.State.Line)
+    override prepared.StepTensorRow tensorRow =
+        let struct (index, step) = prepared.StepOf tensorRow.Row
+
+        let struct (around, columns) =
+            prepared.SurroundTensorRow(tensorRow, prepared.State.Lineage)
 
         let parameter, gradient =
-            prepared.Parameters[whole.Place], prepared.Gradients[whole.Place]
+            prepared.Parameters[tensorRow.Row], prepared.Gradients[tensorRow.Row]
 
         ElementsUpdate<'o>(
             driver,
@@ -303,31 +305,31 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
             around,
             prepared.Numbers
         )
-        |> whole.By.Step
+        |> tensorRow.Executor.Step
 
-    override prepared.StepSlices(line, executor) =
-        let mutable took = 1
+    override prepared.StepSlices(lineage, executor) =
+        let mutable threads = 1
         let kinds, sparse = prepared.Kinds, prepared.SparseKinds
 
-        for segment in line.Segments do
-            took <- max took (prepared.StepSegment(line.Table, segment, &kinds, executor))
+        for segment in lineage.Segments do
+            threads <- max threads (prepared.StepSegment(lineage.Table, segment, &kinds, executor))
 
-        for segment in line.SparseSegments do
+        for segment in lineage.SparseSegments do
             if segment.Count > 0 then
-                took <- max took (prepared.StepSegment(line.SparseTable, segment, &sparse, executor))
+                threads <- max threads (prepared.StepSegment(lineage.SparseTable, segment, &sparse, executor))
 
-        took
+        threads
 
     override prepared.Advance state =
-        let line = state.Line
+        let lineage = state.Lineage
 
         if not arithmetic.Scalars.IsEmpty then
-            line.NextScalars <- Array.init line.NextCounts.Classes prepared.NextScalars
+            lineage.NextScalars <- Array.init lineage.NextCounts.Classes prepared.NextScalars
 
-        Table.next state (arithmetic.Counts prepared.Options)
+        Planning.next state (arithmetic.Counts prepared.Options)
 
     member private prepared.ScalarsOf(index: int) =
-        let counts = prepared.State.Line.NextCounts
+        let counts = prepared.State.Lineage.NextCounts
 
         if arithmetic.Scalars.IsEmpty || counts.OfClass index > 0L then
             counts.ScalarsOfClass index
@@ -335,12 +337,12 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
             arithmetic.Start<Real>(RealReader.Instance, prepared.Options)
 
     member private prepared.NextScalars(index: int) =
-        let step = prepared.State.Line.NextCounts.OfClass index + 1L
+        let step = prepared.State.Lineage.NextCounts.OfClass index + 1L
         arithmetic.Next<Real>(RealReader.Instance, prepared.Options, step, prepared.ScalarsOf index)
 
     member private prepared.StepSegment(table: SliceTable, segment: Segment, kinds: inref<Surroundings>, executor: Executor) =
         let options = prepared.Options
-        let step = prepared.State.Line.NextCounts.OfClass segment.Class + 1L
+        let step = prepared.State.Lineage.NextCounts.OfClass segment.Class + 1L
 
         let coefficients =
             arithmetic.Coefficients<Real>(RealReader.Instance, options, step, prepared.ScalarsOf segment.Class)
@@ -405,7 +407,7 @@ type internal ElementWiseRule<'o, 'f
                 if column.StartOption <> "" then
                     reader.Of(column.StartOption, column.Start options) |> ignore
 
-        Reads.numbers fields (rule.Table.Options options) read
+        OptionNumbers.numbers fields (rule.Table.Options options) read
         |> Seq.distinct
         |> ImmutableArray.CreateRange
 
@@ -478,15 +480,15 @@ type internal ElementWiseRule<'o, 'f
     override rule.Prepare(options, parameters, gradients, state) =
         let options = rule.Table.Options options
         Rows.given parameters gradients state
-        let line = state.Line
+        let lineage = state.Lineage
         state.Live()
 
         let prepared =
-            match line.Prepared with
+            match lineage.Prepared with
             | ValueSome(:? PreparedElements<'o> as prepared) -> prepared
             | _ -> PreparedElements<'o>(driver, arithmetic)
 
-        line.Prepared <- ValueSome(prepared :> PreparedStep)
+        lineage.Prepared <- ValueSome(prepared :> PreparedStep)
 
         if not (obj.ReferenceEquals(prepared.Options, options)) then
             prepared.IsForLoop <- rule.CheckForStep options
@@ -496,7 +498,7 @@ type internal ElementWiseRule<'o, 'f
 
         let start index = columns[index].Start options
         let loop = driver.Loop prepared.Switches
-        Table.prepare name loop columns.Length start (arithmetic.Sparse options) arithmetic.Complex parameters gradients state
+        Planning.prepare name loop columns.Length start (arithmetic.Sparse options) arithmetic.Complex parameters gradients state
 
         if prepared.LosesDivisor then
             rule.CheckDivisors(options, parameters, gradients)

@@ -27,7 +27,7 @@ type internal TensorArithmetic<'o>() =
     abstract Step: options: 'o * step: int64 * dtype: DType * tensors: StepTensors * workspace: Workspace * executor: Executor -> int
 
     /// The same on lanes: parameter, gradient and columns, which become those after the step. The parameter lies as it was given.
-    abstract StepWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>> :
+    abstract StepTensorRow<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>> :
         options: 'o * step: int64 * parameter: Layout * row: 'v array -> unit
 
 /// A parameter, its gradient and its columns, where a step finds them.
@@ -61,20 +61,20 @@ type internal WholeUpdate<'o when 'o: not null and 'o: not struct and 'o :> IOpt
     inherit TensorUpdate(parameter, gradient, SparseGradients.Refused, columns)
 
     override _.Run _ =
-        raise (NotSupportedException $"{name} looks at whole tensors: its formula runs on lanes that are such (RunWhole)")
+        raise (NotSupportedException $"{name} looks at tensorRow tensors: its formula runs on lanes that are such (RunWhole)")
 
     override _.RunWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>(row: 'v array) =
         if around.ChangesGradients then
             let changed = [| row[0]; row[1] |]
             let leaves = SurroundedFormula.LeavesOf(Coefficients<Real>(), numbers)
-            let whole = WholeReductions<'v>(double parameter.Count, parameter.DType)
+            let tensorRow = WholeReductions<'v>(double parameter.Count, parameter.DType)
 
-            ProgramLanes<'v, Real>.Update(around.Before(), leaves, Span changed, whole)
+            ProgramLanes<'v, Real>.Update(around.Before(), leaves, Span changed, tensorRow)
             |> ignore
 
             row[1] <- changed[0]
 
-        arithmetic.StepWhole<'v>(options, step, parameter.Layout, row)
+        arithmetic.StepTensorRow<'v>(options, step, parameter.Layout, row)
 
 /// A step of a rule of whole tensors, kept between steps.
 [<Sealed>]
@@ -107,22 +107,22 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
     override prepared.Run() =
         let state = prepared.State
         state.Live()
-        let line = state.Line
+        let lineage = state.Lineage
         let parameters, gradients = prepared.Parameters, prepared.Gradients
-        prepared.Took <- 1
+        prepared.ThreadsUsed <- 1
         let changes = prepared.Kinds.ChangesGradients
 
         let gradientOf row =
             if changes then changed[row] else gradients[row].Values
 
         let stepOf row =
-            line.NextCounts.OfClass(line.NextCounts.Class row) + 1L
+            lineage.NextCounts.OfClass(lineage.NextCounts.Class row) + 1L
 
         // First of all: whoever steps them may run out of memory, and then nothing should have moved.
-        for whole in line.Whole do
-            let row = whole.Place
+        for tensorRow in lineage.TensorRows do
+            let row = tensorRow.Row
 
-            let struct (around, columns) = prepared.SurroundWhole(whole, line)
+            let struct (around, columns) = prepared.SurroundTensorRow(tensorRow, lineage)
 
             WholeUpdate<'o>(
                 name,
@@ -135,7 +135,7 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
                 around,
                 prepared.Numbers
             )
-            |> whole.By.Step
+            |> tensorRow.Executor.Step
 
         if changes then
             let values = [| for row in 0 .. gradients.Count - 1 -> gradients[row].Values |]
@@ -165,12 +165,12 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
                             else
                                 gradientCopy
                         Row = row
-                        Columns = line.Columns
+                        Columns = lineage.Columns
                     }
 
-                prepared.Took <-
+                prepared.ThreadsUsed <-
                     max
-                        prepared.Took
+                        prepared.ThreadsUsed
                         (arithmetic.Step(prepared.Options, stepOf row, parameters[row].DType, tensors, workspace, prepared.KernelExecutor))
 
                 if not parameterCopy.IsAbsent then
@@ -178,7 +178,7 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
 
         GC.KeepAlive prepared.Copies
         prepared.Finish()
-        Table.next state arithmetic.Counts
+        Planning.next state arithmetic.Counts
 
 /// A rule that works on whole tensors.
 [<Sealed>]
@@ -229,15 +229,15 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOpti
     override rule.Prepare(options, parameters, gradients, state) =
         let options = rule.Table.Options options
         Rows.given parameters gradients state
-        let line = state.Line
+        let lineage = state.Lineage
         state.Live()
 
         let prepared =
-            match line.Prepared with
+            match lineage.Prepared with
             | ValueSome(:? PreparedTensors<'o> as prepared) -> prepared
             | _ -> PreparedTensors<'o>(name, arithmetic)
 
-        line.Prepared <- ValueSome(prepared :> PreparedStep)
+        lineage.Prepared <- ValueSome(prepared :> PreparedStep)
 
         if not (obj.ReferenceEquals(prepared.Options, options)) then
             prepared.IsForLoop <- rule.CheckForStep options
@@ -245,36 +245,36 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOpti
             prepared.Options <- options
 
         arithmetic.Check options
-        Table.belongs name parameters gradients state
+        Planning.belongs name parameters gradients state
 
         if prepared.LosesDivisor then
             rule.CheckDivisors(options, parameters, gradients)
 
         if not (rule.IsCurrent(parameters, gradients, state)) then
-            line.ParameterLayouts <- [||]
+            lineage.ParameterLayouts <- [||]
             rule.Lay(prepared, parameters, gradients, state)
 
-        line.Watch.Check(name, parameters, gradients, line.Columns)
+        lineage.Watch.Check(name, parameters, gradients, lineage.Columns)
         prepared.Begin(parameters, gradients, state)
         prepared :> PreparedStep
 
     /// Whether what the last step was prepared for is as it was.
     member private _.IsCurrent(parameters: Parameters, gradients: Gradients, state: State) =
-        let line = state.Line
+        let lineage = state.Lineage
 
         let mutable current =
-            line.ParameterLayouts.Length = parameters.Count
+            lineage.ParameterLayouts.Length = parameters.Count
             && parameters.Count > 0
-            && obj.ReferenceEquals(line.Executor, parameters.Executor)
-            && obj.ReferenceEquals(line.NextCounts, state.Counts)
+            && obj.ReferenceEquals(lineage.Executor, parameters.Executor)
+            && obj.ReferenceEquals(lineage.NextCounts, state.Counts)
 
         let mutable row = 0
 
         while current && row < parameters.Count do
             current <-
                 gradients.Items[row].Kind <> GradientKind.Sparse
-                && Table.sameLayout line.ParameterLayouts row parameters.Items[row].Layout
-                && Table.sameLayout line.GradientLayouts row gradients.Items[row].Values.Layout
+                && Planning.sameLayout lineage.ParameterLayouts row parameters.Items[row].Layout
+                && Planning.sameLayout lineage.GradientLayouts row gradients.Items[row].Values.Layout
 
             row <- row + 1
 
@@ -282,7 +282,7 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOpti
 
     /// Checks all, makes missing rows and copies, and counts anew.
     member private _.Lay(prepared: PreparedTensors<'o>, parameters: Parameters, gradients: Gradients, state: State) =
-        let line = state.Line
+        let lineage = state.Lineage
         let rows = parameters.Count
         check parameters
 
@@ -337,7 +337,7 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOpti
             if steps row then
                 classSteps[counts.Class row] <- true
 
-        let byOthers = Array.init rows (Table.stepperOf parameters)
+        let byOthers = Array.init rows (Planning.stepperOf parameters)
 
         let copyOf (view: TensorView) =
             let layout = view.Layout.WithDType(view.DType.ToStateDType()).ToContiguous()
@@ -359,11 +359,11 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOpti
                 else
                     struct (TensorView(), TensorView()))
 
-        line.Whole <- Table.wholes parameters byOthers steps (fun row -> grown |> Seq.map _.Rows[row] |> Seq.toArray)
-        line.Averages <- [||]
-        line.Executor <- parameters.Executor
-        line.Steps <- classSteps
-        line.Columns <- grown
-        line.NextCounts <- counts
-        line.GradientLayouts <- Array.init rows (fun row -> gradients[row].Values.Layout)
-        line.ParameterLayouts <- Array.init rows (fun row -> parameters[row].Layout)
+        lineage.TensorRows <- Planning.tensorRows parameters byOthers steps (fun row -> grown |> Seq.map _.Rows[row] |> Seq.toArray)
+        lineage.Averages <- [||]
+        lineage.Executor <- parameters.Executor
+        lineage.Steps <- classSteps
+        lineage.Columns <- grown
+        lineage.NextCounts <- counts
+        lineage.GradientLayouts <- Array.init rows (fun row -> gradients[row].Values.Layout)
+        lineage.ParameterLayouts <- Array.init rows (fun row -> parameters[row].Layout)

@@ -10,7 +10,7 @@ open Optim.Kernels
 
 /// What is printed of lists: the first items, a line each, and how many more there are.
 module internal Printed =
-    let lines (head: string) (count: int) (line: int -> string) =
+    let lines (head: string) (count: int) (lineage: int -> string) =
         let most = 10
 
         String.Join(
@@ -19,7 +19,7 @@ module internal Printed =
                 head
 
                 for item in 0 .. min most count - 1 do
-                    "  " + line item
+                    "  " + lineage item
 
                 if count > most then
                     $"  and {count - most} more"

@@ -58,7 +58,7 @@ module internal Rows =
             else
                 column
 
-        State(rule, parameters.Count, scalarNames, Counts.Zero, names |> Seq.mapi column |> ImmutableArray.CreateRange, Line())
+        State(rule, parameters.Count, scalarNames, Counts.Zero, names |> Seq.mapi column |> ImmutableArray.CreateRange, Lineage())
 
     /// A state from rows that lie elsewhere: each is copied into the order that its column has for its parameter (null: none), and
     /// the dtype of its state.
@@ -168,4 +168,4 @@ module internal Rows =
 
         let counts = Counts.Of(count, scalars, (fun _ -> false), parameters.Count)
 
-        State(rule, parameters.Count, scalarNames, counts, columns, Line())
+        State(rule, parameters.Count, scalarNames, counts, columns, Lineage())

@@ -15,11 +15,12 @@ module internal Spent =
 /// SpentStateException, as using it is. (Columns and rows that were read before the step show what the step made of them.) Compared by content.
 [<Sealed>]
 type State
-    internal (rule: string, rows: int, scalarNames: ImmutableArray<string>, counts: Counts, columns: ImmutableArray<Column>, line: Line) =
-    let stamp = line.Stamp
+    internal
+    (rule: string, rows: int, scalarNames: ImmutableArray<string>, counts: Counts, columns: ImmutableArray<Column>, lineage: Lineage) =
+    let stamp = lineage.Stamp
 
     let live () =
-        if stamp <> line.Stamp then
+        if stamp <> lineage.Stamp then
             raise (Spent.error rule "State.copy")
 
     /// The rule whose state it is.
@@ -65,8 +66,8 @@ type State
     /// The names of the columns.
     member _.ColumnNames = columns |> Seq.map _.Name |> Seq.toArray
     /// Whether a step has consumed it.
-    member _.IsSpent = stamp <> line.Stamp
-    member internal _.Line = line
+    member _.IsSpent = stamp <> lineage.Stamp
+    member internal _.Lineage = lineage
 
     /// The column of a name; a KeyNotFoundException when the rule has none of it.
     member state.Item
@@ -122,18 +123,21 @@ type State
 
     override _.GetHashCode() = HashCode.Combine(rule, rows)
 
-/// What a line of states shares from step to step: the stamp that tells the live one, and what is kept between steps so
+/// What successive states share from step to step: the stamp that tells the live one, and what is kept between steps so
 /// that a step need not make it again.
-and [<Sealed>] internal Line() =
-    /// Counts the steps of this line.
+and [<Sealed>] internal Lineage() =
+    /// Counts the steps.
     member val Stamp = 0L with get, set
     member val Table = SliceTable()
     /// The flat table's slice of each row; -1 for rows that do not step, or are empty.
     member val Slices: int array = [||] with get, set
 
     /// The slice of a row; -1 for none.
-    member line.SliceOf(row: int) =
-        if row < line.Slices.Length then line.Slices[row] else -1
+    member lineage.SliceOf(row: int) =
+        if row < lineage.Slices.Length then
+            lineage.Slices[row]
+        else
+            -1
 
     /// The layouts of parameters and gradients (null: no gradient) that the table was made for.
     member val ParameterLayouts: (Layout | null) array = [||] with get, set
@@ -147,7 +151,7 @@ and [<Sealed>] internal Line() =
     member val SparseTable = SliceTable()
     member val SparseSegments: Segment array = [||] with get, set
     /// The rows that are stepped as whole tensors, by somebody else than our kernels.
-    member val Whole: Whole array = [||] with get, set
+    member val TensorRows: TensorRow array = [||] with get, set
     /// Who had been asked for when the table was made.
     member val Executor: (Executor | null) = null with get, set
     /// The kinds of gradients that the table was made for.
@@ -244,7 +248,7 @@ and [<AbstractClass>] PreparedStep internal () =
     abstract Run: unit -> State
     /// Who runs it.
     abstract Executor: Executor
-    /// How many threads took part, once it has line.
+    /// How many threads took part, once it has run.
     abstract Threads: int
 
     /// Has the step do what surrounds it, too: checks it, and writes to no tensor. Without it a step has nothing around it.
@@ -260,10 +264,10 @@ and [<Struct>] internal Segment =
     }
 
 /// A row that is stepped as a whole tensor.
-and [<Struct>] internal Whole =
+and [<Struct>] internal TensorRow =
     {
-        Place: int
-        By: TensorExecutor
+        Row: int
+        Executor: TensorExecutor
         /// Rows of state; absent for those that are not used.
         State: TensorView array
     }
@@ -288,7 +292,7 @@ and [<Struct>] internal AverageCopy =
 /// A row with a sparse gradient.
 and [<Struct>] internal Sparse =
     {
-        At: int
+        Row: int
         Gradient: SparseRows
         /// The order in which its state lies, and its parameter or the copy of it.
         Order: Layout
@@ -325,7 +329,7 @@ module State =
 
                 Column(column.Name, rows.ToImmutableArray()))
 
-        State(state.Rule, state.RowCount, state.ScalarNames, state.Counts, columns.ToImmutableArray(), Line())
+        State(state.Rule, state.RowCount, state.ScalarNames, state.Counts, columns.ToImmutableArray(), Lineage())
 
     /// Whether two states hold the same: counts, columns, shapes, dtypes and every bit (zeros of either sign and all NaN are their own bits).
     let contentEquals (a: State) (b: State) =

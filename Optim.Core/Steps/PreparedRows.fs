@@ -26,14 +26,14 @@ type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> 
     member val Gradients = Unchecked.defaultof<Gradients> with get, set
     member val State = Unchecked.defaultof<State> with get, set
     /// How many threads took part.
-    member val Took = 1 with get, set
-    override prepared.Threads = prepared.Took
+    member val ThreadsUsed = 1 with get, set
+    override prepared.Threads = prepared.ThreadsUsed
 
     override prepared.Executor =
-        let line = prepared.State.Line
+        let lineage = prepared.State.Lineage
 
-        if line.Whole.Length > 0 then
-            line.Whole[0].By :> Executor
+        if lineage.TensorRows.Length > 0 then
+            lineage.TensorRows[0].Executor :> Executor
         else
             prepared.KernelExecutor
 
@@ -64,24 +64,24 @@ type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> 
     default _.MakeKernels() = ()
 
     override prepared.Surround around =
-        let line = prepared.State.Line
+        let lineage = prepared.State.Lineage
         prepared.BeAlone()
         StepSurroundings.check prepared.Parameters.Count around
 
         if around.Averages.Length > 0 then
-            line.AverageWatch.Begin()
+            lineage.AverageWatch.Begin()
 
-            line.AverageWatch.Add
+            lineage.AverageWatch.Add
                 {
                     Parameters = prepared.Parameters
                     Gradients = prepared.Gradients
-                    State = line.Columns
+                    State = lineage.Columns
                     Averages = [| for average in around.Averages -> average.Rows |]
                 }
 
-            line.AverageWatch.Check "averages"
+            lineage.AverageWatch.Check "averages"
 
-        Table.layAverages line prepared.Parameters around.Averages
+        Planning.layAverages lineage prepared.Parameters around.Averages
 
         if numbers.Length < Surroundings.WeightsAt + around.Averages.Length then
             numbers <- Array.zeroCreate (Surroundings.WeightsAt + around.Averages.Length)
@@ -91,7 +91,7 @@ type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> 
         let prologue = StepSurroundings.kinds around
 
         kinds <-
-            if around.Averages.Length > 0 && line.AveragesMove then
+            if around.Averages.Length > 0 && lineage.AveragesMove then
                 StepSurroundings.withAverages around prologue
             else
                 prologue
@@ -99,27 +99,27 @@ type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> 
         prepared.MakeKernels()
 
     /// The averages of a row that is stepped as a whole tensor and move with it, and its program; its gradient is zero later.
-    member _.SurroundWhole(whole: Whole, line: Line) : struct (Surroundings * TensorView array) =
+    member _.SurroundTensorRow(tensorRow: TensorRow, lineage: Lineage) : struct (Surroundings * TensorView array) =
         if
             surroundings.Averages.Length > 0
-            && line.AveragesLeft[0].[whole.Place].IsAbsent
-            && not surroundings.Averages[0].Rows[whole.Place].IsAbsent
+            && lineage.AveragesLeft[0].[tensorRow.Row].IsAbsent
+            && not surroundings.Averages[0].Rows[tensorRow.Row].IsAbsent
         then
             struct (StepSurroundings.withAverages surroundings kinds.Prologue,
-                    Array.append whole.State [| for average in surroundings.Averages -> average.Rows[whole.Place] |])
+                    Array.append tensorRow.State [| for average in surroundings.Averages -> average.Rows[tensorRow.Row] |])
         else
-            struct (kinds.Prologue, whole.State)
+            struct (kinds.Prologue, tensorRow.State)
 
     /// What a step leaves to passes of their own: averages of rows that it did not go over, and gradients that it has not set to zero.
     member prepared.Finish() =
-        let line, parameters, gradients =
-            prepared.State.Line, prepared.Parameters, prepared.Gradients
+        let lineage, parameters, gradients =
+            prepared.State.Lineage, prepared.Parameters, prepared.Gradients
 
         for index in 0 .. surroundings.Averages.Length - 1 do
-            if line.LeavesAverages then
+            if lineage.LeavesAverages then
                 Average.move
                     surroundings.Averages[index].Weight
-                    line.AveragesLeft[index]
+                    lineage.AveragesLeft[index]
                     parameters.Items
                     (TensorExecutor.OrTeam prepared.Executor)
 
@@ -127,10 +127,10 @@ type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> 
 
         if surroundings.Zeroes then
             for row in 0 .. gradients.Count - 1 do
-                if gradients.Items[row].Kind <> GradientKind.Absent && line.SliceOf row < 0 then
+                if gradients.Items[row].Kind <> GradientKind.Absent && lineage.SliceOf row < 0 then
                     gradients[row].Values.Clear()
 
-            Table.zero line gradients
+            Planning.zero lineage gradients
 
         prepared.BeAlone()
         GC.KeepAlive parameters
@@ -142,10 +142,10 @@ type internal PreparedRows<'o when 'o: not null and 'o: not struct and 'o :> IOp
     inherit PreparedOptions<'o>()
 
     /// Steps a row as a whole tensor.
-    abstract StepWhole: whole: Whole -> unit
+    abstract StepTensorRow: tensorRow: TensorRow -> unit
 
     /// Steps the slices of the tables, in order; says how many threads took part.
-    abstract StepSlices: line: Line * executor: Executor -> int
+    abstract StepSlices: lineage: Lineage * executor: Executor -> int
 
     /// The state after it.
     abstract Advance: state: State -> State
@@ -156,26 +156,26 @@ type internal PreparedRows<'o when 'o: not null and 'o: not struct and 'o :> IOp
     override prepared.Run() =
         let state = prepared.State
         state.Live()
-        let line = state.Line
-        prepared.Took <- 1
+        let lineage = state.Lineage
+        prepared.ThreadsUsed <- 1
 
         // First of all: whoever steps them may run out of memory, and then nothing should have moved.
-        for whole in line.Whole do
-            prepared.StepWhole whole
+        for tensorRow in lineage.TensorRows do
+            prepared.StepTensorRow tensorRow
 
         let moves = prepared.Kinds.Averages > 0
-        Table.gather line prepared.Parameters prepared.Gradients moves
-        prepared.Took <- prepared.StepSlices(line, prepared.KernelExecutor)
+        Planning.gather lineage prepared.Parameters prepared.Gradients moves
+        prepared.ThreadsUsed <- prepared.StepSlices(lineage, prepared.KernelExecutor)
 
-        for sparse in line.Sparse do
+        for sparse in lineage.Sparse do
             sparse.Gradient.KeepAlive()
 
-        Table.scatter line prepared.Parameters moves
+        Planning.scatter lineage prepared.Parameters moves
         prepared.Finish()
         prepared.Advance state
 
     /// The class of a row's step, and that step, counted from 1.
     member prepared.StepOf(row: int) =
-        let counts = prepared.State.Line.NextCounts
+        let counts = prepared.State.Lineage.NextCounts
         let index = counts.Class row
         struct (index, counts.OfClass index + 1L)

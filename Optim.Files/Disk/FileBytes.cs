@@ -78,7 +78,7 @@ internal sealed class FileBytes : IDisposable
                 for (var piece = from; piece < to; piece++)
                 {
                     var at = (nint)(piece * Piece);
-                    this.Read(place + at, Pieces.Bytes(target + at, (int)Math.Min(Piece, length - at), null));
+                    this.Read(place + at, TensorBytes.Bytes(target + at, (int)Math.Min(Piece, length - at), null));
                 }
             }
         );

@@ -30,7 +30,7 @@ internal static class SafetensorsWriter
         var at = (long)header.Length;
         file.Write(header, 0);
         foreach (var (_, view) in ordered)
-            Pieces.Of(
+            TensorBytes.Of(
                 view.Layout.IsContiguous ? view : view.Copy(),
                 piece =>
                 {

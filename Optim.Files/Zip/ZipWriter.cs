@@ -31,18 +31,18 @@ internal sealed class ZipWriter(NewFile file)
     {
         if (content.Count < WorthSharing || content.Owner is DeferredMemory)
         {
-            Add(name, content.Count, sink => Pieces.Of(content, sink));
+            Add(name, content.Count, sink => TensorBytes.Of(content, sink));
             return;
         }
         var sum = Task.Run(() =>
         {
             var crc = 0u;
-            Pieces.Of(content, piece => crc = Crc32.Append(crc, piece));
+            TensorBytes.Of(content, piece => crc = Crc32.Append(crc, piece));
             return crc;
         });
         try
         {
-            Add(name, content.Count, sink => Pieces.Of(content, sink), () => sum.Result);
+            Add(name, content.Count, sink => TensorBytes.Of(content, sink), () => sum.Result);
         }
         finally
         {

@@ -11,7 +11,7 @@ internal interface IAdafactorEngine<N>
     N SquaresOfParameter();
 
     /// <summary>
-    /// The means of squares move (<see cref="Moves.Between"/>), and the update is made of each element: <see cref="AdafactorFormula.Update"/> by
+    /// The means of squares move (<see cref="TensorMath.Between"/>), and the update is made of each element: <see cref="AdafactorFormula.Update"/> by
     /// V, which is R C over the mean of R (<see cref="AdafactorFormula.Scale"/>), or is kept itself.
     /// </summary>
     void Update();
@@ -19,7 +19,7 @@ internal interface IAdafactorEngine<N>
     /// <summary>The sum of the squares of the update.</summary>
     N SquaresOfUpdate();
 
-    /// <summary>The parameter moves against the update: <see cref="Moves.Against"/> of each element.</summary>
+    /// <summary>The parameter moves against the update: <see cref="TensorMath.Against"/> of each element.</summary>
     void Move(N rate);
 }
 

@@ -11,7 +11,8 @@ public interface ISwitches
 
 /// <summary>
 /// The element-wise arithmetic of a rule, written once and run on every lane. Implement <see cref="IFormula0{F}"/> to
-/// <see cref="IFormula6{F}"/>, by the number of state columns: this interface is how the driver sees them all.
+/// <see cref="IFormula6{F}"/>, by the number of state columns: this interface is how the driver sees them all. They repeat each other
+/// because C# has no parameter lists of variable length by reference.
 /// </summary>
 public interface IFormula
 {

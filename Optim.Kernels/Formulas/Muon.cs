@@ -28,7 +28,7 @@ internal interface IMuonEngine<N>
     /// <summary>X = a X + P X.</summary>
     void Multiply();
 
-    /// <summary>The parameter moves against X, as it lay before it was transposed: <see cref="Moves.Against"/> of each element.</summary>
+    /// <summary>The parameter moves against X, as it lay before it was transposed: <see cref="TensorMath.Against"/> of each element.</summary>
     void Move();
 }
 
@@ -60,7 +60,7 @@ internal readonly struct MuonFormula
     public static V Momentum<V>(ref V buffer, V grad, double momentum, V weight, V rest, bool nesterov)
         where V : struct, ILane<V>
     {
-        buffer = Moves.Between(buffer, grad, weight, rest, 1 - momentum < 0.5);
-        return nesterov ? Moves.Between(grad, buffer, rest, weight, momentum < 0.5) : buffer;
+        buffer = TensorMath.Between(buffer, grad, weight, rest, 1 - momentum < 0.5);
+        return nesterov ? TensorMath.Between(grad, buffer, rest, weight, momentum < 0.5) : buffer;
     }
 }

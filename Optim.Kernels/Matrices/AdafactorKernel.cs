@@ -293,7 +293,7 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
                 u = (T*)pass->Update;
             var (keep, rate) = (V.Of(pass->Numbers.Keep), V.Of(pass->Rate));
             for (; i <= end - V.Count; i += V.Count)
-                V.Store(Moves.Against(V.Load(p + i), V.Load(u + i), keep, rate), p + i);
+                V.Store(TensorMath.Against(V.Load(p + i), V.Load(u + i), keep, rate), p + i);
             return i;
         }
     }
@@ -314,7 +314,7 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
         private readonly bool isNear = pass->Numbers.Weight < 0.5;
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public V Next(V mean, V value) => Moves.Between(mean, value, weight, rest, isNear);
+        public V Next(V mean, V value) => TensorMath.Between(mean, value, weight, rest, isNear);
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public void Move(T* mean, double value) => V.Store(Next(V.Load(mean), V.Of(value)), mean);

@@ -41,11 +41,11 @@ internal readonly struct AdafactorWhole<V>(V[] row, bool isVector, AdafactorNumb
         row[Updated] = AdafactorFormula.Update(grad, variance, V.Of(numbers.Eps1));
     }
 
-    public void Move(V rate) => row[Param] = Moves.Against(row[Param], row[Updated], V.Of(numbers.Keep), rate);
+    public void Move(V rate) => row[Param] = TensorMath.Against(row[Param], row[Updated], V.Of(numbers.Keep), rate);
 
     private void Moved(int column, V value)
     {
         var weight = numbers.Weight;
-        row[column] = Moves.Between(row[column], value, V.Of(weight), V.Of(1 - weight), weight < 0.5);
+        row[column] = TensorMath.Between(row[column], value, V.Of(weight), V.Of(1 - weight), weight < 0.5);
     }
 }

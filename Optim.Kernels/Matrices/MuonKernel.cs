@@ -174,7 +174,7 @@ internal unsafe struct MuonKernel<T, W>(MuonPass* pass, IMatrixProducts? product
             for (; i <= end - V.Count; i += V.Count)
             {
                 var direction = typeof(T) == typeof(W) ? V.Load((W*)pass->X + i) : Widened.Load<V, float>((float*)pass->X + i);
-                V.Store(Moves.Against(V.Load(p + i), direction, keep, rate), p + i);
+                V.Store(TensorMath.Against(V.Load(p + i), direction, keep, rate), p + i);
             }
             return i;
         }

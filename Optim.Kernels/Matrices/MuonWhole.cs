@@ -61,6 +61,6 @@ internal struct MuonWhole<V>(V param, V grad, V buffer, bool isTransposed, MuonN
     public void Move()
     {
         var back = isTransposed ? V.Transposed(x) : x;
-        Param = Moves.Against(Param, IsNarrow ? V.Widen(back, Param) : back, V.Of(numbers.Keep), V.Of(numbers.Rate));
+        Param = TensorMath.Against(Param, IsNarrow ? V.Widen(back, Param) : back, V.Of(numbers.Keep), V.Of(numbers.Rate));
     }
 }

@@ -278,7 +278,7 @@ let private fashion =
                 |> Seq.filter (fun run -> run.DType = "float64" && (run.Optimizer = "SGD" || run.Optimizer = "AdamW"))
                 |> ResizeArray
 
-            let report = Like.Run(runs, threads = Nullable 1)
+            let report = Replay.Run(runs, threads = Nullable 1)
             Expect.isGreaterThan report.Rows.Count 2 "runs"
 
             for row in report.Rows do

@@ -562,7 +562,7 @@ let private recorded =
             inFolder (fun file ->
                 let path = file "runs.json"
                 recording path (isOf "AdamW" "float64") id
-                let report = Like.Run path
+                let report = Replay.Run path
                 Expect.isTrue report.Passed "as recorded"
 
                 for row in report.Rows do
@@ -582,7 +582,7 @@ let private recorded =
                         [ Backend.Host ]
 
                 for backend in backends do
-                    let report = Like.Run(path, backend)
+                    let report = Replay.Run(path, backend)
                     Expect.isEmpty report.Skipped "skipped"
                     Expect.isTrue report.Passed $"{[ for row in report.Rows -> List.ofSeq row.Failures ]}"
 
@@ -597,7 +597,7 @@ let private recorded =
             inFolder (fun file ->
                 let path = file "runs.json"
                 recording path (isOf "SGD" "float64") id
-                Expect.isTrue (Like.Run(path, Backend.TorchSharp)).Passed "as recorded"))
+                Expect.isTrue (Replay.Run(path, Backend.TorchSharp)).Passed "as recorded"))
 
         testCase "a run that came out otherwise fails, and the command says where" (fun () ->
             inFolder (fun file ->

@@ -101,7 +101,7 @@ let private mutants =
         Minimizing.copies,
         "a copy shares the vectors of the state",
         { Minimizer.lbfgs with
-            Copy = fun state -> LBFGSState(state.Memory, LBFGSLine(state.Line.Flat.Fork()))
+            Copy = fun state -> LBFGSState(state.Memory, LBFGSLineage(state.Lineage.Flat.Fork()))
         }
         Minimizing.copies,
         "a copy forgets the pairs",
@@ -114,7 +114,7 @@ let private mutants =
                         { copy.Memory with
                             Pairs = Collections.Immutable.ImmutableArray.Empty
                         },
-                        copy.Line
+                        copy.Lineage
                     )
         }
         MinimizerGuards.throws,

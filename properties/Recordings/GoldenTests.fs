@@ -300,5 +300,5 @@ let counted =
 
             for file in files "training_digits*.json" do
                 for run in RecordedRun.ReadAll file do
-                    Expect.isNull (Like.WhyNot run) $"{run.Optimizer} {run.DType}"
+                    Expect.isNull (Replay.WhyNot run) $"{run.Optimizer} {run.DType}"
     }

@@ -20,7 +20,7 @@ let tests =
 
         try
             let runs = RecordedRun.ReadAll path
-            let report = lazy (Like.Run runs) // all at once: the data are read once
+            let report = lazy (Replay.Run runs) // all at once: the data are read once
 
             let check (run: RecordedRun) () =
                 let row = report.Value.Rows |> Seq.find (fun row -> row.Run = run)
@@ -33,7 +33,7 @@ let tests =
                 let options = String.Join(" ", run.OptionTexts)
                 let name = $"#{i} {run.Optimizer} {run.DType} {options} {run.Scheduler}"
 
-                if hasData && isNull (Like.WhyNot run) then
+                if hasData && isNull (Replay.WhyNot run) then
                     testCase name (check run)
                 else
                     ptestCase name ignore

@@ -238,8 +238,8 @@ let private uses =
 
                     for rows, elements in List.zip [ [ 7L; 500_000L ]; [ 3L; 999_999L ]; [ 7L; 8L; 9L ] ] reached do
                         state <- rule.Step(options, parameters, gradient rows, state)
-                        Expect.equal (int state.Line.SparseTable.Length) elements $"{rule.Name}: elements of the pass"
-                        Expect.equal state.Line.Table.Length 0n "nothing else is stepped"
+                        Expect.equal (int state.Lineage.SparseTable.Length) elements $"{rule.Name}: elements of the pass"
+                        Expect.equal state.Lineage.Table.Length 0n "nothing else is stepped"
             }
         ]
 

@@ -3,7 +3,7 @@ using System.Runtime.CompilerServices;
 namespace Optim.Kernels;
 
 /// <summary>What formulas of whole tensors share.</summary>
-internal static class Moves
+internal static class TensorMath
 {
     /// <summary>From one value towards another by a weight in [0, 1], from the nearer end: all the way at 1.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -9,7 +9,7 @@ open Optim.Kernels
 /// are, and are stepped there; those of other devices are copied to the processor and back. Vectors are blocks that are taken and given
 /// back, so that steps after the first allocate none.
 [<Sealed>]
-type internal Flat(first: Parameters) =
+type internal FlatParameters(first: Parameters) =
     let rows = first.Count
     let given = Array.init rows (fun row -> first[row].Layout)
 
@@ -137,8 +137,8 @@ type internal Flat(first: Parameters) =
 
     member _.Executor = executor ()
 
-    /// The same for another line of states.
-    member _.Fork() = Flat parameters
+    /// The same for other states.
+    member _.Fork() = FlatParameters parameters
 
     /// Whether the parameters lie as those that this was made for; if so, they are the ones that it works on from now on.
     member _.Takes(others: Parameters) =
@@ -259,7 +259,7 @@ type internal Flat(first: Parameters) =
 
     /// target = the elements of a vector of any dtype that was laid out for the same parameters in another order: `order` has the row
     /// of each parameter there.
-    member _.Place(order: IReadOnlyList<int>, saved: TensorView, target: TensorView) =
+    member _.Rearrange(order: IReadOnlyList<int>, saved: TensorView, target: TensorView) =
         if Seq.forall2 (=) order (seq { 0 .. rows - 1 }) then
             target.ConvertFrom(flatten saved)
         else

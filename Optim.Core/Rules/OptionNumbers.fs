@@ -28,7 +28,7 @@ type internal NotingReader() =
         Real value
 
 /// Which options the coefficients of a rule read, found by changing one after the other and looking who notices.
-module internal Reads =
+module internal OptionNumbers =
     /// Every number that an option holds, and the options with another one in its place.
     let private changed (fields: Field<'o> seq) (options: 'o) =
         seq {

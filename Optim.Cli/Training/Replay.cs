@@ -12,7 +12,7 @@ namespace Optim.Cli.Training;
 /// <param name="FirstChecksumDifference">Of the sums of layer1.weight.</param>
 /// <param name="SecondChecksumDifference">Of the sums of layer2.weight.</param>
 /// <param name="Failures">What is not within its tolerance, in words; empty when the run is as recorded.</param>
-public sealed record LikeRow(
+public sealed record ReplayRow(
     RecordedRun Run,
     IReadOnlyList<double> Losses,
     double LargestLossDifference,
@@ -34,7 +34,7 @@ public sealed record SkippedRun(RecordedRun Run, string Reason);
 /// <param name="Rows">The runs that were repeated.</param>
 /// <param name="Skipped">Those that this program cannot repeat.</param>
 /// <param name="Interrupted">It was stopped before all were done.</param>
-public sealed record LikeReport(IReadOnlyList<LikeRow> Rows, IReadOnlyList<SkippedRun> Skipped, bool Interrupted)
+public sealed record ReplayReport(IReadOnlyList<ReplayRow> Rows, IReadOnlyList<SkippedRun> Skipped, bool Interrupted)
 {
     /// <summary>Every run that was repeated is as recorded, and there was one at least.</summary>
     public bool Passed => Rows.Count > 0 && Rows.All(row => row.Passed);
@@ -45,7 +45,7 @@ public sealed record LikeReport(IReadOnlyList<LikeRow> Rows, IReadOnlyList<Skipp
 /// layer, batches in the order of the data and never shuffled. On the digits, and on Fashion-MNIST where that is installed: a recording that does
 /// not say is recognised by its first loss, which is taken before any update.
 /// </summary>
-public static class Like
+public static class Replay
 {
     /// <summary>Repeats those runs of the file whose rule, dtype and schedule this program has.</summary>
     /// <param name="path">A file of the form of golden/training_digits.json.</param>
@@ -55,7 +55,7 @@ public static class Like
     /// <param name="cancel">To stop early.</param>
     /// <exception cref="InvalidDataException">The file is not of that form.</exception>
     /// <exception cref="OptionException">A rule refuses the options recorded.</exception>
-    public static LikeReport Run(
+    public static ReplayReport Run(
         string path,
         Backend backend = Backend.Host,
         int? threads = null,
@@ -64,7 +64,7 @@ public static class Like
     ) => Run(RecordedRun.ReadAll(path), backend, threads, report, cancel);
 
     /// <summary>The same with runs that were read before.</summary>
-    public static LikeReport Run(
+    public static ReplayReport Run(
         IReadOnlyList<RecordedRun> runs,
         Backend backend = Backend.Host,
         int? threads = null,
@@ -72,7 +72,7 @@ public static class Like
         CancellationToken cancel = default
     ) => Trainer.WithThreads(threads ?? TrainingSettings.DefaultThreads(backend), () => RepeatAll(runs, backend, report, cancel));
 
-    private static LikeReport RepeatAll(
+    private static ReplayReport RepeatAll(
         IReadOnlyList<RecordedRun> runs,
         Backend backend,
         Action<int, int, RecordedRun>? report,
@@ -80,7 +80,7 @@ public static class Like
     )
     {
         var repetition = new Repetition(backend, cancel);
-        var rows = new List<LikeRow>();
+        var rows = new List<ReplayRow>();
         var skipped = new List<SkippedRun>();
         for (var i = 0; i < runs.Count && !cancel.IsCancellationRequested; i++)
         {
@@ -90,7 +90,7 @@ public static class Like
             else if (repetition.Of(runs[i]) is { } row)
                 rows.Add(row);
         }
-        return new LikeReport(rows, skipped, cancel.IsCancellationRequested);
+        return new ReplayReport(rows, skipped, cancel.IsCancellationRequested);
     }
 
     /// <summary>Why a run cannot be repeated here; null when it can.</summary>

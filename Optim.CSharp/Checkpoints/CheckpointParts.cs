@@ -6,7 +6,7 @@ using Optim.Kernels;
 namespace Optim.Checkpoints;
 
 /// <summary>What can be a part of a checkpoint.</summary>
-internal static class Parts
+internal static class CheckpointParts
 {
     private static readonly List<Func<object, IStateful?>> adapters = [];
 

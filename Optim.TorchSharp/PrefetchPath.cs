@@ -7,7 +7,7 @@ namespace Optim;
 /// thousands of parameters do not fit into the cache, so that they are fetched some parameters ahead, by where they lay in the step before.
 /// A hint only: what lies there now is read anew.
 /// </summary>
-internal unsafe struct Trail
+internal unsafe struct PrefetchPath
 {
     private const int Line = 64;
 

@@ -6,7 +6,7 @@ namespace Optim.Checkpoints;
 internal delegate void Sink(ReadOnlySpan<byte> piece);
 
 /// <summary>Tensors in pieces that fit into a cache.</summary>
-internal static class Pieces
+internal static class TensorBytes
 {
     private const int Size = 1 << 20;
 

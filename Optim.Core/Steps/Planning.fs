@@ -6,7 +6,7 @@ open System.Collections.Immutable
 open Optim.Kernels
 
 /// The flat table over the rows that step, kept from step to step.
-module internal Table =
+module internal Planning =
     /// Where a step finds a tensor: in its copy, where there is one.
     let private addressOf (copy: TensorView) (original: TensorView) =
         if copy.IsAbsent then original.Address else copy.Address
@@ -19,14 +19,19 @@ module internal Table =
         | _ -> TensorExecutor.Find parameters[row].Device
 
     /// The rows of a step that others make, and what there is of their state.
-    let wholes (parameters: Parameters) (byOthers: TensorExecutor voption array) (steps: int -> bool) (stateOf: int -> TensorView array) =
+    let tensorRows
+        (parameters: Parameters)
+        (byOthers: TensorExecutor voption array)
+        (steps: int -> bool)
+        (stateOf: int -> TensorView array)
+        =
         [|
             for row in 0 .. parameters.Count - 1 do
                 match byOthers[row] with
                 | ValueSome executor when steps row && parameters[row].Count > 0n ->
                     {
-                        Place = row
-                        By = executor
+                        Row = row
+                        Executor = executor
                         State = stateOf row
                     }
                 | _ -> ()
@@ -45,7 +50,7 @@ module internal Table =
         (state: State)
         =
         let rows = parameters.Count
-        let line = state.Line
+        let lineage = state.Lineage
         Checks.parametersAnywhere rule complex parameters
 
         for row in 0 .. rows - 1 do
@@ -99,7 +104,7 @@ module internal Table =
         let sparse = ResizeArray<Sparse>()
         let slices = Array.create rows -1
         let segments = ResizeArray<Segment>()
-        line.Table.Reset(rows, columnCount)
+        lineage.Table.Reset(rows, columnCount)
 
         let byOthers = Array.init rows (stepperOf parameters)
 
@@ -110,8 +115,8 @@ module internal Table =
                         row
             |]
 
-        line.Whole <-
-            wholes parameters byOthers steps (fun row ->
+        lineage.TensorRows <-
+            tensorRows parameters byOthers steps (fun row ->
                 Array.init columnCount (fun column ->
                     if loop.Uses column then
                         columns[column].Rows[row]
@@ -127,7 +132,7 @@ module internal Table =
         for (dtype, index), members in
             active GradientKind.Dense
             |> Array.groupBy (fun row -> parameters[row].DType, counts.Class row) do
-            let first = line.Table.Count
+            let first = lineage.Table.Count
 
             for row in members do
                 let parameter, gradient = parameters[row], gradients[row].Values
@@ -143,23 +148,23 @@ module internal Table =
                             Gradient = gradientCopy
                         }
 
-                slices[row] <- line.Table.Count
+                slices[row] <- lineage.Table.Count
 
-                line.Table.Add(
+                lineage.Table.Add(
                     parameter.Count * nativeint (dtype.Parts()),
                     addressOf parameterCopy parameter,
                     addressOf gradientCopy gradient
                 )
 
                 for column in used do
-                    line.Table.SetColumn(column, columns[column].Rows[row].Address)
+                    lineage.Table.SetColumn(column, columns[column].Rows[row].Address)
 
             segments.Add
                 {
                     DType = dtype
                     Class = index
                     First = first
-                    Count = line.Table.Count - first
+                    Count = lineage.Table.Count - first
                 }
 
         for row in active GradientKind.Sparse do
@@ -175,7 +180,7 @@ module internal Table =
 
             sparse.Add
                 {
-                    At = row
+                    Row = row
                     Gradient = SparseRows()
                     Order = orders[row].WithDType parameters[row].DType
                     Copy = copy
@@ -195,20 +200,20 @@ module internal Table =
             if steps row then
                 classSteps[counts.Class row] <- true
 
-        line.Steps <- classSteps
-        line.Slices <- slices
-        line.Averages <- [||]
-        line.Segments <- segments.ToArray()
-        line.Strided <- strided.ToArray()
-        line.Sparse <- sparse.ToArray()
-        line.SparseSegments <- Array.zeroCreate sparse.Count
-        line.Kinds <- Array.init rows (fun row -> gradients[row].Kind)
-        line.Columns <- columns.ToImmutable()
-        line.NextCounts <- counts
-        line.Loop <- ValueSome loop
-        line.Executor <- parameters.Executor
-        line.ParameterLayouts <- Array.init rows (fun row -> parameters[row].Layout)
-        line.GradientLayouts <- Array.init rows (fun row -> gradients[row].Values.Layout)
+        lineage.Steps <- classSteps
+        lineage.Slices <- slices
+        lineage.Averages <- [||]
+        lineage.Segments <- segments.ToArray()
+        lineage.Strided <- strided.ToArray()
+        lineage.Sparse <- sparse.ToArray()
+        lineage.SparseSegments <- Array.zeroCreate sparse.Count
+        lineage.Kinds <- Array.init rows (fun row -> gradients[row].Kind)
+        lineage.Columns <- columns.ToImmutable()
+        lineage.NextCounts <- counts
+        lineage.Loop <- ValueSome loop
+        lineage.Executor <- parameters.Executor
+        lineage.ParameterLayouts <- Array.init rows (fun row -> parameters[row].Layout)
+        lineage.GradientLayouts <- Array.init rows (fun row -> gradients[row].Values.Layout)
 
     let sameLayout (known: (Layout | null) array) row (layout: Layout | null) =
         obj.ReferenceEquals(known[row], layout)
@@ -219,14 +224,14 @@ module internal Table =
 
     /// Whether the table of the last step serves again; its addresses are brought up to date on the way.
     let private isCurrent (loop: ColumnUses) (parameters: Parameters) (gradients: Gradients) (state: State) =
-        let line = state.Line
+        let lineage = state.Lineage
 
         let mutable current =
-            line.Loop.IsSome
-            && obj.ReferenceEquals(line.Loop.Value, loop)
-            && line.ParameterLayouts.Length = parameters.Count
-            && obj.ReferenceEquals(line.Executor, parameters.Executor)
-            && obj.ReferenceEquals(line.NextCounts, state.Counts)
+            lineage.Loop.IsSome
+            && obj.ReferenceEquals(lineage.Loop.Value, loop)
+            && lineage.ParameterLayouts.Length = parameters.Count
+            && obj.ReferenceEquals(lineage.Executor, parameters.Executor)
+            && obj.ReferenceEquals(lineage.NextCounts, state.Counts)
 
         let mutable row = 0
 
@@ -238,38 +243,39 @@ module internal Table =
 
             // Sparse gradients have other lengths in each step.
             current <-
-                kind = line.Kinds[row]
-                && sameLayout line.ParameterLayouts row parameter.Layout
-                && (kind = GradientKind.Sparse || sameLayout line.GradientLayouts row values.Layout)
+                kind = lineage.Kinds[row]
+                && sameLayout lineage.ParameterLayouts row parameter.Layout
+                && (kind = GradientKind.Sparse
+                    || sameLayout lineage.GradientLayouts row values.Layout)
 
-            if current && line.Slices[row] >= 0 then
-                line.Table.Move(line.Slices[row], parameter.Address, values.Address)
+            if current && lineage.Slices[row] >= 0 then
+                lineage.Table.Move(lineage.Slices[row], parameter.Address, values.Address)
 
             row <- row + 1
 
         current
 
     /// Puts the sparse gradients in order and lays their rows out, anew in each step.
-    let laySparse rule columnCount accepts (parameters: Parameters) (gradients: Gradients) (line: Line) =
-        let table = line.SparseTable
-        table.Reset(line.Sparse.Length, columnCount)
+    let laySparse rule columnCount accepts (parameters: Parameters) (gradients: Gradients) (lineage: Lineage) =
+        let table = lineage.SparseTable
+        table.Reset(lineage.Sparse.Length, columnCount)
 
-        for index in 0 .. line.Sparse.Length - 1 do
-            let sparse = line.Sparse[index]
-            let parameter, gradient = parameters[sparse.At], gradients[sparse.At]
-            Checks.gradient rule accepts parameters sparse.At gradient
-            Checks.sort rule sparse.Gradient parameters sparse.At gradient.Rows gradient.Values
+        for index in 0 .. lineage.Sparse.Length - 1 do
+            let sparse = lineage.Sparse[index]
+            let parameter, gradient = parameters[sparse.Row], gradients[sparse.Row]
+            Checks.gradient rule accepts parameters sparse.Row gradient
+            Checks.sort rule sparse.Gradient parameters sparse.Row gradient.Rows gradient.Values
 
             if accepts = SparseGradients.RowsSoFar then
-                sparse.Gradient.KeepRowsSoFar(sparse.Order, gradient.Rows, line.Columns[0].Rows[sparse.At])
+                sparse.Gradient.KeepRowsSoFar(sparse.Order, gradient.Rows, lineage.Columns[0].Rows[sparse.Row])
 
             let first = table.Count
             sparse.Gradient.AddSlices(table, addressOf sparse.Copy parameter, sparse.Order, gradient.Rows, ReadOnlySpan sparse.Columns)
 
-            line.SparseSegments[index] <-
+            lineage.SparseSegments[index] <-
                 {
                     DType = parameter.DType
-                    Class = line.NextCounts.Class sparse.At
+                    Class = lineage.NextCounts.Class sparse.Row
                     First = first
                     Count = table.Count - first
                 }
@@ -290,33 +296,33 @@ module internal Table =
         belongs rule parameters gradients state
 
         if not (isCurrent loop parameters gradients state) then
-            state.Line.Loop <- ValueNone
+            state.Lineage.Loop <- ValueNone
             rebuild rule loop columnCount start accepts complex parameters gradients state
 
-        state.Line.Watch.Check(rule, parameters, gradients, state.Line.Columns)
+        state.Lineage.Watch.Check(rule, parameters, gradients, state.Lineage.Columns)
 
-        for strided in state.Line.Strided do
-            let slice = state.Line.Slices[strided.Row]
+        for strided in state.Lineage.Strided do
+            let slice = state.Lineage.Slices[strided.Row]
 
             if slice >= 0 then
                 let parameter = addressOf strided.Parameter parameters[strided.Row]
                 let gradient = addressOf strided.Gradient gradients[strided.Row].Values
-                state.Line.Table.Move(slice, parameter, gradient)
+                state.Lineage.Table.Move(slice, parameter, gradient)
 
         // A sparse gradient's shape is another in each step, too.
-        for whole in state.Line.Whole do
-            let gradient = gradients[whole.Place]
+        for tensorRow in state.Lineage.TensorRows do
+            let gradient = gradients[tensorRow.Row]
 
             if gradient.Kind = GradientKind.Sparse then
-                Checks.gradient rule accepts parameters whole.Place gradient
-                Checks.rows rule parameters whole.Place gradient.Rows
+                Checks.gradient rule accepts parameters tensorRow.Row gradient
+                Checks.rows rule parameters tensorRow.Row gradient.Rows
 
-        if state.Line.Sparse.Length > 0 then
-            laySparse rule columnCount accepts parameters gradients state.Line
+        if state.Lineage.Sparse.Length > 0 then
+            laySparse rule columnCount accepts parameters gradients state.Lineage
 
     /// Copies what does not lie in the order of its state, averages that move among it.
-    let gather (line: Line) (parameters: Parameters) (gradients: Gradients) moves =
-        for strided in line.Strided do
+    let gather (lineage: Lineage) (parameters: Parameters) (gradients: Gradients) moves =
+        for strided in lineage.Strided do
             if not strided.Parameter.IsAbsent then
                 strided.Parameter.CopyFrom parameters[strided.Row]
 
@@ -324,18 +330,18 @@ module internal Table =
                 strided.Gradient.CopyFrom gradients[strided.Row].Values
 
         if moves then
-            for copy in line.AverageCopies do
-                copy.Copy.CopyFrom line.Averages[copy.Average].[copy.Row]
+            for copy in lineage.AverageCopies do
+                copy.Copy.CopyFrom lineage.Averages[copy.Average].[copy.Row]
 
     /// Copies the parameters and averages among them back.
-    let scatter (line: Line) (parameters: Parameters) moves =
-        for strided in line.Strided do
+    let scatter (lineage: Lineage) (parameters: Parameters) moves =
+        for strided in lineage.Strided do
             if not strided.Parameter.IsAbsent then
                 parameters[strided.Row].CopyFrom strided.Parameter
 
         if moves then
-            for copy in line.AverageCopies do
-                line.Averages[copy.Average].[copy.Row].CopyFrom copy.Copy
+            for copy in lineage.AverageCopies do
+                lineage.Averages[copy.Average].[copy.Row].CopyFrom copy.Copy
 
     let private areLaid (known: TensorView array array) (averages: ImmutableArray<MovingAverage>) =
         let mutable same = known.Length = averages.Length
@@ -357,9 +363,9 @@ module internal Table =
         same
 
     /// Puts averages into the table, where they do not lie there already. They move in the step where every slice has all of them.
-    let layAverages (line: Line) (parameters: Parameters) (averages: ImmutableArray<MovingAverage>) =
-        if not (averages.IsEmpty || areLaid line.Averages averages) then
-            line.Averages <- [||]
+    let layAverages (lineage: Lineage) (parameters: Parameters) (averages: ImmutableArray<MovingAverage>) =
+        if not (averages.IsEmpty || areLaid lineage.Averages averages) then
+            lineage.Averages <- [||]
             let rows = parameters.Count
             let all = Array.init averages.Length (fun index -> Array.copy averages[index].Rows)
 
@@ -371,7 +377,8 @@ module internal Table =
                     if not average[row].IsAbsent then
                         Average.checkPair (parameters.Label row) average[row] parameters[row]
 
-            let slices = seq { 0 .. rows - 1 } |> Seq.filter (fun row -> line.SliceOf row >= 0)
+            let slices =
+                seq { 0 .. rows - 1 } |> Seq.filter (fun row -> lineage.SliceOf row >= 0)
 
             let moves =
                 averages.Length <= Surroundings.MostAverages
@@ -381,10 +388,10 @@ module internal Table =
             let copies = ResizeArray()
 
             if moves then
-                line.Table.Widen averages.Length
+                lineage.Table.Widen averages.Length
                 let order = Array.init rows (fun row -> parameters[row].Layout)
 
-                for strided in line.Strided do
+                for strided in lineage.Strided do
                     if not strided.Parameter.IsAbsent then
                         order[strided.Row] <- strided.Parameter.Layout
 
@@ -407,45 +414,48 @@ module internal Table =
 
                                 copy
 
-                        line.Table.SetAverage(line.Slices[row], index, laid.Address)
+                        lineage.Table.SetAverage(lineage.Slices[row], index, laid.Address)
 
             // Whole tensors move their averages with them where these lie on the same device.
-            let whole =
+            let tensorRow =
                 set
                     [
-                        for whole in line.Whole do
-                            let row = whole.Place
+                        for tensorRow in lineage.TensorRows do
+                            let row = tensorRow.Row
 
                             if
                                 has row
-                                && row < line.Kinds.Length
-                                && line.Kinds[row] = GradientKind.Dense
+                                && row < lineage.Kinds.Length
+                                && lineage.Kinds[row] = GradientKind.Dense
                                 && all |> Array.forall (fun rows -> rows[row].Device = parameters[row].Device)
                             then
                                 row
                     ]
 
             let isLeft row =
-                not (whole.Contains row || (moves && line.SliceOf row >= 0))
+                not (tensorRow.Contains row || (moves && lineage.SliceOf row >= 0))
 
-            line.AveragesLeft <-
+            lineage.AveragesLeft <-
                 all
                 |> Array.map (Array.mapi (fun row view -> if isLeft row then view else TensorView()))
 
-            line.LeavesAverages <- line.AveragesLeft |> Array.exists (Array.exists (fun view -> not view.IsAbsent))
-            line.AverageCopies <- copies.ToArray()
-            line.AveragesMove <- moves
-            line.Averages <- all
+            lineage.LeavesAverages <-
+                lineage.AveragesLeft
+                |> Array.exists (Array.exists (fun view -> not view.IsAbsent))
+
+            lineage.AverageCopies <- copies.ToArray()
+            lineage.AveragesMove <- moves
+            lineage.Averages <- all
 
     /// Sets the gradients to zero that a step took from copies; the others are zero already.
-    let zero (line: Line) (gradients: Gradients) =
-        for strided in line.Strided do
+    let zero (lineage: Lineage) (gradients: Gradients) =
+        for strided in lineage.Strided do
             if not strided.Gradient.IsAbsent then
                 gradients[strided.Row].Values.Clear()
 
     /// The state after a step, which the rule counts or not; the one before it is spent.
     let next (state: State) counted =
-        let line = state.Line
-        line.Stamp <- line.Stamp + 1L
-        line.NextCounts <- line.NextCounts.Advance(line.Steps, counted, line.NextScalars)
-        State(state.Rule, state.RowCount, state.ScalarNames, line.NextCounts, line.Columns, line)
+        let lineage = state.Lineage
+        lineage.Stamp <- lineage.Stamp + 1L
+        lineage.NextCounts <- lineage.NextCounts.Advance(lineage.Steps, counted, lineage.NextScalars)
+        State(state.Rule, state.RowCount, state.ScalarNames, lineage.NextCounts, lineage.Columns, lineage)
