@@ -172,9 +172,11 @@ let private isFunction (t: Type) =
 type Caller(libraries: Assembly list, more: (Type * (unit -> objnull)) list, folder: string) =
     let values = dict (basics @ more |> List.rev |> List.distinctBy (fst >> _.FullName))
 
+    // Types that begin with < hold what the compiler notes of extension blocks; nobody can call them.
     let exported =
         libraries
         |> List.collect (fun library -> List.ofArray (library.GetExportedTypes()))
+        |> List.filter (fun t -> not (t.Name.StartsWith('<')))
 
     let isOurs (t: Type) = List.contains t.Assembly libraries
 
