@@ -9,16 +9,8 @@ namespace Optim;
 /// over an <see cref="Core.Algorithm"/>. Everything is checked before anything is written: a step or a load that throws has changed nothing.
 /// One optimizer is not thread-safe; different ones may step at the same time.
 /// </summary>
-public abstract class Optimizer : IStateful
+public abstract partial class Optimizer : IStateful
 {
-    private static readonly HookList<Action<StepCall>> everyPre = new();
-    private static readonly HookList<Action<Optimizer>> everyPost = new();
-    private readonly HookList<Action<StepCall>> pre = new();
-    private readonly HookList<Action<Optimizer>> post = new();
-    private readonly HookList<Action<Optimizer>> statePre = new();
-    private readonly HookList<Func<Optimizer, StateDict, StateDict?>> statePost = new();
-    private readonly HookList<Func<Optimizer, StateDict, StateDict?>> loadPre = new();
-    private readonly HookList<Action<Optimizer>> loadPost = new();
     private readonly List<ParameterGroup> groups = [];
     private readonly HashSet<object> identities = [];
     private readonly HashSet<string> names = new(StringComparer.Ordinal);
@@ -277,143 +269,6 @@ public abstract class Optimizer : IStateful
             parameter.ZeroGradient(setToNone);
     }
 
-    /// <summary>The state of a parameter: <c>step</c> and the rule's columns by PyTorch's names. Empty before its first step, but for rules that make it at once (Adagrad).</summary>
-    /// <exception cref="ArgumentException">The optimizer does not have that parameter.</exception>
-    public ParameterState State(IParameter parameter)
-    {
-        var (group, row) = Place(parameter);
-        return ParameterState.Of(group, row);
-    }
-
-    /// <summary>Keeps a value of one's own in a parameter's state; it is saved and loaded with it. None takes it away.</summary>
-    /// <exception cref="ArgumentException">The rule keeps a state of that name itself; the value is a tensor; there is no such parameter.</exception>
-    public void SetState(IParameter parameter, string key, Tree value)
-    {
-        ArgumentNullException.ThrowIfNull(key);
-        ArgumentNullException.ThrowIfNull(value);
-        var (group, row) = Place(parameter);
-        if (group.Memory.Keeps(key))
-            throw new ArgumentException($"'{key}' is what {Algorithm.Name} keeps itself; load it with a state dict", nameof(key));
-        if (value.Kind == TreeKind.Tensor)
-            throw new ArgumentException(
-                $"'{key}' is {value.Described}; tensors are the rule's, keep numbers, texts or lists",
-                nameof(value)
-            );
-        if (!group.Added.TryGetValue(row, out var added))
-            group.Added[row] = added = [];
-        if (value.Kind == TreeKind.None)
-            added.Remove(key);
-        else
-            added[key] = value.Copy();
-    }
-
-    /// <summary>
-    /// State and options in PyTorch's layout and keys. The tensors are the optimizer's own, not copies, and go on changing with
-    /// its steps: <see cref="StateDict.Clone"/> keeps them as they are.
-    /// </summary>
-    public StateDict StateDict()
-    {
-        statePre.Run(hook => hook(this));
-        var dict = WriteState();
-        dict.Accumulation = window.Save(groups);
-        statePost.Run(hook => dict = hook(this, dict) ?? dict);
-        return dict;
-    }
-
-    /// <summary>
-    /// Takes over options and state from a state dict, copying them. State is matched by name where both sides have names, and by
-    /// order otherwise; options follow: a group takes those of the saved group that holds the same names. On any error nothing has changed.
-    /// </summary>
-    /// <param name="stateDict">In PyTorch's layout; it is not changed.</param>
-    /// <param name="strict">
-    /// Whether names on one side only, another number of groups, a group whose names come from saved groups with other options, and unknown keys
-    /// are an error; otherwise what matches is loaded, a group of which nothing or not one thing is told keeps its options, and the report says so.
-    /// </param>
-    /// <param name="matchBy">How state finds its parameter.</param>
-    /// <exception cref="ArgumentException">The dict does not fit: groups, sizes, names, shapes.</exception>
-    public LoadReport LoadStateDict(StateDict stateDict, bool strict = true, MatchBy matchBy = MatchBy.Automatic)
-    {
-        ArgumentNullException.ThrowIfNull(stateDict);
-        return Prepare(stateDict, strict, matchBy).Run();
-    }
-
-    /// <summary>The first half of <see cref="LoadStateDict"/>: checks and works out everything, and changes nothing.</summary>
-    public PreparedLoad Prepare(StateDict stateDict, bool strict = true, MatchBy matchBy = MatchBy.Automatic)
-    {
-        ArgumentNullException.ThrowIfNull(stateDict);
-        var dict = loadPre.IsEmpty ? stateDict : stateDict.ShallowCopy();
-        loadPre.Run(hook => dict = hook(this, dict) ?? dict);
-        return PrepareState(dict, strict, matchBy) with { Completed = () => loadPost.Run(hook => hook(this)) };
-    }
-
-    /// <summary>The state and options of all groups.</summary>
-    private protected virtual StateDict WriteState() => StateDicts.Write(Algorithm, groups);
-
-    /// <summary>Works out a load; what is returned hands it to the groups.</summary>
-    private protected virtual PreparedLoad PrepareState(StateDict dict, bool strict, MatchBy matchBy)
-    {
-        if (dict.Members.Count > 0)
-            throw new ArgumentException(
-                $"the loaded state dict is that of an optimizer of several rules: {string.Join(", ", dict.Members.Keys)}; load the one that belongs here, Members[\"{dict.Members.Keys.First()}\"]"
-            );
-        return StateDicts.Prepare(
-            Algorithm,
-            groups,
-            source => LoadAccumulation(dict.Accumulation, source),
-            dict,
-            strict,
-            matchBy,
-            origins => GroupOrigins = origins
-        );
-    }
-
-    /// <summary>Takes over the gradients that calls had added up.</summary>
-    /// <param name="saved">What a state dict has of them.</param>
-    /// <param name="source">For each parameter its number in the dict; null when the dict does not have it.</param>
-    private protected Action LoadAccumulation(Tree saved, IReadOnlyList<int?> source) => window.Load(saved, groups, source);
-
-    Tree IStateful.SaveState() => StateDict().ToTree();
-
-    PreparedLoad IStateful.PrepareLoad(Tree state, bool strict) =>
-        state is null ? throw new ArgumentNullException(nameof(state)) : Prepare(Optim.StateDict.FromTree(state), strict);
-
-    /// <summary>
-    /// A hook before each step of this optimizer, and each call that only adds gradients up; it may replace the closure. When it throws,
-    /// nothing has moved.
-    /// </summary>
-    /// <returns>Dispose it to remove the hook.</returns>
-    public IDisposable RegisterStepPreHook(Action<StepCall> hook) => pre.Add(hook);
-
-    /// <summary>A hook after each step of this optimizer, which several calls may make together. When it throws the step stands, and later hooks do not run.</summary>
-    /// <returns>Dispose it to remove the hook.</returns>
-    public IDisposable RegisterStepPostHook(Action<Optimizer> hook) => post.Add(hook);
-
-    /// <summary>A hook before <see cref="StateDict"/>.</summary>
-    /// <returns>Dispose it to remove the hook.</returns>
-    public IDisposable RegisterStateDictPreHook(Action<Optimizer> hook, bool prepend = false) => statePre.Add(hook, prepend);
-
-    /// <summary>A hook after <see cref="StateDict"/>; what it returns, unless null, takes the dict's place.</summary>
-    /// <returns>Dispose it to remove the hook.</returns>
-    public IDisposable RegisterStateDictPostHook(Func<Optimizer, StateDict, StateDict?> hook, bool prepend = false) =>
-        statePost.Add(hook, prepend);
-
-    /// <summary>A hook before <see cref="LoadStateDict"/>, given a shallow copy; what it returns, unless null, is loaded.</summary>
-    /// <returns>Dispose it to remove the hook.</returns>
-    public IDisposable RegisterLoadStateDictPreHook(Func<Optimizer, StateDict, StateDict?> hook, bool prepend = false) =>
-        loadPre.Add(hook, prepend);
-
-    /// <summary>A hook after <see cref="LoadStateDict"/>.</summary>
-    /// <returns>Dispose it to remove the hook.</returns>
-    public IDisposable RegisterLoadStateDictPostHook(Action<Optimizer> hook, bool prepend = false) => loadPost.Add(hook, prepend);
-
-    /// <summary>A hook before each step of every optimizer, ahead of the optimizer's own.</summary>
-    /// <returns>Dispose it to remove the hook.</returns>
-    public static IDisposable RegisterOptimizerStepPreHook(Action<StepCall> hook) => everyPre.Add(hook);
-
-    /// <summary>A hook after each step of every optimizer, behind the optimizer's own.</summary>
-    /// <returns>Dispose it to remove the hook.</returns>
-    public static IDisposable RegisterOptimizerStepPostHook(Action<Optimizer> hook) => everyPost.Add(hook);
-
     /// <summary>The options of each group, as PyTorch prints them.</summary>
     public override string ToString()
     {
@@ -576,21 +431,5 @@ public abstract class Optimizer : IStateful
         foreach (var step in prepared)
             if (step.Threads > threads || step.Executor is TensorExecutor)
                 (executor, threads) = (step.Executor, step.Threads);
-    }
-
-    private Delegate? PreHooks(Delegate? closure)
-    {
-        var call = new StepCall(this, closure);
-        everyPre.Run(hook => hook(call));
-        pre.Run(hook => hook(call));
-        return call.Function;
-    }
-
-    private void PostHooks()
-    {
-        if (everyPost.IsEmpty && post.IsEmpty)
-            return;
-        post.Run(hook => hook(this));
-        everyPost.Run(hook => hook(this));
     }
 }

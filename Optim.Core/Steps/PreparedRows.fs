@@ -81,7 +81,7 @@ type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> 
 
             lineage.AverageWatch.Check "averages"
 
-        Planning.layAverages lineage prepared.Parameters around.Averages
+        AverageLayout.lay lineage prepared.Parameters around.Averages
 
         if numbers.Length < Surroundings.WeightsAt + around.Averages.Length then
             numbers <- Array.zeroCreate (Surroundings.WeightsAt + around.Averages.Length)
