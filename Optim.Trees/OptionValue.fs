@@ -18,7 +18,7 @@ type OptionValue =
     | Float of double
     /// A text.
     | Text of string
-    /// Several values.
+    /// Several values; in F# <c>OptionValue.Tuple(Items [ first; second ])</c> matches two.
     | Tuple of ImmutableArray<OptionValue>
 
     /// As PyTorch prints it, in the invariant culture.
