@@ -46,6 +46,8 @@ internal sealed class OnBlocks(Ours ours) : Side
         Kernels.ProgramEngine.Current = before;
     }
 
+    public override void Rest() => ours.Rest();
+
     public override double[] Sample() => ours.Sample();
 
     public override void Dispose() => ours.Dispose();

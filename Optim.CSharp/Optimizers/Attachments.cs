@@ -73,7 +73,7 @@ internal sealed class Attachments(
             factor = Look(groups, gradients, unscale ?? 1, executor);
             overflow = overflow == true || !survey.IsFinite;
             if (overflow == true && scaler is null && clip is ClipGradNorm { ErrorIfNonfinite: true } norm)
-                throw ClipGrad.Nonfinite(norm.NormType, survey.Nonfinite.Select(place => groups[place.Item1].List.Label(place.Item2)));
+                throw Nonfinite(groups, norm);
         }
         if (overflow == false)
             Step(groups, prepared, gradients, unscale, factor, areMeans);
@@ -91,10 +91,17 @@ internal sealed class Attachments(
             survey.Add(list);
         var norm = clip as ClipGradNorm;
         if (norm?.NormType < 0)
-            survey.RefuseOrder(norm.NormType, (list, row) => $"the gradient of {groups[list].List.Label(row)}");
+            RefuseOrder(groups, norm);
         survey.Run(norm?.NormType ?? 2, unscale, executor);
         return norm is null ? null : ClippingModule.coefficient(norm.MaxNorm, survey.Total);
     }
+
+    // Apart, so that steps which need no words make no objects for them.
+    private InvalidOperationException Nonfinite(IReadOnlyList<ParameterGroup> groups, ClipGradNorm norm) =>
+        ClipGrad.Nonfinite(norm.NormType, survey.Nonfinite.Select(place => groups[place.Item1].List.Label(place.Item2)));
+
+    private void RefuseOrder(IReadOnlyList<ParameterGroup> groups, ClipGradNorm norm) =>
+        survey.RefuseOrder(norm.NormType, (list, row) => $"the gradient of {groups[list].List.Label(row)}");
 
     private void Step(
         IReadOnlyList<ParameterGroup> groups,

@@ -386,7 +386,11 @@ public abstract partial class Optimizer : IStateful
     {
         var lossScale = attached.Begin(scaler);
         if (isCall)
-            Prepare(groups.Select(group => group.Refresh()));
+        {
+            for (var i = 0; i < groups.Count; i++)
+                Prepare(i, groups[i].Refresh());
+            RefuseShared();
+        }
         var areMeans = window.Calls > 0;
         if (areMeans || attached.Accumulate > 1)
         {
@@ -401,7 +405,12 @@ public abstract partial class Optimizer : IStateful
                 return false;
             }
             if (areMeans)
-                Prepare(window.Means(groups, isCall ? gradients : null));
+            {
+                var i = 0;
+                foreach (var mean in window.Means(groups, isCall ? gradients : null))
+                    Prepare(i++, mean);
+                RefuseShared();
+            }
         }
         var stepped = attached.Run(groups, prepared, gradients, scaler, areMeans);
         window.Clear();
@@ -413,17 +422,7 @@ public abstract partial class Optimizer : IStateful
         return stepped;
     }
 
-    private void Prepare(IEnumerable<Gradients> given)
-    {
-        var i = 0;
-        foreach (var list in given)
-        {
-            gradients[i] = list;
-            prepared[i] = groups[i].Prepare(list);
-            i++;
-        }
-        RefuseShared();
-    }
+    private void Prepare(int group, Gradients given) => (gradients[group], prepared[group]) = (given, groups[group].Prepare(given));
 
     private void NoteExecutor()
     {

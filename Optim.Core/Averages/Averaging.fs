@@ -27,16 +27,19 @@ module Averaging =
     /// The exponential average: w = 1 - decay, and 1 at the first update.
     let exponential (decay: double) = { equal with Decay = Nullable decay }
 
+    let private decays = Interval.within 0.0 1.0
+    let private intervals = Interval.atLeast 1.0
+
     /// Refuses a decay outside of [0, 1], a warm-up without a decay, and an interval below 1; an OptionException names it.
     let check (averaging: Averaging) =
         Argument.notNull "averaging" averaging
 
         if averaging.Decay.HasValue then
-            Field.require "AveragedModel" "decay" (Interval.within 0.0 1.0) averaging.Decay.Value
+            Field.require "AveragedModel" "decay" decays averaging.Decay.Value
         elif averaging.Warmup then
             raise (OptionException("AveragedModel: warmup is True; it needs a decay, and the equal average has none", "warmup"))
 
-        Field.require "AveragedModel" "every" (Interval.atLeast 1.0) (double averaging.Every)
+        Field.require "AveragedModel" "every" intervals (double averaging.Every)
 
     /// The weight of the new value in an update that has n before it.
     let weight (averaging: Averaging) (n: int64) =

@@ -29,13 +29,15 @@ module Clipping =
         let coefficients = Coefficients<Real>(Real number)
         Elements.Run(driver, 0, &coefficients, ReadOnlySpan views, ReadOnlySpan(), executor)
 
+    let private limits = Interval.atLeast 0.0
+
     /// Refuses a largest norm below 0 or NaN; an OptionException names it.
     let checkNorm (maxNorm: double) =
-        Field.require "clip_grad_norm_" "max_norm" (Interval.atLeast 0.0) maxNorm
+        Field.require "clip_grad_norm_" "max_norm" limits maxNorm
 
     /// Refuses a limit of elements below 0 or NaN; an OptionException names it.
     let checkValue (limit: double) =
-        Field.require "clip_grad_value_" "clip_value" (Interval.atLeast 0.0) limit
+        Field.require "clip_grad_value_" "clip_value" limits limit
 
     /// Refuses NaN as the order of a norm; an OptionException names it.
     let checkOrder (order: double) =

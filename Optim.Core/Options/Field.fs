@@ -15,18 +15,19 @@ type OptionException(message: string, option: string) =
 type Interval =
     internal
         {
-            words: string
+            /// Made when they are asked for: ranges are checked in every step.
+            words: unit -> string
             holds: double -> bool
         }
 
     /// In words, after "must be".
-    member range.Words = range.words
+    member range.Words = range.words ()
 
     /// Whether a number is in it; never for NaN.
     member range.Holds(value: double) = range.holds value
 
     /// The words.
-    override range.ToString() = range.words
+    override range.ToString() = range.words ()
 
     /// Numbers by a condition of your own, in words after "must be". NaN is in none.
     static member Where(words: string, holds: Func<double, bool>) =
@@ -34,63 +35,63 @@ type Interval =
         Argument.notNull "holds" holds
 
         {
-            words = words
+            words = fun () -> words
             holds = fun x -> not (Double.IsNaN x) && holds.Invoke x
         }
 
     /// From a bound on, the bound included.
     static member AtLeast(bound: double) =
         {
-            words = $"at least {OptionValue.Float bound}"
+            words = fun () -> $"at least {OptionValue.Float bound}"
             holds = fun x -> x >= bound
         }
 
     /// Up to a bound, the bound included.
     static member AtMost(bound: double) =
         {
-            words = $"at most {OptionValue.Float bound}"
+            words = fun () -> $"at most {OptionValue.Float bound}"
             holds = fun x -> x <= bound
         }
 
     /// Between two bounds, of which only the first is included.
     static member UpTo(first: double, last: double) =
         {
-            words = $"in [{OptionValue.Float first}, {OptionValue.Float last})"
+            words = fun () -> $"in [{OptionValue.Float first}, {OptionValue.Float last})"
             holds = fun x -> x >= first && x < last
         }
 
     /// Between two bounds, both included.
     static member Within(first: double, last: double) =
         {
-            words = $"in [{OptionValue.Float first}, {OptionValue.Float last}]"
+            words = fun () -> $"in [{OptionValue.Float first}, {OptionValue.Float last}]"
             holds = fun x -> x >= first && x <= last
         }
 
     /// Between two bounds, both excluded.
     static member Between(first: double, last: double) =
         {
-            words = $"in ({OptionValue.Float first}, {OptionValue.Float last})"
+            words = fun () -> $"in ({OptionValue.Float first}, {OptionValue.Float last})"
             holds = fun x -> x > first && x < last
         }
 
     /// Between two bounds, of which only the last is included.
     static member AboveUpTo(first: double, last: double) =
         {
-            words = $"in ({OptionValue.Float first}, {OptionValue.Float last}]"
+            words = fun () -> $"in ({OptionValue.Float first}, {OptionValue.Float last}]"
             holds = fun x -> x > first && x <= last
         }
 
     /// Beyond a bound.
     static member Above(bound: double) =
         {
-            words = $"above {OptionValue.Float bound}"
+            words = fun () -> $"above {OptionValue.Float bound}"
             holds = fun x -> x > bound
         }
 
     /// Any number.
     static member Any =
         {
-            words = "a number"
+            words = fun () -> "a number"
             holds = fun x -> not (Double.IsNaN x)
         }
 

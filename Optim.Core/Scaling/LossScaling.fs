@@ -37,15 +37,21 @@ module LossScaling =
             GrowthTracker = 0L
         }
 
+    let private scales = Interval.within smallest (double Single.MaxValue)
+    let private growths = Interval.between 1.0 Double.PositiveInfinity
+    let private backoffs = Interval.between 0.0 1.0
+    let private intervals = Interval.atLeast 1.0
+    let private trackers = Interval.atLeast 0.0
+
     /// Refuses settings outside of their ranges; an OptionException names the one and its range.
     let check (scaling: LossScaling) =
         Argument.notNull "scaling" scaling
         let require = Field.require "GradScaler"
-        require "init_scale" (Interval.within smallest (double Single.MaxValue)) scaling.Scale
-        require "growth_factor" (Interval.between 1.0 Double.PositiveInfinity) scaling.GrowthFactor
-        require "backoff_factor" (Interval.between 0.0 1.0) scaling.BackoffFactor
-        require "growth_interval" (Interval.atLeast 1.0) (double scaling.GrowthInterval)
-        require "_growth_tracker" (Interval.atLeast 0.0) (double scaling.GrowthTracker)
+        require "init_scale" scales scaling.Scale
+        require "growth_factor" growths scaling.GrowthFactor
+        require "backoff_factor" backoffs scaling.BackoffFactor
+        require "growth_interval" intervals (double scaling.GrowthInterval)
+        require "_growth_tracker" trackers (double scaling.GrowthTracker)
 
     /// Checked, and with a scale that a float32 holds.
     let make (scaling: LossScaling) =

@@ -76,7 +76,7 @@ type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> 
                     Parameters = prepared.Parameters
                     Gradients = prepared.Gradients
                     State = lineage.Columns
-                    Averages = [| for average in around.Averages -> average.Rows |]
+                    Averages = Array.init around.Averages.Length (fun index -> around.Averages[index].Rows)
                 }
 
             lineage.AverageWatch.Check "averages"

@@ -49,7 +49,9 @@ module StepSurroundings =
         if surroundings.Averages.IsDefault then
             raise (ArgumentException("the averages are a default array; they may be an empty one", "surroundings"))
 
-        for average in surroundings.Averages do
+        for index in 0 .. surroundings.Averages.Length - 1 do
+            let average = surroundings.Averages[index]
+
             if isNull (box average.Rows) || average.Rows.Length <> rows then
                 let found = if isNull (box average.Rows) then 0 else average.Rows.Length
 
@@ -88,7 +90,7 @@ module StepSurroundings =
     let internal withAverages (surroundings: StepSurroundings) (kinds: Surroundings) =
         let mutable kinds = kinds
 
-        for average in surroundings.Averages do
-            kinds <- kinds.With(Surroundings.MoveOf average.Weight)
+        for index in 0 .. surroundings.Averages.Length - 1 do
+            kinds <- kinds.With(Surroundings.MoveOf surroundings.Averages[index].Weight)
 
         kinds
