@@ -197,7 +197,7 @@ type DefinedRule
                 if not tensorRow.Executor.HasWholeLanes then
                     raise (
                         NotSupportedException
-                            $"{name} looks at tensorRow tensors, and {tensorRow.Executor.Name}, who is asked to step {parameters.Label tensorRow.Row}, has no lanes that are such"
+                            $"{name} looks at whole tensors, and {tensorRow.Executor.Name}, who is asked to step {parameters.Label tensorRow.Row}, has no lanes that are such"
                     )
 
         prepared.Begin(parameters, gradients, state)

@@ -61,7 +61,7 @@ type internal WholeUpdate<'o when 'o: not null and 'o: not struct and 'o :> IOpt
     inherit TensorUpdate(parameter, gradient, SparseGradients.Refused, columns)
 
     override _.Run _ =
-        raise (NotSupportedException $"{name} looks at tensorRow tensors: its formula runs on lanes that are such (RunWhole)")
+        raise (NotSupportedException $"{name} looks at whole tensors: its formula runs on lanes that are such (RunWhole)")
 
     override _.RunWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>(row: 'v array) =
         if around.ChangesGradients then

@@ -14,7 +14,7 @@ module internal Counting =
     /// A count in a state tree: a whole number, or a tensor of one; an ArgumentException says what it is of.
     let ofTree (what: string) (tree: Tree) : int64 =
         let refuse () : int64 =
-            raise (ArgumentException $"{what} is {tree}; it must be a tensorRow number from 0 to {limit}")
+            raise (ArgumentException $"{what} is {tree}; it must be a whole number from 0 to {limit}")
 
         let ofWhole number =
             if number >= 0L && number <= limit then
@@ -39,7 +39,7 @@ module internal Counting =
                 int64 number
             else
                 let shown = OptionValue.Float number
-                raise (ArgumentException $"{what} is {shown}; it must be a tensorRow number from 0 to {limit}")
+                raise (ArgumentException $"{what} is {shown}; it must be a whole number from 0 to {limit}")
         | _ -> raise (ArgumentException $"{what} is {tree}; it must be a single number")
 
     /// A count as PyTorch keeps that of steps, a float32; where that cannot hold it a float64, and beyond 2^53 a whole number.

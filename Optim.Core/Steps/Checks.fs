@@ -60,7 +60,7 @@ module internal Checks =
         | :? TensorExecutor as executor when not (takes executor) ->
             raise (
                 NotSupportedException
-                    $"{rule} looks at tensorRow tensors, and {executor.Name}, who is asked to step {parameters.Label 0}, has no lanes that are such"
+                    $"{rule} looks at whole tensors, and {executor.Name}, who is asked to step {parameters.Label 0}, has no lanes that are such"
             )
         | _ -> ()
 

@@ -187,7 +187,12 @@ let private dicts =
 
                 for wrong in [ Tree.Text "five"; Tree.Float 1.5; Tree.Int -1L; Tree.ListOf [] ] do
                     dict.State[0]["step"] <- wrong
-                    refuses<ArgumentException> (string wrong) [ "step"; "'a'" ] (fun () -> optimizer.LoadStateDict dict |> ignore))
+                    refuses<ArgumentException> (string wrong) [ "step"; "'a'" ] (fun () -> optimizer.LoadStateDict dict |> ignore)
+
+                dict.State[0]["step"] <- Tree.Int -1L
+
+                refuses<ArgumentException> "in words" [ "must be a whole number from 0" ] (fun () ->
+                    optimizer.LoadStateDict dict |> ignore))
 
             testCase "a prepared load changes nothing until it runs" (fun () ->
                 let source, _ = trained "Adam" [ "lr", Number 0.5 ]
