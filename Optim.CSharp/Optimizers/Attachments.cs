@@ -17,7 +17,8 @@ internal sealed class Attachments(
     int accumulate
 )
 {
-    private readonly GradientSurvey survey = new();
+    private readonly SurroundedGroups surrounded = new();
+    private StepSurroundings[] around = [];
     private readonly List<int[]> averageRows = [];
     private readonly List<TensorView[]> averages = [];
     private bool[] averaged = [];
@@ -45,11 +46,7 @@ internal sealed class Attachments(
     public static void RefuseFloat16(IReadOnlyList<ParameterGroup> groups, Gradients[] gradients)
     {
         for (var i = 0; i < gradients.Length; i++)
-        for (var row = 0; row < gradients[i].Count; row++)
-            if (gradients[i][row] is { Kind: not GradientKind.Absent, Values.DType: DType.Float16 })
-                throw new ArgumentException(
-                    $"Attempting to unscale FP16 gradients: that of {groups[i].List.Label(row)} is float16; keep parameters in float32"
-                );
+            SurroundedGroups.RefuseFloat16(groups[i].List, gradients[i]);
     }
 
     /// <summary>Steps what is prepared, and what surrounds it; false when a gradient is not finite, and then nothing has moved.</summary>
@@ -71,7 +68,7 @@ internal sealed class Attachments(
         if (overflow is null || clip is ClipGradNorm)
         {
             factor = Look(groups, gradients, unscale ?? 1, executor);
-            overflow = overflow == true || !survey.IsFinite;
+            overflow = overflow == true || !surrounded.Survey.IsFinite;
             if (overflow == true && scaler is null && clip is ClipGradNorm { ErrorIfNonfinite: true } norm)
                 throw Nonfinite(groups, norm);
         }
@@ -86,22 +83,24 @@ internal sealed class Attachments(
     /// <summary>The norm and finiteness of all gradients in one look, and by what clipping multiplies them; null where it does not.</summary>
     private double? Look(IReadOnlyList<ParameterGroup> groups, Gradients[] gradients, double unscale, Executor executor)
     {
-        survey.Clear();
-        foreach (var list in gradients)
-            survey.Add(list);
         var norm = clip as ClipGradNorm;
         if (norm?.NormType < 0)
-            RefuseOrder(groups, norm);
-        survey.Run(norm?.NormType ?? 2, unscale, executor);
-        return norm is null ? null : ClippingModule.coefficient(norm.MaxNorm, survey.Total);
+            RefuseOrder(groups, norm, gradients);
+        surrounded.Look(gradients, norm?.NormType ?? 2, unscale, executor);
+        return norm is null ? null : surrounded.ClipTo(norm.MaxNorm);
     }
 
     // Apart, so that steps which need no words make no objects for them.
     private InvalidOperationException Nonfinite(IReadOnlyList<ParameterGroup> groups, ClipGradNorm norm) =>
-        ClipGrad.Nonfinite(norm.NormType, survey.Nonfinite.Select(place => groups[place.Item1].List.Label(place.Item2)));
+        ClipGrad.Nonfinite(norm.NormType, surrounded.Survey.Nonfinite.Select(place => groups[place.Item1].List.Label(place.Item2)));
 
-    private void RefuseOrder(IReadOnlyList<ParameterGroup> groups, ClipGradNorm norm) =>
-        survey.RefuseOrder(norm.NormType, (list, row) => $"the gradient of {groups[list].List.Label(row)}");
+    private void RefuseOrder(IReadOnlyList<ParameterGroup> groups, ClipGradNorm norm, Gradients[] gradients)
+    {
+        surrounded.Survey.Clear();
+        foreach (var list in gradients)
+            surrounded.Survey.Add(list);
+        surrounded.Survey.RefuseOrder(norm.NormType, (list, row) => $"the gradient of {groups[list].List.Label(row)}");
+    }
 
     private void Step(
         IReadOnlyList<ParameterGroup> groups,
@@ -115,9 +114,11 @@ internal sealed class Attachments(
         var weight = average?.BeginStep() ?? 0;
         if (weight > 0)
             MatchAverages(groups);
-        // All of them before the first step: what is refused leaves everything as it was.
+        if (around.Length != groups.Count)
+            around = new StepSurroundings[groups.Count];
         for (var i = 0; i < groups.Count; i++)
-            prepared[i].Surround(AroundGroup(i, unscale, factor, weight, areMeans));
+            around[i] = AroundGroup(i, unscale, factor, weight, areMeans);
+        surrounded.Surround(prepared, around);
         for (var i = 0; i < groups.Count; i++)
         {
             groups[i].State = prepared[i].Run();
@@ -195,6 +196,6 @@ internal sealed class Attachments(
         Look(groups, gradients, 1, Executor.Team);
         foreach (var (group, list) in groups.Zip(gradients))
             ClippingModule.scale(factor, list, group.List.Executor ?? Executor.Team);
-        return survey.IsFinite;
+        return surrounded.Survey.IsFinite;
     }
 }

@@ -13,21 +13,27 @@ type internal GradientRows(rows: int) =
     let memory: TensorView array = Array.zeroCreate rows
     let targets: TensorView array = Array.zeroCreate rows
     let partners: TensorView array = Array.zeroCreate rows
+    let sums: TensorView array = Array.zeroCreate rows
+    let prologue = GradientPrologue()
+    let numbers: double array = Array.zeroCreate Surroundings.WeightsAt
+
+    /// Memory for a dense gradient like this one.
+    let room row (layout: Layout) =
+        if memory[row].IsAbsent || not (memory[row].Layout.Equals layout) then
+            memory[row] <- TensorView.Zeros(if layout.IsDense then layout else layout.ToContiguous())
+
+        memory[row]
 
     let own row (values: TensorView) =
-        if memory[row].IsAbsent || not (memory[row].Layout.Equals values.Layout) then
-            memory[row] <-
-                TensorView.Zeros(
-                    if values.Layout.IsDense then
-                        values.Layout
-                    else
-                        values.Layout.ToContiguous()
-                )
+        let memory = room row values.Layout
+        memory.CopyFrom values
+        Gradient.OfDense memory
 
-        memory[row].CopyFrom values
-        Gradient.OfDense memory[row]
+    let add (targets: TensorView array) (partners: TensorView array) =
+        let once = Coefficients<Real>(Real 1.0)
+        Elements.Run(adding, 0, &once, ReadOnlySpan targets, ReadOnlySpan partners, Executor.Team)
 
-    /// The sum of what is there and a gradient, where that takes more than adding element to element.
+    /// The sum of what is there and a gradient.
     let plus row (gradient: Gradient) =
         let sum = items[row]
 
@@ -46,9 +52,12 @@ type internal GradientRows(rows: int) =
             let dense = own row gradient.Values
             CoalescedRows.AddTo(dense.Values, sum.Rows, sum.Values)
             dense
-        | _ ->
+        | _, GradientKind.Sparse ->
             let coalesced = gradient.Coalesce()
             CoalescedRows.AddTo(sum.Values, coalesced.Rows, coalesced.Values)
+            sum
+        | _ ->
+            add [| sum.Values |] [| gradient.Values |]
             sum
 
     /// The gradients of now.
@@ -69,15 +78,47 @@ type internal GradientRows(rows: int) =
             elif gradient.Kind <> GradientKind.Absent then
                 items[row] <- plus row gradient
 
-        let once = Coefficients<Real>(Real 1.0)
-        Elements.Run(adding, 0, &once, ReadOnlySpan targets, ReadOnlySpan partners, Executor.Team)
+        add targets partners
 
-    /// Divides by a number.
-    member _.Divide(divisor: double) =
+    /// Becomes the mean of sums over so many calls; with the gradients of one more call, which the sums do not have, where they are given.
+    /// Dense rows go in one pass, which reads both and writes their mean; what is sparse, missing or on other devices by copies.
+    member mean.MeanOf(added: GradientRows, more: Gradients voption, calls: int) =
+        mean.Clear()
+
         for row in 0 .. rows - 1 do
-            targets[row] <- items[row].Values
+            let sum = added.Items[row]
+            targets[row] <- TensorView()
 
-        let divisor = Coefficients<Real>(Real divisor)
+            match more with
+            | ValueSome more when
+                sum.Kind = GradientKind.Dense
+                && more[row].Kind = GradientKind.Dense
+                && sum.Values.Layout.IsOnCpu
+                ->
+                targets[row] <- room row sum.Values.Layout
+                partners[row] <- more[row].Values
+                sums[row] <- sum.Values
+                items[row] <- Gradient.OfDense targets[row]
+            | _ ->
+                if sum.Kind <> GradientKind.Absent then
+                    items[row] <- plus row sum
+
+                match more with
+                | ValueSome more when more[row].Kind <> GradientKind.Absent -> items[row] <- plus row more[row]
+                | _ -> ()
+
+        numbers[Surroundings.CallsAt] <- double calls
+        let around = Surroundings(false, false, false, false, true)
+        prologue.Run(around, numbers, ReadOnlySpan targets, ReadOnlySpan partners, ReadOnlySpan sums, Executor.Team)
+
+        for row in 0 .. rows - 1 do
+            targets[row] <-
+                if targets[row].IsAbsent then
+                    items[row].Values
+                else
+                    TensorView()
+
+        let divisor = Coefficients<Real>(Real(double calls))
         Elements.Run(dividing, 0, &divisor, ReadOnlySpan targets, ReadOnlySpan(), Executor.Team)
 
 /// What successive accumulations share: the stamp that tells the live one, and their memory.
@@ -202,27 +243,20 @@ module Accumulation =
         sum.Lineage.Sums.Add gradients
         sum.Next(sum.Calls + 1)
 
-    let private meanOf (lineage: AccumulationLineage) (calls: int) =
-        lineage.Means.Divide(double calls)
-        Gradients.Over lineage.Means.Items
-
-    let private begin' (lineage: AccumulationLineage) =
-        lineage.Means.Clear()
-        lineage.Means.Add(Gradients.Over lineage.Sums.Items)
+    let private meanOf (sum: Accumulation) more calls =
+        sum.Lineage.Means.MeanOf(sum.Lineage.Sums, more, calls)
+        Gradients.Over sum.Lineage.Means.Items
 
     /// The sums divided by the number of calls, in memory that is valid until the next mean. The sums stay as they are.
     let mean (sum: Accumulation) =
         Argument.notNull "sum" sum
         sum.Live()
-        begin' sum.Lineage
-        meanOf sum.Lineage sum.Calls
+        meanOf sum ValueNone sum.Calls
 
     /// The mean with the gradients of one more call, which is not added; valid as that of mean is.
     let meanWith (gradients: Gradients) (sum: Accumulation) =
         check gradients sum
-        begin' sum.Lineage
-        sum.Lineage.Means.Add gradients
-        meanOf sum.Lineage (sum.Calls + 1)
+        meanOf sum (ValueSome gradients) (sum.Calls + 1)
 
     /// Begins anew, over the same memory; the accumulation that is given is spent.
     let clear (sum: Accumulation) =

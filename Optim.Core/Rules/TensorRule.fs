@@ -140,7 +140,14 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
         if changes then
             let values = [| for row in 0 .. gradients.Count - 1 -> gradients[row].Values |]
 
-            prologue.Run(prepared.Kinds, prepared.Numbers, ReadOnlySpan changed, ReadOnlySpan values, prepared.KernelExecutor)
+            prologue.Run(
+                prepared.Kinds,
+                prepared.Numbers,
+                ReadOnlySpan changed,
+                ReadOnlySpan values,
+                ReadOnlySpan(),
+                prepared.KernelExecutor
+            )
 
         for row in 0 .. parameters.Count - 1 do
             if prepared.OnKernels[row] then

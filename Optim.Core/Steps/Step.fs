@@ -122,17 +122,6 @@ module Step =
                 | _ -> ()
         ]
 
-    let private refuseFloat16 (parameters: Parameters) (gradients: Gradients) =
-        for row in 0 .. gradients.Count - 1 do
-            if
-                gradients[row].Kind <> GradientKind.Absent
-                && gradients[row].Values.DType = DType.Float16
-            then
-                raise (
-                    ArgumentException
-                        $"Attempting to unscale FP16 gradients: that of {parameters.Label row} is float16; keep parameters in float32"
-                )
-
     let private clear (gradients: Gradients) =
         for row in 0 .. gradients.Count - 1 do
             if gradients[row].Kind <> GradientKind.Absent then
@@ -205,7 +194,7 @@ module Step =
         let scaling, clip = scalingOf surrounded, clipOf surrounded
 
         if scaling.IsSome then
-            refuseFloat16 parameters given
+            SurroundedGroups.RefuseFloat16(parameters, given)
 
         match accumulated surrounded with
         | Some(struct (calls, sum)) when sum.Calls + 1 < calls ->
@@ -230,26 +219,25 @@ module Step =
                 | Some scaling -> Nullable(LossScaling.inverse scaling)
                 | None -> Nullable()
 
-            let survey = GradientSurvey()
+            let groups = SurroundedGroups()
 
             if scaling.IsSome || clip.IsSome then
-                survey.Add gradients
-
                 let order =
                     match clip with
                     | Some(struct (_, order)) -> order
                     | None -> 2.0
 
-                survey.Run(order, (if unscale.HasValue then unscale.Value else 1.0), TensorExecutor.OrTeam prepared.Executor)
+                let factor = if unscale.HasValue then unscale.Value else 1.0
+                groups.Look([| gradients |], order, factor, TensorExecutor.OrTeam prepared.Executor)
 
-            let norm = if clip.IsSome then survey.Total else nan
+            let norm = if clip.IsSome then groups.Survey.Total else nan
 
             let surroundings =
                 {
                     Unscale = unscale
                     Clip =
                         match clip with
-                        | Some(struct (maxNorm, _)) -> Nullable(Clipping.coefficient maxNorm norm)
+                        | Some(struct (maxNorm, _)) -> Nullable(groups.ClipTo maxNorm)
                         | None -> Nullable()
                     Limit =
                         match limitOf surrounded with
@@ -259,10 +247,10 @@ module Step =
                     Averages = moving averages
                 }
 
-            prepared.Surround surroundings
+            groups.Surround([| prepared |], [| surroundings |])
 
             let moved =
-                if survey.IsFinite then
+                if groups.Survey.IsFinite then
                     ValueSome(prepared.Run())
                 else
                     ValueNone

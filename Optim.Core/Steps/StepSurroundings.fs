@@ -84,7 +84,7 @@ module StepSurroundings =
 
     /// Which program surrounds the step, but for the averages.
     let internal kinds (surroundings: StepSurroundings) =
-        Surroundings(surroundings.Unscale.HasValue, surroundings.Clip.HasValue, surroundings.Limit.HasValue, surroundings.Zeroes, 0, 0UL)
+        Surroundings(surroundings.Unscale.HasValue, surroundings.Clip.HasValue, surroundings.Limit.HasValue, surroundings.Zeroes)
 
     /// The same with all averages.
     let internal withAverages (surroundings: StepSurroundings) (kinds: Surroundings) =

@@ -20,11 +20,18 @@ internal sealed class GradientPrologue
     private readonly SliceTable table = new();
 
     /// <summary>Writes the changed gradients into targets of the same shapes and dtypes, each dense; absent ones are passed over.</summary>
+    /// <param name="around">What changes them.</param>
+    /// <param name="numbers">Its numbers, in the places that <see cref="Surroundings"/> says.</param>
+    /// <param name="targets">Where to write.</param>
+    /// <param name="gradients">The gradients.</param>
+    /// <param name="sums">What gradients were added up to, each as its target lies; empty where none are.</param>
+    /// <param name="executor">Who runs it.</param>
     public void Run(
         Surroundings around,
         double[] numbers,
         ReadOnlySpan<TensorView> targets,
         ReadOnlySpan<TensorView> gradients,
+        ReadOnlySpan<TensorView> sums,
         Executor executor
     )
     {
@@ -38,7 +45,7 @@ internal sealed class GradientPrologue
             now.Leaves[i] = numbers[Surroundings.PlaceOf(now.Run.Leaves[i].Name)];
         foreach (var dtype in dtypes)
         {
-            table.Reset(targets.Length, 0);
+            table.Reset(targets.Length, around.Accumulates ? 1 : 0);
             for (var i = 0; i < targets.Length; i++)
                 if (!targets[i].IsAbsent && targets[i].DType == dtype && targets[i].Count > 0)
                 {
@@ -49,6 +56,8 @@ internal sealed class GradientPrologue
                         source = targets[i];
                     }
                     table.Add(targets[i].Count * dtype.Parts(), targets[i].Address, source.Address);
+                    if (around.Accumulates)
+                        table.SetColumn(0, sums[i].Address);
                 }
             if (table.Count > 0)
                 now.Run.Run([new(table, 0, table.Count, dtype, now.Leaves)], executor);

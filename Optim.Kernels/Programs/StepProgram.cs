@@ -32,6 +32,9 @@ internal sealed class StepProgram : IEquatable<StepProgram>
     /// <summary>The name of its gradient, of the same dtype.</summary>
     public const string Gradient = "grad";
 
+    /// <summary>The name of what gradients were added up to before, of the same dtype.</summary>
+    public const string GradientSum = "grad.sum";
+
     private readonly Node[] nodes;
     private readonly Change[] stores;
     private readonly Scope[] scopes;

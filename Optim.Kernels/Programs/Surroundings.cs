@@ -25,9 +25,18 @@ internal enum AverageMove : byte
 /// <param name="Clips">Whether they are multiplied then, to clip their norm.</param>
 /// <param name="Clamps">Whether each is clamped to a magnitude then.</param>
 /// <param name="Zeroes">Whether gradients become zero.</param>
+/// <param name="Accumulates">Whether gradients are added to a sum first, and the sum divided by the number of calls.</param>
 /// <param name="Averages">How many averages there are: arrays after the columns.</param>
 /// <param name="Moves">How each of them moves, in two bits.</param>
-internal readonly record struct Surroundings(bool Unscales, bool Clips, bool Clamps, bool Zeroes, int Averages = 0, ulong Moves = 0)
+internal readonly record struct Surroundings(
+    bool Unscales,
+    bool Clips,
+    bool Clamps,
+    bool Zeroes,
+    bool Accumulates = false,
+    int Averages = 0,
+    ulong Moves = 0
+)
 {
     /// <summary>Averages that may go along with a step.</summary>
     public const int MostAverages = 32;
@@ -35,13 +44,15 @@ internal readonly record struct Surroundings(bool Unscales, bool Clips, bool Cla
     /// <summary>The numbers of the prologue.</summary>
     public const string Unscale = "unscale",
         Clip = "clip",
-        Limit = "limit";
+        Limit = "limit",
+        Calls = "calls";
 
     /// <summary>Where each number stands among those that are given: those of the prologue, and then the weights of the averages.</summary>
     public const int UnscaleAt = 0,
         ClipAt = 1,
         LimitAt = 2,
-        WeightsAt = 3;
+        CallsAt = 3,
+        WeightsAt = 4;
 
     private const string WeightName = "weight";
 
@@ -49,13 +60,13 @@ internal readonly record struct Surroundings(bool Unscales, bool Clips, bool Cla
     public bool IsNothing => !(ChangesGradients || HasEpilogue);
 
     /// <summary>Whether a step takes other gradients than those that are given.</summary>
-    public bool ChangesGradients => Unscales || Clips || Clamps;
+    public bool ChangesGradients => Accumulates || Unscales || Clips || Clamps;
 
     /// <summary>Whether something happens after the step.</summary>
     public bool HasEpilogue => Zeroes || Moves != 0;
 
     /// <summary>The part before the step.</summary>
-    public Surroundings Prologue => new(Unscales, Clips, Clamps, false);
+    public Surroundings Prologue => new(Unscales, Clips, Clamps, false, Accumulates);
 
     /// <summary>How an average moves towards a parameter of which it takes so much, in [0, 1].</summary>
     public static AverageMove MoveOf(double weight) =>
@@ -79,6 +90,7 @@ internal readonly record struct Surroundings(bool Unscales, bool Clips, bool Cla
             Unscale => UnscaleAt,
             Clip => ClipAt,
             Limit => LimitAt,
+            Calls => CallsAt,
             _ => name.StartsWith(WeightName, StringComparison.Ordinal) && int.TryParse(name.AsSpan(WeightName.Length), out var index)
                 ? WeightsAt + index
                 : -1,
@@ -92,8 +104,17 @@ internal readonly record struct Surroundings(bool Unscales, bool Clips, bool Cla
         return Around(new(step.Arrays), assignments, kept, parameter);
     }
 
-    /// <summary>The prologue alone, as a program of two arrays: the first becomes what a step takes for the second, the gradient.</summary>
-    public StepProgram Before() => new([StepProgram.Parameter, StepProgram.Gradient], [new Assignment(StepProgram.Parameter, Changed)]);
+    /// <summary>
+    /// The prologue alone, as a program: the first array becomes what a step takes for the second, the gradient. The third is what
+    /// gradients were added up to, where they are.
+    /// </summary>
+    public StepProgram Before() =>
+        new(
+            Accumulates
+                ? [StepProgram.Parameter, StepProgram.Gradient, StepProgram.GradientSum]
+                : [StepProgram.Parameter, StepProgram.Gradient],
+            [new Assignment(StepProgram.Parameter, Changed)]
+        );
 
     /// <summary>The epilogue alone, over the arrays of a step that was made.</summary>
     /// <param name="columns">How many columns lie between gradient and averages.</param>
@@ -111,6 +132,8 @@ internal readonly record struct Surroundings(bool Unscales, bool Clips, bool Cla
         get
         {
             var gradient = Expression.Input(StepProgram.Gradient);
+            if (Accumulates)
+                gradient = Expression.Rounded(Expression.Rounded(Expression.Input(StepProgram.GradientSum) + gradient) / Given(Calls));
             if (Unscales)
                 gradient = Expression.Rounded(gradient * Given(Unscale));
             if (Clips)

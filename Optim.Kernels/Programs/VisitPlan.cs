@@ -64,7 +64,8 @@ internal sealed class VisitPlan
     }
 
     /// <summary>Whether an array has the dtype of the state.</summary>
-    private bool IsState(int array) => program.Arrays[array] is not (StepProgram.Parameter or StepProgram.Gradient);
+    private bool IsState(int array) =>
+        program.Arrays[array] is not (StepProgram.Parameter or StepProgram.Gradient or StepProgram.GradientSum);
 
     /// <summary>Arrays that all visits read and write; none where a visit needs what an earlier one has overwritten.</summary>
     private int? Traffic(int[] storeVisits)

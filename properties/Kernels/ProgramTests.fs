@@ -272,7 +272,7 @@ let private surroundedTests =
                         apart driver bits coefficients dtype columns.Length around expected
 
                         let mutable surroundings =
-                            Surroundings(around.Unscale.IsSome, around.Clip.IsSome, around.Limit.IsSome, around.Zeroes, 0, 0UL)
+                            Surroundings(around.Unscale.IsSome, around.Clip.IsSome, around.Limit.IsSome, around.Zeroes)
 
                         for weight in around.Weights do
                             surroundings <- surroundings.With(Surroundings.MoveOf weight)
@@ -284,6 +284,8 @@ let private surroundedTests =
                                 for number in [ around.Unscale; around.Clip; around.Limit ] do
                                     Option.defaultValue 0.0 number
 
+                                // Calls: nothing is accumulated.
+                                1.0
                                 yield! around.Weights
                             |]
 
