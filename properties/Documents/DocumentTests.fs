@@ -15,10 +15,6 @@ open Microsoft.CodeAnalysis.CSharp
 open Microsoft.CodeAnalysis.CSharp.Syntax
 open Blocks
 
-let private skipWithoutTorch () =
-    if Result.isError TorchSharpTests.loads.Value then
-        skiptest "libtorch does not load"
-
 /// Runs something in an empty folder that is deleted afterwards.
 let private inFolder action =
     let folder = Directory.CreateTempSubdirectory("optim-documents").FullName
@@ -172,7 +168,7 @@ let private csharp =
     [
         for block, chain in chains "csharp" ->
             testCase block.Name (fun () ->
-                skipWithoutTorch ()
+                TorchSharpTests.skipWithoutLibtorch ()
                 runCSharp chain)
     ]
 
@@ -344,7 +340,7 @@ let private commands =
 
                         for line, arguments in lines do
                             if line.Contains "torchsharp" then
-                                skipWithoutTorch ()
+                                TorchSharpTests.skipWithoutLibtorch ()
 
                             let code, output, error = Command.run arguments
                             Expect.equal code 0 $"{line}\n{output}{error}"))
