@@ -14,9 +14,6 @@ open Kit
 let private param name (shape: int64 list) =
     Param.Zeros(name, Kernels.DType.Float32, Array.ofList shape)
 
-let private asParameters (list: Param seq) =
-    list |> Seq.map (fun p -> p :> IParameter) |> List.ofSeq
-
 let private small () =
     asParameters
         [
