@@ -14,7 +14,7 @@ internal readonly record struct ProgramSegment(SliceTable Table, int First, int 
 internal sealed unsafe class ProgramRun
 {
     /// <summary>Bytes above which a pass streams from main memory.</summary>
-    private const long Cache = 1 << 25;
+    public const long Cache = 1 << 25;
 
     private readonly StepProgram program;
     private readonly int[] leaves;

@@ -193,14 +193,6 @@ internal sealed class VisitPlan
                     return plan.IsState(array) ? LoadState(array) : Recorder.Load<P>(array);
                 case Operation.Rounded:
                     return Recorder.Round<P>(Lower(node.A));
-                case Operation.Max:
-                    return Larger(Lower(node.A), Lower(node.B), Lower(node.A), Lower(node.B));
-                case Operation.Min:
-                    return Larger(Lower(node.B), Lower(node.A), Lower(node.A), Lower(node.B));
-                case Operation.Sign:
-                    var (zero, x) = (Expression.Of(0), Lower(node.A));
-                    var negative = Op(Operation.Select, Op(Operation.Greater, zero, x), Expression.Of(-1), zero);
-                    return Op(Operation.Select, Op(Operation.Greater, x, zero), Expression.Of(1), negative);
                 default:
                     Expression[] operands =
                     [
@@ -209,17 +201,6 @@ internal sealed class VisitPlan
                     return new(node.Operation, Scope.Element, operands, node.Value, node.Name);
             }
         }
-
-        /// <summary>The first where one is greater, as <see cref="ILane{V}.Max"/> and Min have it.</summary>
-        private static Expression Larger(Expression greater, Expression smaller, Expression first, Expression second) =>
-            Op(
-                Operation.Select,
-                Op(Operation.Greater, greater, smaller),
-                first,
-                Op(Operation.Select, Op(Operation.IsNaN, first), first, second)
-            );
-
-        private static Expression Op(Operation operation, params Expression[] operands) => new(operation, Scope.Element, operands);
 
         private Expression LoadState(int array) => isDouble ? Recorder.Load<Wide<double>>(array) : Recorder.Load<Wide<float>>(array);
     }
