@@ -19,14 +19,10 @@ let private close what (actual: float[]) (expected: float[]) =
             failtestf "%s, element %d: %s, PyTorch %s" what i (text actual[i]) (text expected[i])
 
 let private golden pattern (test: JsonElement -> unit) =
-    match files pattern with
-    | [] -> [ ptestCase $"golden {pattern}: no such file" ignore ]
-    | found ->
+    recorded pattern (fun _ root ->
         [
-            for path in found do
-                for i, case in Golden.cases path |> List.indexed do
-                    testCase $"golden {Path.GetFileName path} #{i}" (fun () -> test case)
-        ]
+            for i, case in list id root |> List.indexed -> testCase $"#{i}" (fun () -> test case)
+        ])
 
 /// Parameters and buffers of a recorded model, in its order.
 let private isBuffer (name: string) =

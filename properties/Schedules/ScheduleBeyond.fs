@@ -182,48 +182,21 @@ let private label (case: JsonElement) =
 
     String.Join(" ", parts @ updates)
 
-let private ofFile (path: string) =
-    let file = Path.GetFileName path
+let private ofFile _ root =
+    let reader =
+        match tryField "transformers" root, tryField "timm" root with
+        | Some _, _ -> huggingFace
+        | _, Some _ -> timm
+        | _ -> raise (FormatException "it says neither transformers nor timm")
 
-    try
-        use document = JsonDocument.Parse(File.ReadAllText path)
-        let root = document.RootElement.Clone()
+    [
+        for i, case in field "schedules" root |> list id |> List.indexed do
+            testCase $"#{i} {label case}" (repeat (reader case))
 
-        let reader =
-            match tryField "transformers" root, tryField "timm" root with
-            | Some _, _ -> huggingFace
-            | _, Some _ -> timm
-            | _ -> raise (FormatException "it says neither transformers nor timm")
-
-        testList
-            file
-            [
-                for i, case in field "schedules" root |> list id |> List.indexed do
-                    yield testCase $"#{i} {label case}" (repeat (reader case))
-
-                for case in tryField "refusals" root |> Option.map (list id) |> Option.defaultValue [] do
-                    let args = field "args" case
-                    yield testCase $"refused: {args.GetRawText()}" (refusal case)
-            ]
-    with e ->
-        testCase file (fun () -> failtestf "%s cannot be read: %s" path e.Message)
-
-let private recorded =
-    let folder = Path.Combine(Golden.folder, "beyond")
-
-    if Directory.Exists folder then
-        Directory.GetFiles(folder, "schedules_*.json")
-        |> Array.sortWith (fun a b -> String.CompareOrdinal(a, b))
-        |> List.ofArray
-    else
-        []
+        for case in tryField "refusals" root |> Option.map (list id) |> Option.defaultValue [] do
+            let args = field "args" case
+            testCase $"refused: {args.GetRawText()}" (refusal case)
+    ]
 
 [<Tests>]
-let tests =
-    testList
-        "beyond schedules"
-        [
-            match recorded with
-            | [] -> ptestCase "schedules_*.json: no such file" ignore
-            | files -> yield! List.map ofFile files
-        ]
+let tests = testList "beyond schedules" (recorded "beyond/schedules_*.json" ofFile)
