@@ -207,7 +207,7 @@ internal sealed unsafe class KernelEmitter
                     Compute(i, vector);
                     Keep(i);
                 }
-            loaded[vector] = [.. values];
+            loaded[vector] = (LocalBuilder?[])values.Clone();
         }
         for (var vector = 0; vector < vectors; vector++)
         {
