@@ -1,3 +1,4 @@
+// Long, because keys, trees and maps are made of each other, and F# wants such types in one file.
 namespace Optim.Core
 
 #nowarn "842" // FSharp.Core 6 says of RequireQualifiedAccess that it is for classes; the compiler heeds it on structs as well

@@ -7,7 +7,7 @@ namespace Optim;
 /// after each step. More than <c>patience</c> metrics in a row change the rate. NaN counts as a metric that is no better.
 /// </summary>
 /// <remarks>The mean of a window is worked out anew each time: the running sum of transformers stays NaN once a metric was.</remarks>
-public sealed class GreedyLR : LRScheduler
+public sealed class GreedyLR : MetricLR
 {
     internal static readonly SchedulerKind Kind = new(
         Schedulers.HuggingFacePrefix + "greedy",
@@ -37,9 +37,23 @@ public sealed class GreedyLR : LRScheduler
         needsMetric: true
     );
 
+    /// <summary>The settings that a state has by the same name.</summary>
+    private static readonly string[] kept =
+    [
+        "factor",
+        "patience",
+        "cooldown",
+        "warmup",
+        "mode",
+        "threshold",
+        "threshold_mode",
+        "eps",
+        "smooth",
+        "window_size",
+    ];
+
     private GreedyOptions options;
     private GreedyState state;
-    private double[] least;
     private double[] most;
     private double[] first = [];
 
@@ -98,10 +112,13 @@ public sealed class GreedyLR : LRScheduler
     {
         options = Options(settings);
         state = GreedyModule.Init(options);
-        (least, most) = Bounds(settings, optimizer.ParamGroups.Count);
-        Construct(TakeInGroups);
-        RememberRates();
-        LastEpoch = 0;
+        most = settings.PerGroup("max_lr", optimizer.ParamGroups.Count);
+        if (Least.Zip(most).Any(pair => pair.First > pair.Second))
+            throw new OptionException(
+                $"{settings.Kind.Name}: min_lr is {settings["min_lr"]}; it must be at most max_lr, which is {settings["max_lr"]}",
+                "min_lr"
+            );
+        Construct(Begin);
     }
 
     /// <summary>The best metric so far.</summary>
@@ -113,77 +130,38 @@ public sealed class GreedyLR : LRScheduler
     /// <summary>How many metrics in a row were better.</summary>
     public long NumGoodEpochs => state.GoodSteps;
 
-    internal override bool TakesMetric => true;
-
-    internal override bool NeedsMetric => true;
-
-    /// <summary>The rates as they are: a metric changes them.</summary>
-    protected override IReadOnlyList<double> GetLr() => Rates();
-
-    internal override void Advance(double? metric)
-    {
-        if (metric is not { } given)
-            throw new InvalidOperationException("GreedyLR needs a metric: Step(metric)");
-        AllOrNothing(() =>
-        {
-            TakeInGroups();
-            var (rates, next) = GreedyModule.Step(options, Scaled(least), Scaled(most), first, given, state, Rates());
-            Write(rates);
-            state = next;
-            LastEpoch++;
-        });
-    }
-
-    internal override void Start() => Begin();
-
-    /// <summary>In a sequence it begins at the rate of the groups without a schedule, as the others do, and with no metric.</summary>
-    internal override void JumpTo(double epoch, bool first)
-    {
-        if (first)
-            Write([.. Optimizer.ParamGroups.Select(group => InitialLr(group) * Scale(group))]);
-        Begin();
-    }
-
-    internal override void Unwind() { }
-
     internal override Action Snapshot()
     {
-        var (restore, before) = (base.Snapshot(), (state, least, most, first));
+        var (restore, before) = (base.Snapshot(), (state, Least, most, first));
         return () =>
         {
             restore();
-            (state, least, most, first) = before;
+            (state, Least, most, first) = before;
         };
     }
 
     private protected override void TakeIn(int group, bool later)
     {
+        base.TakeIn(group, later);
         first = Put(first, group, (double)Optimizer.ParamGroups[group]["lr"]);
-        if (!later)
-            return;
-        // A group that a list has no number for is not bounded.
-        least = Put(least, group, Settings!["min_lr"].IsTuple ? 0 : Settings.Number("min_lr"));
-        most = Put(most, group, Settings["max_lr"].IsTuple ? double.PositiveInfinity : Settings.Number("max_lr"));
+        if (later)
+            most = Put(most, group, Settings!["max_lr"].IsTuple ? double.PositiveInfinity : Settings.Number("max_lr"));
+    }
+
+    private protected override void Forget() => (state, first) = (GreedyModule.Init(options), Rates());
+
+    private protected override void Follow(double metric)
+    {
+        (var rates, state) = GreedyModule.Step(options, Scaled(Least), Scaled(most), first, metric, state, Rates());
+        Write(rates);
     }
 
     private protected override IEnumerable<(string, Tree)> Save()
     {
         List<(string, Tree)> saved =
         [
-            .. new[]
-            {
-                "factor",
-                "patience",
-                "cooldown",
-                "warmup",
-                "mode",
-                "threshold",
-                "threshold_mode",
-                "eps",
-                "smooth",
-                "window_size",
-            }.Select(name => (name, (Tree)Settings![name])),
-            ("min_lrs", Numbers(least)),
+            .. kept.Select(name => (name, (Tree)Settings![name])),
+            ("min_lrs", Numbers(Least)),
             ("max_lrs", Numbers(most)),
             ("verbose", false),
             ("cooldown_counter", state.CooldownLeft),
@@ -209,27 +187,9 @@ public sealed class GreedyLR : LRScheduler
 
     private protected override Action Load(StateReader saved)
     {
-        string[] names =
-        [
-            "factor",
-            "patience",
-            "cooldown",
-            "warmup",
-            "mode",
-            "threshold",
-            "threshold_mode",
-            "eps",
-            "smooth",
-            "window_size",
-        ];
-        var given = saved.Settings(Settings!, [.. names.Select(name => (name, name)), ("reset_start_original", "reset_start")]);
-        var (low, high, initial) = (saved.Numbers("min_lrs"), saved.Numbers("max_lrs"), saved.Numbers("_init_lrs"));
-        foreach (var (key, values) in new[] { ("min_lrs", low), ("max_lrs", high), ("_init_lrs", initial) })
-            if (values.Length > Optimizer.ParamGroups.Count || values.Length != initial.Length)
-                throw saved.Wrong(
-                    key,
-                    FormattableString.Invariant($"one number for each of the {Optimizer.ParamGroups.Count} parameter groups")
-                );
+        var given = saved.Settings(Settings!, [.. kept.Select(name => (name, name)), ("reset_start_original", "reset_start")]);
+        var initial = saved.PerGroup("_init_lrs", Optimizer.ParamGroups.Count);
+        var (low, high) = (saved.PerGroup("min_lrs", initial.Length, all: true), saved.PerGroup("max_lrs", initial.Length, all: true));
         double[] window = [];
         if (saved.Find("_streaming_avg") is { } average)
             window = new StateReader("GreedyLR, _streaming_avg", average).Numbers("values");
@@ -248,31 +208,12 @@ public sealed class GreedyLR : LRScheduler
         {
             position();
             SetBaseLrs(initial);
-            (Settings, options, state, least, most, first) = (given, Options(given), next, low, high, initial);
+            (Settings, options, state, Least, most, first) = (given, Options(given), next, low, high, initial);
         };
-    }
-
-    private void Begin()
-    {
-        TakeInGroups();
-        (state, first) = (GreedyModule.Init(options), Rates());
-        LastEpoch = 0;
-        RememberRates();
     }
 
     private double[] Scaled(double[] values) =>
         [.. values.Select((value, group) => Scale(group) is not 1 and var scale ? value * scale : value)];
-
-    private static (double[] Least, double[] Most) Bounds(SchedulerSettings settings, int groups)
-    {
-        var (least, most) = (settings.PerGroup("min_lr", groups), settings.PerGroup("max_lr", groups));
-        return least.Zip(most).All(pair => pair.First <= pair.Second)
-            ? (least, most)
-            : throw new OptionException(
-                $"{settings.Kind.Name}: min_lr is {settings["min_lr"]}; it must be at most max_lr, which is {settings["max_lr"]}",
-                "min_lr"
-            );
-    }
 
     private static GreedyOptions Options(SchedulerSettings settings) =>
         new(

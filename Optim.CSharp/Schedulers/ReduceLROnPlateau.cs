@@ -6,7 +6,7 @@ namespace Optim;
 /// The rate times a factor when a metric has stopped to get better, as torch.optim.lr_scheduler.ReduceLROnPlateau: <c>scheduler.Step(loss)</c> after each validation.
 /// NaN counts as a metric that is no better.
 /// </summary>
-public sealed class ReduceLROnPlateau : LRScheduler
+public sealed class ReduceLROnPlateau : MetricLR
 {
     internal static readonly SchedulerKind Kind = new(
         "ReduceLROnPlateau",
@@ -33,7 +33,6 @@ public sealed class ReduceLROnPlateau : LRScheduler
 
     private PlateauOptions options;
     private PlateauState state;
-    private double[] least;
 
     /// <param name="optimizer">Whose rates it writes.</param>
     /// <param name="mode">Whether less or more is better.</param>
@@ -75,10 +74,7 @@ public sealed class ReduceLROnPlateau : LRScheduler
     {
         options = Options(settings);
         state = PlateauModule.Init(options);
-        least = settings.PerGroup("min_lr", optimizer.ParamGroups.Count);
-        Construct(TakeInGroups);
-        RememberRates();
-        LastEpoch = 0;
+        Construct(Begin);
     }
 
     /// <summary>The best metric so far.</summary>
@@ -90,65 +86,36 @@ public sealed class ReduceLROnPlateau : LRScheduler
     /// <summary>How many metrics still do not count as bad.</summary>
     public long CooldownCounter => state.CooldownLeft;
 
-    internal override bool TakesMetric => true;
-
-    internal override bool NeedsMetric => true;
-
-    /// <summary>The rates as they are: a metric changes them.</summary>
-    protected override IReadOnlyList<double> GetLr() => Rates();
-
-    internal override void Advance(double? metric)
-    {
-        if (metric is not { } given)
-            throw new InvalidOperationException("ReduceLROnPlateau needs a metric: Step(metric)");
-        var (reduce, next) = PlateauModule.Step(options, given, state);
-        AllOrNothing(() =>
-        {
-            TakeInGroups();
-            if (reduce)
-                Write([.. Rates().Select((rate, group) => PlateauModule.Reduce(options, least[group] * Scale(group), rate))]);
-            else
-                RememberRates();
-            state = next;
-            LastEpoch++;
-        });
-    }
-
-    internal override void Start() => Begin();
-
-    /// <summary>In a sequence it begins at the rate of the groups without a schedule, as the others do, and with no metric.</summary>
-    internal override void JumpTo(double epoch, bool first)
-    {
-        if (first)
-            Write([.. Optimizer.ParamGroups.Select(InitialRate)]);
-        Begin();
-    }
-
-    internal override void Unwind() { }
-
     internal override Action Snapshot()
     {
-        var (restore, before) = (base.Snapshot(), (state, least));
+        var (restore, before) = (base.Snapshot(), (state, Least));
         return () =>
         {
             restore();
-            (state, least) = before;
+            (state, Least) = before;
         };
     }
 
-    private protected override double BaseOf(ParameterGroup group) => Scale(group) is 1 ? InitialRate(group) : base.BaseOf(group);
+    /// <summary>Without a scale it writes no initial_lr into the group, as PyTorch's.</summary>
+    private protected override double BaseOf(ParameterGroup group) =>
+        Scale(group) is 1 && !group.Extras.ContainsKey("initial_lr") ? (double)group["lr"] : base.BaseOf(group);
 
-    private protected override void TakeIn(int group, bool later)
+    private protected override void Forget() => state = PlateauModule.Init(options);
+
+    private protected override void Follow(double metric)
     {
-        if (later)
-            least = Put(least, group, Settings!["min_lr"].IsTuple ? 0 : Settings.Number("min_lr"));
+        (var reduce, state) = PlateauModule.Step(options, metric, state);
+        if (reduce)
+            Write([.. Rates().Select((rate, group) => PlateauModule.Reduce(options, Least[group] * Scale(group), rate))]);
+        else
+            RememberRates();
     }
 
     private protected override IEnumerable<(string, Tree)> Save() =>
         [
             ("factor", Settings!["factor"]),
             ("default_min_lr", Settings["min_lr"].IsTuple ? Tree.None : Settings["min_lr"]),
-            ("min_lrs", Numbers(least)),
+            ("min_lrs", Numbers(Least)),
             ("patience", Settings["patience"]),
             ("cooldown", Settings["cooldown"]),
             ("eps", Settings["eps"]),
@@ -169,17 +136,12 @@ public sealed class ReduceLROnPlateau : LRScheduler
             Settings!,
             [.. new[] { "factor", "patience", "cooldown", "eps", "mode", "threshold", "threshold_mode" }.Select(name => (name, name))]
         );
-        var loadedLeast = saved.Numbers("min_lrs");
-        if (loadedLeast.Length > Optimizer.ParamGroups.Count)
-            throw saved.Wrong(
-                "min_lrs",
-                FormattableString.Invariant($"one number for each of the {Optimizer.ParamGroups.Count} parameter groups")
-            );
+        var least = saved.PerGroup("min_lrs", Optimizer.ParamGroups.Count);
         given = given.With(
             (
                 "min_lr",
                 saved["default_min_lr"].IsNone
-                    ? SchedulerSetting.Many(loadedLeast.Select(rate => (OptionValue)rate))
+                    ? SchedulerSetting.Many(least.Select(rate => (OptionValue)rate))
                     : saved.Number("default_min_lr")
             )
         );
@@ -190,21 +152,10 @@ public sealed class ReduceLROnPlateau : LRScheduler
         return () =>
         {
             position();
-            SetBaseLrs(Rates().Take(loadedLeast.Length));
-            (Settings, options, state, least) = (given, Options(given), next, loadedLeast);
+            SetBaseLrs(Rates().Take(least.Length));
+            (Settings, options, state, Least) = (given, Options(given), next, least);
         };
     }
-
-    private void Begin()
-    {
-        TakeInGroups();
-        state = PlateauModule.Init(options);
-        LastEpoch = 0;
-        RememberRates();
-    }
-
-    private static double InitialRate(ParameterGroup group) =>
-        group.Extras.TryGetValue("initial_lr", out var initial) ? (double)initial * Scale(group) : (double)group["lr"];
 
     private static PlateauOptions Options(SchedulerSettings settings) =>
         new(

@@ -102,6 +102,15 @@ public sealed class SchedulerSetting
             _ => curve.ToString(),
         };
 
+    internal static OptionValue TextOf(TimmStable stable) =>
+        stable switch
+        {
+            TimmStable.Constant => "constant",
+            TimmStable.InverseSqrt => "rsqrt",
+            TimmStable.Power => "power",
+            _ => stable.ToString(),
+        };
+
     internal static OptionValue OrNone(double? value) => value is { } given ? given : OptionValue.None;
 
     internal static OptionValue OrNone(int? value) => value is { } given ? given : OptionValue.None;

@@ -35,10 +35,10 @@ public static class Schedulers
 
     /// <summary>The twelve of transformers' get_scheduler, as <c>hf:linear</c>.</summary>
     public static IReadOnlyList<SchedulerKind> OfHuggingFace { get; } =
-    [.. HuggingFaceLR.Kinds, ReduceLROnPlateau.Kind.Named(HuggingFacePrefix + "reduce_lr_on_plateau"), GreedyLR.Kind];
+    [.. HuggingFaceKinds.All, ReduceLROnPlateau.Kind.Named(HuggingFacePrefix + "reduce_lr_on_plateau"), GreedyLR.Kind];
 
     /// <summary>Those of timm, as <c>timm:cosine</c>.</summary>
-    public static IReadOnlyList<SchedulerKind> OfTimm { get; } = [.. TimmLR.Kinds];
+    public static IReadOnlyList<SchedulerKind> OfTimm { get; } = [.. TimmKinds.All];
 
     /// <summary>The names of PyTorch's and our own classes.</summary>
     public static IReadOnlyList<string> Names { get; } = [.. All.Select(kind => kind.Name)];
@@ -105,6 +105,14 @@ public static class Schedulers
         ArgumentNullException.ThrowIfNull(optimizer);
         ArgumentNullException.ThrowIfNull(options);
         return Find(TimmPrefix + name).Create(optimizer, options);
+    }
+
+    /// <summary>A scheduler of that name with all its settings, in the order of their table.</summary>
+    internal static LRScheduler Of(string name, Optimizer optimizer, OptionValue[] settings)
+    {
+        ArgumentNullException.ThrowIfNull(optimizer);
+        var kind = Find(name);
+        return kind.Make(optimizer, kind.With(settings));
     }
 
     private static OptionException Unknown(string name)

@@ -54,6 +54,12 @@ internal sealed class StateReader
     public double[] Numbers(string key) =>
         As<double[]>(key, this[key], "a list of numbers", value => [.. value.AsItems().Select(item => (double)item)]);
 
+    /// <summary>A number for each of so many parameter groups; where not all must be there, groups that were added later may be missing.</summary>
+    public double[] PerGroup(string key, int groups, bool all = false) =>
+        Numbers(key) is var numbers && (all ? numbers.Length == groups : numbers.Length <= groups)
+            ? numbers
+            : throw Wrong(key, FormattableString.Invariant($"one number for each of the {groups} parameter groups"));
+
     public IReadOnlyList<Tree> Items(string key) => As<IReadOnlyList<Tree>>(key, this[key], "a list", value => value.AsItems());
 
     /// <summary>The settings with those that the state has.</summary>

@@ -25,136 +25,10 @@ namespace Optim;
 /// </remarks>
 public sealed class TimmLR : LRScheduler
 {
-    private static readonly SchedulerSetting length = SchedulerSetting.Number(
-        "t_initial",
-        Interval.Above(0),
-        null,
-        "length of the first cycle"
-    );
-    private static readonly SchedulerSetting least = SchedulerSetting.Number("lr_min", Interval.AtLeast(0), 0.0, "the least rate");
-    private static readonly SchedulerSetting[] cycles =
-    [
-        SchedulerSetting.Number("cycle_mul", Interval.Above(0), 1.0, "how many times as long each cycle is as the one before"),
-        SchedulerSetting.Number("cycle_decay", Interval.AtLeast(0), 1.0, "what the highest rate is multiplied with from cycle to cycle"),
-        SchedulerSetting.Whole("cycle_limit", 0, 1, "how many cycles there are; lr_min follows"),
-    ];
-    private static readonly SchedulerSetting rate = SchedulerSetting.Number(
-        "decay_rate",
-        Interval.AtLeast(0),
-        1.0,
-        "what the rate is multiplied with"
-    );
-    private static readonly SchedulerSetting warmup = SchedulerSetting.Number(
-        "warmup_t",
-        Interval.UpTo(0, double.PositiveInfinity),
-        0.0,
-        "length of the way up"
-    );
-    private static readonly SchedulerSetting warmupStart = SchedulerSetting.Number(
-        "warmup_lr_init",
-        Interval.AtLeast(0),
-        0.0,
-        "the rate that it begins with"
-    );
-    private static readonly SchedulerSetting inEpochs = SchedulerSetting.Flag(
-        "t_in_epochs",
-        true,
-        "whether it counts epochs; otherwise updates"
-    );
-    private static readonly SchedulerSetting kDecay = SchedulerSetting.Number(
-        "k_decay",
-        Interval.Above(0),
-        1.0,
-        "power of the way within a cycle; below 1 it falls sooner"
-    );
-
-    /// <summary>All of them.</summary>
-    internal static readonly SchedulerKind[] Kinds =
-    [
-        Make(
-            "cosine",
-            "along half a cosine to lr_min, in cycles",
-            [length, least, .. cycles, warmup, warmupStart, Prefix(false), inEpochs, kDecay],
-            s => WarmedUp(s, Core.Timm.Cosine(s.Number("lr_min"), s.Number("k_decay"), CyclesOf(s)))
-        ),
-        Make(
-            "tanh",
-            "along a hyperbolic tangent to lr_min, in cycles",
-            [
-                length,
-                SchedulerSetting.Number("lb", Interval.Any, -7.0, "where the tangent begins"),
-                SchedulerSetting.Number("ub", Interval.Any, 3.0, "where it ends; above lb"),
-                least,
-                .. cycles,
-                warmup,
-                warmupStart,
-                Prefix(false),
-                inEpochs,
-            ],
-            Tanh
-        ),
-        Make(
-            "poly",
-            "to lr_min along a power of the way that is left, in cycles",
-            [
-                length,
-                SchedulerSetting.Number("power", Interval.AtLeast(0), 0.5, "the power"),
-                least,
-                .. cycles,
-                warmup,
-                warmupStart,
-                Prefix(false),
-                inEpochs,
-                kDecay,
-            ],
-            s => WarmedUp(s, Core.Timm.Polynomial(s.Number("lr_min"), s.Number("power"), s.Number("k_decay"), CyclesOf(s)))
-        ),
-        Make(
-            "step",
-            "the rate times decay_rate after every decay_t",
-            [
-                SchedulerSetting.Number("decay_t", Interval.Above(0), null, "from one reduction to the next; may be a fraction"),
-                rate,
-                warmup,
-                warmupStart,
-                Prefix(true),
-                inEpochs,
-            ],
-            s => WarmedUp(s, Core.Timm.Step(s.Number("decay_t"), s.Number("decay_rate")))
-        ),
-        Make(
-            "multistep",
-            "the rate times decay_rate at each milestone, one count before it",
-            [SchedulerSetting.WholeNumbers("decay_t", "the milestones"), rate, warmup, warmupStart, Prefix(true), inEpochs],
-            s => WarmedUp(s, Core.Timm.MultiStep(s.Numbers("decay_t"), s.Number("decay_rate")))
-        ),
-        Make(
-            "wsd",
-            "warm-up, stable, decay: the rate for a while, and down to lr_min within the last decay_t",
-            [
-                SchedulerSetting.Number("t_initial", Interval.Above(0), null, "length of stable and decay together"),
-                SchedulerSetting.Number("decay_t", Interval.Above(0), null, "length of the decay, at most t_initial"),
-                least,
-                SchedulerSetting.Choice("stable_fn", ["constant", "rsqrt", "power"], "constant", "what the rate does before the decay"),
-                SchedulerSetting
-                    .Number("stable_timescale", Interval.Above(0), null, "of stable_fn rsqrt and power; None: warmup_t")
-                    .OrNone(),
-                SchedulerSetting.Number("stable_power", Interval.Above(0), 0.5, "of stable_fn power"),
-                SchedulerSetting.Choice("decay_fn", ["linear", "1-sqrt", "cosine", "power", "exp"], "1-sqrt", "the curve of the decay"),
-                SchedulerSetting.Number("decay_power", Interval.Above(0), 0.5, "of decay_fn power"),
-                SchedulerSetting.Number("decay_ratio", Interval.Between(0, 1), 0.1, "of decay_fn exp"),
-                warmup,
-                warmupStart,
-                inEpochs,
-            ],
-            s => WarmupStableDecay(s, null)
-        ),
-    ];
-
     private readonly Func<SchedulerSettings, Schedule> make;
     private readonly bool hasFunction;
 
-    private TimmLR(Optimizer optimizer, SchedulerSettings settings, Func<SchedulerSettings, Schedule> make, bool hasFunction = false)
+    internal TimmLR(Optimizer optimizer, SchedulerSettings settings, Func<SchedulerSettings, Schedule> make, bool hasFunction = false)
         : base(optimizer, settings)
     {
         (this.make, this.hasFunction, Schedule) = (make, hasFunction, make(settings));
@@ -363,18 +237,13 @@ public sealed class TimmLR : LRScheduler
     )
     {
         ArgumentNullException.ThrowIfNull(optimizer);
-        var settings = Find("wsd")
+        var settings = Schedulers
+            .Find(Schedulers.TimmPrefix + "wsd")
             .With(
                 tInitial,
                 decayT,
                 lrMin,
-                stable switch
-                {
-                    TimmStable.Constant => "constant",
-                    TimmStable.InverseSqrt => "rsqrt",
-                    TimmStable.Power => "power",
-                    _ => stable.ToString(),
-                },
+                SchedulerSetting.TextOf(stable),
                 SchedulerSetting.OrNone(stableTimescale),
                 stablePower,
                 SchedulerSetting.TextOf(decay),
@@ -384,7 +253,7 @@ public sealed class TimmLR : LRScheduler
                 warmupLrInit,
                 tInEpochs
             );
-        return new(optimizer, settings, s => WarmupStableDecay(s, decayFunction), decayFunction is not null);
+        return new(optimizer, settings, s => TimmKinds.WarmupStableDecay(s, decayFunction), decayFunction is not null);
     }
 
     /// <inheritdoc/>
@@ -423,77 +292,6 @@ public sealed class TimmLR : LRScheduler
             Step(count);
     }
 
-    private static SchedulerKind Make(string name, string says, SchedulerSetting[] settings, Func<SchedulerSettings, Schedule> make) =>
-        new(
-            Schedulers.TimmPrefix + name,
-            Schedulers.TimmPrefix + name,
-            says,
-            settings,
-            (optimizer, given) => new TimmLR(optimizer, given, make)
-        );
-
-    private static SchedulerKind Find(string name) => Kinds.Single(kind => kind.Name == Schedulers.TimmPrefix + name);
-
-    private static TimmLR Of(string name, Optimizer optimizer, params OptionValue[] values)
-    {
-        ArgumentNullException.ThrowIfNull(optimizer);
-        return (TimmLR)Find(name).Make(optimizer, Find(name).With(values));
-    }
-
-    private static SchedulerSetting Prefix(bool standard) =>
-        SchedulerSetting.Flag("warmup_prefix", standard, "whether the schedule begins behind the warm-up; otherwise it runs under it");
-
-    private static Cycles CyclesOf(SchedulerSettings s) =>
-        new(s.Number("t_initial"), s.Number("cycle_mul"), s.Number("cycle_decay"), s.Whole("cycle_limit"));
-
-    private static Schedule WarmedUp(SchedulerSettings s, Schedule schedule) =>
-        s.Number("warmup_t") == 0 ? schedule
-        : s.Flag("warmup_prefix") ? Core.Timm.WarmUpFirst(s.Number("warmup_t"), s.Number("warmup_lr_init"), schedule)
-        : Core.Timm.WarmUp(s.Number("warmup_t"), s.Number("warmup_lr_init"), schedule);
-
-    private static Schedule Tanh(SchedulerSettings s)
-    {
-        if (!(s.Number("lb") < s.Number("ub")))
-            throw new OptionException($"{s.Kind.Name}: lb is {s["lb"]} and ub is {s["ub"]}; lb must be below ub", "lb");
-        var curve = Core.Timm.Tanh(s.Number("lr_min"), s.Number("lb"), s.Number("ub"), CyclesOf(s));
-        return s.Number("warmup_t") > 0 && !s.Flag("warmup_prefix")
-            ? Core.Timm.WarmUpInto(s.Number("warmup_t"), s.Number("warmup_lr_init"), curve)
-            : WarmedUp(s, curve);
-    }
-
-    private static Schedule WarmupStableDecay(SchedulerSettings s, Func<double, double>? function)
-    {
-        var (whole, last, up) = (s.Number("t_initial"), s.Number("decay_t"), s.Number("warmup_t"));
-        if (last > whole)
-            throw new OptionException(
-                $"{s.Kind.Name}: decay_t is {s["decay_t"]}; it must be above 0 and at most t_initial, which is {s["t_initial"]}",
-                "decay_t"
-            );
-        var timescale = s["stable_timescale"].IsNone ? up : s.Number("stable_timescale");
-        if (s.Text("stable_fn") != "constant" && timescale == 0)
-            throw new OptionException(
-                $"{s.Kind.Name}: stable_timescale is None and warmup_t is 0; stable_fn {s["stable_fn"]} needs a timescale above 0",
-                "stable_timescale"
-            );
-        var power = s.Text("stable_fn") == "rsqrt" ? 0.5 : s.Number("stable_power");
-        var stable =
-            s.Text("stable_fn") == "constant" ? Core.Schedule.Keep : Core.Schedule.OfFactor(step => Math.Pow(1 + step / timescale, -power));
-        var (curve, decayPower, ratio) = (s.Descent("decay_fn"), s.Number("decay_power"), s.Number("decay_ratio"));
-        var fall = Core.Schedule.OfFactor(function ?? (way => Core.Timm.Descend(curve, decayPower, ratio, way)));
-        var schedule = Core.Timm.StableDecay(s.Number("lr_min"), stable, fall, last, whole);
-        return up > 0 ? Core.Timm.WarmUpFirst(up, s.Number("warmup_lr_init"), schedule) : schedule;
-    }
-}
-
-/// <summary>What the rate of timm's warm-up, stable, decay does before the decay, with s the count behind the warm-up.</summary>
-public enum TimmStable
-{
-    /// <summary>It stays.</summary>
-    Constant,
-
-    /// <summary>It falls with the root: (1 + s / timescale)^-0.5.</summary>
-    InverseSqrt,
-
-    /// <summary>It falls with a power: (1 + s / timescale)^-power.</summary>
-    Power,
+    private static TimmLR Of(string name, Optimizer optimizer, params OptionValue[] values) =>
+        (TimmLR)Schedulers.Of(Schedulers.TimmPrefix + name, optimizer, values);
 }

@@ -102,6 +102,8 @@ module internal Curve =
             To: double
         }
 
+    let phase stop first last = { End = stop; From = first; To = last }
+
     /// Phases one after another, and then the last value.
     let phases (cosine: bool) (phases: Phase array) (step: double) =
         let mutable i = 0

@@ -19,26 +19,6 @@ type Schedule internal (at: double -> double -> double) =
         Argument.notNull "factor" factor
         Schedule(fun baseValue step -> baseValue * factor.Invoke step)
 
-/// How a curve goes from one value to another.
-type Anneal =
-    /// Along half a cosine.
-    | Cosine = 0
-    /// In a straight line.
-    | Linear = 1
-
-/// The shape of a way down from 1 to 0, over a part q of it from 0 to 1. A way up is the same, backwards.
-type Descent =
-    /// In a straight line: 1 - q.
-    | Linear = 0
-    /// Along half a cosine: (1 + cos(pi q)) / 2.
-    | Cosine = 1
-    /// With the root: 1 - sqrt(q).
-    | OneMinusSqrt = 2
-    /// With a power: 1 - q^power.
-    | Power = 3
-    /// Exponentially: (r^q - r) / (1 - r), r a ratio.
-    | Exponential = 4
-
 /// Schedules, and what makes one out of others:
 /// <code>Schedule.cosine 90.0 |> Schedule.toward 1e-5 |> Schedule.warmUp 10.0 0.1</code>
 /// Curves are factors of the base value; steps are numbers of steps.
@@ -129,20 +109,13 @@ module Schedule =
         if points.Length = 0 then
             raise (OptionException("points is empty; it must have at least one step and factor", "points"))
 
-        let struct (_, first) = points[0]
+        let struct (start, first) = points[0]
 
         let phases =
             points
             |> Array.mapi (fun i (struct (step, value)) ->
                 let struct (_, before) = points[max 0 (i - 1)]
-
-                {
-                    Curve.End = step
-                    Curve.From = before
-                    Curve.To = value
-                })
-
-        let struct (start, _) = points[0]
+                Curve.phase step before value)
 
         ofFactor (fun step ->
             if step <= start then
@@ -150,16 +123,18 @@ module Schedule =
             else
                 Curve.phases (anneal = Anneal.Cosine) phases step)
 
+    let private over (schedule: Schedule) value =
+        Argument.notNull "schedule" schedule
+        Schedule value
+
     /// Another schedule's value, multiplied.
     let scale (factor: double) (schedule: Schedule) =
-        Argument.notNull "schedule" schedule
-        Schedule(fun baseValue step -> factor * schedule.At(step, baseValue))
+        over schedule (fun baseValue step -> factor * schedule.At(step, baseValue))
 
     /// Another schedule's value, passed through a function.
     let map (change: double -> double) (schedule: Schedule) =
-        Argument.notNull "schedule" schedule
         Argument.notNull "change" change
-        Schedule(fun baseValue step -> change (schedule.At(step, baseValue)))
+        over schedule (fun baseValue step -> change (schedule.At(step, baseValue)))
 
     /// The values of the first schedule as base values of the second: the product where both are factors.
     let product (first: Schedule) (second: Schedule) =
@@ -169,42 +144,33 @@ module Schedule =
 
     /// The distance from a floor in place of the value: floor + schedule(base - floor). A cosine toward eta_min ends there.
     let toward (floor: double) (schedule: Schedule) =
-        Argument.notNull "schedule" schedule
-        Schedule(fun baseValue step -> floor + schedule.At(step, baseValue - floor))
+        over schedule (fun baseValue step -> floor + schedule.At(step, baseValue - floor))
 
     /// Nothing below a value.
-    let atLeast (least: double) (schedule: Schedule) =
-        Argument.notNull "schedule" schedule
-        schedule |> map (max least)
+    let atLeast (least: double) (schedule: Schedule) = schedule |> map (max least)
 
     /// Nothing above a value.
-    let atMost (most: double) (schedule: Schedule) =
-        Argument.notNull "schedule" schedule
-        schedule |> map (min most)
+    let atMost (most: double) (schedule: Schedule) = schedule |> map (min most)
 
     /// Waits so many steps at the value of step 0.
     let delay (steps: double) (schedule: Schedule) =
-        Argument.notNull "schedule" schedule
         checkSteps "steps" steps
-        Schedule(fun baseValue step -> schedule.At(max 0.0 (step - steps), baseValue))
+        over schedule (fun baseValue step -> schedule.At(max 0.0 (step - steps), baseValue))
 
     /// Stays where it is at a step.
     let hold (last: double) (schedule: Schedule) =
-        Argument.notNull "schedule" schedule
         checkSteps "last" last
-        Schedule(fun baseValue step -> schedule.At(min last step, baseValue))
+        over schedule (fun baseValue step -> schedule.At(min last step, baseValue))
 
     /// So many times as slow.
     let stretch (factor: double) (schedule: Schedule) =
-        Argument.notNull "schedule" schedule
         checkLength "factor" factor
-        Schedule(fun baseValue step -> schedule.At(step / factor, baseValue))
+        over schedule (fun baseValue step -> schedule.At(step / factor, baseValue))
 
     /// Stairs: the value of the last multiple of so many steps.
     let every (steps: double) (schedule: Schedule) =
-        Argument.notNull "schedule" schedule
         checkLength "steps" steps
-        Schedule(fun baseValue step -> schedule.At(steps * Curve.intervals steps step, baseValue))
+        over schedule (fun baseValue step -> schedule.At(steps * Curve.intervals steps step, baseValue))
 
     /// The first schedule up to a step, and from there on the next one, which begins at its own step 0.
     let thenAt (milestone: double) (next: Schedule) (first: Schedule) =
@@ -251,9 +217,8 @@ module Schedule =
 
     /// The first so many steps again and again.
     let cycle (period: double) (schedule: Schedule) =
-        Argument.notNull "schedule" schedule
         checkLength "period" period
-        Schedule(fun baseValue step -> schedule.At(step % period, baseValue))
+        over schedule (fun baseValue step -> schedule.At(step % period, baseValue))
 
     /// The first so many steps again and again, each time stretched to a period so many times as long.
     let restart (period: double) (growth: double) (schedule: Schedule) =
@@ -285,16 +250,8 @@ module Schedule =
 
         let phases =
             [|
-                {
-                    Curve.End = pct * steps - 1.0
-                    Curve.From = initial
-                    Curve.To = 1.0
-                }
-                {
-                    Curve.End = steps - 1.0
-                    Curve.From = 1.0
-                    Curve.To = initial / finalDiv
-                }
+                Curve.phase (pct * steps - 1.0) initial 1.0
+                Curve.phase (steps - 1.0) 1.0 (initial / finalDiv)
             |]
 
         ofFactor (Curve.phases (anneal = Anneal.Cosine) phases)

@@ -121,41 +121,29 @@ module Timm =
             | way when way <= 0.0 -> value
             | way -> least + (value - least) * fall.At(min 1.0 way, 1.0))
 
-    let private ramp steps start target step = start + step * (target - start) / steps
+    /// From a value up to one that the base value gives in so many steps, and then what follows.
+    let private rise steps start schedule (target: double -> double) (follow: double -> double -> double) =
+        Argument.notNull "schedule" schedule
+        Schedule.checkSteps "steps" steps
+
+        Schedule(fun baseValue step ->
+            if step < steps then
+                start + step * (target baseValue - start) / steps
+            else
+                follow baseValue step)
 
     /// From a value up to the base value in so many steps, and then the schedule, which has been running meanwhile: timm's warm-up without
     /// warmup_prefix.
     [<CompiledName("WarmUp")>]
     let warmUp (steps: double) (start: double) (schedule: Schedule) =
-        Argument.notNull "schedule" schedule
-        Schedule.checkSteps "steps" steps
-
-        Schedule(fun baseValue step ->
-            if step < steps then
-                ramp steps start baseValue step
-            else
-                schedule.At(step, baseValue))
+        rise steps start schedule id (fun baseValue step -> schedule.At(step, baseValue))
 
     /// The same up to the value that the schedule has then: timm's warm-up of tanh.
     [<CompiledName("WarmUpInto")>]
     let warmUpInto (steps: double) (start: double) (schedule: Schedule) =
-        Argument.notNull "schedule" schedule
-        Schedule.checkSteps "steps" steps
-
-        Schedule(fun baseValue step ->
-            if step < steps then
-                ramp steps start (schedule.At(steps, baseValue)) step
-            else
-                schedule.At(step, baseValue))
+        rise steps start schedule (fun baseValue -> schedule.At(steps, baseValue)) (fun baseValue step -> schedule.At(step, baseValue))
 
     /// From a value up to the base value in so many steps, and then the schedule from its step 0: timm's warm-up with warmup_prefix.
     [<CompiledName("WarmUpFirst")>]
     let warmUpFirst (steps: double) (start: double) (schedule: Schedule) =
-        Argument.notNull "schedule" schedule
-        Schedule.checkSteps "steps" steps
-
-        Schedule(fun baseValue step ->
-            if step < steps then
-                ramp steps start baseValue step
-            else
-                schedule.At(step - steps, baseValue))
+        rise steps start schedule id (fun baseValue step -> schedule.At(step - steps, baseValue))

@@ -22,11 +22,8 @@ internal sealed class PickleReader(PickleInput input, PickleCalls calls, Budget 
     private static readonly Tree yes = true,
         no = false;
 
-    private readonly List<object?> stack = [];
-    private readonly List<int> marks = [];
-    private readonly Dictionary<uint, object?> memo = [];
+    private readonly PickleStack stack = new(budget);
     private readonly Dictionary<string, PickleName> names = new(StringComparer.Ordinal);
-    private int deepest;
 
     /// <summary>The value that the pickle makes.</summary>
     public object? Run()
@@ -39,9 +36,7 @@ internal sealed class PickleReader(PickleInput input, PickleCalls calls, Budget 
             budget.Node();
             var opcode = (Opcode)input.Byte();
             if (opcode == Opcode.Stop)
-                return stack.Count == 1 && marks.Count == 0
-                    ? stack[0]
-                    : throw new PickleException("its end is not where its value is complete");
+                return stack.Only();
             Step(opcode);
         }
     }
@@ -57,55 +52,53 @@ internal sealed class PickleReader(PickleInput input, PickleCalls calls, Budget 
                 input.Take(8);
                 break;
             case Opcode.Mark:
-                if (marks.Count >= deepest)
-                    budget.Memory(8);
-                marks.Add(stack.Count);
+                stack.Mark();
                 break;
             case Opcode.Pop:
-                Pop();
+                stack.Pop();
                 break;
             case Opcode.BinPut:
-                Remember(input.Byte());
+                stack.Remember(input.Byte());
                 break;
             case Opcode.LongBinPut:
-                Remember(U32());
+                stack.Remember(U32());
                 break;
             case Opcode.Memoize:
-                Remember((uint)memo.Count);
+                stack.Remember();
                 break;
             case Opcode.BinGet:
-                Push(Remembered(input.Byte()));
+                stack.Push(stack.Remembered(input.Byte()));
                 break;
             case Opcode.LongBinGet:
-                Push(Remembered(U32()));
+                stack.Push(stack.Remembered(U32()));
                 break;
             case Opcode.None:
-                Push(null);
+                stack.Push(null);
                 break;
             case Opcode.NewTrue:
-                Push(yes);
+                stack.Push(yes);
                 break;
             case Opcode.NewFalse:
-                Push(no);
+                stack.Push(no);
                 break;
             case Opcode.BinInt:
-                Push(Number(BinaryPrimitives.ReadInt32LittleEndian(input.Take(4))));
+                stack.Push(Number(BinaryPrimitives.ReadInt32LittleEndian(input.Take(4))));
                 break;
             case Opcode.BinInt1:
-                Push(small[input.Byte()]);
+                stack.Push(small[input.Byte()]);
                 break;
             case Opcode.BinInt2:
-                Push(Number(BinaryPrimitives.ReadUInt16LittleEndian(input.Take(2))));
+                stack.Push(Number(BinaryPrimitives.ReadUInt16LittleEndian(input.Take(2))));
                 break;
             case Opcode.Long1:
-                Push(Long(input.Byte()));
+                stack.Push(Long(input.Byte()));
                 break;
             case Opcode.Long4:
-                Push(Long(U32()));
+                stack.Push(Long(U32()));
                 break;
             case Opcode.BinFloat:
                 budget.Memory(24);
-                Push((Tree)BinaryPrimitives.ReadDoubleBigEndian(input.Take(8)));
+                stack.Push((Tree)BinaryPrimitives.ReadDoubleBigEndian(input.Take(8)));
                 break;
             case Opcode.ShortBinUnicode:
                 Text(input.Byte());
@@ -120,16 +113,16 @@ internal sealed class PickleReader(PickleInput input, PickleCalls calls, Budget 
                 OldText(input.Byte());
                 break;
             case Opcode.ShortBinBytes:
-                Push(Bytes(input.Byte()));
+                stack.Push(Bytes(input.Byte()));
                 break;
             case Opcode.BinBytes:
-                Push(Bytes(U32()));
+                stack.Push(Bytes(U32()));
                 break;
             case Opcode.BinBytes8:
-                Push(Bytes(U64()));
+                stack.Push(Bytes(U64()));
                 break;
             case Opcode.ByteArray8:
-                Push(calls.Made(PickleNames.ByteArray, Bytes(U64())));
+                stack.Push(calls.Made(PickleNames.ByteArray, Bytes(U64())));
                 break;
             default:
                 Build(opcode);
@@ -144,54 +137,56 @@ internal sealed class PickleReader(PickleInput input, PickleCalls calls, Budget 
         {
             case Opcode.EmptyList:
                 budget.Memory(160);
-                Push(new PickleList());
+                stack.Push(new PickleList());
                 break;
             case Opcode.EmptyDict:
-                Push(calls.Dict(MapKind.Dict));
+                stack.Push(calls.Dict(MapKind.Dict));
                 break;
             case Opcode.EmptySet:
-                Push(calls.Dict(MapKind.Dict, isSet: true));
+                stack.Push(calls.Dict(MapKind.Dict, isSet: true));
                 break;
             case Opcode.EmptyTuple:
                 Tuple([]);
                 break;
             case Opcode.Tuple:
-                Tuple(PopMarked());
+                Tuple(stack.PopMarked());
                 break;
             case Opcode.Tuple1:
             case Opcode.Tuple2:
             case Opcode.Tuple3:
                 var items = new object?[opcode - Opcode.Tuple1 + 1];
                 for (var i = items.Length - 1; i >= 0; i--)
-                    items[i] = Pop();
+                    items[i] = stack.Pop();
                 Tuple(items);
                 break;
             case Opcode.Append:
-                Append([Pop()]);
+                Append([stack.Pop()]);
                 break;
             case Opcode.Appends:
-                Append(PopMarked());
+                Append(stack.PopMarked());
                 break;
             case Opcode.AddItems:
-                var added = PopMarked();
-                var set = Top() as PickleDict is { IsSet: true } found ? found : throw new PickleException("it adds to what is no set");
+                var added = stack.PopMarked();
+                var set = stack.Top() as PickleDict is { IsSet: true } found
+                    ? found
+                    : throw new PickleException("it adds to what is no set");
                 foreach (var item in added)
                     set.Set(item, null, budget);
                 break;
             case Opcode.SetItem:
-                var (value, key) = (Pop(), Pop());
+                var (value, key) = (stack.Pop(), stack.Pop());
                 SetItems([key, value]);
                 break;
             case Opcode.SetItems:
-                SetItems(PopMarked());
+                SetItems(stack.PopMarked());
                 break;
             case Opcode.Global:
                 var (module, member) = (input.Line(), input.Line());
-                Push(Name(module, member));
+                stack.Push(Name(module, member));
                 break;
             case Opcode.StackGlobal:
-                var (second, first) = (Pop(), Pop());
-                Push(
+                var (second, first) = (stack.Pop(), stack.Pop());
+                stack.Push(
                     first is PickleText m && second is PickleText n
                         ? Name(m.Value, n.Value)
                         : throw new PickleException("a name is not a text")
@@ -199,19 +194,19 @@ internal sealed class PickleReader(PickleInput input, PickleCalls calls, Budget 
                 break;
             case Opcode.Reduce:
             case Opcode.NewObj:
-                var (arguments, function) = (Pop(), Pop());
-                Push(calls.Call(function, arguments));
+                var (arguments, function) = (stack.Pop(), stack.Pop());
+                stack.Push(calls.Call(function, arguments));
                 break;
             case Opcode.NewObjEx:
-                var (named, positional, type) = (Pop(), Pop(), Pop());
-                Push(calls.CallNamed(type, positional, named));
+                var (named, positional, type) = (stack.Pop(), stack.Pop(), stack.Pop());
+                stack.Push(calls.CallNamed(type, positional, named));
                 break;
             case Opcode.Build:
-                var state = Pop();
-                calls.SetState(Top(), state);
+                var state = stack.Pop();
+                calls.SetState(stack.Top(), state);
                 break;
             case Opcode.BinPersId:
-                Push(calls.Outside(Pop()));
+                stack.Push(calls.Outside(stack.Pop()));
                 break;
             default:
                 throw new PickleException(
@@ -251,7 +246,7 @@ internal sealed class PickleReader(PickleInput input, PickleCalls calls, Budget 
     private void Text(ulong length)
     {
         budget.Memory(120);
-        Push(new PickleText(input.Text(length, budget)));
+        stack.Push(new PickleText(input.Text(length, budget)));
     }
 
     /// <summary>A text of Python 2, where it is one, and bytes otherwise.</summary>
@@ -259,19 +254,19 @@ internal sealed class PickleReader(PickleInput input, PickleCalls calls, Budget 
     {
         budget.Memory(120 + 2 * length);
         var bytes = input.Take(length);
-        Push(Utf8.IsValid(bytes) ? new PickleText(Encoding.UTF8.GetString(bytes)) : Tree.NewBytes([.. bytes]));
+        stack.Push(Utf8.IsValid(bytes) ? new PickleText(Encoding.UTF8.GetString(bytes)) : Tree.NewBytes([.. bytes]));
     }
 
     private void Tuple(object?[] items)
     {
         budget.Memory(200 + 24L * items.Length);
-        Push(new PickleTuple(items));
+        stack.Push(new PickleTuple(items));
     }
 
     private void Append(object?[] items)
     {
         budget.Memory(32L * items.Length);
-        switch (Top())
+        switch (stack.Top())
         {
             case PickleList list:
                 list.AddRange(items);
@@ -288,7 +283,7 @@ internal sealed class PickleReader(PickleInput input, PickleCalls calls, Budget 
     {
         if (entries.Length % 2 != 0)
             throw new PickleException("a key of a dict has no value");
-        var dict = Top() switch
+        var dict = stack.Top() switch
         {
             PickleDict { IsSet: false } found => found,
             PickleObject made => made.Entries ??= calls.Dict(MapKind.Dict),
@@ -315,46 +310,4 @@ internal sealed class PickleReader(PickleInput input, PickleCalls calls, Budget 
     private uint U32() => BinaryPrimitives.ReadUInt32LittleEndian(input.Take(4));
 
     private ulong U64() => BinaryPrimitives.ReadUInt64LittleEndian(input.Take(8));
-
-    private void Remember(uint index)
-    {
-        if (!memo.ContainsKey(index))
-            budget.Memory(64);
-        memo[index] = Top();
-    }
-
-    private object? Remembered(uint index) =>
-        memo.TryGetValue(index, out var value) ? value : throw new PickleException($"it takes up entry {index}, which it never kept");
-
-    private void Push(object? value)
-    {
-        if (stack.Count >= deepest)
-        {
-            budget.Memory(24);
-            deepest = stack.Count + 1;
-        }
-        stack.Add(value);
-    }
-
-    private object? Top() =>
-        stack.Count > (marks.Count > 0 ? marks[^1] : 0) ? stack[^1] : throw new PickleException("it takes a value where there is none");
-
-    private object? Pop()
-    {
-        var value = Top();
-        stack.RemoveAt(stack.Count - 1);
-        return value;
-    }
-
-    private object?[] PopMarked()
-    {
-        if (marks.Count == 0)
-            throw new PickleException("it takes values up to a mark that is not there");
-        var start = marks[^1];
-        marks.RemoveAt(marks.Count - 1);
-        budget.Memory(8L * (stack.Count - start));
-        var items = CollectionsMarshal.AsSpan(stack)[start..].ToArray();
-        stack.RemoveRange(start, items.Length);
-        return items;
-    }
 }

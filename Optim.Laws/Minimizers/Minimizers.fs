@@ -232,6 +232,14 @@ module internal Descents =
 
         state
 
+    /// So many steps from a state.
+    let goOn (m: Minimizer) (d: Descent) parameters state steps =
+        run m d 1.0 d.Options parameters state steps ignore
+
+    /// So many steps from the start.
+    let begun (m: Minimizer) (d: Descent) parameters steps =
+        goOn m d parameters (m.Init d.Options parameters) steps
+
     let usual =
         [
             { LBFGS.defaults with

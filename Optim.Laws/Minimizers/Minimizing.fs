@@ -54,7 +54,7 @@ module Minimizing =
         law "E5" "maximizing -f is minimizing f, bit for bit" false (descents true both (1, 8) usual) (fun m d ->
             let down, up = parameters d, parameters d
             let upwards = { d.Options with Maximize = true }
-            let a = run m d 1.0 d.Options down (m.Init d.Options down) d.Steps ignore
+            let a = begun m d down d.Steps
             let b = run m d -1.0 upwards up (m.Init upwards up) d.Steps ignore
             Verdict.both (bits (where down) (where up)) (sameTree (m.Save a) (m.Save b)))
 
@@ -67,20 +67,18 @@ module Minimizing =
             (descents true both (1, 8) usual)
             (fun m d ->
                 let straight = parameters d
-                let ends = run m d 1.0 d.Options straight (m.Init d.Options straight) d.Steps ignore
+                let ends = begun m d straight d.Steps
 
                 seq { 0 .. d.Steps - 1 }
                 |> Seq.map (fun broken ->
                     let parameters = parameters d
 
-                    let saved =
-                        run m d 1.0 d.Options parameters (m.Init d.Options parameters) broken ignore
+                    let saved = begun m d parameters broken
 
                     let saved = (m.Save saved).Copy()
                     let fresh = parameters.Copy()
 
-                    let state =
-                        run m d 1.0 d.Options fresh (m.Load fresh saved) (d.Steps - broken) ignore
+                    let state = goOn m d fresh (m.Load fresh saved) (d.Steps - broken)
 
                     Verdict.both (bits (where straight) (where fresh)) (sameTree (m.Save ends) (m.Save state))
                     |> Verdict.where (sprintf "broken after step %d" broken))
@@ -139,15 +137,14 @@ module Minimizing =
             (fun m d ->
                 let parameters = parameters d
 
-                let before =
-                    run m d 1.0 d.Options parameters (m.Init d.Options parameters) d.Steps ignore
+                let before = begun m d parameters d.Steps
 
                 let others, copy = parameters.Copy(), m.Copy before
                 let saved = (m.Save copy).Copy()
                 // More than one step: vectors that one lets go are written by the next.
-                let after = run m d 1.0 d.Options parameters before 3 ignore
+                let after = goOn m d parameters before 3
                 let still = sameTree saved (m.Save copy) |> Verdict.where "the copy"
-                let again = run m d 1.0 d.Options others copy 3 ignore
+                let again = goOn m d others copy 3
 
                 Verdict.all
                     [
@@ -207,7 +204,7 @@ module Minimizing =
                 let struct (loss, gradient) = d.At(where parameters)
                 struct (loss, Gradients.OfDense [ Tensor.ofFloats d.DType gradient ])
 
-            run m d 1.0 d.Options cut (m.Init d.Options cut) d.Steps ignore |> ignore
+            begun m d cut d.Steps |> ignore
             let mutable state = m.Init d.Options whole
 
             for _ in 1 .. d.Steps do
@@ -226,8 +223,7 @@ module Minimizing =
             (fun m d ->
                 let parameters = parameters d
 
-                let state =
-                    run m d 1.0 d.Options parameters (m.Init d.Options parameters) d.Steps ignore
+                let state = begun m d parameters d.Steps
 
                 let fewer = { d.Options with HistorySize = 2 }
                 let most, iterations = state.OldDirs.Count, state.NIter

@@ -35,6 +35,16 @@ module Resume =
     let private half (s: Scenario) (part: int) =
         min (s.History.Length - 1) (1 + (s.History.Length - 1) * part / 1000)
 
+    /// The rest of a run by another optimizer, which is given the state in the middle: the end is that of one optimizer.
+    let private goesOn (subject: Subject) (s: Scenario) part (other: Param[] -> Optimizer) =
+        let at = half s part
+        let struct (parameters, optimizer) = after subject s at
+        let copies = again s parameters
+        let fresh = other copies
+        subject.Shell.Load fresh (subject.Shell.Save optimizer)
+        Host.run subject fresh s.DType copies s.History[at..]
+        Snapshot.compare Comparator.bit (Host.final subject s) (Host.read s.DType fresh copies)
+
     /// S1: what is loaded is what was saved.
     let roundTrip =
         Statement.about "S1" "loading what was saved gives the same state dict, bit for bit" everyRule several (fun subject s ->
@@ -61,14 +71,7 @@ module Resume =
             several
             (Gen.choose (0, 999))
             (fun subject part s ->
-                let at = half s part
-                let struct (parameters, optimizer) = after subject s at
-                let copies = again s parameters
-                let fresh = Host.optimizer subject s.Rule.Defaults copies
-                subject.Shell.Load fresh (subject.Shell.Save optimizer)
-                Host.run subject fresh s.DType copies s.History[at..]
-
-                Snapshot.compare Comparator.bit (Host.final subject s) (Host.read s.DType fresh copies)
+                goesOn subject s part (Host.optimizer subject s.Rule.Defaults)
                 |> Verdict.tellingIf (Run.moves subject s))
 
     /// S3: names find their state.
@@ -80,19 +83,10 @@ module Resume =
             several
             (Gen.zip (Gen.choose (0, 999)) (Gen.choose (0, 1_000_000)))
             (fun subject (part, seed) s ->
-                let at = half s part
-                let struct (parameters, optimizer) = after subject s at
-                let copies = again s parameters
-                let order = Array.init copies.Length id
+                let order = Array.init s.Start.Length id
                 Random(seed).Shuffle order
 
-                let fresh =
-                    Host.optimizer subject s.Options (order |> Array.map (fun k -> copies[k]))
-
-                subject.Shell.Load fresh (subject.Shell.Save optimizer)
-                Host.run subject fresh s.DType copies s.History[at..]
-
-                Snapshot.compare Comparator.bit (Host.final subject s) (Host.read s.DType fresh copies)
+                goesOn subject s part (fun copies -> Host.optimizer subject s.Options (order |> Array.map (fun k -> copies[k])))
                 |> Verdict.tellingIf (order <> Array.sort order && Run.moves subject s))
 
     let private overwrite (saved: StateDict) =

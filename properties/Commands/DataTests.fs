@@ -169,21 +169,9 @@ let private readers =
 
         testCase "a run trains on them, and never on the rows to test" (fun () ->
             inFolder (fun file ->
-                let code, output, error =
-                    run
-                        [
-                            "train"
-                            "--data"
-                            write file asItIs
-                            "--epochs"
-                            "2"
-                            "--batch-size"
-                            "4"
-                            "--threads"
-                            "1"
-                        ]
+                let output =
+                    succeeds "train --epochs 2 --batch-size 4 --threads 1 --data" [ write file asItIs ]
 
-                Expect.equal (code, error) (0, "") "exit code"
                 Expect.stringContains output "6-128-3" "the model's sizes"
                 Expect.stringContains output "4 rows to train on, 2 to test" "rows"
                 refused [ "train"; "--data"; file ""; "--batch-size"; "5" ] [ "--batch-size"; "'5'"; "1 to 4" ]))

@@ -8,10 +8,7 @@ open Optim.Kernels
 open Optim.Laws
 open Command
 
-let private explained arguments =
-    let code, output, error = run ("explain" :: arguments)
-    Expect.equal (code, error) (0, "") "explain"
-    output
+let private explained = succeeds "explain"
 
 let private has (output: string) (words: string list) =
     for text in words do

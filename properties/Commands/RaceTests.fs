@@ -16,35 +16,20 @@ let tests =
     [
         testCase "a race runs every optimizer from the same weights over the same batches, and draws them together" (fun () ->
             inFolder (fun file ->
-                let code, output, error =
-                    run
-                        [
-                            "race"
-                            "adam"
-                            "SGD:lr=0.1,momentum=0.9"
-                            "adamw:betas=(0.8,0.9),lr=0.01"
-                            "--set"
-                            "weight_decay=0"
-                            "--epochs"
-                            "2"
-                            "--threads"
-                            "1"
-                            "--chart"
-                            "--svg"
-                            file "a.svg"
-                            "--json"
-                            file "a.json"
-                        ]
-
-                Expect.equal (code, error) (0, "") "exit code"
                 let names = [ "adam"; "SGD:lr=0.1,momentum=0.9"; "adamw:betas=(0.8,0.9),lr=0.01" ]
+
+                let output =
+                    succeeds
+                        "race --set weight_decay=0 --epochs 2 --threads 1 --chart"
+                        (names @ [ "--svg"; file "a.svg"; "--json"; file "a.json" ])
+
                 let runs = (readJson (file "a.json")).GetProperty("runs")
                 Expect.equal [ for run in runs.EnumerateArray() -> run.GetProperty("name").GetString() ] names "runs"
 
-                let first (run: Text.Json.JsonElement) =
-                    ((run.GetProperty "losses")[0]).GetDouble()
+                let firsts =
+                    [ for run in runs.EnumerateArray() -> List.head (numbersOf "losses" run) ]
 
-                Expect.equal [ for run in runs.EnumerateArray() -> first run ] (List.replicate 3 (first runs[0])) "the same first loss"
+                Expect.equal firsts (List.replicate 3 firsts.Head) "the same first loss"
                 Expect.equal (number "weight_decay" (runs[2].GetProperty "options")) 0.0 "an option for all"
                 Expect.equal (number "lr" (runs[1].GetProperty "options")) 0.1 "an option of its own"
 
@@ -58,12 +43,7 @@ let tests =
                         )
                     )
 
-                Expect.equal
-                    [
-                        for loss in runs[0].GetProperty("losses").EnumerateArray() -> loss.GetDouble()
-                    ]
-                    (List.ofSeq alone.Losses)
-                    "the losses of the run alone"
+                Expect.equal (numbersOf "losses" runs[0]) (List.ofSeq alone.Losses) "the losses of the run alone"
 
                 let document = svg (File.ReadAllText(file "a.svg"))
                 Expect.containsAll (texts document) names "legend"
@@ -73,8 +53,7 @@ let tests =
                     Expect.stringContains output name "table"))
 
         testCase "the table has the best first" (fun () ->
-            let _, output, _ =
-                run [ "race"; "sgd:lr=1e-6"; "adam"; "--epochs"; "3"; "--threads"; "1" ]
+            let output = succeeds "race sgd:lr=1e-6 adam --epochs 3 --threads 1" []
 
             let table = output.Substring(output.IndexOf "test accuracy")
             Expect.isLessThan (table.IndexOf "adam") (table.IndexOf "sgd:lr=1e-6") "order")
@@ -82,13 +61,12 @@ let tests =
         testCase "a race that is stopped shows what is there" (fun () ->
             use stop = new Threading.CancellationTokenSource()
             stop.Cancel()
-            let code, output, _ = command stop.Token [ "race"; "adam"; "sgd" ]
+            let code, output, _ = command stop.Token (words "race adam sgd")
             Expect.equal code 130 "exit code"
             Expect.stringContains output "test accuracy" "table")
 
         testCase "losses that are not finite are warned of by name" (fun () ->
-            let code, _, error =
-                run [ "race"; "adam"; "sgd:lr=1e30"; "--epochs"; "1"; "--threads"; "1" ]
+            let code, _, error = run (words "race adam sgd:lr=1e30 --epochs 1 --threads 1")
 
             Expect.equal code 0 "exit code"
             Expect.stringContains error "sgd:lr=1e30: the loss was not finite from step" "warning")

@@ -63,14 +63,12 @@ let tests =
             }
             test "the C# loop separates the clouds" { Expect.isLessThan (Loop.Train()) 0.1 "loss" }
             test "the TorchSharp model trains" {
-                if Result.isError TorchSharpTests.loads.Value then
-                    skiptest "libtorch does not load"
+                TorchSharpTests.skipWithoutLibtorch ()
 
                 Expect.isLessThan (TorchSharpTraining.Train()) 0.1f "loss"
             }
             test "the learning rate is learnt" {
-                if Result.isError TorchSharpTests.loads.Value then
-                    skiptest "libtorch does not load"
+                TorchSharpTests.skipWithoutLibtorch ()
 
                 let struct (first, last, rate) = LearnedRate.Learn()
                 Expect.isGreaterThan first 2.5 "with a rate of 0.001 nothing has moved"
@@ -78,8 +76,7 @@ let tests =
                 Expect.isLessThan (abs (rate - 0.5)) 0.3 "the rate"
             }
             test "the manual's examples of averages recognise the digits" {
-                if Result.isError TorchSharpTests.loads.Value then
-                    skiptest "libtorch does not load"
+                TorchSharpTests.skipWithoutLibtorch ()
 
                 for name, outcome in [ "SWA", WeightAveraging.Swa(); "EMA", WeightAveraging.Ema() ] do
                     Expect.isGreaterThan outcome.Raw 0.9 $"{name}, the trained model"

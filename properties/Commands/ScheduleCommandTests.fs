@@ -15,30 +15,14 @@ let tests =
     [
         testCase "the values of a schedule are printed, drawn, and written as JSON and SVG" (fun () ->
             inFolder (fun file ->
-                let code, output, error =
-                    run
-                        [
-                            "schedule"
-                            "cosine"
-                            "--set"
-                            "T_max=50"
-                            "--steps"
-                            "100"
-                            "--chart"
-                            "--svg"
-                            file "a.svg"
-                            "--json"
-                            file "a.json"
-                        ]
+                let output =
+                    succeeds "schedule cosine --set T_max=50 --steps 100 --chart" [ "--svg"; file "a.svg"; "--json"; file "a.json" ]
 
-                Expect.equal (code, error) (0, "") "exit code"
                 Expect.isFalse (output.Contains '\u001b') "no colours where there is no terminal"
                 Expect.stringContains output "┤" "a chart"
                 let json = ((readJson (file "a.json")).GetProperty "schedules")[0]
 
-                let rates =
-                    [ for rate in json.GetProperty("lrs").EnumerateArray() -> rate.GetDouble() ]
-
+                let rates = numbersOf "lrs" json
                 Expect.equal rates.Length 100 "a value for each step"
 
                 for step, rate in List.indexed rates do
@@ -49,24 +33,10 @@ let tests =
 
         testCase "several schedules are compared, each with settings of its own or common ones" (fun () ->
             inFolder (fun file ->
-                let code, output, error =
-                    run
-                        [
-                            "schedule"
-                            "step:step_size=2"
-                            "exponential"
-                            "step:step_size=3,gamma=0.1"
-                            "--set"
-                            "gamma=0.5"
-                            "--steps"
-                            "4"
-                            "--lr"
-                            "0.8"
-                            "--svg"
-                            file "a.svg"
-                        ]
-
-                Expect.equal (code, error) (0, "") "exit code"
+                let output =
+                    succeeds
+                        "schedule step:step_size=2 exponential step:step_size=3,gamma=0.1 --set gamma=0.5 --steps 4 --lr 0.8 --svg"
+                        [ file "a.svg" ]
 
                 let rows =
                     output.Split('\n')
@@ -89,7 +59,7 @@ let tests =
                 Expect.equal (lines document) 3 "curves"))
 
         testCase "--every leaves values out, from the picture not" (fun () ->
-            let _, output, _ = run [ "schedule"; "cosine"; "--every"; "30" ]
+            let output = succeeds "schedule cosine --every 30" []
 
             Expect.equal
                 [
@@ -135,9 +105,7 @@ let tests =
                        else
                            ":" + String.Join(",", settings))
 
-                let code, output, error = run [ "schedule"; label; "--chart" ]
-                Expect.equal (code, error) (0, "") label
-                Expect.stringContains output "learning rate" label)
+                Expect.stringContains (succeeds "schedule" [ label; "--chart" ]) "learning rate" label)
 
         testCase "a schedule moves the rates of a run, and its length is that of the run" (fun () ->
             let settings =
@@ -156,35 +124,18 @@ let tests =
             Expect.equal lr (OptionValue.Float 1e-3) "the option is reported as it was given")
 
         testCase "a schedule of transformers warms up over --warmup steps, and greedy follows the loss of each step" (fun () ->
-            let rates (name: string) (settings: string list) =
-                let seen = ref [||]
+            let rates schedule =
+                let mutable seen = [||]
 
                 inFolder (fun file ->
-                    let code, _, error =
-                        run (
-                            [
-                                "train"
-                                "--epochs"
-                                "1"
-                                "--threads"
-                                "1"
-                                "--set"
-                                "lr=0.01"
-                                "--scheduler"
-                                name
-                                "--json"
-                                file "a.json"
-                            ]
-                            @ settings
-                        )
+                    succeeds $"train --epochs 1 --threads 1 --set lr=0.01 --scheduler {schedule} --json" [ file "a.json" ]
+                    |> ignore
 
-                    Expect.equal (code, error) (0, "") name
-                    let json = readJson (file "a.json")
-                    seen.Value <- [| for rate in json.GetProperty("lrs").EnumerateArray() -> rate.GetDouble() |])
+                    seen <- Array.ofList (numbersOf "lrs" (readJson (file "a.json"))))
 
-                seen.Value
+                seen
 
-            let cosine = rates "hf:cosine" [ "--warmup"; "10" ]
+            let cosine = rates "hf:cosine --warmup 10"
 
             for step in 0..9 do
                 Expect.floatClose Accuracy.high cosine[step] (0.01 * float step / 10.0) $"step {step}"
@@ -197,52 +148,26 @@ let tests =
                 (0.01 * (1.0 + cos (Math.PI * float (count - 11) / float (count - 10))) / 2.0)
                 "the last step"
 
-            Expect.isGreaterThan
-                (Array.distinct (rates "hf:greedy" [ "--set-scheduler"; "patience=0" ])).Length
-                5
-                "greedy changes the rate often")
+            Expect.isGreaterThan (Array.distinct (rates "hf:greedy --set-scheduler patience=0")).Length 5 "greedy changes the rate often")
 
         testCase "--warmup is refused where nothing warms up, or where it is said twice" (fun () ->
-            for arguments, words in
+            for line, why in
                 [
-                    [ "--warmup"; "5" ], [ "--warmup 5"; "--scheduler" ]
-                    [ "--scheduler"; "cosine"; "--set-scheduler"; "T_max=5"; "--warmup"; "5" ], [ "--warmup 5"; "cosine"; "hf:cosine" ]
-                    [
-                        "--scheduler"
-                        "hf:cosine"
-                        "--set-scheduler"
-                        "num_warmup_steps=3"
-                        "--warmup"
-                        "5"
-                    ],
-                    [ "num_warmup_steps" ]
+                    "--warmup 5", [ "--warmup 5"; "--scheduler" ]
+                    "--scheduler cosine --set-scheduler T_max=5 --warmup 5", [ "--warmup 5"; "cosine"; "hf:cosine" ]
+                    "--scheduler hf:cosine --set-scheduler num_warmup_steps=3 --warmup 5", [ "num_warmup_steps" ]
                 ] do
-                let code, _, error = run ("train" :: arguments)
-                Expect.isGreaterThan code 0 (String.Join(" ", arguments))
-
-                for word in words do
-                    Expect.stringContains error word (String.Join(" ", arguments)))
+                refused (words $"train {line}") why)
 
         testCase "--group sets options by name, prints what went where, and is refused where it fits nothing" (fun () ->
             inFolder (fun file ->
-                let quick = [ "train"; "--epochs"; "1"; "--threads"; "1"; "--hidden"; "8" ]
+                let quick = "train --epochs 1 --threads 1 --hidden 8"
 
-                let code, output, error =
-                    run (
-                        quick
-                        @ [
-                            "--group"
-                            "*.bias:weight_decay=0"
-                            "--group"
-                            "layer1.weight:lr=0,weight_decay=0"
-                            "--checkpoint"
-                            file "run.pt"
-                            "--json"
-                            file "a.json"
-                        ]
-                    )
+                let output =
+                    succeeds
+                        $"{quick} --group *.bias:weight_decay=0 --group layer1.weight:lr=0,weight_decay=0"
+                        [ "--checkpoint"; file "run.pt"; "--json"; file "a.json" ]
 
-                Expect.equal (code, error) (0, "") "exit code"
                 Expect.stringContains output "'layer1.weight'" "table"
                 let json = readJson (file "a.json")
                 let first = (json.GetProperty "groups")[0]
@@ -254,63 +179,32 @@ let tests =
                 let second = groups[1]
                 Expect.equal (Tree.op_Explicit second["lr"]: float) 0.0 "rate"
 
-                for arguments, words in
+                for line, why in
                     [
-                        [ "--group"; "*.gamma:lr=1" ], [ "*.gamma"; "layer1.bias" ]
-                        [ "--group"; "*.bias:lr=1"; "--group"; "layer1.*:lr=2" ], [ "layer1.bias"; "*.bias"; "layer1.*" ]
-                        [ "--group"; "*.bias" ], [ "--group"; "*.bias"; "PATTERN" ]
-                        [ "--group"; "*.bias:rate=1" ], [ "rate" ]
-                        [ "--group-order"; "first" ], [ "--group-order" ]
-                        [ "--optimizer"; "lbfgs"; "--group"; "*.bias:lr=1" ], [ "LBFGS" ]
+                        "--group *.gamma:lr=1", [ "*.gamma"; "layer1.bias" ]
+                        "--group *.bias:lr=1 --group layer1.*:lr=2", [ "layer1.bias"; "*.bias"; "layer1.*" ]
+                        "--group *.bias", [ "--group"; "*.bias"; "PATTERN" ]
+                        "--group *.bias:rate=1", [ "rate" ]
+                        "--group-order first", [ "--group-order" ]
+                        "--optimizer lbfgs --group *.bias:lr=1", [ "LBFGS" ]
                     ] do
-                    let code, _, error = run (quick @ arguments)
-                    Expect.isGreaterThan code 0 (String.Join(" ", arguments))
+                    refused (words $"{quick} {line}") why
 
-                    for word in words do
-                        Expect.stringContains error word (String.Join(" ", arguments))
-
-                let code, _, error =
-                    run (
-                        quick
-                        @ [
-                            "--group"
-                            "*.bias:lr=1"
-                            "--group"
-                            "layer1.*:lr=2"
-                            "--group-order"
-                            "last"
-                        ]
-                    )
-
-                Expect.equal (code, error) (0, "") "an order"))
+                succeeds $"{quick} --group *.bias:lr=1 --group layer1.*:lr=2 --group-order last" []
+                |> ignore))
 
         testCase "--scheduler and --set-scheduler reach the run, the summary and the JSON" (fun () ->
             inFolder (fun file ->
-                let code, output, error =
-                    run
-                        [
-                            "train"
-                            "--epochs"
-                            "1"
-                            "--threads"
-                            "1"
-                            "--scheduler"
-                            "exponential"
-                            "--set-scheduler"
-                            "gamma=0.5"
-                            "--json"
-                            file "a.json"
-                            "--svg"
-                            file "a.svg"
-                            "--chart"
-                        ]
+                let output =
+                    succeeds
+                        "train --epochs 1 --threads 1 --scheduler exponential --set-scheduler gamma=0.5 --chart"
+                        [ "--json"; file "a.json"; "--svg"; file "a.svg" ]
 
-                Expect.equal (code, error) (0, "") "exit code"
                 Expect.stringContains output "ExponentialLR: gamma=0.5" "summary"
                 let json = readJson (file "a.json")
                 Expect.equal (json.GetProperty("scheduler").GetString()) "ExponentialLR" "scheduler"
                 Expect.equal (number "gamma" (json.GetProperty "scheduler_args")) 0.5 "argument"
-                Expect.equal [ for i in 0..2 -> ((json.GetProperty "lrs")[i]).GetDouble() ] [ 1e-3; 5e-4; 2.5e-4 ] "rates"
+                Expect.equal (List.truncate 3 (numbersOf "lrs" json)) [ 1e-3; 5e-4; 2.5e-4 ] "rates"
 
                 for panel in [ "training loss"; "test accuracy (%)"; "learning rate" ] do
                     Expect.stringContains output panel "chart"

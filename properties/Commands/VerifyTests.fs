@@ -53,10 +53,7 @@ let tests =
                             "OwnRuleFSharp.dll", "OwnRuleFSharp.Lion.rule"
                             "OwnRuleCSharp.dll", "OwnRuleCSharp.Lion.TheRule"
                         ] do
-                        let code, output, error =
-                            run [ "verify"; beside file; "--cases"; "10"; "--seed"; "1" ]
-
-                        Expect.equal (code, error) (0, "") output
+                        let output = succeeds "verify --cases 10 --seed 1" [ beside file ]
                         Expect.stringContains output $"Lion ({place}): " "the rule"
                         Expect.stringContains output "left out  U5" "what it opts out of"
                         Expect.stringContains output "because a step is lr times a sign" "why"
@@ -67,7 +64,7 @@ let tests =
                     let code, output, _ = run [ "verify"; broken; "--seed"; "7" ]
                     Expect.equal code 1 output
 
-                    for words in
+                    for part in
                         [
                             "Climber (BrokenRules.Rules.Climber)"
                             "BROKEN    U1"
@@ -78,21 +75,10 @@ let tests =
                             $"repeat: optim verify {broken} --rule Climber --law U3 --cases 30 --seed 7"
                             "Sound (BrokenRules.Rules.All)"
                         ] do
-                        Expect.stringContains output words "report"
+                        Expect.stringContains output part "report"
 
                     let again =
-                        [
-                            "verify"
-                            broken
-                            "--rule"
-                            "Climber"
-                            "--law"
-                            "U3"
-                            "--cases"
-                            "30"
-                            "--seed"
-                            "7"
-                        ]
+                        "verify" :: broken :: words "--rule Climber --law U3 --cases 30 --seed 7"
 
                     let code, first, _ = run again
                     let _, second, _ = run again

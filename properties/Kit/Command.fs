@@ -1,6 +1,7 @@
 /// The optim command, as tests run it.
 module Command
 
+open System
 open System.Collections.Immutable
 open System.IO
 open System.Text.Json
@@ -17,9 +18,23 @@ let command (cancel: CancellationToken) (arguments: string list) =
 
 let run = command CancellationToken.None
 
+/// A line of arguments, split at blanks.
+let words (line: string) =
+    List.ofArray (line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+
+/// What is printed where all goes well, by a line of arguments and more of them.
+let succeeds (line: string) (more: string list) =
+    let code, output, error = run (words line @ more)
+    Expect.equal (code, error) (0, "") line
+    output
+
 let readJson (path: string) =
     use document = JsonDocument.Parse(File.ReadAllText path)
     document.RootElement.Clone()
+
+/// The numbers of a list.
+let numbersOf (name: string) (json: JsonElement) =
+    [ for item in json.GetProperty(name).EnumerateArray() -> item.GetDouble() ]
 
 let number (name: string) (json: JsonElement) = json.GetProperty(name).GetDouble()
 

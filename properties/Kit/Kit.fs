@@ -74,12 +74,33 @@ let parameters (list: seq<Param>) =
 let groups (list: seq<ParameterGroup>) =
     list |> Seq.map (fun group -> group :> IParameterOrGroup)
 
+/// A tensor of some elements of another one.
+let part (whole: TensorView) start (shape: int64 list) (strides: int64 list) =
+    let layout =
+        Layout.Strided(whole.DType, ReadOnlySpan(List.toArray shape), ReadOnlySpan(List.toArray strides))
+
+    TensorView(whole.Address + nativeint (start * whole.DType.Size()), layout, whole.Owner)
+
+let slice whole start length = part whole start [ length ] [ 1L ]
+
+/// Parameters of any provider.
+let asParameters (list: seq<Param>) =
+    list |> Seq.map (fun p -> p :> IParameter)
+
+/// An exponential average of parameters.
+let emaOf decay (list: seq<Param>) =
+    AveragedParameters(asParameters list, multiAvgFn = AveragedParameters.GetEmaMultiAvgFn decay)
+
 let values (p: Param) = p.View.ToDoubles()
 
 let setGradient (p: Param) (gradient: float[] option) =
     match gradient with
     | None -> p.DropGradient()
     | Some gradient -> p.SetGradient(tensor p.View.DType (Seq.toArray p.View.Shape) gradient)
+
+/// A sparse gradient: indices of rows, and their values one after the other.
+let setSparseGradient (p: Param) (rows: int64 list) (values: float list) =
+    p.SetSparseGradient(ReadOnlySpan(List.toArray rows), ReadOnlySpan(List.toArray values))
 
 let gradient (p: Param) =
     if p.HasGradient then
@@ -98,6 +119,17 @@ let group (list: seq<Param>) (settings: seq<string * Setting>) =
 /// An optimizer of one group.
 let optimizer name (settings: seq<string * Setting>) (list: seq<Param>) =
     new RuleOptimizer(rule name, parameters list, options settings)
+
+/// A step on a gradient of one element.
+let stepOn (optimizer: Optimizer) (p: Param) (gradient: float) =
+    setGradient p (Some [| gradient |])
+    optimizer.Step()
+
+/// What a scheduler warns of from now on.
+let warningsOf (scheduler: LRScheduler) =
+    let warnings = ResizeArray<string>()
+    scheduler.add_Warning (fun _ warning -> warnings.Add warning)
+    warnings
 
 /// The elements of a column of a parameter's state.
 let column (optimizer: Optimizer) (p: Param) (name: string) =

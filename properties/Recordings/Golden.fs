@@ -4,6 +4,7 @@ module Golden
 open System
 open System.IO
 open System.Text.Json
+open Expecto
 open Reference
 
 /// golden/ as it was built in, or the folder that OPTIM_GOLDEN names.
@@ -13,9 +14,12 @@ let folder =
     | "" -> Path.Combine(AppContext.BaseDirectory, "golden")
     | folder -> folder
 
+/// The files of a pattern, which may begin with a folder of golden/.
 let files (pattern: string) =
+    let folder = Path.Combine(folder, string (Path.GetDirectoryName pattern))
+
     if Directory.Exists folder then
-        Directory.GetFiles(folder, pattern)
+        Directory.GetFiles(folder, string (Path.GetFileName pattern))
         |> Array.sortWith (fun a b -> String.CompareOrdinal(a, b))
         |> List.ofArray
     else
@@ -243,3 +247,20 @@ let allowed (case: Case) (expected: float) =
 let cases (file: string) =
     use document = JsonDocument.Parse(File.ReadAllText file)
     document.RootElement.Clone() |> list id
+
+/// A list of tests for each file of a pattern, from its path and what is in it. A file that cannot be read is one failing test, and a
+/// pattern without files a pending one.
+let recorded (pattern: string) (tests: string -> JsonElement -> Test list) : Test list =
+    [
+        match files pattern with
+        | [] -> ptestCase $"golden {pattern}: no such file" ignore
+        | found ->
+            for path in found do
+                let name = $"golden {Path.GetFileName path}"
+
+                try
+                    use document = JsonDocument.Parse(File.ReadAllText path)
+                    testList name (tests path (document.RootElement.Clone()))
+                with e ->
+                    testCase name (fun () -> failtestf "%s cannot be read: %s" path e.Message)
+    ]

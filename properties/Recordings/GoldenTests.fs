@@ -234,41 +234,29 @@ let private check element =
     let share = differences |> List.map (fun struct (_, s) -> s) |> List.fold max 0.0
     record case largest share
 
-/// The tests of one file: one for each case, of which those of rules that do not exist are skipped.
-/// What cannot be read is one failing test.
-let private ofFile (path: string) =
-    let file = Path.GetFileName path
+/// One test for each case.
+let private ofFile path root =
+    [
+        for i, element in list id root |> List.indexed do
+            let label name =
+                tryField name element
+                |> Option.filter (fun value -> value.ValueKind = JsonValueKind.String)
+                |> Option.map Golden.text
 
-    try
-        let tests =
-            [
-                for i, element in cases path |> List.indexed do
-                    let label name =
-                        tryField name element
-                        |> Option.filter (fun value -> value.ValueKind = JsonValueKind.String)
-                        |> Option.map Golden.text
+            match label "optimizer", label "dtype" with
+            | Some rule, Some dtype ->
+                let given =
+                    match tryField "options" element with
+                    | Some options -> options.GetRawText().Replace("\"", "")
+                    | None -> ""
 
-                    match label "optimizer", label "dtype" with
-                    | Some rule, Some dtype ->
-                        let given =
-                            match tryField "options" element with
-                            | Some options -> options.GetRawText().Replace("\"", "")
-                            | None -> ""
-
-                        let gradients = label "gradients" |> Option.defaultValue ""
-                        testCase $"{rule} {dtype} #{i} {gradients} {given}" (fun () -> check element)
-                    | _ -> testCase $"#{i}" (fun () -> failtestf "case %d of %s has no \"optimizer\" or no \"dtype\"" i path)
-            ]
-
-        testList $"golden {file}" tests
-    with e ->
-        testCase $"golden {file}" (fun () -> failtestf "%s cannot be read: %s" path e.Message)
+                let gradients = label "gradients" |> Option.defaultValue ""
+                testCase $"{rule} {dtype} #{i} {gradients} {given}" (fun () -> check element)
+            | _ -> testCase $"#{i}" (fun () -> failtestf "case %d of %s has no \"optimizer\" or no \"dtype\"" i path)
+    ]
 
 [<Tests>]
-let tests =
-    match files "optimizers*.json" with
-    | [] -> ptestCase "golden optimizers*.json: no such file" ignore
-    | files -> TestList(files |> List.map ofFile, Normal)
+let tests = TestList(Golden.recorded "optimizers*.json" ofFile, Normal)
 
 /// Nothing of golden/ is passed over in silence.
 [<Tests>]

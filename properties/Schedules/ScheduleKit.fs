@@ -142,6 +142,13 @@ let optimizerOf name (settings: (string * Setting) list) (rates: float list) =
 
     new RuleOptimizer(rule name, groups all, options (("lr", Number 0.1) :: settings)) :> Optimizer
 
+/// SGD with a momentum, of one group.
+let sgd lr =
+    optimizerOf "SGD" [ "momentum", Number 0.9 ] [ lr ]
+
+/// The same for all groups.
+let all (value: float) = PerGroup.op_Implicit value
+
 let rates (optimizer: Optimizer) =
     [
         for group in optimizer.ParamGroups -> OptionValue.op_Explicit group["lr"]: float

@@ -62,39 +62,15 @@ let private check (schedule: Schedule) (values: float list) () =
         if not (abs (actual - expected) <= 1e-12 * abs expected + 1e-16) then
             failtestf "step %d: %.17g, optax %.17g" step actual expected
 
-let private ofFile (path: string) =
-    let file = Path.GetFileName path
+let private ofFile _ root =
+    [
+        for case in tryField "schedules" root |> Option.map (list id) |> Option.defaultValue [] do
+            let name = field "schedule" case |> text
 
-    try
-        use document = JsonDocument.Parse(File.ReadAllText path)
-
-        let cases =
-            tryField "schedules" (document.RootElement.Clone())
-            |> Option.map (list id)
-            |> Option.defaultValue []
-
-        testList
-            $"golden schedules of {file}"
-            [
-                for case in cases do
-                    let name = field "schedule" case |> text
-
-                    match Map.tryFind name expressed with
-                    | Some schedule -> testCase name (check schedule (field "values" case |> list number))
-                    | None -> ptestCase name ignore
-            ]
-    with e ->
-        testCase $"golden schedules of {file}" (fun () -> failtestf "%s cannot be read: %s" path e.Message)
+            match Map.tryFind name expressed with
+            | Some schedule -> testCase name (check schedule (field "values" case |> list number))
+            | None -> ptestCase name ignore
+    ]
 
 [<Tests>]
-let tests =
-    let folder = Path.Combine(folder, "beyond")
-
-    let found =
-        if Directory.Exists folder then
-            Directory.GetFiles(folder, "optax*.json")
-            |> Array.sortWith (fun a b -> String.CompareOrdinal(a, b))
-        else
-            [||]
-
-    testList "schedules of optax" [ yield! Array.map ofFile found ]
+let tests = testList "schedules of optax" (recorded "beyond/optax*.json" ofFile)

@@ -8,59 +8,7 @@ open Optim
 open Optim.Core
 open Reference
 open Kit
-
-let private random seed count =
-    noise seed count |> Array.map (fun x -> x / 4.0)
-
-/// Two matrices and two vectors, always the same.
-let private fresh () =
-    [
-        for i, (name, shape) in
-            List.indexed
-                [
-                    "a.weight", [| 4L; 3L |]
-                    "a.bias", [| 4L |]
-                    "b.weight", [| 2L; 4L |]
-                    "b.bias", [| 2L |]
-                ] -> param name Kernels.DType.Float64 shape (random i (int (Array.reduce (*) shape)))
-    ]
-
-let private setGradients (step: int) (list: Param list) =
-    for i, p in List.indexed list do
-        setGradient p (Some(random (100 * step + i) (int p.View.Count)))
-
-let private copy (source: Param) (target: Param) =
-    (values source).AsSpan().CopyTo(target.Data<float>())
-
-let private isMatrix (p: Param) = p.View.Shape.Length = 2
-
-let private lr value = struct ("lr", OptionValue.Float value)
-
-let private composite (list: Param list) =
-    new CompositeOptimizer(
-        CompositeMember("matrices", Rules.Find "Muon", list |> List.filter isMatrix |> Kit.parameters, [| lr 0.02 |]),
-        CompositeMember("rest", Rules.Find "AdamW", list |> List.filter (isMatrix >> not) |> Kit.parameters, [| lr 0.01 |])
-    )
-
-/// The same as two optimizers.
-let private apart (list: Param list) : Optimizer list =
-    [
-        new RuleOptimizer(Rules.Find "Muon", list |> List.filter isMatrix |> Kit.parameters, [| lr 0.02 |])
-        new RuleOptimizer(Rules.Find "AdamW", list |> List.filter (isMatrix >> not) |> Kit.parameters, [| lr 0.01 |])
-    ]
-
-let private all (list: Param list) =
-    [|
-        for p in list do
-            yield! values p
-    |]
-
-let private steps (optimizer: Optimizer) (list: Param list) from count =
-    for step in from .. from + count - 1 do
-        setGradients step list
-        optimizer.Step()
-
-let private rate (group: ParameterGroup) : float = OptionValue.op_Explicit group["lr"]
+open CompositeKit
 
 [<Tests>]
 let tests =
@@ -72,12 +20,7 @@ let tests =
                 let one, two = composite list, apart other
                 steps one list 0 5
 
-                for step in 0..4 do
-                    setGradients step other
-
-                    for optimizer in two do
-                        optimizer.Step()
-
+                stepsApart two other 0 5
                 expectSameBits (all list) (all other) "parameters"
                 Expect.equal (one.MemberOf one.ParamGroups[1]) "rest" "whose a group is"
                 Expect.equal (one.RuleOf("matrices").Name) "Muon" "whose rule"
@@ -91,7 +34,7 @@ let tests =
 
                 for step in 0..2 do
                     setGradients step other
-                    ClipGrad.Norm(other |> List.map (fun p -> p :> IParameter), 0.1) |> ignore
+                    ClipGrad.Norm(other |> asParameters, 0.1) |> ignore
 
                     for optimizer in two do
                         optimizer.Step()
@@ -128,94 +71,6 @@ let tests =
                 refuses<NotSupportedException> "sparse" [ "b.bias" ] (fun () -> one.Step())
                 expectSameBits (all list) before "nothing moved"
                 Expect.equal (describe (one.StateDict().Members["matrices"])) state "no state changed"
-            }
-
-            test "under each name is a state dict that an optimizer of that rule loads, and the other way round" {
-                let list, other = fresh (), fresh ()
-                let one = composite list
-                steps one list 0 3
-                let dict = one.StateDict().Clone()
-                Expect.equal [ for name in dict.Members.Keys -> name ] [ "matrices"; "rest" ] "members"
-                let tree = dict.ToTree()
-                Expect.equal (describe (StateDict.FromTree tree).Members["rest"]) (describe dict.Members["rest"]) "as a tree"
-                Expect.equal (describe (StateDict.FromTree tree["rest"])) (describe dict.Members["rest"]) "one member of the tree"
-
-                for p, q in List.zip list other do
-                    copy p q
-
-                let two = apart other
-
-                for optimizer, name in List.zip two [ "matrices"; "rest" ] do
-                    optimizer.LoadStateDict dict.Members[name] |> ignore
-
-                let third = fresh ()
-
-                for p, q in List.zip list third do
-                    copy p q
-
-                let back = composite third
-                let joined = StateDict()
-
-                for optimizer, name in List.zip two [ "matrices"; "rest" ] do
-                    joined.Members[name] <- optimizer.StateDict().Clone()
-
-                back.LoadStateDict joined |> ignore
-                steps one list 3 3
-                steps back third 3 3
-
-                for step in 3..5 do
-                    setGradients step other
-
-                    for optimizer in two do
-                        optimizer.Step()
-
-                expectSameBits (all other) (all list) "apart"
-                expectSameBits (all third) (all list) "joined again"
-            }
-
-            test "a checkpoint restores it with its schedule and what was added up, bit for bit" {
-                inFolder (fun file ->
-                    let make () =
-                        let list = fresh ()
-                        let one = composite list
-                        one.Attach(ClipGradNorm 1.0, accumulate = 2)
-                        list, one, HuggingFaceLR.Linear(one, 2, 10)
-
-                    let run (list: Param list, one: CompositeOptimizer, schedule: HuggingFaceLR) from count =
-                        for step in from .. from + count - 1 do
-                            setGradients step list
-                            one.Step()
-                            schedule.Step()
-
-                    let list, one, schedule = make ()
-                    run (list, one, schedule) 0 5
-                    Expect.isTrue one.IsAccumulating "in the middle of a step"
-
-                    Checkpoint.Save(
-                        file "run.pt",
-                        [|
-                            struct ("model", box (ParametersState(list |> List.map (fun p -> p :> IParameter))))
-                            struct ("optimizer", box one)
-                            struct ("schedule", box schedule)
-                        |]
-                    )
-
-                    let other, two, second = make ()
-
-                    Checkpoint.Load(
-                        file "run.pt",
-                        [|
-                            struct ("model", box (ParametersState(other |> List.map (fun p -> p :> IParameter))))
-                            struct ("optimizer", box two)
-                            struct ("schedule", box second)
-                        |]
-                    )
-                    |> ignore
-
-                    run (list, one, schedule) 5 4
-                    run (other, two, second) 5 4
-                    expectSameBits (all other) (all list) "parameters"
-                    Expect.equal [ for g in two.ParamGroups -> rate g ] [ for g in one.ParamGroups -> rate g ] "rates")
             }
 
             test "a schedule has one shape, and each member its own base rate" {
@@ -290,7 +145,7 @@ let tests =
                         for name, list in names -> CompositeMember(name, Rules.Find "SGD", Kit.parameters list)
                     |]
 
-                let everything = list |> List.map (fun p -> p :> IParameter)
+                let everything = list |> asParameters
 
                 for what, words, act in
                     [
@@ -337,35 +192,6 @@ let tests =
                 refuses<ArgumentException> "another shape" [ "rest" ] (fun () -> another.LoadStateDict(one.StateDict()) |> ignore)
             }
 
-            test "state dicts of one optimizer and of several are not taken for each other" {
-                let list = fresh ()
-                let one = composite list
-                let sgd = optimizer "SGD" [] list
-                refuses<ArgumentException> "one for several" [ "matrices"; "rest" ] (fun () -> one.LoadStateDict(sgd.StateDict()) |> ignore)
-
-                refuses<ArgumentException> "several for one" [ "matrices"; "Members" ] (fun () ->
-                    sgd.LoadStateDict(one.StateDict()) |> ignore)
-
-                let dict = one.StateDict()
-                dict.Members["other"] <- dict.Members["rest"]
-                dict.Members.Remove "rest" |> ignore
-                refuses<ArgumentException> "other names" [ "other"; "rest"; "strict" ] (fun () -> one.LoadStateDict dict |> ignore)
-                let report = one.LoadStateDict(dict, strict = false)
-                Expect.exists report.Unexpected (fun text -> text.Contains "other") "reported"
-            }
-
-            test "a load of which one member fails changes none" {
-                let list = fresh ()
-                let one = composite list
-                steps one list 0 2
-                let dict = one.StateDict().Clone()
-                steps one list 2 1
-                let before = describe (one.StateDict().Members["matrices"])
-                dict.Members["rest"].ParamGroups[0].["lr"] <- OptionValue.Float -1.0
-                refuses<OptionException> "a wrong option" [ "rest"; "lr" ] (fun () -> one.LoadStateDict dict |> ignore)
-                Expect.equal (describe (one.StateDict().Members["matrices"])) before "nothing has changed"
-            }
-
             test "it prints its members" {
                 let text = (composite (fresh ())).ToString()
 
@@ -383,12 +209,7 @@ let tests =
                 let list = fresh ()
 
                 let one =
-                    ForMuon.Optimizer(
-                        list |> List.map (fun p -> p :> IParameter),
-                        [| lr 0.02 |],
-                        [| lr 0.01 |],
-                        (fun p -> p.Name = "b.weight")
-                    )
+                    ForMuon.Optimizer(list |> asParameters, [| lr 0.02 |], [| lr 0.01 |], (fun p -> p.Name = "b.weight"))
 
                 let names member' =
                     [

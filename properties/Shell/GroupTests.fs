@@ -14,9 +14,6 @@ open Kit
 let private param name (shape: int64 list) =
     Param.Zeros(name, Kernels.DType.Float32, Array.ofList shape)
 
-let private asParameters (list: Param seq) =
-    list |> Seq.map (fun p -> p :> IParameter) |> List.ofSeq
-
 let private small () =
     asParameters
         [
@@ -97,40 +94,14 @@ let private model (case: JsonElement) () =
             compare name expected (base'.LayerDecay(Double.Parse(rate, Globalization.CultureInfo.InvariantCulture)))
         | _ -> ()
 
-let private ofFile (path: string) =
-    let file = Path.GetFileName path
-
-    try
-        use document = JsonDocument.Parse(File.ReadAllText path)
-
-        testList
-            file
-            [
-                for case in field "models" (document.RootElement.Clone()) |> list id do
-                    yield testCase (field "model" case |> Golden.text) (model case)
-            ]
-    with e ->
-        testCase file (fun () -> failtestf "%s cannot be read: %s" path e.Message)
-
-let private recorded =
-    let folder = Path.Combine(Golden.folder, "beyond")
-
-    if Directory.Exists folder then
-        Directory.GetFiles(folder, "groups*.json")
-        |> Array.sortWith (fun a b -> String.CompareOrdinal(a, b))
-        |> List.ofArray
-    else
-        []
-
 [<Tests>]
 let beyond =
     testList
         "beyond groups"
-        [
-            match recorded with
-            | [] -> yield ptestCase "groups*.json: no such file" ignore
-            | files -> yield! List.map ofFile files
-        ]
+        (recorded "beyond/groups*.json" (fun _ root ->
+            [
+                for case in field "models" root |> list id -> testCase (field "model" case |> Golden.text) (model case)
+            ]))
 
 [<Tests>]
 let tests =

@@ -1,135 +1,23 @@
-/// Memory that is shared, and memory that is gone: tensors that overlap are refused and nothing has moved, and a disposed parameter is
-/// refused by whatever still holds it.
+/// Memory that is shared: tensors that overlap are refused, and nothing has moved.
 module MemoryTests
 
 open System
 open System.Collections.Immutable
-open System.Reflection
 open Expecto
 open Optim
 open Optim.Core
 open Optim.Kernels
 open Kit
 
-/// A tensor of some elements of another one.
-let private part (whole: TensorView) start (shape: int64 list) (strides: int64 list) =
-    let layout =
-        Layout.Strided(whole.DType, ReadOnlySpan(List.toArray shape), ReadOnlySpan(List.toArray strides))
+let private isSparseOnly (rule: Rule) =
+    rule.Sparse rule.Defaults = SparseGradients.Required
 
-    TensorView(whole.Address + nativeint (start * whole.DType.Size()), layout, whole.Owner)
-
-let private slice whole start length = part whole start [ length ] [ 1L ]
-
-/// The bytes of a tensor, by their addresses.
-let private bytes (view: TensorView) =
-    let rec addresses dimension address =
-        seq {
-            if dimension = view.Shape.Length then
-                for i in 0 .. view.DType.Size() - 1 -> address + nativeint i
-            else
-                for i in 0L .. view.Shape[dimension] - 1L do
-                    yield! addresses (dimension + 1) (address + nativeint (i * view.Strides[dimension] * int64 (view.DType.Size())))
-        }
-
-    addresses 0 view.Address |> Set.ofSeq
-
-let private overlap =
-    [
-        test "two tensors share memory where a byte belongs to both, whatever their strides" {
-            let random = Random 5
-            let whole = TensorView.Zeros(DType.UInt8, [| 4096L |])
-            let dtypes = [| DType.Float32; DType.Float64; DType.BFloat16; DType.Complex64 |]
-
-            let any () =
-                let dimensions = random.Next 4
-                let dtype = dtypes[random.Next 4]
-                let shape = Array.init dimensions (fun _ -> int64 (random.Next 5))
-                let strides = Array.init dimensions (fun _ -> int64 (random.Next 14))
-                let start = random.Next 60 * (if random.Next 3 = 0 then 1 else 4)
-                let layout = Layout.Strided(dtype, ReadOnlySpan shape, ReadOnlySpan strides)
-                TensorView(whole.Address + nativeint start, layout, whole.Owner)
-
-            let mutable shared = 0
-
-            for _ in 1..4000 do
-                let a, b = any (), any ()
-                let meet = not (Set.isEmpty (Set.intersect (bytes a) (bytes b)))
-                Expect.equal (Overlap.Of(&a, &b) <> Sharing.None) meet $"{a.Layout} and {b.Layout}"
-                Expect.equal (Overlap.Of(&b, &a)) (Overlap.Of(&a, &b)) "in the other order"
-                shared <- shared + (if meet then 1 else 0)
-
-            Expect.isTrue (shared > 300 && shared < 3500) $"both happen: {shared}"
-        }
-
-        test "what is laid out by address finds the same as every pair by itself" {
-            let random = Random 7
-
-            for _ in 1..300 do
-                let whole = TensorView.Zeros(DType.Float32, [| 400L |])
-
-                let any () =
-                    match random.Next 4 with
-                    | 0 -> part whole (random.Next 300) [ int64 (random.Next 6) ] [ int64 (1 + random.Next 12) ]
-                    | 1 -> TensorView()
-                    | _ -> slice whole (random.Next 390) (int64 (random.Next 6))
-
-                let written = WrittenMemory()
-                let tensors = Array.init (random.Next 9) (fun _ -> any ())
-
-                let pairs =
-                    [
-                        for i in 0 .. tensors.Length - 1 do
-                            for k in i + 1 .. tensors.Length - 1 do
-                                if Overlap.Of(&tensors[i], &tensors[k]) <> Sharing.None then
-                                    struct (i, k)
-                    ]
-
-                let found = written.Lay tensors
-
-                if found.HasValue then
-                    Expect.contains pairs found.Value "a pair that shares memory"
-                else
-                    Expect.isEmpty pairs "none"
-
-                    for _ in 1..20 do
-                        let read = any ()
-
-                        let own =
-                            if tensors.Length > 0 then
-                                random.Next tensors.Length
-                            else
-                                -1
-
-                        let place = written.Find(&read, own)
-
-                        let sharing =
-                            [
-                                for i in 0 .. tensors.Length - 1 do
-                                    match Overlap.Of(&tensors[i], &read) with
-                                    | Sharing.Partial -> i
-                                    | Sharing.Same when i <> own -> i
-                                    | _ -> ()
-                            ]
-
-                        if place = -1 then
-                            Expect.isEmpty sharing "nothing is shared"
-                        else
-                            Expect.contains sharing place "what is shared"
-        }
-
-        test "copies of tensors over themselves give what was there" {
-            let whole = TensorView.Of([| 0.0 .. 15.0 |])
-
-            let matrix, transposed =
-                part whole 0 [ 4L; 4L ] [ 4L; 1L ], part whole 0 [ 4L; 4L ] [ 1L; 4L ]
-
-            let expected = transposed.ToDoubles()
-            matrix.CopyFrom transposed
-            expectSameBits (matrix.ToDoubles()) expected "transposed in place"
-            (slice whole 1 8L).CopyFrom(slice whole 0 8L)
-            expectSameBits ((slice whole 1 8L).ToDoubles()) expected[..7] "moved by one"
-        }
-    ]
+/// A gradient of all rows, sparse where a rule takes no other.
+let private gradientOf rule (view: TensorView) =
+    if isSparseOnly rule then
+        Gradient.OfSparse(TensorView.Of [| 0L .. view.Shape[0] - 1L |], view)
+    else
+        Gradient.OfDense view
 
 /// What a step must refuse: parameters and gradients in one buffer, for a shape of so many numbers; and what it must take.
 let private refused (rule: Rule) dtype : (string * string list * (unit -> TensorView list * Gradient list * TensorView)) list =
@@ -142,12 +30,7 @@ let private refused (rule: Rule) dtype : (string * string list * (unit -> Tensor
     let matrix whole start =
         part whole start [ rows; columns ] [ columns; 1L ]
 
-    let gradient (view: TensorView) =
-        if rule.Sparse rule.Defaults = SparseGradients.Required then
-            Gradient.OfSparse(TensorView.Of [| 0L .. rows - 1L |], view)
-        else
-            Gradient.OfDense view
-
+    let gradient = gradientOf rule
     let own () = gradient (matrix (fresh ()) 0)
 
     let case name words make =
@@ -164,13 +47,7 @@ let private refused (rule: Rule) dtype : (string * string list * (unit -> Tensor
         case "a gradient in the last element of its parameter" [ "gradient"; "parameter 0" ] (fun whole ->
             [ matrix whole 0 ], [ gradient (matrix whole (int count - 1)) ])
         case "a transposed gradient over its parameter" [ "gradient"; "parameter 0" ] (fun whole ->
-            [ part whole 0 [ 4L; 4L ] [ 4L; 1L ] ],
-            [
-                if rule.Sparse rule.Defaults = SparseGradients.Required then
-                    Gradient.OfSparse(TensorView.Of [| 0L .. 3L |], part whole 0 [ 4L; 4L ] [ 1L; 4L ])
-                else
-                    Gradient.OfDense(part whole 0 [ 4L; 4L ] [ 1L; 4L ])
-            ])
+            [ part whole 0 [ 4L; 4L ] [ 4L; 1L ] ], [ gradient (part whole 0 [ 4L; 4L ] [ 1L; 4L ]) ])
         case "a gradient over another parameter" [ "gradient of parameter 1"; "parameter 0" ] (fun whole ->
             [ matrix whole 0; matrix whole (2 * int count) ], [ own (); gradient (matrix whole 5) ])
         case "a gradient that is another parameter" [ "gradient of parameter 1"; "parameter 0" ] (fun whole ->
@@ -218,13 +95,7 @@ let private functional =
             }
 
             test $"{rule.Name}: a gradient that comes to lie over a parameter after some steps is refused, and neighbours are not" {
-                let isSparse = rule.Sparse rule.Defaults = SparseGradients.Required
-
-                let gradient (view: TensorView) =
-                    if isSparse then
-                        Gradient.OfSparse(TensorView.Of [| 0L .. 3L |], view)
-                    else
-                        Gradient.OfDense view
+                let gradient = gradientOf rule
 
                 // Parameter and gradient are columns of one buffer, row by row beside each other; the second parameter is its own gradient.
                 let whole = tensor DType.Float32 [| 200L |] (noise 4 200)
@@ -236,7 +107,10 @@ let private functional =
                 let array =
                     [|
                         gradient (column 6)
-                        (if isSparse then Gradient.Absent else gradient second)
+                        (if isSparseOnly rule then
+                             Gradient.Absent
+                         else
+                             gradient second)
                     |]
 
                 let gradients = Gradients.Over array
@@ -397,236 +271,5 @@ let private shell =
         }
     ]
 
-/// All that a parameter can be asked for or told, by name.
-let private members: (string * (Param -> unit)) list =
-    let view () =
-        TensorView.Zeros(DType.Float32, [| 3L |])
-
-    [
-        "Data", (fun w -> w.Data<float32>().Clear())
-        "View", (fun w -> w.View |> ignore)
-        "IParameter.Data", (fun w -> (w :> IParameter).Data |> ignore)
-        "Identity", (fun w -> (w :> IParameter).Identity |> ignore)
-        "RequiresGradient", (fun w -> w.RequiresGradient |> ignore)
-        "RequiresGradient", (fun w -> w.RequiresGradient <- true)
-        "HasGradient", (fun w -> w.HasGradient |> ignore)
-        "IsGradientSparse", (fun w -> w.IsGradientSparse |> ignore)
-        "GradientView", (fun w -> w.GradientView |> ignore)
-        "GradientRows", (fun w -> w.GradientRows |> ignore)
-        "Gradient", (fun w -> w.Gradient<float32>().Clear())
-        "Gradient of another type", (fun w -> w.Gradient<double>().Clear())
-        "SetGradient", (fun w -> w.SetGradient(ReadOnlySpan [| 1.0f; 2.0f; 3.0f |]))
-        "SetGradient of another length", (fun w -> w.SetGradient(ReadOnlySpan [| 1.0f |]))
-        "SetGradient", (fun w -> w.SetGradient(view ()))
-        "SetSparseGradient", (fun w -> w.SetSparseGradient(ReadOnlySpan [| 1L |], ReadOnlySpan [| 1.0f |]))
-        "SetSparseGradient", (fun w -> w.SetSparseGradient(TensorView.Of [| 1L |], TensorView.Of [| 1.0f |]))
-        "BindGradient", (fun w -> w.BindGradient [| 1.0f; 2.0f; 3.0f |])
-        "BindGradient", (fun w -> w.BindGradient [| 1.0; 2.0; 3.0 |])
-        "BindGradient", (fun w -> w.BindGradient(view ()))
-        "DropGradient", (fun w -> w.DropGradient())
-        "ZeroGradient", (fun w -> w.ZeroGradient false)
-        "ZeroGradient", (fun w -> w.ZeroGradient true)
-        "Refresh",
-        (fun w ->
-            let mutable data, gradient = TensorView(), Gradient.Absent
-            (w :> IParameter).Refresh(&data, &gradient))
-    ]
-
-let private disposed =
-    [
-        test "every way to a disposed parameter is an ObjectDisposedException that names it" {
-            let known =
-                members
-                |> List.map (fun (name, _) -> (name.Split(' ')[0]).Split('.') |> Array.last)
-                |> Set.ofList
-
-            let all =
-                typeof<Param>.GetMembers(BindingFlags.Public ||| BindingFlags.Instance ||| BindingFlags.DeclaredOnly)
-                |> Seq.filter (fun m -> not (m.Name.Contains "get_" || m.Name.Contains "set_" || m.Name = ".ctor"))
-                |> Seq.map _.Name
-                |> Set.ofSeq
-
-            Expect.equal (all - known) (set [ "Name"; "ToString"; "Dispose" ]) "what this test does not call"
-
-            for bound in [ false; true ] do
-                let array, gradient = Array.zeroCreate<float32> 3, Array.zeroCreate<float32> 3
-                let w = new Param("w", array)
-
-                if bound then
-                    w.BindGradient gradient
-                else
-                    w.Gradient<float32>().Fill 1.0f
-
-                w.Dispose()
-
-                for name, call in members do
-                    refuses<ObjectDisposedException> name [ "'w'" ] (fun () -> call w)
-
-                Expect.equal (w.ToString()) "w: float32[3]" "its text"
-                w.Dispose()
-        }
-
-        test "optimizers, averages, clipping, checkpoints and the core refuse a disposed parameter" {
-            let make () =
-                let w, v = new Param("w", Array.create 3 1.0f), Param.Zeros("v", DType.Float32, 3L)
-
-                for p in [ w; v ] do
-                    p.Gradient<float32>().Fill 1.0f
-
-                w, v
-
-            for name, call in
-                [
-                    "Step", (fun (optimizer: Optimizer) (_: AveragedParameters) (_: Param) -> optimizer.Step())
-                    "Step of a closure", (fun optimizer _ _ -> optimizer.Step(fun () -> 1.0) |> ignore)
-                    "ZeroGrad", (fun optimizer _ _ -> optimizer.ZeroGrad false)
-                    "ZeroGrad to none", (fun optimizer _ _ -> optimizer.ZeroGrad true)
-                    "State", (fun optimizer _ w -> optimizer.State w |> ignore)
-                    "SetState", (fun optimizer _ w -> optimizer.SetState(w, "mine", Tree.Int 1L))
-                    "a new optimizer", (fun _ _ w -> SGD(parameters [ w ]) |> ignore)
-                    "GradScaler", (fun optimizer _ _ -> GradScaler().Step optimizer |> ignore)
-                    "Unscale", (fun optimizer _ _ -> GradScaler().Unscale optimizer)
-                    "UpdateParameters", (fun _ average _ -> average.UpdateParameters())
-                    "Applied", (fun _ average _ -> average.Applied().Dispose())
-                    "ClipGrad", (fun _ _ w -> ClipGrad.Norm([ w ], 1.0) |> ignore)
-                    "Checkpoint",
-                    (fun _ _ w -> inFolder (fun file -> Checkpoint.Save(file "a.pt", struct ("w", box [| w :> IParameter |]))))
-                ] do
-                let w, v = make ()
-                let average = AveragedParameters([ v :> IParameter; w ])
-                let optimizer = Adam(parameters [ v; w ])
-                optimizer.Step()
-                w.Dispose()
-                let before = values v
-                refuses<ObjectDisposedException> name [ "'w'" ] (fun () -> call optimizer average w)
-                expectSameBits (values v) before $"{name}: nothing moves"
-        }
-
-        test "views of a disposed parameter are refused, in the core, too, and a parameter unpins only what it has pinned" {
-            let w = new Param("w", Array.create 3 1.0f)
-            let view = w.View
-            let other = Param.Of("other", view)
-            let bound = Param.Zeros("bound", DType.Float32, 3L)
-            bound.BindGradient view
-            let options = Adam.defaults
-            let gradients = Gradients.OfDense [ TensorView.Of [| 1.0f; 1.0f; 1.0f |] ]
-            let parameters' = Parameters.Of [ view ]
-            let state = Adam.step options parameters' gradients (Adam.init options parameters')
-            other.Dispose()
-            w.Data<float32>()[0] <- 2.0f
-            Expect.equal (view.ToDoubles()[0]) 2.0 "the array is pinned by its own parameter"
-            w.Dispose()
-
-            for name, call in
-                [
-                    "ToDoubles", (fun () -> view.ToDoubles() |> ignore)
-                    "Copy", (fun () -> view.Copy() |> ignore)
-                    "ToHost", (fun () -> view.ToHost() |> ignore)
-                    "AsSpan", (fun () -> view.AsSpan<float32>().Clear())
-                    "Clear", (fun () -> view.Clear())
-                    "CopyFrom", (fun () -> view.CopyFrom(TensorView.Of [| 1.0f; 2.0f; 3.0f |]))
-                    "CopyFrom it", (fun () -> TensorView.Of([| 1.0f; 2.0f; 3.0f |]).CopyFrom view)
-                    "ConvertFrom", (fun () -> view.ConvertFrom(TensorView.Of [| 1.0; 2.0; 3.0 |]))
-                    "ConvertFrom it", (fun () -> TensorView.Of([| 1.0; 2.0; 3.0 |]).ConvertFrom view)
-                    "ContentEquals", (fun () -> view.ContentEquals view |> ignore)
-                    "a step", (fun () -> Adam.step options parameters' gradients state |> ignore)
-                    "a pure step", (fun () -> Adam.pureStep options parameters' gradients state |> ignore)
-                    "a gradient of the core",
-                    (fun () ->
-                        let own = Parameters.Of [ TensorView.Of [| 1.0f; 1.0f; 1.0f |] ]
-
-                        Adam.step options own (Gradients.OfDense [ view ]) (Adam.init options own)
-                        |> ignore)
-                    "a bound gradient", (fun () -> SGD(parameters [ bound ]).Step())
-                ] do
-                refuses<ObjectDisposedException> name [ "given back" ] call
-        }
-    ]
-
-let private lent =
-    [
-        test "while averages are applied, steps, loads and other averages of the same parameters are refused, naming the average" {
-            let w, v = Param.Zeros("w", DType.Float32, 3L), Param.Zeros("v", DType.Float32, 3L)
-
-            for p in [ w; v ] do
-                p.Data<float32>().Fill 1.0f
-                p.Gradient<float32>().Fill 1.0f
-
-            let average =
-                AveragedParameters([ w ], multiAvgFn = AveragedParameters.GetEmaMultiAvgFn 0.75)
-
-            let other = AveragedParameters([ w :> IParameter; v ])
-
-            let plain, attached =
-                SGD(parameters [ w ], lr = 0.5), SGD(parameters [ w ], lr = 0.5)
-
-            attached.Attach(average = other)
-            let lbfgs = LBFGS(parameters [ w ])
-            average.UpdateParameters()
-            plain.Step()
-            let saved = ParametersState([ w ]).SaveState().Copy()
-
-            inFolder (fun file ->
-                Checkpoint.Save(file "w.pt", struct ("w", box [| w :> IParameter |]))
-                let load = ParametersState([ w ]).PrepareLoad saved
-
-                for name, call in
-                    [
-                        "Step", (fun () -> plain.Step())
-                        "Step with another average", (fun () -> attached.Step())
-                        "Step of a closure", (fun () -> plain.Step(fun () -> (failtest "the closure was called": float)) |> ignore)
-                        "LBFGS", (fun () -> lbfgs.Step(fun () -> (failtest "the closure was called": float)) |> ignore)
-                        "GradScaler", (fun () -> GradScaler().Step plain |> ignore)
-                        "loading", (fun () -> Checkpoint.Load(file "w.pt", struct ("w", box [| w :> IParameter |])) |> ignore)
-                        "a load that was prepared before", (fun () -> load.Run() |> ignore)
-                        "another average", (fun () -> other.UpdateParameters())
-                        "another average applied", (fun () -> other.Applied().Dispose())
-                    ] do
-                    let lent = average.Applied()
-                    let before = values w
-                    expectSameBits before [| 1.0; 1.0; 1.0 |] "the average"
-
-                    match thrown name call with
-                    | :? InvalidOperationException as e ->
-                        for word in [ "'w'"; "AveragedParameters (decay 0.75, 1 updates)"; "Applied()" ] do
-                            Expect.stringContains e.Message word name
-                    | e -> failtestf "%s: %O" name e
-
-                    expectSameBits (values w) before $"{name}: nothing moves"
-                    lent.Dispose()
-                    expectSameBits (values w) [| 0.5; 0.5; 0.5 |] "the live values"
-                    expectSameBits (average["w"].ToDoubles()) [| 1.0; 1.0; 1.0 |] "the average afterwards"
-
-                // What has nothing to do with the average goes on.
-                use _ = average.Applied()
-                SGD(parameters [ v ], lr = 0.5).Step()
-                expectSameBits (values v) [| 0.5; 0.5; 0.5 |] "another parameter")
-        }
-
-        test "a closure that leaves averages applied is refused before the step" {
-            let w = Param.Zeros("w", DType.Float32, 3L)
-            let average = AveragedParameters([ w ])
-            let optimizer = SGD(parameters [ w ], lr = 0.5)
-            let mutable lent: IDisposable = null
-
-            refuses<InvalidOperationException> "step" [ "'w'" ] (fun () ->
-                optimizer.Step(fun () ->
-                    w.Gradient<float32>().Fill 1.0f
-                    lent <- average.Applied()
-                    1.0)
-                |> ignore)
-
-            lent.Dispose()
-            expectSameBits (values w) [| 0.0; 0.0; 0.0 |] "nothing moved"
-        }
-    ]
-
 [<Tests>]
-let tests =
-    testList
-        "memory"
-        (overlap
-         @ functional
-         @ shell
-         @ disposed
-         @ [ testSequenced (testList "lent" lent) ])
+let tests = testList "memory" (functional @ shell)

@@ -30,8 +30,7 @@ let private decay value =
 
 let private over name (run: unit -> unit) =
     testCase name (fun () ->
-        if Result.isError TorchSharpTests.loads.Value then
-            skiptest "libtorch does not load"
+        TorchSharpTests.skipWithoutLibtorch ()
 
         use _ = torch.NewDisposeScope()
         run ())

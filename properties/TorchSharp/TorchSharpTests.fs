@@ -18,6 +18,11 @@ let loads =
         with :? DllNotFoundException as e ->
             Error(e.Message.Split('\n')[0])
 
+/// Skips the test that asks where libtorch does not load.
+let skipWithoutLibtorch () =
+    if Result.isError loads.Value then
+        skiptest "libtorch does not load"
+
 let tests =
     match loads.Value with
     | Ok() ->
