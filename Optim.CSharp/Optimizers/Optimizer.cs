@@ -73,6 +73,9 @@ public abstract partial class Optimizer : IStateful
     public IReadOnlyDictionary<string, OptionValue> Defaults =>
         Algorithm.OptionNames.ToDictionary(name => name, name => Algorithm.Read(defaults, name));
 
+    /// <summary>The rate of groups that have none of their own.</summary>
+    internal double DefaultRate => (double)Algorithm.Read(defaults, "lr");
+
     /// <summary>Who ran the last step, and how many threads took part, such as <c>team, 2 threads</c>.</summary>
     public string LastExecutor =>
         executor is TensorExecutor ? executor.Name
@@ -323,7 +326,7 @@ public abstract partial class Optimizer : IStateful
         return loss;
     }
 
-    private protected T Evaluate<T>(Func<T> closure)
+    internal T Evaluate<T>(Func<T> closure)
     {
         using (
             groups
