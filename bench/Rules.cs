@@ -85,7 +85,15 @@ internal sealed record RuleCase(
         AdaBelief =
             new("adabelief by definition", Rate(), false, parameters => new RuleOptimizer(Definitions.AdaBelief, parameters, ("lr", Lr)));
 
-    public bool IsDefinition => this == Lion || this == AdaBelief;
+    /// <summary>A chain: clipped by global norm, Adam, decay, cautious, averaged.</summary>
+    public static readonly RuleCase Chain = new(
+        "chain",
+        Rate(("weight_decay", WeightDecay), ("max_norm", MaxNorm), ("ema", Decay)),
+        false,
+        parameters => new RuleOptimizer(ChainedRules.Chain, parameters)
+    );
+
+    public bool IsDefinition => this == Lion || this == AdaBelief || this == Chain;
 
     public bool IsOfWholeTensors => this == Adafactor || this == Muon;
 
@@ -139,6 +147,7 @@ internal sealed record RuleCase(
         Average,
         Lion,
         AdaBelief,
+        Chain,
     ];
 
     /// <summary>Is this the rule of that name, or one of its variants? "sgd" names "sgd momentum", too.</summary>

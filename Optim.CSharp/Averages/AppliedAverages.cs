@@ -1,25 +1,25 @@
 namespace Optim;
 
 /// <summary>
-/// The averages that live parameters have the values of just now, of all threads. Who would write to such a parameter, or take
+/// The averages, or other views, that live parameters have the values of just now, of all threads. Who would write to such a parameter, or take
 /// its value for the live one, asks here first.
 /// </summary>
 internal static class AppliedAverages
 {
-    private static volatile (AveragedParameters Average, HashSet<object> Identities)[] applied = [];
+    private static volatile (object Average, HashSet<object> Identities)[] applied = [];
     private static readonly Lock change = new();
 
     /// <summary>Whether there are none: then nothing needs to be asked.</summary>
     public static bool None => applied.Length == 0;
 
-    public static void Add(AveragedParameters average, IEnumerable<IParameter> parameters)
+    public static void Add(object average, IEnumerable<IParameter> parameters)
     {
         var identities = parameters.Select(parameter => parameter.Identity).ToHashSet();
         lock (change)
             applied = [.. applied, (average, identities)];
     }
 
-    public static void Remove(AveragedParameters average)
+    public static void Remove(object average)
     {
         lock (change)
             applied = Array.FindAll(applied, other => other.Average != average);
@@ -38,7 +38,7 @@ internal static class AppliedAverages
         foreach (var (average, identities) in now)
             if (parameter is not null && identities.Contains(parameter.Identity))
                 throw new InvalidOperationException(
-                    $"{call}: {Optimizer.Label(parameter)} has the value of an average just now, of {average}; dispose what its Applied() returned first"
+                    $"{call}: {Optimizer.Label(parameter)} has the value of an average just now, of {average}; dispose what Applied() returned first"
                 );
     }
 }

@@ -174,7 +174,7 @@ public abstract partial class Optimizer
         return loss;
     }
 
-    private protected T Evaluate<T>(Func<T> closure)
+    internal T Evaluate<T>(Func<T> closure)
     {
         using (
             groups

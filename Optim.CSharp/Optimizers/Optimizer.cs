@@ -68,6 +68,9 @@ public abstract partial class Optimizer : IStateful
     public IReadOnlyDictionary<string, OptionValue> Defaults =>
         Algorithm.OptionNames.ToDictionary(name => name, name => Algorithm.Read(defaults, name));
 
+    /// <summary>The rate of groups that have none of their own.</summary>
+    internal double DefaultRate => (double)Algorithm.Read(defaults, "lr");
+
     /// <summary>Adds a group; its options are checked like the constructor's. The object that is given is not changed.</summary>
     /// <exception cref="ArgumentException">A parameter or a name is already there, or some have names and others have none.</exception>
     /// <exception cref="OptionException">An option is wrong or unknown.</exception>

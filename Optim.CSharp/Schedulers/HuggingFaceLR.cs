@@ -12,7 +12,7 @@ namespace Optim;
 public sealed class HuggingFaceLR : ChainableLR
 {
     internal HuggingFaceLR(Optimizer optimizer, SchedulerSettings settings, Func<SchedulerSettings, double, Schedule> schedule)
-        : base(optimizer, settings, s => Chainable.OfSchedule(schedule(s, (double)optimizer.Defaults["lr"]))) { }
+        : base(optimizer, settings, s => Chainable.OfSchedule(schedule(s, optimizer.DefaultRate))) { }
 
     /// <summary>The name in transformers, such as cosine_with_restarts.</summary>
     public string Name => Settings!.Kind.Name[Schedulers.HuggingFacePrefix.Length..];

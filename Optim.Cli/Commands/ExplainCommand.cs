@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Optim.Cli.Training;
 using Optim.Cli.Verification;
 using Optim.Core;
 
@@ -16,7 +17,12 @@ internal static class ExplainCommand
 
     public static Command Create(Screen screen)
     {
-        var rule = new Argument<string>("rule") { HelpName = Rules, Description = "Such as adamw, or adam:weight_decay=0.1,amsgrad=True" };
+        var rule = new Argument<string>("rule")
+        {
+            HelpName = Rules,
+            Description =
+                "Such as adamw, adam:weight_decay=0.1,amsgrad=True, or \"chain(clip_by_global_norm(1), scale_by_adam, scale(-1e-3))\"",
+        };
         var assembly = new Option<string?>("--assembly") { HelpName = "FILE", Description = "An assembly with rules of your own" };
         var command = new Command(Name, Description) { rule, assembly };
         command.SetAction(parsed =>
@@ -36,6 +42,9 @@ internal static class ExplainCommand
 
     private static Rule Find(string name, IReadOnlyList<Rule> known)
     {
+        // A chain or a wrapped rule, as it is written.
+        if (name.Contains('(', StringComparison.Ordinal) && RuleNames.Find(name) is Rule written)
+            return written;
         var names = known.Select(rule => rule.Name).ToList();
         return known.FirstOrDefault(rule => string.Equals(rule.Name, name, StringComparison.OrdinalIgnoreCase))
             ?? throw new CommandException(
@@ -65,6 +74,11 @@ internal static class ExplainCommand
             yield return "";
             yield return "This rule works on whole tensors: it has no formula of single elements.";
             yield break;
+        }
+        if (explained.TellsParametersApart)
+        {
+            yield return "";
+            yield return "Parameters are told apart: formula and memory are of those to which every mask applies, and of the first label.";
         }
         yield return "";
         yield return "formula (t is the step, counted from 1; fma(a, b, c) is a b + c, rounded once)";

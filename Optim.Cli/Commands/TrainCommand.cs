@@ -19,7 +19,8 @@ internal sealed class TrainCommand
     private readonly Option<string?> optimizer = new("--optimizer")
     {
         HelpName = "NAME",
-        Description = $"The rule: {RuleNames.Known}, in any case (default: {Defaults.Rule.Name})",
+        Description =
+            $"The rule: {RuleNames.Known}, in any case, or a chain of transforms or a wrapped rule as it is written, chain(...) (default: {Defaults.Rule.Name})",
     };
 
     private readonly Option<(string Name, OptionValue Value)[]?> set = TrainingOptions.Assignments(
@@ -73,6 +74,8 @@ internal sealed class TrainCommand
               optim train
               optim train --optimizer sgd --set lr=0.1 --set momentum=0.9 --hidden 64,32
               optim train --optimizer adam --set betas=0.9,0.99 --epochs 20 --json results.json
+              optim train --optimizer "chain(clip_by_global_norm(1), scale_by_adam, add_decayed_weights(0.1), scale(-1e-3))" --scheduler hf:cosine --warmup 100
+              optim train --optimizer "lookahead(5, 0.5, adamw)" --set lookahead.k=10
               optim train --optimizer lbfgs --set line_search_fn=strong_wolfe --batch-size 1437
               optim train --scheduler cosine --svg curves.svg
               optim train --scheduler hf:cosine --warmup 50

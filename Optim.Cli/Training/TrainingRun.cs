@@ -108,5 +108,5 @@ public sealed class TrainingRun(IModel model, IReadOnlyList<Optimizer> optimizer
 
     /// <summary>The learning rate of an optimizer's first group; NaN when its rule has none.</summary>
     private static double Rate(Optimizer optimizer) =>
-        optimizer.ParamGroups[0].OptionNames.Contains("lr") ? (double)optimizer.ParamGroups[0]["lr"] : double.NaN;
+        optimizer.ParamGroups[0].Algorithm!.Has("lr") ? (double)optimizer.ParamGroups[0]["lr"] : double.NaN;
 }

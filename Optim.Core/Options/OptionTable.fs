@@ -39,14 +39,15 @@ type internal OptionTable() =
     /// All that is wrong with a record.
     abstract Problems: options: IOptimizerOptions -> OptionError list
 
-/// The same with the type of the options: the rows of the table, and who owns it, for messages.
+/// The same with the type of the options: the rows of the table, names beside those of the rows, under which some of them are found as
+/// well, and who owns it, for messages.
 [<Sealed>]
 type internal OptionTable<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>
-    (owner: string, defaults: 'o, fields: Field<'o> list) =
+    (owner: string, defaults: 'o, fields: Field<'o> list, aliases: Field<'o> list) =
     inherit OptionTable()
 
     let rows =
-        Dictionary<string, Field<'o>>(fields |> List.map (fun field -> KeyValuePair(field.Name, field)), StringComparer.Ordinal)
+        Dictionary<string, Field<'o>>(fields @ aliases |> List.map (fun field -> KeyValuePair(field.Name, field)), StringComparer.Ordinal)
 
     let names = ImmutableArray.CreateRange(fields |> List.map _.Name)
 
@@ -62,6 +63,8 @@ type internal OptionTable<'o when 'o: not null and 'o: not struct and 'o :> IOpt
     let loses (field: Field<'o>) options =
         let divisor = field.Divisor options
         divisor <> 0.0 && float32 divisor = 0.0f
+
+    new(owner, defaults, fields) = OptionTable<'o>(owner, defaults, fields, [])
 
     /// The record of options, which must be this owner's.
     member _.Options(options: IOptimizerOptions) : 'o =

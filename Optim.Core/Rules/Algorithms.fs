@@ -19,5 +19,12 @@ type Algorithms private () =
     /// LBFGS: steps of an objective that is asked for losses and gradients. The class LBFGS of the shell steps a model by it.
     static member LBFGS = LBFGS.algorithm
 
-    /// The one of a name, in any case; an ArgumentException lists the names when there is none.
-    static member Find(name: string) = Rules.Among(all, [], name)
+    /// The one of a name, in any case, or the rule of a chain or a wrapped rule as one writes it (Rules.Find); an ArgumentException lists the names when there is
+    /// none.
+    static member Find(name: string) : Algorithm =
+        Argument.notNull "name" name
+
+        if ChainText.isCall name then
+            Rules.Find name
+        else
+            Rules.Among(all, [], name)

@@ -13,17 +13,26 @@ type DefinedRule
         name: string,
         defaults: DefinedOptions,
         fields: Field<DefinedOptions> list,
+        aliases: Field<DefinedOptions> list,
         flags: int array,
-        variants: Map<bool list, DefinedVariant>,
+        variants: DefinedVariants,
         columns: DefinedColumn array,
+        spreads: int,
         numbers: DefinedNumber list,
-        names: DefinedNames
+        names: DefinedNames,
+        definition: RuleDefinition -> Expression
     ) =
-    inherit Rule<DefinedOptions>(name, OptionTable<DefinedOptions>(name, defaults, fields))
+    inherit Rule<DefinedOptions>(name, OptionTable<DefinedOptions>(name, defaults, fields, aliases))
 
     let columnNames = ImmutableArray.CreateRange(columns |> Array.map _.Name)
     let scalarNames = ImmutableArray.CreateRange names.Kept
-    let all = variants |> Map.toList |> List.map snd
+
+    /// The programs that were tried.
+    let all =
+        variants.Tried
+        |> List.map (fun (flags, _, _) -> flags)
+        |> List.distinct
+        |> List.collect variants.AllUnder
 
     let hasReductions = all |> List.exists _.Program.HasReductions
 
@@ -43,14 +52,13 @@ type DefinedRule
         else
             SparseGradients.Rows
 
-    let starts =
-        let start index =
-            numbers |> List.tryItem index |> Option.map _.Start |> Option.defaultValue 0.0
+    let startsOf (number: double -> 'n) =
+        Scalars<'n>(ReadOnlySpan [| for kept in numbers -> number kept.Start |])
 
-        struct (start 0, start 1)
+    let flagsOf (options: DefinedOptions) =
+        [ for flag in flags -> options.Values[flag] = OptionValue.Bool true ]
 
-    let variantOf (options: DefinedOptions) =
-        variants[[ for flag in flags -> options.Values[flag] = OptionValue.Bool true ]]
+    let variantOf options = variants.First(flagsOf options)
 
     let startOf (column: DefinedColumn) options =
         if column.StartOption = "" then
@@ -58,7 +66,13 @@ type DefinedRule
         else
             names.Number(options, column.StartOption)
 
-    /// The program of a step under these options.
+    /// Whether parameters are stepped by formulas of their own, by their names, shapes or dtypes.
+    member internal _.TellsParametersApart = variants.Questions.Length > 0
+
+    /// The definition, to be written as a part of another one.
+    member internal _.Definition = definition
+
+    /// The program of a step under these options, of parameters of the first kind where there are several.
     member internal _.Program(options: DefinedOptions) = (variantOf options).Program
 
     /// The default options with other values, by name.
@@ -80,27 +94,23 @@ type DefinedRule
     override _.ColumnNames = columnNames
 
     override rule.ColumnsUnder options =
-        let kept = (variantOf (rule.Table.Options options)).Columns
-
-        columnNames
-        |> Seq.filter (fun name -> kept |> List.exists (fun column -> column.Name = name))
-        |> ImmutableArray.CreateRange
+        let kept = variants.ColumnsUnder(flagsOf (rule.Table.Options options))
+        columnNames |> Seq.filter kept.Contains |> ImmutableArray.CreateRange
 
     override _.Sparse options =
         ignore options
         sparse
 
-    override _.IsDifferentiable = not hasReductions
+    override _.IsDifferentiable = not hasReductions && variants.Questions.Length = 0
 
     override rule.Numbers options =
-        let program = (variantOf (rule.Table.Options options)).Program
-
         let read =
             set
                 [
-                    for node in program.Nodes.ToArray() do
-                        if node.Operation = Operation.Option then
-                            node.Name
+                    for variant in variants.AllUnder(flagsOf (rule.Table.Options options)) do
+                        for node in variant.Program.Nodes.ToArray() do
+                            if node.Operation = Operation.Option then
+                                node.Name
 
                     for column in columns do
                         if column.StartOption <> "" then
@@ -133,8 +143,7 @@ type DefinedRule
         (options: IOptimizerOptions, read: Reader<'n>)
         =
         ignore (options, read)
-        let struct (first, second) = starts
-        Scalars<'n>('n.Of first, 'n.Of second)
+        Scalars<'n>(ReadOnlySpan [| for kept in numbers -> 'n.Of kept.Start |])
 
     override rule.Update<'v, 'n
         when 'v: struct
@@ -149,7 +158,7 @@ type DefinedRule
         (options: IOptimizerOptions, read: Reader<'n>, step, scalars, row: 'v array)
         =
         let options = rule.Table.Options options
-        let leaves = names.Leaves<'n>(read, options, step, scalars, null)
+        let leaves = names.Leaves<'n>(read, options, step, scalars, ValueNone)
         ProgramLanes<'v, 'n>.Update((variantOf options).Program, leaves, Span row, null)
 
     override rule.Init(options, parameters) =
@@ -174,9 +183,7 @@ type DefinedRule
         let prepared =
             match lineage.Prepared with
             | ValueSome(:? PreparedDefinition as prepared) -> prepared
-            | _ ->
-                let struct (first, second) = starts
-                PreparedDefinition(names, sparse, Scalars<Real>(Real first, Real second), counts)
+            | _ -> PreparedDefinition(names, sparse, startsOf Real, counts)
 
         lineage.Prepared <- ValueSome(prepared :> PreparedStep)
 
@@ -184,10 +191,23 @@ type DefinedRule
             prepared.IsForLoop <- rule.CheckForStep options
             prepared.LosesDivisor <- rule.LosesDivisor options
             prepared.Options <- options
-            prepared.Use(variantOf options)
+            prepared.Flags <- flagsOf options
+            prepared.Uses <- variants.Uses prepared.Flags
 
         let start column = startOf columns[column] options
-        Planning.prepare name prepared.Uses columns.Length start sparse complex parameters gradients state
+
+        let kinds =
+            { new RowKinds() with
+                member _.Begin() = prepared.Begin()
+
+                member _.KindOf row =
+                    prepared.KindOf(variants.For(prepared.Flags, parameters, row))
+
+                member _.UsesOf kind = prepared.UsesOf kind
+                member _.Extras = spreads
+            }
+
+        Planning.prepare name prepared.Uses kinds columns.Length start sparse complex parameters gradients state
 
         if prepared.LosesDivisor then
             rule.CheckDivisors(options, parameters, gradients)
@@ -203,8 +223,8 @@ type DefinedRule
         prepared.Begin(parameters, gradients, state)
         prepared :> PreparedStep
 
-    /// The rule of a definition: the parameter after the step, from what it declares. It is tried at once, under every setting of its flags.
-    /// An ArgumentException names what is wrong with it.
+    /// The rule of a definition: the parameter after the step, from what it declares. It is tried at once, under every setting of its flags and
+    /// for every answer of what it asks of parameters. An ArgumentException names what is wrong with it.
     static member Define(name: string, definition: Func<RuleDefinition, Expression>) : DefinedRule =
         Argument.notNull "name" name
         Argument.notNull "definition" definition
@@ -215,17 +235,17 @@ type DefinedRule
         let refuse (words: string) =
             raise (ArgumentException $"{name}: {words}")
 
-        let record (flags: (string * bool) list) =
-            let recording = RuleDefinition(name, dict flags |> Dictionary)
+        let record (flags: (string * bool) list) (answer: Question -> int) =
+            let recording = DefinitionRecording(name, dict flags |> Dictionary, answer)
 
             try
-                recording.Record(definition.Invoke recording)
+                recording.Finish(definition.Invoke(RuleDefinition recording))
             with
             | :? OptionException -> reraise ()
             | :? ArgumentException as wrong when not (wrong.Message.StartsWith($"{name}: ", StringComparison.Ordinal)) ->
                 refuse wrong.Message
 
-        let first = record []
+        let first = record [] (fun _ -> 0)
 
         let flags =
             [|
@@ -240,65 +260,86 @@ type DefinedRule
         let settings =
             Array.foldBack (fun _ settings -> List.allPairs [ false; true ] settings |> List.map (fun (a, b) -> a :: b)) flags [ [] ]
 
-        let recorded =
-            [
-                for setting in settings ->
-                    let flags =
-                        Seq.zip (flags |> Seq.map (fun index -> first.Options[index].Name)) setting
-                        |> List.ofSeq
+        let recordOf setting =
+            let names = flags |> Seq.map (fun index -> first.Options[index].Name)
+            record (List.ofSeq (Seq.zip names setting))
 
-                    setting, record flags
+        let tried =
+            [
+                for setting in settings do
+                    for answers, recording in DefinedVariants.explore (recordOf setting) do
+                        setting, answers, recording
             ]
 
-        let first = if flags.Length = 0 then snd recorded.Head else first
-        let optionNames (recording: RecordedDefinition) = recording.Options |> List.map _.Name
+        let recordings = tried |> List.map (fun (_, _, recording) -> recording)
+        // Options are those of parameters of any kind, in the order in which they are declared.
+        let options = recordings |> List.collect _.Options |> List.distinctBy _.Name
 
-        for _, recording in recorded do
-            if optionNames recording <> optionNames first then
+        for setting in settings do
+            let declared =
+                set
+                    [
+                        for of', _, recording in tried do
+                            if of' = setting then
+                                for option in recording.Options do
+                                    option.Name
+                    ]
+
+            if declared.Count <> options.Length then
                 refuse "the options that it declares depend on its flags; declare all of them before the first question"
 
+        for flag in flags do
             if
-                (recording.Numbers |> List.map (fun number -> number.Name, number.Start))
-                <> (first.Numbers |> List.map (fun number -> number.Name, number.Start))
+                options |> List.findIndex (fun option -> option.Name = first.Options[flag].Name)
+                <> flag
             then
+                refuse "the flags that it declares depend on what it asks of parameters; declare them before the first question"
+
+        let numbers = recordings |> List.collect _.Numbers |> List.distinctBy _.Name
+
+        for setting in settings do
+            let kept =
+                set
+                    [
+                        for of', _, recording in tried do
+                            if of' = setting then
+                                for number in recording.Numbers do
+                                    number.Name, number.Start
+                    ]
+
+            if kept <> set (numbers |> List.map (fun number -> number.Name, number.Start)) then
                 refuse "the numbers that it keeps depend on its flags"
 
         let columns =
-            (first :: List.map snd recorded)
-            |> List.collect _.Columns
-            |> List.distinctBy _.Name
-            |> List.toArray
+            recordings |> List.collect _.Columns |> List.distinctBy _.Name |> List.toArray
+
+        let spreads = recordings |> List.collect _.Spreads |> List.distinct |> List.toArray
+
+        if columns.Length + spreads.Length > 62 then
+            refuse $"{columns.Length} columns and {spreads.Length} sums over rows, columns and noise; there may be 62 in all"
 
         let names =
             {
                 Numbers =
                     Dictionary(
                         seq {
-                            for index, option in List.indexed first.Options do
+                            for index, option in List.indexed options do
                                 for part, number in List.indexed option.Numbers do
                                     KeyValuePair(number, struct (index, (if option.Numbers.Length = 1 then -1 else part)))
                         }
                     )
                     :> IReadOnlyDictionary<_, _>
-                Kept = first.Numbers |> List.map _.Name |> List.toArray
+                Kept = numbers |> List.map _.Name |> List.toArray
+                Functions =
+                    recordings
+                    |> List.collect _.Functions
+                    |> List.distinctBy fst
+                    |> dict
+                    |> Dictionary
+                    :> IReadOnlyDictionary<_, _>
             }
 
-        let arrays =
-            ResizeArray
-                [
-                    StepProgram.Parameter
-                    StepProgram.Gradient
-                    for column in columns do
-                        column.Name
-                ]
-
-        let variant (recording: RecordedDefinition) =
-            let program =
-                try
-                    StepProgram(arrays, recording.Assignments, recording.Kept)
-                with :? ArgumentException as wrong ->
-                    refuse wrong.Message
-
+        let check (program: StepProgram) =
             for node in program.Nodes.ToArray() do
                 let known = String.Join(", ", names.Numbers.Keys)
 
@@ -308,27 +349,14 @@ type DefinedRule
                 if node.Operation = Operation.Kept && not (Array.contains node.Name names.Kept) then
                     refuse $"the number '{node.Name}' is not kept by this rule"
 
-            let used =
-                columns
-                |> Array.mapi (fun index column ->
-                    if recording.Columns |> List.exists (fun kept -> kept.Name = column.Name) then
-                        1 <<< index
-                    else
-                        0)
-                |> Array.sum
-
-            {
-                Program = program
-                Columns = recording.Columns
-                Uses = ColumnUses(used, program.HasReductions)
-            }
-
         for column in columns do
             if column.StartOption <> "" && not (names.Numbers.ContainsKey column.StartOption) then
                 refuse $"column '{column.Name}' starts at option '{column.StartOption}', which is not declared"
 
+        let variants = DefinedVariants(name, recordOf, tried, columns, spreads, check)
+
         let fields =
-            first.Options
+            options
             |> List.mapi (fun index option ->
                 let number value =
                     match value with
@@ -343,7 +371,7 @@ type DefinedRule
                         Field.number option.Name range read (fun o value -> o.With(index, OptionValue.Float value))
 
                     // What is called eps keeps a divisor from 0, by custom.
-                    if option.Name = "eps" then
+                    if option.Name = "eps" || option.Name.EndsWith(".eps", StringComparison.Ordinal) then
                         Field.keepingDivisor read field
                     else
                         field
@@ -363,22 +391,41 @@ type DefinedRule
 
         let defaults =
             DefinedOptions(
-                ImmutableArray.CreateRange(first.Options |> List.map _.Name),
-                ImmutableArray.CreateRange(first.Options |> List.map _.Default)
+                ImmutableArray.CreateRange(options |> List.map _.Name),
+                ImmutableArray.CreateRange(options |> List.map _.Default)
             )
 
-        let variants =
-            recorded
-            |> List.map (fun (setting, recording) -> setting, variant recording)
-            |> Map.ofList
+        // What schedulers write as lr is the rate of a chain: its last lr, or its last step size with the other sign.
+        let aliases =
+            let last (ending: string) =
+                options
+                |> List.tryFindIndexBack (fun option -> option.Name.EndsWith("." + ending, StringComparison.Ordinal))
+
+            let alias index (sign: double) =
+                let read (o: DefinedOptions) =
+                    match o.Values[index] with
+                    | OptionValue.Float number -> sign * number
+                    | _ -> nan
+
+                Field.number "lr" Interval.any read (fun o value -> o.With(index, OptionValue.Float(sign * value)))
+
+            if options |> List.exists (fun option -> option.Name = "lr") then
+                []
+            else
+                match last "lr", last "step_size" with
+                | Some lr, _ -> [ alias lr 1.0 ]
+                | None, Some size -> [ alias size -1.0 ]
+                | None, None -> []
 
         let rule =
-            DefinedRule(name, defaults, fields, flags, variants, columns, first.Numbers, names)
+            DefinedRule(name, defaults, fields, aliases, flags, variants, columns, spreads.Length, numbers, names, definition.Invoke)
 
         rule.Table.Check defaults
 
+        let optOuts = recordings |> List.collect _.OptOuts |> List.distinctBy fst
+
         // The same rule, which declares this, too: of the same kind.
-        rule.Declare [| for law, reason in first.OptOuts -> Declaration.optOut law reason |]
+        rule.Declare [| for law, reason in optOuts -> Declaration.optOut law reason |]
         |> unbox<DefinedRule>
 
 /// Making rules by definition, in F#.

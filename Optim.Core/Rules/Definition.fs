@@ -54,7 +54,40 @@ type internal DefinedColumn =
 /// A number that a definition keeps for each parameter as a whole.
 type internal DefinedNumber = { Name: string; Start: double }
 
-/// What a definition says under some setting of its flags.
+/// A parameter, for what is decided by it: how it is stepped, and which state it has.
+[<NoComparison>]
+type ParameterDescription =
+    {
+        /// Its name; empty where parameters have none.
+        Name: string
+        /// The lengths of its dimensions; none for a number.
+        Shape: ImmutableArray<int64>
+        /// Its dtype.
+        DType: DType
+    }
+
+    /// The parameter of a row.
+    static member internal Of(parameters: Parameters, row: int) =
+        {
+            Name =
+                if parameters.Names.IsDefaultOrEmpty then
+                    ""
+                else
+                    parameters.Names[row]
+            Shape = parameters[row].Layout.Shape
+            DType = parameters[row].DType
+        }
+
+/// What a definition asks of each parameter: one of some alternatives. Questions of the same key are the same.
+[<NoEquality; NoComparison>]
+type internal Question =
+    {
+        Key: string
+        Alternatives: int
+        Decide: ParameterDescription -> int
+    }
+
+/// What a definition says under some setting of its flags, for parameters about which its questions have some answers.
 type internal RecordedDefinition =
     {
         Options: DefinedOption list
@@ -63,56 +96,80 @@ type internal RecordedDefinition =
         /// What becomes of parameter and columns, and of the numbers.
         Assignments: Assignment list
         Kept: KeptNumber list
+        /// Numbers that are functions of the step, by their names.
+        Functions: (string * (int64 -> double)) list
+        /// Arrays that hold what is made of many elements, between visits.
+        Spreads: string list
         /// Laws that do not hold for the rule, and why.
         OptOuts: (string * string) list
     }
 
-/// What a rule's definition is written with: it declares options and state, and hands out the expressions that formulas are made of.
-/// The definition returns the parameter after the step. It is run once for each setting of its flags, when the rule is made.
+/// What a run of a definition has declared so far.
 [<Sealed>]
-type RuleDefinition internal (rule: string, flags: IReadOnlyDictionary<string, bool>) =
-    // Members that were this short would be inlined into assemblies that may not call what they call.
-    let parameter, gradient, step =
-        Expression.Input StepProgram.Parameter, Expression.Input StepProgram.Gradient, Expression.StepCount
+type internal DefinitionRecording(rule: string, flags: IReadOnlyDictionary<string, bool>, answer: Question -> int) =
+    /// More would not be told apart by a word of bits.
+    let mostColumns = 48
 
-    let options = List<DefinedOption>()
-    let columns = List<DefinedColumn>()
-    let numbers = List<DefinedNumber>()
-    let sets = Dictionary<string, Expression>()
-    let optOuts = List<string * string>()
+    member val Options = List<DefinedOption>()
+    member val Columns = List<DefinedColumn>()
+    member val Numbers = List<DefinedNumber>()
+    member val Functions = List<string * (int64 -> double)>()
+    member val Spreads = List<string>()
+    /// How many reductions over all there are under each path.
+    member val Shared = Dictionary<string, int>()
+    member val Sets = Dictionary<string, Expression>()
+    member val OptOuts = List<string * string>()
+    /// Defaults that stand in for those that are declared.
+    member val Defaults: DefinedOptions voption = ValueNone with get, set
 
-    let refuse (words: string) =
+    member _.Refuse<'a>(words: string) : 'a =
         raise (ArgumentException $"{rule}: {words}")
 
-    let declare (option: DefinedOption) =
-        for known in options do
+    member _.Ask question = answer question
+
+    member _.FlagOf(name: string, value: bool) =
+        match flags.TryGetValue name with
+        | true, set -> set
+        | _ -> value
+
+    member recording.Declare(option: DefinedOption) =
+        let option =
+            match recording.Defaults with
+            | ValueSome given when given.Names.Contains option.Name ->
+                { option with
+                    Default = given.Values[given.Names.IndexOf option.Name]
+                }
+            | _ -> option
+
+        for known in recording.Options do
             if known.Name = option.Name then
-                refuse $"option '{option.Name}' is declared twice"
+                recording.Refuse $"option '{option.Name}' is declared twice"
 
             for number in option.Numbers do
                 if List.contains number known.Numbers then
-                    refuse $"options '{known.Name}' and '{option.Name}' both have a number '{number}'"
+                    recording.Refuse $"options '{known.Name}' and '{option.Name}' both have a number '{number}'"
 
-        options.Add option
+        recording.Options.Add option
+        option.Default
 
-    let free (name: string) =
+    member recording.Free(name: string) =
         if name = StepProgram.Parameter || name = StepProgram.Gradient then
-            refuse $"'{name}' is the name of the parameter or the gradient; a column or a number needs another one"
+            recording.Refuse $"'{name}' is the name of the parameter or the gradient; a column or a number needs another one"
 
         if
-            columns.Exists(fun column -> column.Name = name)
-            || numbers.Exists(fun number -> number.Name = name)
+            recording.Columns.Exists(fun column -> column.Name = name)
+            || recording.Numbers.Exists(fun number -> number.Name = name)
+            || recording.Spreads.Contains name
         then
-            refuse $"'{name}' is declared twice"
+            recording.Refuse $"'{name}' is declared twice"
 
-    let addColumn name start startOption =
-        free name
+    member recording.AddColumn(name, start, startOption) =
+        recording.Free name
 
-        // Lanes of whole tensors have room for six.
-        if columns.Count = 6 then
-            refuse $"'{name}' is the seventh column; a rule keeps six at most"
+        if recording.Columns.Count = mostColumns then
+            recording.Refuse $"'{name}' is one column too many; a rule keeps {mostColumns} at most"
 
-        columns.Add
+        recording.Columns.Add
             {
                 Name = name
                 Start = start
@@ -121,48 +178,178 @@ type RuleDefinition internal (rule: string, flags: IReadOnlyDictionary<string, b
 
         Expression.Input name
 
+    member recording.Set(target: Expression, value: Expression) =
+        let isColumn =
+            target.Operation = Operation.Input
+            && recording.Columns.Exists(fun known -> known.Name = target.Name)
+
+        let isNumber =
+            target.Operation = Operation.Kept
+            && recording.Numbers.Exists(fun known -> known.Name = target.Name)
+
+        if not (isColumn || isNumber) then
+            recording.Refuse $"{target} is set, and is no column and no number that the rule keeps"
+
+        if not (recording.Sets.TryAdd(target.Name, value)) then
+            recording.Refuse $"'{target.Name}' is set twice"
+
+        if isColumn && value.Scope <> Scope.Element then
+            recording.Refuse $"column '{target.Name}' holds elements, and is set to {value}, which is one number"
+
+        if isNumber && value.Scope > Scope.AllTensors then
+            recording.Refuse $"'{target.Name}' is a number of the step, and is set to {value}, which depends on elements"
+
+    member recording.Finish(next: Expression) : RecordedDefinition =
+        if isNull (box next) then
+            recording.Refuse "the definition returns null; it returns the parameter after the step"
+
+        if next.Scope <> Scope.Element then
+            recording.Refuse $"the parameter becomes {next}, which is one number; it must be of elements"
+
+        let set what name =
+            match recording.Sets.TryGetValue name with
+            | true, value -> value
+            | _ -> recording.Refuse $"{what} '{name}' is declared and never set"
+
+        let stays = next.Operation = Operation.Input && next.Name = StepProgram.Parameter
+
+        {
+            OptOuts = List.ofSeq recording.OptOuts
+            Options = List.ofSeq recording.Options
+            Columns = List.ofSeq recording.Columns
+            Numbers = List.ofSeq recording.Numbers
+            Functions = List.ofSeq recording.Functions
+            Spreads = List.ofSeq recording.Spreads
+            Assignments =
+                [
+                    if not stays then
+                        Assignment(StepProgram.Parameter, next)
+
+                    for column in recording.Columns do
+                        Assignment(column.Name, set "column" column.Name)
+                ]
+            Kept =
+                [
+                    for number in recording.Numbers do
+                        KeptNumber(number.Name, set "the kept number" number.Name)
+                ]
+        }
+
+/// What a rule's definition is written with: it declares options and state, and hands out the expressions that formulas are made of.
+/// The definition returns the parameter after the step. It is run once for each setting of its flags, when the rule is made, and once for each
+/// kind of parameters that it tells apart.
+[<Sealed>]
+type RuleDefinition internal (recording: DefinitionRecording, path: string, parameter: Expression, gradient: Expression, step: Expression) =
+    let nextShared () =
+        let count =
+            match recording.Shared.TryGetValue path with
+            | true, known -> known + 1
+            | _ -> 1
+
+        recording.Shared[path] <- count
+        $"{path}total{count}"
+
+    let spread operation dimensions (operands: Expression array) =
+        let prefix = path + "spread"
+
+        let count =
+            recording.Spreads
+            |> Seq.filter (fun name -> name.StartsWith(prefix, StringComparison.Ordinal))
+            |> Seq.length
+
+        let name = $"{prefix}{count + 1}"
+        let made = Expression.Spread(operation, name, dimensions, operands)
+        recording.Free name
+        recording.Spreads.Add name
+        made
+
+    let elementsOf operation dimensions (elements: Expression) =
+        Argument.notNull "elements" elements
+
+        if dimensions < 1 then
+            recording.Refuse $"dimensions is {dimensions}; it must be at least 1"
+
+        spread operation dimensions [| elements |]
+
+    internal new(recording) =
+        RuleDefinition(recording, "", Expression.Input StepProgram.Parameter, Expression.Input StepProgram.Gradient, Expression.StepCount)
+
+    member internal _.Recording = recording
+
+    /// The same, with names that begin with another one.
+    member internal _.Within(name: string) =
+        RuleDefinition(recording, $"{path}{name}.", parameter, gradient, step)
+
+    /// The same, of another parameter, gradient and step.
+    member internal _.Of(parameter, gradient, step) =
+        RuleDefinition(recording, path, parameter, gradient, step)
+
+    /// What a definition says with other defaults than its own.
+    member internal r.WithDefaults(given: DefinedOptions, definition: RuleDefinition -> Expression) =
+        let before = recording.Defaults
+        recording.Defaults <- ValueSome given
+        let next = definition r
+        recording.Defaults <- before
+        next
+
     /// An option that is a number in a range.
     member _.Number(name: string, value: double, range: Interval) : Expression =
-        declare
+        recording.Declare
             {
-                Name = name
+                Name = path + name
                 Default = OptionValue.Float value
                 Ranges = [ range ]
-                Numbers = [ name ]
+                Numbers = [ path + name ]
             }
+        |> ignore
 
-        Expression.Named(Operation.Option, name)
+        Expression.Named(Operation.Option, path + name)
 
     /// An option that is two numbers, each in a range of its own, such as betas.
     member _.Pair
         (name: string, first: double, firstRange: Interval, second: double, secondRange: Interval)
         : struct (Expression * Expression) =
-        let stem = if name.EndsWith 's' then name[.. name.Length - 2] else name
+        let stem = path + (if name.EndsWith 's' then name[.. name.Length - 2] else name)
         let one, two = stem + "1", stem + "2"
 
-        declare
+        recording.Declare
             {
-                Name = name
+                Name = path + name
                 Default = OptionValue.TupleOf [ OptionValue.Float first; OptionValue.Float second ]
                 Ranges = [ firstRange; secondRange ]
                 Numbers = [ one; two ]
             }
+        |> ignore
 
         struct (Expression.Named(Operation.Option, one), Expression.Named(Operation.Option, two))
 
     /// An option that is true or false, and its value in this run of the definition: formulas may differ by it.
     member _.Flag(name: string, value: bool) : bool =
-        declare
-            {
-                Name = name
-                Default = OptionValue.Bool value
-                Ranges = []
-                Numbers = []
-            }
+        let value =
+            recording.Declare
+                {
+                    Name = path + name
+                    Default = OptionValue.Bool value
+                    Ranges = []
+                    Numbers = []
+                }
 
-        match flags.TryGetValue name with
-        | true, set -> set
-        | _ -> value
+        recording.FlagOf(path + name, (value = OptionValue.Bool true))
+
+    /// A question about the parameter, by its name, shape or dtype, and its answer in this run of the definition: formula and state may differ
+    /// by it. The question's text tells it from others.
+    member _.Asks(question: string, holds: Func<ParameterDescription, bool>) : bool =
+        Argument.notNull "question" question
+        Argument.notNull "holds" holds
+
+        recording.Ask
+            {
+                Key = path + question
+                Alternatives = 2
+                Decide = fun parameter -> if holds.Invoke parameter then 0 else 1
+            }
+            =
+            0
 
     /// The parameter before the step.
     member _.Parameter: Expression = parameter
@@ -171,83 +358,86 @@ type RuleDefinition internal (rule: string, flags: IReadOnlyDictionary<string, b
     /// The step, counted from 1 for each parameter by itself.
     member _.Step: Expression = step
 
+    /// A number that a schedule makes of the steps before this one: at the first step it is the schedule's value at 0, relative to a base of 1.
+    member _.Scheduled(name: string, schedule: Schedule) : Expression =
+        Argument.notNull "name" name
+        Argument.notNull "schedule" schedule
+        recording.Free(path + name)
+
+        if Surroundings.PlaceOf(path + name) >= 0 then
+            recording.Refuse $"'{path + name}' is the name of a number of what surrounds steps; a schedule needs another one"
+
+        recording.Functions.Add(path + name, (fun step -> schedule.At(double (step - 1L), 1.0)))
+        Expression.Named(Operation.Given, path + name)
+
     /// A state column, in the dtype of the state: its elements before the step, 0 before the first one.
-    member _.Column(name: string) : Expression = addColumn name 0.0 ""
+    member _.Column(name: string) : Expression =
+        recording.AddColumn(path + name, 0.0, "")
 
     /// A state column whose elements are a number before the first step.
-    member _.Column(name: string, start: double) : Expression = addColumn name start ""
+    member _.Column(name: string, start: double) : Expression =
+        recording.AddColumn(path + name, start, "")
 
     /// A state column whose elements are the value of an option before the first step.
     member _.Column(name: string, start: Expression) : Expression =
         match start.Operation with
-        | Operation.Constant -> addColumn name start.Value ""
-        | Operation.Option -> addColumn name 0.0 start.Name
-        | _ -> refuse $"column '{name}' starts at {start}; it can start at a constant or at an option"
+        | Operation.Constant -> recording.AddColumn(path + name, start.Value, "")
+        | Operation.Option -> recording.AddColumn(path + name, 0.0, start.Name)
+        | _ -> recording.Refuse $"column '{path + name}' starts at {start}; it can start at a constant or at an option"
 
     /// A number that is kept for each parameter as a whole, as NAdam keeps mu_product: its value before the step, at first the start.
     member _.Kept(name: string, start: double) : Expression =
-        free name
-
-        if numbers.Count = 2 then
-            refuse $"'{name}' is the third number that is kept; a rule keeps two at most"
-
-        numbers.Add { Name = name; Start = start }
-        Expression.Named(Operation.Kept, name)
+        recording.Free(path + name)
+        recording.Numbers.Add { Name = path + name; Start = start }
+        Expression.Named(Operation.Kept, path + name)
 
     /// What becomes of a column, or of a number that is kept. Its expression stands for the value before the step, before and after this.
     member _.Set(column: Expression, value: Expression) =
-        let isColumn =
-            column.Operation = Operation.Input
-            && columns.Exists(fun known -> known.Name = column.Name)
+        Argument.notNull "column" column
+        Argument.notNull "value" value
+        recording.Set(column, value)
 
-        let isNumber =
-            column.Operation = Operation.Kept
-            && numbers.Exists(fun known -> known.Name = column.Name)
+    /// The sum over the elements of all parameters that step together, which are those of a group, whatever their kind.
+    member _.SumOverAll(elements: Expression) =
+        Expression.Shared(Operation.Sum, elements, nextShared ())
 
-        if not (isColumn || isNumber) then
-            refuse $"{column} is set, and is no column and no number that the rule keeps"
+    /// The Euclidean norm of all parameters that step together, which are those of a group, whatever their kind.
+    member _.NormOverAll(elements: Expression) =
+        Expression.Sqrt(Expression.Shared(Operation.SumOfSquares, elements, nextShared ()))
 
-        if not (sets.TryAdd(column.Name, value)) then
-            refuse $"'{column.Name}' is set twice"
+    /// The largest magnitude in all parameters that step together, which are those of a group, whatever their kind.
+    member _.LargestOverAll(elements: Expression) =
+        Expression.Shared(Operation.LargestMagnitude, elements, nextShared ())
 
-        if isColumn && value.Scope <> Scope.Element then
-            refuse $"column '{column.Name}' holds elements, and is set to {value}, which is one number"
+    /// For each element the mean of those with the same first index.
+    member _.RowMean(elements: Expression) =
+        elementsOf Operation.SumOfRow 1 elements
+        / (Expression.ElementCount / Expression.LeadingCount 1)
 
-        if isNumber && value.Scope <> Scope.Step then
-            refuse $"'{column.Name}' is a number of the step, and is set to {value}, which depends on elements"
+    /// For each element the Euclidean norm of those with the same first index.
+    member _.RowNorm(elements: Expression) =
+        Expression.Sqrt(elementsOf Operation.SumOfSquaresOfRow 1 elements)
+
+    /// For each element the mean of those that differ from it in the first indices only: in so many, one of a matrix.
+    member _.ColumnMean(elements: Expression, dimensions: int) =
+        elementsOf Operation.SumOfColumn dimensions elements
+        / Expression.LeadingCount dimensions
+
+    /// For each element the Euclidean norm of those that differ from it in the first indices only: in so many, one of a matrix.
+    member _.ColumnNorm(elements: Expression, dimensions: int) =
+        Expression.Sqrt(elementsOf Operation.SumOfSquaresOfColumn dimensions elements)
+
+    /// Standard normal noise, which depends on the seed, the step, the parameter and the place of the element alone.
+    member _.Noise(seed: Expression) : Expression =
+        Argument.notNull "seed" seed
+
+        if seed.Scope <> Scope.Step then
+            recording.Refuse $"the seed of noise is {seed}; it must be a number of the step"
+
+        spread Operation.Noise 0 [| seed; step |]
 
     /// Declares that a law of Optim.Laws does not hold for the rule, by its id, and why: the reason is printed.
-    member _.OptOut(law: string, reason: string) = optOuts.Add(law, reason)
-
-    member internal _.Record(next: Expression) =
-        if isNull (box next) then
-            refuse "the definition returns null; it returns the parameter after the step"
-
-        if next.Scope <> Scope.Element then
-            refuse $"the parameter becomes {next}, which is one number; it must be of elements"
-
-        let set what name =
-            match sets.TryGetValue name with
-            | true, value -> value
-            | _ -> refuse $"{what} '{name}' is declared and never set"
-
-        {
-            OptOuts = List.ofSeq optOuts
-            Options = List.ofSeq options
-            Columns = List.ofSeq columns
-            Numbers = List.ofSeq numbers
-            Assignments =
-                Assignment(StepProgram.Parameter, next)
-                :: [
-                    for column in columns do
-                        Assignment(column.Name, set "column" column.Name)
-                ]
-            Kept =
-                [
-                    for number in numbers do
-                        KeptNumber(number.Name, set "the kept number" number.Name)
-                ]
-        }
+    member _.OptOut(law: string, reason: string) = recording.OptOuts.Add(law, reason)
 
 /// Functions of expressions, for definitions in F#: open it where a rule is defined. Operators, sqrt and abs are the usual ones.
 module Definitions =

@@ -48,7 +48,7 @@ type internal ElementsUpdate<'o when 'o: not null and 'o: not struct and 'o :> I
         update.RunOn<'v>(row, null)
 
     override update.RunWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>(row: 'v array) =
-        update.RunOn<'v>(row, WholeReductions<'v>(double parameter.Count, parameter.DType))
+        update.RunOn<'v>(row, WholeReductions<'v>(parameter.Layout))
 
 /// A step of an element-wise rule, kept between steps: by its formula's own loops, or with what surrounds it by the recorded formula.
 [<Sealed>]
@@ -286,7 +286,7 @@ type internal ElementWiseRule<'o, 'f
 
         let start index = columns[index].Start options
         let loop = driver.Loop prepared.Switches
-        Planning.prepare name loop columns.Length start (arithmetic.Sparse options) arithmetic.Complex parameters gradients state
+        Planning.prepare name loop null columns.Length start (arithmetic.Sparse options) arithmetic.Complex parameters gradients state
 
         if prepared.LosesDivisor then
             rule.CheckDivisors(options, parameters, gradients)

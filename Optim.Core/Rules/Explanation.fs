@@ -45,6 +45,9 @@ type Explanation =
         Latex: string
         /// The visits of memory that a step takes.
         Visits: ImmutableArray<ExplainedVisit>
+        /// Whether parameters are stepped by formulas of their own, by their names, shapes or dtypes: then formula and visits are those of the first
+        /// kind, to which every mask applies.
+        TellsParametersApart: bool
     }
 
 /// A step of a rule, to be recorded.
@@ -79,48 +82,64 @@ module Explanation =
     /// Far enough that nothing is special about the first steps, and apart, to tell what depends on the step.
     let private steps = [| 1_000_003L; 2_000_029L |]
 
+    let private arraysOf (rule: Rule) =
+        StepProgram.Parameter :: StepProgram.Gradient :: List.ofSeq rule.ColumnNames
+
+    /// What becomes of arrays, and of the numbers that are kept, in a step of some number.
+    let internal record (rule: Rule) (options: IOptimizerOptions) (step: int64) =
+        let arrays = arraysOf rule
+        let row = Array.zeroCreate<Recorder>(max 8 arrays.Length)
+        arrays |> List.iteri (fun i name -> row[i] <- Recorder(Expression.Input name))
+        let before = row |> Array.map _.Expression
+
+        let kept =
+            [|
+                for name in rule.ScalarNames -> RecordedNumber(Expression.Named(Operation.Kept, name))
+            |]
+
+        let scalars =
+            RuleRecording(rule, options, step).Record(reader, Scalars<RecordedNumber>(ReadOnlySpan kept), row)
+
+        let assignments =
+            [
+                for i, name in List.indexed arrays do
+                    if i <> 1 && not (obj.ReferenceEquals(row[i].Expression, before[i])) then
+                        Assignment(name, row[i].Expression)
+            ]
+
+        assignments,
+        [
+            for i in 0 .. kept.Length - 1 -> KeptNumber(rule.ScalarNames[i], scalars[i].Expression)
+        ]
+
+    /// The same of any step but the first ones, about which something may be special.
+    let internal recordLater (rule: Rule) (options: IOptimizerOptions) =
+        let merge a b =
+            RecordedNumber.Merge(a, b, double steps[0], double steps[1])
+
+        let assignments, kept = record rule options steps[0]
+        let later, keptLater = record rule options steps[1]
+
+        List.map2 (fun (a: Assignment) (b: Assignment) -> Assignment(a.Array, merge a.Value b.Value)) assignments later,
+        List.map2 (fun (a: KeptNumber) (b: KeptNumber) -> KeptNumber(a.Name, merge a.Value b.Value)) kept keptLater
+
     /// The step of a rule as a program whose numbers are made of its options; none where it does not work element by element.
     let internal program (rule: Rule) (options: IOptimizerOptions) : StepProgram voption =
-        let columns = rule.ColumnNames |> Seq.toList
-        let arrays = StepProgram.Parameter :: StepProgram.Gradient :: columns
-
-        let record step =
-            let row = Array.zeroCreate<Recorder> 8
-            arrays |> List.iteri (fun i name -> row[i] <- Recorder(Expression.Input name))
-            let before = row |> Array.map _.Expression
-
-            let kept index =
-                if index < rule.ScalarNames.Length then
-                    RecordedNumber(Expression.Named(Operation.Kept, rule.ScalarNames[index]))
-                else
-                    RecordedNumber()
-
-            let scalars =
-                RuleRecording(rule, options, step).Record(reader, Scalars<RecordedNumber>(kept 0, kept 1), row)
-
-            row, before, [| scalars.First.Expression; scalars.Second.Expression |]
-
         match rule with
         | :? DefinedRule as rule -> ValueSome(rule.Program(rule.Table.Options options))
         | _ when rule.Scope <> RuleScope.Elements -> ValueNone
         | _ ->
-            let row, before, kept = record steps[0]
-            let later, _, keptLater = record steps[1]
+            let assignments, kept = recordLater rule options
+            ValueSome(StepProgram(ResizeArray(arraysOf rule), assignments, kept))
 
-            let merge a b =
-                RecordedNumber.Merge(a, b, double steps[0], double steps[1])
+    /// What the elements of a column are before the first step, and the kept numbers, as expressions of options.
+    let internal starts (rule: Rule) (options: IOptimizerOptions) =
+        let scalars = rule.StartScalars<RecordedNumber>(options, reader)
 
-            let assignments =
-                arrays
-                |> List.indexed
-                |> List.filter (fun (i, _) -> i <> 1 && not (obj.ReferenceEquals(row[i].Expression, before[i])))
-                |> List.map (fun (i, name) -> Assignment(name, merge row[i].Expression later[i].Expression))
-
-            let numbers =
-                rule.ScalarNames
-                |> Seq.mapi (fun i name -> KeptNumber(name, merge kept[i] keptLater[i]))
-
-            ValueSome(StepProgram(ResizeArray arrays, assignments, Seq.toArray numbers))
+        [
+            for column in 0 .. rule.ColumnNames.Length - 1 -> rule.Start<RecordedNumber>(options, column, reader).Expression
+        ],
+        [ for index in 0 .. rule.ScalarNames.Length - 1 -> scalars[index].Expression ]
 
     let private visits (program: StepProgram) =
         program.VisitsFor DType.Float32
@@ -170,4 +189,8 @@ module Explanation =
                 program
                 |> ValueOption.map visits
                 |> ValueOption.defaultValue ImmutableArray<ExplainedVisit>.Empty
+            TellsParametersApart =
+                match rule with
+                | :? DefinedRule as rule -> rule.TellsParametersApart
+                | _ -> false
         }

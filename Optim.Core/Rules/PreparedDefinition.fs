@@ -4,20 +4,23 @@ open System
 open System.Collections.Generic
 open Optim.Kernels
 
-/// A rule by definition under some setting of its flags.
+/// A rule by definition under some setting of its flags, for parameters of some kind.
+[<ReferenceEquality>]
 type internal DefinedVariant =
     {
         Program: StepProgram
         Columns: DefinedColumn list
+        /// Columns, and spreads after them.
         Uses: ColumnUses
     }
 
-/// What a program's leaves are: the options' numbers by name, and the numbers that are kept.
+/// What a program's leaves are: the options' numbers by name, the numbers that are kept, and functions of the step.
 type internal DefinedNames =
     {
         /// Which option, and which number of it, is called by a name.
         Numbers: IReadOnlyDictionary<string, struct (int * int)>
         Kept: string array
+        Functions: IReadOnlyDictionary<string, int64 -> double>
     }
 
     member names.Number(options: DefinedOptions, name: string) =
@@ -36,10 +39,19 @@ type internal DefinedNames =
         |> Dictionary
         :> IReadOnlyDictionary<_, _>
 
+    /// A number that is handed in: what a function of the step comes to, or a number of what surrounds it.
+    member names.Given(name: string, step: int64, around: (string -> double) voption) =
+        match names.Functions.TryGetValue name with
+        | true, value -> value step
+        | _ ->
+            match around with
+            | ValueSome around -> around name
+            | ValueNone -> nan
+
     member names.Leaves<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>>
-        (read: Reader<'n>, options, step, scalars: Scalars<'n>, given: Func<string, double> | null)
+        (read: Reader<'n>, options, step, scalars: Scalars<'n>, around: (string -> double) voption)
         =
-        LaneLeaves<'n>(read, names.All options, step, names.Kept, scalars, given)
+        LaneLeaves<'n>(read, names.All options, step, names.Kept, scalars, Func<_, _>(fun name -> names.Given(name, step, around)))
 
 /// A step of one parameter of a rule by definition as a whole tensor.
 [<Sealed>]
@@ -60,8 +72,7 @@ type internal DefinedUpdate
         ProgramLanes<'v, Real>.Update(program, leaves, Span row, null) |> ignore
 
     override update.RunWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>(row: 'v array) =
-        let reductions =
-            WholeReductions<'v>(double update.Parameter.Count, update.Parameter.DType)
+        let reductions = WholeReductions<'v>(update.Parameter.Layout)
 
         ProgramLanes<'v, Real>.Update(program, leaves, Span row, reductions) |> ignore
 
@@ -69,49 +80,65 @@ type internal DefinedUpdate
 [<Sealed>]
 type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, starts: Scalars<Real>, counts: bool) =
     inherit PreparedRows<DefinedOptions>()
-    let mutable program: StepProgram voption = ValueNone
-    let runs = Dictionary<Surroundings, ProgramRun>()
-    let mutable uses = Unchecked.defaultof<ColumnUses>
+    /// The kinds of parameters that there are, each with its program.
+    let variants = List<DefinedVariant>()
+    /// A run for each kind, by what surrounds the step.
+    let runs = Dictionary<Surroundings, ProgramRun array>()
     let mutable segments: ProgramSegment array = [||]
+    let mutable kinds: int array = [||]
     let mutable leaves: double array array = [||]
-    let kept: double array = Array.zeroCreate 2
+    /// The runs of the last step: they know what was reduced over all.
+    let mutable last: ProgramRun array = [||]
 
-    let runOf (around: Surroundings) =
+    let runsOf (around: Surroundings) =
         match runs.TryGetValue around with
         | true, known -> known
         | _ ->
-            let run =
-                ProgramRun(
-                    if around.IsNothing then
-                        program.Value
-                    else
-                        around.Around program.Value
-                )
+            let programs =
+                [|
+                    for variant in variants ->
+                        if around.IsNothing then
+                            variant.Program
+                        else
+                            around.Around variant.Program
+                |]
 
-            runs.Add(around, run)
-            run
+            let made = StepProgram.Aligned programs |> Array.map ProgramRun
+            runs.Add(around, made)
+            made
 
-    /// The columns that the next step uses.
-    member _.Uses = uses
+    let keptBy (run: ProgramRun) (name: string) =
+        run.Program.Kept |> Array.tryFindIndex (fun kept -> kept.Name = name)
 
-    /// What the next step runs.
-    member _.Use(variant: DefinedVariant) =
-        uses <- variant.Uses
+    /// The setting of the flags.
+    member val Flags: bool list = [] with get, set
+    /// All columns under it.
+    member val Uses = Unchecked.defaultof<ColumnUses> with get, set
 
-        match program with
-        | ValueSome known when obj.ReferenceEquals(known, variant.Program) -> ()
-        | _ ->
-            program <- ValueSome variant.Program
-            runs.Clear()
+    /// Forgets the kinds of parameters that there were.
+    member _.Begin() =
+        variants.Clear()
+        runs.Clear()
+
+    /// The number of a kind of parameters.
+    member _.KindOf(variant: DefinedVariant) =
+        match variants.IndexOf variant with
+        | -1 ->
+            variants.Add variant
+            variants.Count - 1
+        | index -> index
+
+    /// What a kind loads and stores.
+    member _.UsesOf kind = variants[kind].Uses
 
     override prepared.MakeKernels() =
         let lineage = prepared.State.Lineage
 
         for segment in lineage.Segments do
-            (runOf prepared.Kinds).Prepare segment.DType
+            (runsOf prepared.Kinds).[lineage.ClassKinds[segment.Class]].Prepare segment.DType
 
         for segment in lineage.SparseSegments do
-            (runOf prepared.SparseKinds).Prepare segment.DType
+            (runsOf prepared.SparseKinds).[lineage.ClassKinds[segment.Class]].Prepare segment.DType
 
     override prepared.StepTensorRow tensorRow =
         let struct (index, step) = prepared.StepOf tensorRow.Row
@@ -120,10 +147,10 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
             prepared.SurroundTensorRow(tensorRow, prepared.State.Lineage)
 
         let leaves =
-            names.Leaves<Real>(RealReader.Instance, prepared.Options, step, prepared.ScalarsOf index, Func<_, _> prepared.Given)
+            names.Leaves<Real>(RealReader.Instance, prepared.Options, step, prepared.ScalarsOf index, ValueSome prepared.Around)
 
         DefinedUpdate(
-            (runOf around).Program,
+            (runsOf around).[prepared.State.Lineage.ClassKinds[index]].Program,
             leaves,
             sparse,
             prepared.Parameters[tensorRow.Row],
@@ -138,31 +165,49 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
 
         if segments.Length <> count then
             segments <- Array.zeroCreate count
+            kinds <- Array.zeroCreate count
             leaves <- Array.create count [||]
 
-        let ofDense, ofSparse = runOf prepared.Kinds, runOf prepared.SparseKinds
+        let ofDense, ofSparse = runsOf prepared.Kinds, runsOf prepared.SparseKinds
+        last <- ofDense
 
         for i in 0 .. count - 1 do
-            let struct (table, segment, run) =
+            let struct (table, segment, ofRows, spread: SpreadSlice array | null) =
                 if i < dense then
-                    struct (lineage.Table, lineage.Segments[i], ofDense)
+                    struct (lineage.Table, lineage.Segments[i], ofDense, lineage.Spread)
                 else
-                    struct (lineage.SparseTable, lineage.SparseSegments[i - dense], ofSparse)
+                    struct (lineage.SparseTable, lineage.SparseSegments[i - dense], ofSparse, null)
+
+            kinds[i] <- lineage.ClassKinds[segment.Class]
+            let run = ofRows[kinds[i]]
 
             if leaves[i].Length <> run.Leaves.Length then
                 leaves[i] <- Array.zeroCreate run.Leaves.Length
 
             prepared.Fill(run, segment.Class, leaves[i])
-            segments[i] <- ProgramSegment(table, segment.First, segment.Count, segment.DType, leaves[i])
+            segments[i] <- ProgramSegment(table, segment.First, segment.Count, segment.DType, leaves[i], spread)
 
-        max (ofDense.Run(ReadOnlySpan(segments, 0, dense), executor)) (ofSparse.Run(ReadOnlySpan(segments, dense, count - dense), executor))
+        let run runs first count =
+            ProgramParts.Run(runs, ReadOnlySpan(segments, first, count), ReadOnlySpan(kinds, first, count), executor)
+
+        let threads = run ofDense 0 dense
+
+        // The runs may be the same ones, and remember what they reduced.
+        if count = dense then
+            threads
+        else
+            max threads (run ofSparse dense (count - dense))
 
     override prepared.Advance state =
         let lineage = state.Lineage
 
         if names.Kept.Length > 0 then
-            let run = runOf (Surroundings())
-            lineage.NextScalars <- Array.init lineage.NextCounts.Classes (prepared.NextScalars run)
+            lineage.NextScalars <-
+                Array.init lineage.NextCounts.Classes (fun index ->
+                    if lineage.Steps[index] then
+                        prepared.NextScalars last[lineage.ClassKinds[index]] index
+                    else
+                        lineage.NextCounts.ScalarsOfClass index)
 
         Planning.next state counts
 
@@ -184,17 +229,28 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
             target[i] <-
                 match leaf.Operation with
                 | Operation.StepCount -> double step
-                | Operation.Given -> prepared.Given leaf.Name
-                | Operation.Kept when leaf.Name = names.Kept[0] -> scalars.First.Value
-                | Operation.Kept -> scalars.Second.Value
+                | Operation.Given ->
+                    match names.Functions.TryGetValue leaf.Name with
+                    | true, value -> value step
+                    | _ -> prepared.Around leaf.Name
+                | Operation.Kept -> scalars[Array.IndexOf(names.Kept, leaf.Name)].Value
                 | _ -> names.Number(prepared.Options, leaf.Name)
 
     /// A number of what surrounds the step.
-    member private prepared.Given(name: string) =
+    member private prepared.Around(name: string) =
         prepared.Numbers[Surroundings.PlaceOf name]
 
     member private prepared.NextScalars (run: ProgramRun) (index: int) =
-        let leaves = Array.zeroCreate run.Leaves.Length
-        prepared.Fill(run, index, leaves)
-        run.Kept(leaves, Span(kept, 0, run.Program.Kept.Length))
-        Scalars<Real>(Real kept[0], Real kept[1])
+        let values = Array.zeroCreate run.Leaves.Length
+        prepared.Fill(run, index, values)
+        let next = Array.zeroCreate run.Program.Kept.Length
+        run.Kept(values, Span next)
+        let before = prepared.ScalarsOf index
+
+        // What a kind of parameters does not set stays as it was.
+        let number place name =
+            match keptBy run name with
+            | Some at -> Real next[at]
+            | None -> before[place]
+
+        Scalars<Real>(ReadOnlySpan(Array.mapi number names.Kept))

@@ -45,15 +45,21 @@ type Rules private () =
             let suggestion = Names.didYouMean name (names @ others)
             raise (ArgumentException $"optimizer '{name}' is not known{suggestion} There are: {known}")
 
-    /// The rule of a name, in any case; an ArgumentException lists the names when there is none.
-    static member Find(name: string) =
+    /// The rule of a name, in any case, or of a chain or a wrapped rule as one writes it: "chain(clip_by_global_norm(1), scale_by_adam, scale(-1e-3))",
+    /// "lookahead(5, 0.5, adamw)". An ArgumentException says what is wrong, and which names there are.
+    static member Find(name: string) : Rule =
+        Argument.notNull "name" name
+
         if String.Equals(name, "LBFGS", StringComparison.OrdinalIgnoreCase) then
             raise (
                 ArgumentException
                     $"optimizer '{name}' is LBFGS, which is no rule, as it asks for losses and gradients itself: Algorithms.Find finds it, LBFGS.step and new LBFGS(...) step it"
             )
 
-        Rules.Among(all, [ "LBFGS" ], name)
+        if ChainText.isCall name then
+            ChainText.rule name Rules.Find (ChainText.parse name)
+        else
+            Rules.Among(all, [ "LBFGS" ], name)
 
     /// Whether there is a rule of a name, in any case.
     static member TryFind(name: string, [<System.Runtime.InteropServices.Out>] rule: byref<Rule | null>) =

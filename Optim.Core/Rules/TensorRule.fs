@@ -67,7 +67,7 @@ type internal WholeUpdate<'o when 'o: not null and 'o: not struct and 'o :> IOpt
         if around.ChangesGradients then
             let changed = [| row[0]; row[1] |]
             let leaves = SurroundedFormula.LeavesOf(Coefficients<Real>(), numbers)
-            let tensorRow = WholeReductions<'v>(double parameter.Count, parameter.DType)
+            let tensorRow = WholeReductions<'v>(parameter.Layout)
 
             ProgramLanes<'v, Real>.Update(around.Before(), leaves, Span changed, tensorRow)
             |> ignore

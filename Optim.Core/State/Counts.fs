@@ -138,15 +138,19 @@ type Counts internal (classes: ImmutableArray<int>, counts: ImmutableArray<StepC
 
     /// Rows with these counts and numbers, of which some step together: equal ones form a class.
     static member internal Of(count: int -> StepCount, scalars: int -> Scalars<Real>, steps: int -> bool, rows: int) =
+        Counts.Of(count, scalars, steps, rows, (fun _ -> 0))
+
+    /// The same of rows of several kinds.
+    static member internal Of(count: int -> StepCount, scalars: int -> Scalars<Real>, steps: int -> bool, rows: int, kind: int -> int) =
         let found =
-            System.Collections.Generic.Dictionary<struct (StepCount * Scalars<Real> * bool), int>()
+            System.Collections.Generic.Dictionary<struct (StepCount * Scalars<Real> * bool * int), int>()
 
         let counts = ImmutableArray.CreateBuilder<StepCount>()
         let numbers = ImmutableArray.CreateBuilder<Scalars<Real>>()
         let classes = ImmutableArray.CreateBuilder<int> rows
 
         for row in 0 .. rows - 1 do
-            let key = struct (count row, scalars row, steps row)
+            let key = struct (count row, scalars row, steps row, kind row)
 
             match found.TryGetValue key with
             | true, index -> classes.Add index

@@ -153,7 +153,7 @@ module internal Rows =
                     )
 
         let scalars row =
-            Scalars<Real>(Real(scalar 0 row), Real(scalar 1 row))
+            Scalars<Real>(ReadOnlySpan(Array.init scalarNames.Length (fun index -> Real(scalar index row))))
 
         let columns = names |> Seq.mapi column |> ImmutableArray.CreateRange
 

@@ -55,8 +55,7 @@ type State
             let known = String.Join(", ", scalarNames)
             raise (Collections.Generic.KeyNotFoundException $"{rule} keeps no number '{name}'; it keeps: {known}")
         | _ when counts[row] = 0L -> nan
-        | 0 -> scalars.First.Value
-        | _ -> scalars.Second.Value
+        | index -> scalars[index].Value
 
     /// All columns, in the rule's order; those that no parameter has yet have absent rows only.
     member _.Columns =
@@ -145,6 +144,11 @@ and [<Sealed>] internal Lineage() =
     member val Segments: Segment array = [||] with get, set
     /// Which classes of Counts step.
     member val Steps: bool array = [||] with get, set
+    /// Of which kind the rows of each class are.
+    member val ClassKinds: int array = [||] with get, set
+    /// Arrays that last for a step only, and what spreads need of each slice.
+    member val Extras: TensorView array = [||] with get, set
+    member val Spread: SpreadSlice array = [||] with get, set
     member val Strided: Strided array = [||] with get, set
     /// The rows with a sparse gradient, and their slices, which are others in each step.
     member val Sparse: Sparse array = [||] with get, set

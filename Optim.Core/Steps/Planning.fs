@@ -5,8 +5,36 @@ open System.Collections.Generic
 open System.Collections.Immutable
 open Optim.Kernels
 
+/// What differs from parameter to parameter in a step: kinds of rows that are stepped by programs of their own.
+[<AbstractClass>]
+type internal RowKinds() =
+    /// Begins anew: the kinds of all rows will be asked for.
+    abstract Begin: unit -> unit
+    /// The kind of a row that steps.
+    abstract KindOf: row: int -> int
+    /// What a kind loads and stores: columns, and arrays after them.
+    abstract UsesOf: kind: int -> ColumnUses
+    /// Arrays after the columns, which last for a step only.
+    abstract Extras: int
+
 /// The flat table over the rows that step, kept from step to step.
 module internal Planning =
+    /// Rows of one kind.
+    let private oneKind (loop: ColumnUses) =
+        { new RowKinds() with
+            member _.Begin() = ()
+            member _.KindOf _ = 0
+            member _.UsesOf _ = loop
+            member _.Extras = 0
+        }
+
+    /// What tells the noise of a parameter from that of others: its name, or its place.
+    let private streamOf (parameters: Parameters) row =
+        Seq.fold
+            (fun (hash: uint64) (letter: char) -> (hash ^^^ uint64 letter) * 0x100000001B3UL)
+            0xCBF29CE484222325UL
+            (parameters.Label row)
+
     /// Where a step finds a tensor: in its copy, where there is one.
     let private addressOf (copy: TensorView) (original: TensorView) =
         if copy.IsAbsent then original.Address else copy.Address
@@ -41,6 +69,7 @@ module internal Planning =
     let private rebuild
         rule
         (loop: ColumnUses)
+        (kinds: RowKinds | null)
         columnCount
         start
         accepts
@@ -70,6 +99,18 @@ module internal Planning =
         let steps row =
             gradients[row].Kind <> GradientKind.Absent
 
+        let kinds =
+            match kinds with
+            | null -> oneKind loop
+            | kinds -> kinds
+
+        kinds.Begin()
+
+        let rowKinds =
+            Array.init rows (fun row -> if steps row then kinds.KindOf row else 0)
+
+        let usesOf row = kinds.UsesOf rowKinds[row]
+
         let orders =
             Array.init rows (fun row ->
                 if loop.InRowMajorOrder then
@@ -91,20 +132,22 @@ module internal Planning =
             let missing = ResizeArray()
 
             for row in 0 .. rows - 1 do
-                if steps row && columns[column].Rows[row].IsAbsent then
+                if steps row && (usesOf row).Uses column && columns[column].Rows[row].IsAbsent then
                     missing.Add row
 
             if missing.Count > 0 then
                 columns[column] <- Rows.grow columns[column] missing orders (start column)
 
         let counts =
-            Counts.Of((fun row -> state.Counts.Steps row), (fun row -> state.Counts.Scalars row), steps, rows)
+            Counts.Of((fun row -> state.Counts.Steps row), (fun row -> state.Counts.Scalars row), steps, rows, (fun row -> rowKinds[row]))
 
         let strided = ResizeArray<Strided>()
         let sparse = ResizeArray<Sparse>()
         let slices = Array.create rows -1
         let segments = ResizeArray<Segment>()
-        lineage.Table.Reset(rows, columnCount)
+        let extras = ResizeArray<TensorView>()
+        let spread = ResizeArray<SpreadSlice>()
+        lineage.Table.Reset(rows, columnCount + kinds.Extras)
 
         let byOthers = Array.init rows (stepperOf parameters)
 
@@ -118,7 +161,7 @@ module internal Planning =
         lineage.TensorRows <-
             tensorRows parameters byOthers steps (fun row ->
                 Array.init columnCount (fun column ->
-                    if loop.Uses column then
+                    if (usesOf row).Uses column then
                         columns[column].Rows[row]
                     else
                         TensorView()))
@@ -157,7 +200,17 @@ module internal Planning =
                 )
 
                 for column in used do
-                    lineage.Table.SetColumn(column, columns[column].Rows[row].Address)
+                    if (usesOf row).Uses column then
+                        lineage.Table.SetColumn(column, columns[column].Rows[row].Address)
+
+                for extra in 0 .. kinds.Extras - 1 do
+                    if (usesOf row).Uses(columnCount + extra) then
+                        let array = TensorView.Zeros(orders[row].ToContiguous())
+                        extras.Add array
+                        lineage.Table.SetColumn(columnCount + extra, array.Address)
+
+                if kinds.Extras > 0 then
+                    spread.Add(SpreadSlice(parameter.Layout.Shape, streamOf parameters row))
 
             segments.Add
                 {
@@ -187,7 +240,7 @@ module internal Planning =
                     Columns =
                         [|
                             for column in 0 .. columnCount - 1 do
-                                if Array.contains column used then
+                                if Array.contains column used && (usesOf row).Uses column then
                                     columns[column].Rows[row].Address
                                 else
                                     0n
@@ -195,12 +248,17 @@ module internal Planning =
                 }
 
         let classSteps = Array.zeroCreate counts.Classes
+        let classKinds = Array.zeroCreate counts.Classes
 
         for row in 0 .. rows - 1 do
             if steps row then
                 classSteps[counts.Class row] <- true
+                classKinds[counts.Class row] <- rowKinds[row]
 
         lineage.Steps <- classSteps
+        lineage.ClassKinds <- classKinds
+        lineage.Extras <- extras.ToArray()
+        lineage.Spread <- spread.ToArray()
         lineage.Slices <- slices
         lineage.Averages <- [||]
         lineage.Segments <- segments.ToArray()
@@ -292,12 +350,12 @@ module internal Planning =
             )
 
     /// Brings the table up to date for a step; writes to no tensor.
-    let prepare rule loop columnCount start accepts complex (parameters: Parameters) (gradients: Gradients) (state: State) =
+    let prepare rule loop kinds columnCount start accepts complex (parameters: Parameters) (gradients: Gradients) (state: State) =
         belongs rule parameters gradients state
 
         if not (isCurrent loop parameters gradients state) then
             state.Lineage.Loop <- ValueNone
-            rebuild rule loop columnCount start accepts complex parameters gradients state
+            rebuild rule loop kinds columnCount start accepts complex parameters gradients state
 
         state.Lineage.Watch.Check(rule, parameters, gradients, state.Lineage.Columns)
 

@@ -5,7 +5,7 @@ namespace Optim.Kernels;
 /// <summary>Which state columns a step loads and stores.</summary>
 /// <param name="columns">A bit for each.</param>
 /// <param name="inRowMajorOrder">Whether elements must be gone over in row-major order, however they lie: where sums are formed.</param>
-internal class ColumnUses(int columns, bool inRowMajorOrder = false)
+internal class ColumnUses(long columns, bool inRowMajorOrder = false)
 {
     /// <summary>Whether elements must be gone over in row-major order.</summary>
     public bool InRowMajorOrder => inRowMajorOrder;

@@ -93,6 +93,12 @@ internal sealed unsafe class SliceTable
     /// <summary>The address of an average of a slice's parameter.</summary>
     public void SetAverage(int slice, int average, nint address) => entries[slice * Stride + Head + Arrays + average] = address;
 
+    /// <summary>Where an array of a slice lies: the parameter, the gradient, the columns.</summary>
+    public nint AddressOf(int slice, int array) => entries[slice * Stride + Head + array];
+
+    /// <summary>Elements of a slice.</summary>
+    public nint LengthOf(int slice) => entries[(slice + 1) * Stride] - entries[slice * Stride];
+
     /// <summary>Where parameter and gradient of a slice lie now.</summary>
     public void Move(int slice, nint parameter, nint gradient)
     {

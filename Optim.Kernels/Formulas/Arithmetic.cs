@@ -56,13 +56,6 @@ public abstract class Arithmetic<O>
     public virtual SparseGradients Sparse(O options) => SparseGradients.Refused;
 }
 
-/// <summary>Numbers that a rule keeps for a parameter as a whole.</summary>
-/// <typeparam name="N">The number.</typeparam>
-/// <param name="First">The first.</param>
-/// <param name="Second">The second, for a rule that keeps two.</param>
-public readonly record struct Scalars<N>(N First, N Second = default)
-    where N : struct;
-
 /// <summary>What a rule makes of sparse gradients.</summary>
 public enum SparseGradients
 {

@@ -137,6 +137,10 @@ public sealed class Expression
     /// <inheritdoc cref="Pow(Expression, Expression)"/>
     public static Expression Pow(Expression value, double exponent) => Pow(value, Of(exponent));
 
+    /// <summary>The largest whole number that is not above a number of the step or of a tensor.</summary>
+    /// <exception cref="ArgumentException">It is of elements.</exception>
+    public static Expression Floor(Expression value) => OfNumbers(Operation.Floor, value, nameof(Floor));
+
     /// <summary>One of two, element by element where the condition or they are of elements.</summary>
     public static Expression Select(Condition condition, Expression yes, Expression no)
     {
@@ -150,7 +154,7 @@ public sealed class Expression
     public static Expression Sum(Expression elements) => Reduce(Operation.Sum, elements, Scope.Tensor);
 
     /// <summary>The mean of a tensor's elements, in double.</summary>
-    public static Expression Mean(Expression elements) => Sum(elements) / new Expression(Operation.ElementCount, Scope.Tensor, []);
+    public static Expression Mean(Expression elements) => Sum(elements) / ElementCount;
 
     /// <summary>The Euclidean norm of a tensor, in double.</summary>
     public static Expression Norm(Expression elements) => Sqrt(Reduce(Operation.SumOfSquares, elements, Scope.Tensor));
@@ -166,6 +170,23 @@ public sealed class Expression
 
     /// <summary>The largest magnitude in all parameters that step together, which are those of a group.</summary>
     public static Expression LargestOverAll(Expression elements) => Reduce(Operation.LargestMagnitude, elements, Scope.AllTensors);
+
+    /// <summary>How many elements the tensor has.</summary>
+    internal static Expression ElementCount { get; } = new(Operation.ElementCount, Scope.Tensor, []);
+
+    /// <summary>The product of the lengths of the tensor's first dimensions.</summary>
+    internal static Expression LeadingCount(int dimensions) => new(Operation.LeadingCount, Scope.Tensor, [], dimensions);
+
+    /// <summary>A reduction over all that programs of several kinds of parameters share, by its name.</summary>
+    internal static Expression Shared(Operation operation, Expression elements, string name) =>
+        new(operation, Scope.AllTensors, [OfElements(elements)], 1, name);
+
+    /// <summary>What is made of many elements, in each of them, by way of an array.</summary>
+    internal static Expression Spread(Operation operation, string array, int dimensions, params Expression[] operands) =>
+        new(operation, Scope.Element, operation.IsSum() ? [OfElements(operands[0])] : operands, dimensions, array);
+
+    /// <summary>The imaginary error function of a number.</summary>
+    internal static Expression Erfi(Expression value) => OfNumbers(Operation.Erfi, value, nameof(Erfi));
 
     /// <summary>The formula, in one line.</summary>
     public override string ToString() => ProgramText.Of(this);
@@ -228,12 +249,26 @@ public sealed class Expression
         : Operation.IsMask() ? InElements(Operation.Greater, new Expression(Operation.Number, Scope.Element, [this]), zero)
         : new(Operation.Number, Scope.Element, [this]);
 
-    private static Expression Reduce(Operation operation, Expression elements, Scope scope)
+    private static Expression Reduce(Operation operation, Expression elements, Scope scope) =>
+        new(operation, scope, [OfElements(elements)], scope == Scope.AllTensors ? 1 : 0);
+
+    private static Expression OfElements(Expression elements)
     {
         ArgumentNullException.ThrowIfNull(elements);
         return elements.Scope == Scope.Element
-            ? new(operation, scope, [elements], scope == Scope.AllTensors ? 1 : 0)
+            ? elements
             : throw new ArgumentException($"{ProgramText.Of(elements)} is one number, and a reduction is of elements", nameof(elements));
+    }
+
+    private static Expression OfNumbers(Operation operation, Expression value, string name)
+    {
+        ArgumentNullException.ThrowIfNull(value);
+        return value.Scope < Scope.Element
+            ? Combine(operation, [value])
+            : throw new ArgumentException(
+                $"{ProgramText.Of(value)} is of elements, and {name} is of numbers of the step or of a tensor",
+                nameof(value)
+            );
     }
 
     /// <summary>Left out is only what changes no bit of any number: x 1, x / 1, x - 0, -(-x), a choice between equals.</summary>

@@ -85,6 +85,9 @@ internal sealed class KernelCode : IEquatable<KernelCode>
     /// <summary>Bytes that are moved for each element.</summary>
     public int Bytes => ArrayUses.Where(use => use.Array < Arrays).Sum(use => use.Size * ((use.IsRead ? 1 : 0) + (use.IsWritten ? 1 : 0)));
 
+    /// <summary>Whether it does nothing.</summary>
+    public bool IsEmpty => Stores.Length == 0 && Reductions.Length == 0;
+
     /// <summary>Bytes of an element of the arithmetic.</summary>
     public int Size => IsDouble ? sizeof(double) : sizeof(float);
 

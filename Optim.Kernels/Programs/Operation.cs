@@ -39,8 +39,17 @@ internal enum Operation : byte
     /// <summary>Elements of the tensor.</summary>
     ElementCount,
 
+    /// <summary>The product of the lengths of the tensor's first dimensions, by how many.</summary>
+    LeadingCount,
+
     /// <summary>a to the power of b: of numbers of the step and the tensor only.</summary>
     Power,
+
+    /// <summary>The largest whole number up to a: of numbers of the step and the tensor only.</summary>
+    Floor,
+
+    /// <summary>The imaginary error function: of numbers of the step only.</summary>
+    Erfi,
 
     // Elements.
 
@@ -81,6 +90,24 @@ internal enum Operation : byte
     /// <summary>What a load would find after a store to the parameter: rounded where parameters are of a half type.</summary>
     Rounded,
 
+    // Spreads: what is made of many elements, in each of these. A visit puts the elements into an array of their own, in which
+    // they are replaced before the next one; the array's name is the operation's, and its number how many first dimensions count.
+
+    /// <summary>The sum of all elements with the same first indices.</summary>
+    SumOfRow,
+
+    /// <summary>The sum of their squares.</summary>
+    SumOfSquaresOfRow,
+
+    /// <summary>The sum of all elements that differ in the first indices only.</summary>
+    SumOfColumn,
+
+    /// <summary>The sum of their squares.</summary>
+    SumOfSquaresOfColumn,
+
+    /// <summary>A standard normal number for each element, by the seed a, the step b and the place of the element.</summary>
+    Noise,
+
     // Elements as they lie in memory, and 32-bit words, which half types are made of.
 
     /// <summary>An element of the type of the arithmetic, by the array's place.</summary>
@@ -113,6 +140,12 @@ internal static class Operations
 {
     /// <summary>Whether it makes one number of all elements.</summary>
     public static bool IsReduction(this Operation operation) => operation >= Operation.Sum;
+
+    /// <summary>Whether it makes an array that the next visit reads.</summary>
+    public static bool IsSpread(this Operation operation) => operation is >= Operation.SumOfRow and <= Operation.Noise;
+
+    /// <summary>Whether it is a spread that is made of elements, which a visit before it works out.</summary>
+    public static bool IsSum(this Operation operation) => operation is >= Operation.SumOfRow and <= Operation.SumOfSquaresOfColumn;
 
     /// <summary>Whether it is a mask, which only Select reads.</summary>
     public static bool IsMask(this Operation operation) => operation is Operation.Greater or Operation.IsNaN or Operation.GreaterBits;

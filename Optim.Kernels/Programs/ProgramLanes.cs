@@ -11,18 +11,40 @@ internal abstract class LaneReductions<V>
     /// <summary>The elements of the parameter.</summary>
     public abstract double Count { get; }
 
+    /// <summary>The product of the lengths of its first dimensions.</summary>
+    public abstract double LeadingCount(int dimensions);
+
+    /// <summary>What many elements come to, in each of these.</summary>
+    public abstract V Spread(Node node, V value);
+
     /// <summary>What a load would find after a store to the parameter.</summary>
     public abstract V Round(V value);
 }
 
 /// <summary>The reductions of lanes that are whole tensors.</summary>
 /// <typeparam name="V">The lane.</typeparam>
-/// <param name="count">The elements of the parameter.</param>
-/// <param name="dtype">Its dtype.</param>
-internal sealed class WholeReductions<V>(double count, DType dtype) : LaneReductions<V>
+/// <param name="layout">The layout of the parameter.</param>
+internal sealed class WholeReductions<V>(Layout layout) : LaneReductions<V>
     where V : struct, IWhole<V>
 {
-    public override double Count => count;
+    private readonly DType dtype = layout.DType;
+
+    public override double Count => layout.Count;
+
+    public override double LeadingCount(int dimensions) => new SpreadSlice(layout.Shape, 0).LeadingCount(dimensions);
+
+    public override V Spread(Node node, V value)
+    {
+        if (node.Operation is Operation.SumOfSquaresOfRow or Operation.SumOfSquaresOfColumn)
+            value *= value;
+        var rank = Math.Max(layout.Shape.Length, 1);
+        var leading = Math.Min((int)node.Value, rank);
+        var isRow = node.Operation is Operation.SumOfRow or Operation.SumOfSquaresOfRow;
+        for (var dimension = isRow ? leading : 0; dimension < (isRow ? rank : leading); dimension++)
+            value = V.Mean(value, dimension - rank);
+        var rows = LeadingCount(leading);
+        return value * V.Of(isRow ? Count / rows : rows);
+    }
 
     public override V Reduce(Operation operation, V value) =>
         operation switch
@@ -51,7 +73,17 @@ internal readonly record struct LaneLeaves<N>(
     Scalars<N> Kept,
     Func<string, double>? Given = null
 )
-    where N : struct, IScalar<N>;
+    where N : struct, IScalar<N>
+{
+    /// <summary>The place of a kept number.</summary>
+    public int PlaceOf(string name)
+    {
+        for (var i = 0; i < KeptNames.Count; i++)
+            if (KeptNames[i] == name)
+                return i;
+        throw new KeyNotFoundException(name);
+    }
+}
 
 /// <summary>A program on lanes that the caller holds, such as whole tensors with a graph: one operation after the other.</summary>
 /// <typeparam name="V">The lane.</typeparam>
@@ -83,13 +115,12 @@ internal readonly struct ProgramLanes<V, N>
             lanes.Compute(i, in leaves, row);
         foreach (var (array, node) in program.Stores)
             row[array] = lanes.AsLane(node);
-        var (first, second) = (leaves.Kept.First, leaves.Kept.Second);
+        var kept = new N[leaves.KeptNames.Count];
+        for (var i = 0; i < kept.Length; i++)
+            kept[i] = leaves.Kept[i];
         foreach (var (name, node) in program.Kept)
-            if (name == leaves.KeptNames[0])
-                first = lanes.numbers[node].Number;
-            else
-                second = lanes.numbers[node].Number;
-        return new(first, second);
+            kept[leaves.PlaceOf(name)] = lanes.numbers[node].Number;
+        return new(kept);
     }
 
     private void Compute(int place, in LaneLeaves<N> leaves, Span<V> row)
@@ -109,6 +140,11 @@ internal readonly struct ProgramLanes<V, N>
                     Operation.Number => AsLane(node.A),
                     Operation.Rounded => reductions is null ? AsLane(node.A) : reductions.Round(AsLane(node.A)),
                     Operation.ElementCount => V.Of(Reductions.Count),
+                    Operation.LeadingCount => V.Of(Reductions.LeadingCount((int)node.Value)),
+                    Operation.Noise => throw new NotSupportedException(
+                        "noise is drawn by the processor, for parameters in its memory; there is none where tensors are stepped by others"
+                    ),
+                    var operation when operation.IsSum() => Reductions.Spread(node, AsLane(node.A)),
                     var operation when operation.IsReduction() => Reductions.Reduce(operation, AsLane(node.A)),
                     _ => Operate(
                         node.Operation,
@@ -163,7 +199,7 @@ internal readonly struct ProgramLanes<V, N>
                 var given = leaves.Given!(node.Name);
                 return new(leaves.Read.Of(node.Name, given), given);
             case Operation.Kept:
-                var kept = node.Name == leaves.KeptNames[0] ? leaves.Kept.First : leaves.Kept.Second;
+                var kept = leaves.Kept[leaves.PlaceOf(node.Name)];
                 return new(kept, kept is Real real ? real.Value : null);
             case Operation.Add:
                 return new(a.Number + b.Number, a.Value + b.Value);
@@ -188,6 +224,8 @@ internal readonly struct ProgramLanes<V, N>
                         ? N.Pow(a.Number, (long)b.Value)
                         : N.Pow(a.Number, b.Number);
                 return new(power, a.Value is { } x && b.Value is { } y ? Math.Pow(x, y) : null);
+            case Operation.Floor:
+                return Constant(Math.Floor(Value(a)));
             case Operation.Abs:
                 return Value(a) < 0 ? new(-a.Number, -a.Value) : a;
             case Operation.Max:

@@ -8,7 +8,15 @@ namespace Optim.Kernels;
 /// <param name="Count">How many.</param>
 /// <param name="DType">The dtype of parameters and gradients.</param>
 /// <param name="Leaves">Options, kept numbers and the step, as <see cref="ProgramRun.Leaves"/> asks for them.</param>
-internal readonly record struct ProgramSegment(SliceTable Table, int First, int Count, DType DType, double[] Leaves);
+/// <param name="Spread">Of each slice of the table what spreads need of it; null where the program has none.</param>
+internal readonly record struct ProgramSegment(
+    SliceTable Table,
+    int First,
+    int Count,
+    DType DType,
+    double[] Leaves,
+    SpreadSlice[]? Spread = null
+);
 
 /// <summary>Runs a program over slices, visit by visit. Kept from step to step, so that a step allocates nothing; for one thread at a time.</summary>
 internal sealed unsafe class ProgramRun
@@ -76,22 +84,95 @@ internal sealed unsafe class ProgramRun
         var took = 1;
         for (var visit = 0; visit < program.VisitPlan.Count; visit++)
         {
-            ForgetTotals(visit);
+            Begin(visit);
             for (var i = 0; i < segments.Length; i++)
-                took = Math.Max(took, Run(visit, i, in segments[i], executor));
+                took = Math.Max(took, Visit(visit, i, in segments[i], executor));
         }
         return took;
     }
 
-    /// <summary>The numbers that are kept, after a step over a segment with these leaves, in the program's order.</summary>
+    /// <summary>Begins a visit: totals that come out of it begin at 0.</summary>
+    public void Begin(int visit)
+    {
+        foreach (var total in totals)
+            if (program.VisitPlan.VisitOf(total) == visit)
+                values[total] = 0;
+    }
+
+    /// <summary>One visit of a segment, and what the next visit reads of it.</summary>
+    /// <param name="visit">The visit; nothing happens after the last.</param>
+    /// <param name="index">The segment's number among those that step together.</param>
+    /// <param name="segment">The segment.</param>
+    /// <param name="executor">Who runs it.</param>
+    public int Visit(int visit, int index, in ProgramSegment segment, Executor executor)
+    {
+        if (visit >= program.VisitPlan.Count)
+            return 1;
+        if (visit == 0)
+            RunSpreads(-1, in segment, executor);
+        var took = Run(visit, index, in segment, executor);
+        RunSpreads(visit, in segment, executor);
+        return took;
+    }
+
+    /// <summary>The reductions over all that a visit makes, and that other programs share: name, kind and value.</summary>
+    public IEnumerable<(string Name, Operation Kind, double Value)> SharedAfter(int visit) =>
+        from total in totals
+        where program.VisitPlan.VisitOf(total) == visit && program.Nodes[total].Name.Length > 0
+        select (program.Nodes[total].Name, program.Nodes[total].Operation, values[total]);
+
+    /// <summary>Takes over what a shared reduction comes to over all programs.</summary>
+    public void Share(int visit, string name, double value)
+    {
+        foreach (var total in totals)
+            if (program.VisitPlan.VisitOf(total) == visit && program.Nodes[total].Name == name)
+                values[total] = value;
+    }
+
+    /// <summary>
+    /// The numbers that are kept, after a step over a segment with these leaves, in the program's order. What is reduced over all is as the
+    /// last run left it.
+    /// </summary>
     public void Kept(double[] leaves, Span<double> kept)
     {
         Enter(leaves);
-        for (var i = 0; i < values.Length; i++)
-            if (program.Scopes[i] == Scope.Step && program.Nodes[i].A >= 0)
-                values[i] = Evaluate(program.Nodes[i]);
+        EvaluateNumbers(Scope.AllTensors);
         for (var i = 0; i < program.Kept.Length; i++)
             kept[i] = values[program.Kept[i].Node];
+    }
+
+    private void EvaluateNumbers(Scope widest)
+    {
+        for (var i = 0; i < values.Length; i++)
+            if (program.Scopes[i] <= widest && program.Nodes[i].A >= 0 && !program.Nodes[i].Operation.IsReduction())
+                values[i] = Evaluate(program.Nodes[i]);
+    }
+
+    /// <summary>Makes the arrays of spreads that come out of a visit; those of -1 are there before the first.</summary>
+    private void RunSpreads(int visit, in ProgramSegment segment, Executor executor)
+    {
+        if (segment.Spread is not { } slices)
+            return;
+        foreach (var place in program.VisitPlan.SpreadsOf(visit))
+        {
+            var node = program.Nodes[place];
+            if (node.Operation == Operation.Noise)
+            {
+                Enter(segment.Leaves);
+                EvaluateNumbers(Scope.Step);
+            }
+            var (seed, step) = node.Operation == Operation.Noise ? (values[node.A], values[node.B]) : default;
+            for (var slice = segment.First; slice < segment.First + segment.Count; slice++)
+                SpreadPass.Run(
+                    node,
+                    segment.Table.AddressOf(slice, program.PlaceOf(node.Name)),
+                    segment.Table.LengthOf(slice),
+                    segment.DType.ToStateDType() == DType.Float64,
+                    slices[slice],
+                    (seed, step),
+                    executor
+                );
+        }
     }
 
     private void Enter(double[] given)
@@ -105,10 +186,10 @@ internal sealed unsafe class ProgramRun
         var table = segment.Table;
         var entries = table.Entries + segment.First * (nint)table.Stride;
         var length = entries[segment.Count * (nint)table.Stride] - entries[0];
-        if (length == 0)
-            return 1;
         var now = PreparedFor(visit, segment.DType);
         var code = now.Visit.Code;
+        if (length == 0 || code.IsEmpty)
+            return 1;
         var pass = new ProgramPass
         {
             Entries = entries,
@@ -153,7 +234,7 @@ internal sealed unsafe class ProgramRun
         var visits = prepared[(int)dtype] ??= Array.ConvertAll(program.VisitsFor(dtype), Prepare);
         var known = visits[visit];
         var (width, engine) = (Lanes.Width, ProgramEngine.Current);
-        if (known.Kernel is null || known.Width != width || known.Engine != engine)
+        if ((known.Kernel is null || known.Width != width || known.Engine != engine) && !known.Visit.Code.IsEmpty)
             (known.Kernel, known.Width, known.Engine) = (ProgramEngine.KernelOf(known.Visit.Code), width, engine);
         return known;
     }
@@ -204,6 +285,7 @@ internal sealed unsafe class ProgramRun
                 values[place] = program.Nodes[place] switch
                 {
                     { Operation: Operation.ElementCount } => LengthOf(in pass, slice) / segment.DType.Parts(),
+                    { Operation: Operation.LeadingCount } node => segment.Spread![segment.First + slice].LeadingCount((int)node.Value),
                     var node when node.Operation.IsReduction() => ofTensors[(place, index)][slice],
                     var node => Evaluate(node),
                 };
@@ -270,13 +352,6 @@ internal sealed unsafe class ProgramRun
         return room;
     }
 
-    private void ForgetTotals(int visit)
-    {
-        foreach (var total in totals)
-            if (program.VisitPlan.VisitOf(total) == visit)
-                values[total] = 0;
-    }
-
     private double Evaluate(Node node)
     {
         var (a, b, c) = (values[node.A], node.B >= 0 ? values[node.B] : 0, node.C >= 0 ? values[node.C] : 0);
@@ -291,6 +366,8 @@ internal sealed unsafe class ProgramRun
             Operation.Fma => Math.FusedMultiplyAdd(a, b, c),
             Operation.Abs => Math.Abs(a),
             Operation.Power => Math.Pow(a, b),
+            Operation.Floor => Math.Floor(a),
+            Operation.Erfi => SpecialFunctions.Erfi(a),
             Operation.Max => a > b || double.IsNaN(a) ? a : b,
             Operation.Min => b > a || double.IsNaN(a) ? a : b,
             Operation.Sign => a > 0 ? 1

@@ -48,6 +48,8 @@ internal static class ProgramText
                 Operation.Option or Operation.Kept or Operation.Given or Operation.Input => node.Name,
                 Operation.StepCount => "t",
                 Operation.ElementCount => "n",
+                Operation.LeadingCount => "rows",
+                Operation.Noise => "noise",
                 Operation.Number => Text(node.A, binding),
                 Operation.Add => Infix(node, " + ", 1, 1, 2, binding),
                 Operation.Subtract => Infix(node, " - ", 1, 1, 2, binding),
@@ -68,6 +70,10 @@ internal static class ProgramText
             {
                 Operation.SumOfSquares => "sum_of_squares",
                 Operation.LargestMagnitude => "largest",
+                Operation.SumOfRow => "row_sum",
+                Operation.SumOfSquaresOfRow => "row_sum_of_squares",
+                Operation.SumOfColumn => "column_sum",
+                Operation.SumOfSquaresOfColumn => "column_sum_of_squares",
                 _ => operation.ToString().ToLowerInvariant(),
             };
 

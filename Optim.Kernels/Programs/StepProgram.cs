@@ -1,3 +1,5 @@
+using System.Collections.Immutable;
+
 namespace Optim.Kernels;
 
 /// <summary>What becomes of an array, element by element.</summary>
@@ -38,6 +40,7 @@ internal sealed class StepProgram : IEquatable<StepProgram>
     private readonly Node[] nodes;
     private readonly Change[] stores;
     private readonly Scope[] scopes;
+    private readonly (string Name, int Depth)[] floors;
     private readonly int hash;
     private readonly Lock compiling = new();
     private readonly Visit[]?[] visits = new Visit[]?[DTypes.Count];
@@ -45,11 +48,18 @@ internal sealed class StepProgram : IEquatable<StepProgram>
     /// <param name="arrays">The arrays, in the order in which they lie in a slice table: the parameter, the gradient, the columns.</param>
     /// <param name="assignments">What becomes of them; the others are left alone.</param>
     /// <param name="kept">What becomes of the numbers that are kept.</param>
-    public StepProgram(IReadOnlyList<string> arrays, IEnumerable<Assignment> assignments, IEnumerable<KeptNumber>? kept = null)
+    /// <param name="floors">Before which visit shared reductions are not to be had, because other programs work them out later.</param>
+    public StepProgram(
+        IReadOnlyList<string> arrays,
+        IEnumerable<Assignment> assignments,
+        IEnumerable<KeptNumber>? kept = null,
+        IReadOnlyDictionary<string, int>? floors = null
+    )
     {
         Arrays = new string[arrays.Count];
         for (var i = 0; i < Arrays.Length; i++)
             Arrays[i] = arrays[i];
+        this.floors = floors is null ? [] : [.. floors.OrderBy(f => f.Key, StringComparer.Ordinal).Select(f => (f.Key, f.Value))];
         var list = new NodeList();
         // Loops, here and in what else runs before a first step: queries would be compiled for each type of values.
         var changes = new List<Change>();
@@ -65,7 +75,7 @@ internal sealed class StepProgram : IEquatable<StepProgram>
         for (var i = 0; i < nodes.Length; i++)
         {
             scopes[i] = ScopeOf(nodes[i]);
-            if (nodes[i].Operation == Operation.Input)
+            if (nodes[i].Operation == Operation.Input || nodes[i].Operation.IsSpread())
                 _ = PlaceOf(nodes[i].Name);
         }
         VisitPlan = new(this);
@@ -95,8 +105,43 @@ internal sealed class StepProgram : IEquatable<StepProgram>
     /// <summary>Which visits of memory it takes, whatever the dtype.</summary>
     public VisitPlan VisitPlan { get; }
 
-    /// <summary>Whether a value depends on other elements than its own.</summary>
-    public bool HasReductions => nodes.Any(node => node.Operation.IsReduction());
+    /// <summary>Whether a value depends on other elements than its own, or on the element's place.</summary>
+    public bool HasReductions => nodes.Any(node => node.Operation.IsReduction() || node.Operation.IsSpread());
+
+    /// <summary>Before which visit a shared reduction is not to be had.</summary>
+    public int FloorOf(string name)
+    {
+        foreach (var floor in floors)
+            if (floor.Name == name)
+                return floor.Depth;
+        return 0;
+    }
+
+    /// <summary>Programs of parameters that step together, with the reductions that they share worked out in the same visits.</summary>
+    public static StepProgram[] Aligned(IReadOnlyList<StepProgram> programs)
+    {
+        StepProgram[] aligned = [.. programs];
+        for (var changed = aligned.Length > 1; changed; )
+        {
+            changed = false;
+            var depths = aligned
+                .SelectMany(program => program.SharedDepths())
+                .GroupBy(shared => shared.Name)
+                .ToDictionary(shared => shared.Key, shared => shared.Max(each => each.Depth));
+            for (var i = 0; i < aligned.Length; i++)
+                if (aligned[i].SharedDepths().Any(shared => shared.Depth < depths[shared.Name]))
+                {
+                    var (assignments, kept) = aligned[i].Replacing("", Expression.Of(0));
+                    (aligned[i], changed) = (new(aligned[i].Arrays, assignments, kept, depths), true);
+                }
+        }
+        return aligned;
+    }
+
+    private IEnumerable<(string Name, int Depth)> SharedDepths() =>
+        from place in Enumerable.Range(0, nodes.Length)
+        where nodes[place].Operation.IsReduction() && nodes[place].Name.Length > 0
+        select (nodes[place].Name, VisitPlan.VisitOf(place) + 1);
 
     /// <summary>Whether an array is read or written.</summary>
     public bool Uses(int array) =>
@@ -156,6 +201,7 @@ internal sealed class StepProgram : IEquatable<StepProgram>
             && Nodes.SequenceEqual(other.nodes)
             && Stores.SequenceEqual(other.stores)
             && Kept.AsSpan().SequenceEqual(other.Kept)
+            && floors.AsSpan().SequenceEqual(other.floors)
         );
 
     /// <inheritdoc/>
@@ -180,9 +226,11 @@ internal sealed class StepProgram : IEquatable<StepProgram>
         {
             case Operation.Constant or Operation.Option or Operation.Kept or Operation.Given or Operation.StepCount:
                 return Scope.Step;
-            case Operation.ElementCount:
+            case Operation.ElementCount or Operation.LeadingCount:
                 return Scope.Tensor;
             case Operation.Number or Operation.Input:
+                return Scope.Element;
+            case var operation when operation.IsSpread():
                 return Scope.Element;
             case var operation when operation.IsReduction():
                 return node.Value == 0 ? Scope.Tensor : Scope.AllTensors;

@@ -20,6 +20,8 @@ internal sealed class VisitPlan
             for (var k = 0; k < 3 && node.Operand(k) is >= 0 and var operand; k++)
                 depths[i] = Math.Max(depths[i], depths[operand]);
             if (node.Operation.IsReduction())
+                depths[i] = Math.Max(depths[i] + 1, program.FloorOf(node.Name));
+            else if (node.Operation.IsSum())
                 depths[i]++;
         }
         Count = 1;
@@ -40,7 +42,7 @@ internal sealed class VisitPlan
     /// <summary>The number of visits.</summary>
     public int Count { get; }
 
-    /// <summary>The visit that a reduction comes out of.</summary>
+    /// <summary>The visit that a reduction or a spread comes out of; -1 for a spread that is there before the first.</summary>
     public int VisitOf(int reduction) => depths[reduction] - 1;
 
     /// <summary>The code of each visit for parameters of a dtype.</summary>
@@ -83,6 +85,11 @@ internal sealed class VisitPlan
                     return null;
                 open.Push(program.Nodes[reduction].A);
             }
+            foreach (var spread in SpreadsOf(visit))
+            {
+                open.Push(program.Nodes[spread].A);
+                moved++;
+            }
             for (var i = 0; i < storeVisits.Length; i++)
                 if (storeVisits[i] == visit)
                 {
@@ -96,6 +103,8 @@ internal sealed class VisitPlan
                 var node = program.Nodes[place];
                 if (StoredBefore(place, visit, storeVisits) is { } array)
                     read.Add(program.Arrays[array]);
+                else if (node.Operation.IsSpread())
+                    read.Add(node.Name);
                 else if (node.Operation == Operation.Input)
                 {
                     if (IsOverwritten(node.Name, visit, storeVisits))
@@ -118,6 +127,14 @@ internal sealed class VisitPlan
             if (program.Nodes[i].Operation.IsReduction() && depths[i] == visit + 1)
                 found.Add(i);
         return found.ToArray();
+    }
+
+    /// <summary>The sums of rows and columns that come out of a visit.</summary>
+    public IEnumerable<int> SpreadsOf(int visit)
+    {
+        for (var i = 0; i < depths.Length; i++)
+            if (program.Nodes[i].Operation.IsSpread() && depths[i] == visit + 1)
+                yield return i;
     }
 
     /// <summary>The array that holds a value since an earlier visit.</summary>
@@ -164,6 +181,8 @@ internal sealed class VisitPlan
                     stores.Add(new(room++, list.Add(value), false));
                 }
             }
+            foreach (var spread in plan.SpreadsOf(visit))
+                stores.Add(new(program.PlaceOf(program.Nodes[spread].Name), list.Add(Lower(program.Nodes[spread].A)), false));
             for (var i = 0; i < plan.storeVisits.Length; i++)
                 if (plan.storeVisits[i] == visit)
                 {
@@ -182,6 +201,8 @@ internal sealed class VisitPlan
             if (plan.StoredBefore(place, visit, plan.storeVisits) is { } stored)
                 return LoadState(stored);
             var node = program.Nodes[place];
+            if (node.Operation.IsSpread())
+                return LoadState(program.PlaceOf(node.Name));
             switch (node.Operation)
             {
                 case Operation.Constant:

@@ -88,7 +88,7 @@ public sealed class DifferentiableStep
         Reader<TorchLane> reader
     )
     {
-        var lanes = new TorchLane[8];
+        var lanes = new TorchLane[2 + Math.Max(6, Rule.ColumnNames.Length)];
         var form = LaneForm.In(parameter);
         (lanes[0], lanes[1]) = (new(form), new(LaneForm.In(gradient)));
         var (names, kept) = (Rule.ColumnNames, Rule.ColumnsUnder(record));
@@ -104,14 +104,14 @@ public sealed class DifferentiableStep
             if (kept.Contains(names[column]))
                 columns[names[column]] = LaneForm.Out(lanes[column + 2].ToTensor(form), parameter, wide: true);
         for (var i = 0; i < Rule.ScalarNames.Length; i++)
-            columns[Rule.ScalarNames[i]] = (i == 0 ? scalars.First : scalars.Second).ToNumber();
+            columns[Rule.ScalarNames[i]] = scalars[i].ToNumber();
         return (LaneForm.Out(lanes[0].ToTensor(form), parameter, wide: false), new(row.Step + 1, columns.ToImmutable()));
     }
 
     private Scalars<TorchLane> Scalars(DifferentiableRow row)
     {
         var kept = Rule.ScalarNames.Select(name => new TorchLane(row.Columns[name])).ToArray();
-        return new(kept.ElementAtOrDefault(0), kept.ElementAtOrDefault(1));
+        return new(kept);
     }
 
     // A number in every element, with its graph.

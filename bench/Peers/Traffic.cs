@@ -40,7 +40,8 @@ internal static class Traffic
     private static readonly Rule[] rules = [Make<Traffic0>(0), Make<Traffic1>(1), Make<Traffic2>(2)];
 
     /// <summary>An optimizer that moves as many bytes as another one.</summary>
-    public static Optimizer Of(RuleCase rule, IEnumerable<IParameter> parameters) => new RuleOptimizer(rules[Columns(rule)], parameters);
+    public static Optimizer Of(RuleCase rule, IEnumerable<IParameter> parameters) =>
+        new RuleOptimizer(rule == RuleCase.Chain ? ChainedRules.Traffic : rules[Columns(rule)], parameters);
 
     /// <summary>State columns of a rule under the options that it is measured at.</summary>
     private static int Columns(RuleCase rule) =>

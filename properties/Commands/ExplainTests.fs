@@ -54,6 +54,30 @@ let private otherTests =
             ]
 
         has (explained [ "radam" ]) [ "beta2^t" ]
+
+        has
+            (explained
+                [
+                    "chain(clip_by_global_norm(1), scale_by_adam, where('*.weight', add_decayed_weights(0.1)), scale(-1e-3))"
+                ])
+            [
+                "chain(clip_by_global_norm, scale_by_adam, add_decayed_weights, scale)"
+                "scale_by_adam.beta1"
+                "scale_by_adam.exp_avg_sq, for each element"
+                "sum_of_squares_over_all(grad)"
+                "Parameters are told apart"
+                "visit 1: 4 bytes for each element; reads grad; writes nothing"
+                "visit 2: 28 bytes for each element"
+            ]
+
+        has
+            (explained [ "lookahead(3, alpha=0.25, adamw)" ])
+            [
+                "lookahead(AdamW)"
+                "lookahead.alpha  0.25"
+                "lookahead.slow, for each element"
+            ]
+
         has (explained [ "muon" ]) [ "This rule works on whole tensors" ]
 
         has

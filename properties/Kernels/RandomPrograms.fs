@@ -2,6 +2,7 @@
 module RandomPrograms
 
 open System
+open System.Collections.Generic
 open FsCheck
 open FsCheck.FSharp
 open Optim.Kernels
@@ -9,9 +10,9 @@ open Optim.Laws
 open ProgramReference
 open ProgramKit
 
-/// The product's expression of a term.
-let rec expression term : Expression =
-    let e = expression
+/// The product's expression of a term, and the names of its spreads.
+let rec private expressionWith (spreads: List<Term>) term : Expression =
+    let e = expressionWith spreads
 
     match term with
     | Term.Constant x -> Expression.Of x
@@ -39,6 +40,28 @@ let rec expression term : Expression =
     | Term.Largest(false, a) -> Expression.Largest(e a)
     | Term.Largest(true, a) -> Expression.LargestOverAll(e a)
     | Term.Mean a -> Expression.Mean(e a)
+    | Term.Spread(rows, squares, a) ->
+        let operand = e a
+        let place = spreads.IndexOf term
+
+        let place =
+            if place >= 0 then
+                place
+            else
+                spreads.Add term
+                spreads.Count - 1
+
+        let operation =
+            match rows, squares with
+            | true, false -> Operation.SumOfRow
+            | true, true -> Operation.SumOfSquaresOfRow
+            | false, false -> Operation.SumOfColumn
+            | false, true -> Operation.SumOfSquaresOfColumn
+
+        Expression.Spread(operation, $"spread{place}", 1, operand)
+
+/// The product's expression of a term.
+let expression term = expressionWith (List()) term
 
 let columnCount = 2
 let optionCount = 3
@@ -61,6 +84,12 @@ let rec ofElements size : Gen<Term> =
                 2, Gen.map2 (fun a b -> Term.Product(b, a)) part other
                 3, unary part
                 1, Gen.map3 (fun a b c -> Term.Fused(a, b, c)) part other other
+                1,
+                Gen.map3
+                    (fun rows squares a -> Term.Spread(rows, squares, a))
+                    (Gen.elements [ true; false ])
+                    (Gen.elements [ true; false ])
+                    part
                 2, Gen.map4 (fun a b c d -> Term.Choice(a, b, c, d)) other other part other
             ]
 
@@ -174,6 +203,12 @@ let start (case: Case) =
                     numbers)
     |]
 
+/// As what kind of matrix a tensor of so many elements is taken.
+let private rowsOf length =
+    if length % 2 = 0 then 2
+    elif length % 3 = 0 then 3
+    else length
+
 let expectedOf (case: Case) =
     let tensors = start case
     let array i = tensors |> Array.map (Array.item i)
@@ -188,6 +223,7 @@ let expectedOf (case: Case) =
                 Columns = Array.init columnCount (fun i -> array (2 + i))
                 Options = options
                 Step = 7.0
+                Rows = case.Lengths |> List.map rowsOf |> List.toArray
             }
 
     [|
@@ -201,11 +237,15 @@ let expectedOf (case: Case) =
     |]
 
 let programOf (case: Case) =
-    let arrays = [ "param"; "grad"; "column0"; "column1" ]
+    let spreads = List()
 
     let assignments =
         List.zip [ "param"; "column0"; "column1" ] case.Terms
-        |> List.choose (fun (name, term) -> term |> Option.map (fun term -> Assignment(name, expression term)))
+        |> List.choose (fun (name, term) -> term |> Option.map (fun term -> Assignment(name, expressionWith spreads term)))
+
+    let arrays =
+        [ "param"; "grad"; "column0"; "column1" ]
+        @ [ for place in 0 .. spreads.Count - 1 -> $"spread{place}" ]
 
     StepProgram(ResizeArray arrays, assignments)
 
@@ -217,17 +257,31 @@ let leaf (node: Node) =
 
 /// All slices in one segment, or each in a segment of its own: sums over all tensors are over all of them.
 let runProgram (program: StepProgram) (case: Case) apart executor =
-    let memory = Memory(case.DType, start case)
+    let spreads = program.Arrays.Length - 2 - columnCount
+
+    let tensors =
+        start case
+        |> Array.map (fun arrays -> Array.append arrays (Array.init spreads (fun _ -> Array.zeroCreate arrays[0].Length)))
+
+    let memory = Memory(case.DType, tensors)
     let run = ProgramRun program
     let leaves = run.Leaves |> Array.map leaf
+
+    let spread =
+        [|
+            for length in case.Lengths ->
+                let rows = rowsOf length
+
+                SpreadSlice(Collections.Immutable.ImmutableArray.Create(int64 rows, int64 (length / max rows 1)), 0UL)
+        |]
 
     let segments =
         if apart then
             [|
-                for slice in 0 .. memory.Count - 1 -> ProgramSegment(memory.Table, slice, 1, case.DType, leaves)
+                for slice in 0 .. memory.Count - 1 -> ProgramSegment(memory.Table, slice, 1, case.DType, leaves, spread)
             |]
         else
-            [| ProgramSegment(memory.Table, 0, memory.Count, case.DType, leaves) |]
+            [| ProgramSegment(memory.Table, 0, memory.Count, case.DType, leaves, spread) |]
 
     run.Run(ReadOnlySpan segments, executor) |> ignore
     memory.Read()

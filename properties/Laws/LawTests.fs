@@ -122,6 +122,17 @@ let private own: (string * Rule) list =
         "AdaBelief by definition", DefinedRules.adaBelief :> Rule
         "LAMB by definition", DefinedRules.lamb :> Rule
         "NAdam by definition", DefinedRules.nAdam :> Rule
+        "a chain",
+        Chain.chain
+            [
+                Chain.clipByGlobalNorm 1.0
+                Chain.scaleByAdam (0.9, 0.999) 1e-8
+                Chain.addDecayedWeights 0.01 |> Chain.where Chain.isMatrix
+                Chain.scaleByLearningRate 1e-2
+            ]
+        :> Rule
+        "a chain of elements", Chain.chain [ Chain.trace 0.9; Chain.scaleByLearningRate 1e-2 ] :> Rule
+        "a wrapped rule", Wrap.lookahead 3 0.5 Rules.AdamW :> Rule
     ]
 
 [<Tests>]

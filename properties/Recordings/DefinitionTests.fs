@@ -163,17 +163,10 @@ let private refusals: (string * string * (RuleDefinition -> Expression)) list =
             r.Set(r.Kept("k", 0.0), norm r.Gradient)
             r.Parameter)
         "a kept number that is never set", "the kept number 'k' is declared and never set", (fun r -> r.Parameter * r.Kept("k", 0.0))
-        "three kept numbers",
-        "'c' is the third number that is kept; a rule keeps two at most",
+        "49 columns",
+        "'49' is one column too many; a rule keeps 48 at most",
         (fun r ->
-            for name in [ "a"; "b"; "c" ] do
-                r.Set(r.Kept(name, 0.0), r.Step)
-
-            r.Parameter)
-        "seven columns",
-        "'7' is the seventh column; a rule keeps six at most",
-        (fun r ->
-            for i in 1..7 do
+            for i in 1..49 do
                 r.Set(r.Column(string i), r.Gradient)
 
             r.Parameter)

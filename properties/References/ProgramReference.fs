@@ -38,6 +38,8 @@ type Term =
     | Norm of overAll: bool * Term
     | Largest of overAll: bool * Term
     | Mean of Term
+    /// For each element the sum, or the sum of squares, of its row, or of its column.
+    | Spread of rows: bool * squares: bool * Term
 
 /// A value of the step, one for each tensor, or one for each element of each tensor.
 type private Value =
@@ -87,6 +89,8 @@ type Before =
         Columns: float[][][]
         Options: float[]
         Step: float
+        /// The lengths of the tensors' first dimensions.
+        Rows: int[]
     }
 
 let private eval precision before (term: Term) =
@@ -146,6 +150,39 @@ let private eval precision before (term: Term) =
                 PerTensor each
         | _ -> failwith "a reduction is of elements"
 
+    /// Sums in double, of rows block after block, of columns row after row, rounded once.
+    and spread (rows: bool) (squared: bool) (elements: float[][]) : Value =
+        Each
+            [|
+                for tensor, values in Array.indexed elements ->
+                    let height = before.Rows[tensor]
+                    let width = values.Length / max height 1
+
+                    let sum (chosen: float[]) =
+                        if rows then
+                            chosen
+                            |> Array.chunkBySize 4096
+                            |> Array.fold (fun sum block -> sum + (if squared then squares block else total block)) 0.0
+                        else
+                            Array.fold
+                                (fun sum x ->
+                                    if squared then
+                                        Math.FusedMultiplyAdd(x, x, sum)
+                                    else
+                                        sum + x)
+                                0.0
+                                chosen
+
+                    let sums =
+                        if rows then
+                            Array.init (if width = 0 then 0 else height) (fun row -> sum (Array.sub values (row * width) width))
+                        else
+                            Array.init width (fun column -> sum (Array.init height (fun row -> values[row * width + column])))
+
+                    values
+                    |> Array.mapi (fun i _ -> precision.Round sums[if rows then i / width else i % width])
+            |]
+
     and root value =
         match value with
         | Once x -> Once(sqrt x)
@@ -180,6 +217,10 @@ let private eval precision before (term: Term) =
         | Term.Total(overAll, a) -> reduce overAll total (+) a
         | Term.Norm(overAll, a) -> reduce overAll squares (+) a |> root
         | Term.Largest(overAll, a) -> reduce overAll largest larger a
+        | Term.Spread(rows, squared, a) ->
+            match value a with
+            | Each elements -> spread rows squared elements
+            | _ -> failwith "a sum of rows is of elements"
         | Term.Mean a ->
             match reduce false total (+) a with
             | PerTensor totals -> PerTensor(totals |> Array.mapi (fun tensor x -> x / float (lengthOf tensor)))

@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using Optim;
+using Optim.Core;
 using Optim.Kernels;
 
 // Every rule, and one of one's own, over several dtypes, with schedules, clipping and checkpoints: a line with a hash of the bits for each.
@@ -22,6 +23,16 @@ Func<Param, Optimizer>[] rules =
     p => new Adafactor([p]),
     p => new Muon([p]),
     p => new OwnRuleCSharp.Lion([p], lr: 0.01, weightDecay: 0.1),
+    p => new RuleOptimizer(
+        Chains.Of(
+            Transforms.ClipByGlobalNorm(1.0),
+            Transforms.ScaleByAdam(beta2: 0.99),
+            Transforms.AddDecayedWeights(0.1).Where(parameter => parameter.Shape.Length == 2),
+            Transforms.Centralize,
+            Transforms.ScaleByLearningRate(0.01)
+        ),
+        [p]
+    ),
 ];
 
 foreach (var rule in rules)

@@ -1,0 +1,444 @@
+namespace Optim.Core
+
+open System
+open System.Runtime.InteropServices
+open Optim.Kernels
+
+/// What becomes of the momentum of a rule that Lookahead synchronizes.
+type LookaheadMomentum =
+    /// It stays as it is.
+    | Keep = 0
+    /// It is averaged as parameters are.
+    | Pullback = 1
+    /// It becomes zero.
+    | Reset = 2
+
+module internal Wrapping =
+    open TransformParts
+
+    let above bound value =
+        Condition.Greater(value, Expression.Of bound)
+
+    let isFirst (r: RuleDefinition) =
+        Condition.Greater(Expression.Of 1.5, r.Step)
+
+    /// The rule of a wrapper around another one.
+    let define (name: string) (inner: InnerRule) (write: RuleDefinition -> Expression) =
+        DefinedRule.Define($"{name}({inner.Name})", Func<_, _> write)
+
+    /// What a part sets takes place under a condition only: otherwise it stays.
+    let guarded (r: RuleDefinition) (condition: Condition) (write: unit -> Expression) : Expression =
+        let sets = r.Recording.Sets
+        let before = set sets.Keys
+        let next = write ()
+
+        for name in List.ofSeq sets.Keys do
+            if not (before.Contains name) then
+                let old =
+                    if r.Recording.Columns.Exists(fun column -> column.Name = name) then
+                        Expression.Input name
+                    else
+                        Expression.Named(Operation.Kept, name)
+
+                sets[name] <- Expression.Select(condition, sets[name], old)
+
+        Expression.Select(condition, next, r.Parameter)
+
+    /// From one to the other by a weight in [0, 1]: at 0 and 1 the one and the other, bit for bit.
+    let between (weight: Expression) (old: Expression) (fresh: Expression) =
+        Expression.Select(
+            Condition.Greater(weight, Expression.Of 0.5),
+            Expression.Fma(1.0 - weight, old - fresh, fresh),
+            Expression.Fma(weight, fresh - old, old)
+        )
+
+    /// A whole number among the options.
+    let whole least =
+        Interval.Where($"a whole number of at least {least}", (fun x -> x >= double least && Math.Floor x = x && not (Double.IsInfinity x)))
+
+    /// The number among the options that is the rate of an inner rule: its lr, or the step size at the end of a chain.
+    let rateOf (inner: InnerRule) =
+        let trial =
+            DefinitionRecording(inner.Name, dict [] |> Collections.Generic.Dictionary, (fun _ -> 0))
+
+        inner.Write(RuleDefinition trial) |> ignore
+
+        let last (ending: string) =
+            trial.Options
+            |> Seq.collect _.Numbers
+            |> Seq.tryFindBack (fun number -> number = ending || number.EndsWith("." + ending, StringComparison.Ordinal))
+
+        match last "lr", last "step_size" with
+        | Some lr, _ -> Expression.Named(Operation.Option, lr)
+        | None, Some size -> Expression.Abs(Expression.Named(Operation.Option, size))
+        | None, None -> raise (ArgumentException $"{inner.Name} has no lr, and no scale whose step_size is one")
+
+    /// The gradient without its part along the parameter, as long as before.
+    let orthogonal (r: RuleDefinition) (update: Expression) =
+        let p = r.Parameter
+        let along = Expression.Sum(p * update) / (Expression.Sum(p * p) + 1e-30)
+        let rest = Expression.Fma(-along, p, update)
+        let length, left = Expression.Norm update, Expression.Norm rest
+
+        // What is left of a parallel gradient is rounding.
+        let rounding =
+            if r.Asks("is double", (fun parameter -> parameter.DType = DType.Float64 || parameter.DType = DType.Complex128)) then
+                4.0 * Math.ScaleB(1.0, -52)
+            else
+                4.0 * Math.ScaleB(1.0, -23)
+
+        Expression.Select(Condition.Greater(left, rounding * length), length / (left + 1e-30), zero)
+        * rest
+
+open TransformParts
+open Wrapping
+
+/// Rules around rules: each takes a rule with its options, or the rule's defaults, and is a rule itself, of one program, with options and state
+/// under its own name beside those of the rule. Rules are definitions, chains, wrapped rules and those of formulas whose first step alone may be special; of
+/// a formula's options those are there that it reads under the given ones. Others (Muon, Adafactor, RAdam) are a NotSupportedException.
+[<AbstractClass; Sealed>]
+type Wrappers private () =
+    static let inner (rule: Rule) (options: IOptimizerOptions | null) =
+        Argument.notNull "rule" rule
+
+        match options with
+        | null -> InnerRule.ofRule rule rule.Defaults
+        | options -> InnerRule.ofRule rule options
+
+    static let checkOption name (option: string) (range: Interval) (value: double) =
+        if not (range.Holds value) then
+            raise (OptionException($"{name}: {option} is {OptionValue.Float value}; it must be {range.Words}", option))
+
+    /// A transform of the gradient before a rule's step.
+    static member Before
+        (
+            transform: Transform,
+            rule: Rule,
+            [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null
+        ) : DefinedRule =
+        Argument.notNull "transform" transform
+        let inner = inner rule options
+        let update = Transforming.update transform.Items
+        define (string transform) inner (fun r -> inner.Write(r.Of(r.Parameter, update r, r.Step)))
+
+    /// Lookahead (Zhang et al. 2019): slow = slow + alpha (fast - slow) each k steps, and fast = slow; slow starts at the parameters, or with
+    /// fromFirstSync at what they are after k steps, as timm has it. Momentum ("momentum_buffer") stays, is averaged, too, or becomes zero.
+    static member Lookahead
+        (
+            rule: Rule,
+            [<Optional; DefaultParameterValue(5)>] k: int,
+            [<Optional; DefaultParameterValue(0.5)>] alpha: double,
+            [<Optional; DefaultParameterValue(LookaheadMomentum.Keep)>] momentum: LookaheadMomentum,
+            [<Optional; DefaultParameterValue(false)>] fromFirstSync: bool,
+            [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null
+        ) : DefinedRule =
+        checkOption "lookahead" "k" (whole 1) (double k)
+        checkOption "lookahead" "alpha" (Interval.within 0.0 1.0) alpha
+
+        if not (Enum.IsDefined momentum) then
+            raise (ArgumentOutOfRangeException("momentum", momentum, "lookahead: momentum must be Keep, Pullback or Reset"))
+
+        let inner = inner rule options
+
+        define "lookahead" inner (fun r ->
+            let fast = inner.Write r
+            let own = r.Within "lookahead"
+            let k = own.Number("k", double k, whole 1)
+            let alpha = own.Number("alpha", alpha, Interval.within 0.0 1.0)
+
+            let isDue =
+                Condition.Greater(Expression.Of 0.5, r.Step - k * Expression.Floor(r.Step / k))
+
+            let synchronized column start (value: Expression) =
+                let slow = own.Column column
+
+                let before =
+                    if fromFirstSync then
+                        Expression.Select(Condition.Greater(k + 0.5, r.Step), value, slow)
+                    else
+                        Expression.Select(isFirst r, start, slow)
+
+                let next = Expression.Select(isDue, between alpha before value, before)
+                own.Set(slow, next)
+                Expression.Select(isDue, next, value)
+
+            let sets = r.Recording.Sets
+
+            let buffers =
+                [
+                    for column in r.Recording.Columns do
+                        if
+                            column.Name = "momentum_buffer"
+                            || column.Name.EndsWith(".momentum_buffer", StringComparison.Ordinal)
+                        then
+                            column.Name
+                ]
+
+            if momentum <> LookaheadMomentum.Keep then
+                if buffers.IsEmpty then
+                    r.Recording.Refuse $"momentum is {momentum}, and {inner.Name} has no momentum_buffer"
+
+                for index, buffer in List.indexed buffers do
+                    sets[buffer] <-
+                        if momentum = LookaheadMomentum.Reset then
+                            Expression.Select(isDue, zero, sets[buffer])
+                        else
+                            synchronized
+                                (if index = 0 then
+                                     "slow_momentum"
+                                 else
+                                     $"slow_momentum_{index + 1}")
+                                zero
+                                sets[buffer]
+
+            synchronized "slow" r.Parameter fast)
+
+    /// So many calls make a step, by the mean of their gradients (optax's MultiSteps): between them nothing but the mean changes.
+    static member Accumulate
+        (rule: Rule, calls: int, [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null)
+        : DefinedRule =
+        checkOption "accumulate" "calls" (whole 1) (double calls)
+        let inner = inner rule options
+
+        define "accumulate" inner (fun r ->
+            let own = r.Within "accumulate"
+            let calls = own.Number("calls", double calls, whole 1)
+            let taken, steps = own.Kept("taken", 0.0), own.Kept("steps", 0.0)
+            let mean = own.Column "mean"
+            let next = mean + (r.Gradient - mean) / (taken + 1.0)
+            let isDue = Condition.Greater(taken + 1.5, calls)
+            own.Set(taken, Expression.Select(isDue, zero, taken + 1.0))
+            own.Set(steps, Expression.Select(isDue, steps + 1.0, steps))
+            own.Set(mean, Expression.Select(isDue, zero, next))
+            guarded r isDue (fun () -> inner.Write(r.Of(r.Parameter, next, steps + 1.0))))
+
+    /// A step by gradients that are not all finite is left out (optax's apply_if_finite), unless the mostErrors before it were left out, too.
+    static member ApplyIfFinite
+        (rule: Rule, mostErrors: int, [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null)
+        : DefinedRule =
+        checkOption "apply_if_finite" "most_errors" (whole 0) (double mostErrors)
+        let inner = inner rule options
+
+        define "apply_if_finite" inner (fun r ->
+            let own = r.Within "apply_if_finite"
+            let most = own.Number("most_errors", double mostErrors, whole 0)
+            let errors, steps = own.Kept("errors", 0.0), own.Kept("steps", 0.0)
+
+            let isFinite =
+                Condition.Greater(Expression.Of infinity, own.LargestOverAll r.Gradient)
+
+            let next = Expression.Select(isFinite, zero, errors + 1.0)
+            let applies = isFinite ||| Condition.Greater(next, most + 0.5)
+            own.Set(errors, next)
+            own.Set(steps, Expression.Select(applies, steps + 1.0, steps))
+            guarded r applies (fun () -> inner.Write(r.Of(r.Parameter, r.Gradient, steps + 1.0))))
+
+    /// A step by gradients whose squared norm over all parameters is not below a limit is left out (optax's skip_large_updates).
+    static member SkipLargeUpdates
+        (
+            rule: Rule,
+            maxSquaredNorm: double,
+            [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null
+        ) : DefinedRule =
+        checkOption "skip_large_updates" "max_squared_norm" positive maxSquaredNorm
+        let inner = inner rule options
+
+        define "skip_large_updates" inner (fun r ->
+            let own = r.Within "skip_large_updates"
+            let limit = own.Number("max_squared_norm", maxSquaredNorm, positive)
+            let steps = own.Kept("steps", 0.0)
+            let norm = own.NormOverAll r.Gradient
+            let applies = Condition.Greater(limit, norm * norm)
+            own.Set(steps, Expression.Select(applies, steps + 1.0, steps))
+            guarded r applies (fun () -> inner.Write(r.Of(r.Parameter, r.Gradient, steps + 1.0))))
+
+    /// An exponential average of the parameters in the state, as the column average.ema: it starts at the parameters after the first step.
+    static member Average
+        (rule: Rule, decay: double, [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null)
+        : DefinedRule =
+        checkOption "average" "decay" (Interval.within 0.0 1.0) decay
+        let inner = inner rule options
+
+        define "average" inner (fun r ->
+            let next = inner.Write r
+            let own = r.Within "average"
+            let decay = own.Number("decay", decay, Interval.within 0.0 1.0)
+            let average = own.Column "ema"
+            own.Set(average, Expression.Select(isFirst r, next, between (1.0 - decay) average next))
+            next)
+
+    /// Schedule-Free (Defazio et al. 2024): the rule steps z by the gradient at y, which is what parameters are in training; x is the average of z by weights
+    /// step^r max(lr)^weightLrPower, y = momentum x + (1 - momentum) z. ScheduleFree.evaluation gives x.
+    static member ScheduleFree
+        (
+            rule: Rule,
+            [<Optional; DefaultParameterValue(0.9)>] momentum: double,
+            [<Optional; DefaultParameterValue(0.0)>] weightDecay: double,
+            [<Optional; DefaultParameterValue(0.0)>] r: double,
+            [<Optional; DefaultParameterValue(2.0)>] weightLrPower: double,
+            [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null
+        ) : DefinedRule =
+        let power = r
+        let open' = Interval.between 0.0 1.0
+        checkOption "schedule_free" "momentum" open' momentum
+        checkOption "schedule_free" "weight_decay" nonNegative weightDecay
+        let inner = inner rule options
+        let lr = rateOf inner
+
+        define "schedule_free" inner (fun r ->
+            let own = r.Within "schedule_free"
+            let beta = own.Number("momentum", momentum, open')
+            let decay = own.Number("weight_decay", weightDecay, nonNegative)
+
+            let power, lrPower =
+                own.Number("r", power, Interval.any), own.Number("weight_lr_power", weightLrPower, Interval.any)
+
+            let column, largest, sum =
+                own.Column "z", own.Kept("lr_max", 0.0), own.Kept("weight_sum", 0.0)
+
+            let z = Expression.Select(isFirst r, r.Parameter, column)
+            let z = Expression.Fma(-(lr * decay), z, z)
+            let y = Expression.Fma(-(lr * decay * (1.0 - beta)), r.Parameter, r.Parameter)
+            let x = Expression.Fma(1.0 - 1.0 / beta, z - y, y)
+            let z' = inner.Write(r.Of(z, r.Gradient, r.Step))
+            let most = Expression.Max(largest, lr)
+            let weight = Expression.Pow(r.Step, power) * Expression.Pow(most, lrPower)
+            let total = sum + weight
+            let share = Expression.Select(Condition.Greater(total, zero), weight / total, zero)
+            own.Set(largest, most)
+            own.Set(sum, total)
+            own.Set(column, z')
+            let x' = Expression.Fma(share, z' - x, x)
+            Expression.Fma(beta, x' - z', z'))
+
+    /// Cautious (Liang et al. 2024): elements that a step would move along their gradient stay; with rescale the others move by as much more as their
+    /// share of the tensor, which counts as 0.001 at least, is smaller. What the rule's weight decay adds to a step counts as a part of it.
+    static member Cautious
+        (
+            rule: Rule,
+            [<Optional; DefaultParameterValue(true)>] rescale: bool,
+            [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null
+        ) : DefinedRule =
+        let inner = inner rule options
+
+        define "cautious" inner (fun r ->
+            let next = inner.Write r
+            let agrees = Condition.Greater((r.Parameter - next) * r.Gradient, zero)
+
+            if rescale then
+                let share =
+                    Expression.Mean(Expression.Select(agrees, one + zero * r.Gradient, zero))
+
+                let factor = 1.0 / Expression.Max(share, Expression.Of 1e-3)
+                Expression.Select(agrees, Expression.Fma(factor, next - r.Parameter, r.Parameter), r.Parameter)
+            else
+                Expression.Select(agrees, next, r.Parameter))
+
+    /// OrthoGrad (Prieto et al. 2025): the gradient without its part along the parameter, made as long as before; a parallel one becomes zero, so
+    /// that parameters of one element stay.
+    static member OrthoGrad
+        (rule: Rule, [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null)
+        : DefinedRule =
+        let inner = inner rule options
+        define "ortho_grad" inner (fun r -> inner.Write(r.Of(r.Parameter, orthogonal (r.Within "ortho_grad") r.Gradient, r.Step)))
+
+    /// Gradient noise (Neelakantan et al. 2015): normal noise of variance eta / t^gamma is added to the gradient before the rule's step.
+    static member GradientNoise
+        (
+            rule: Rule,
+            eta: double,
+            [<Optional; DefaultParameterValue(0.55)>] gamma: double,
+            [<Optional; DefaultParameterValue(0.0)>] seed: double,
+            [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null
+        ) : DefinedRule =
+        Wrappers.Before(Transforms.AddNoise(eta, gamma, seed), rule, options)
+
+    /// TRAC (Muppidi et al. 2024): the distance from the start is scaled by what a parameter-free learner, a sum over betas, makes of its agreement
+    /// with the gradients, over all parameters. sPrev is the scale that each of them starts with.
+    static member Trac
+        (
+            rule: Rule,
+            [<Optional; DefaultParameterValue(null: double array | null)>] betas: double array | null,
+            [<Optional; DefaultParameterValue(1e-8)>] sPrev: double,
+            [<Optional; DefaultParameterValue(1e-8)>] eps: double,
+            [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null
+        ) : DefinedRule =
+        let betas =
+            match betas with
+            | null -> [| 0.9; 0.99; 0.999; 0.9999; 0.99999; 0.999999 |]
+            | betas -> Array.copy betas
+
+        checkOption "trac" "s_prev" nonNegative sPrev
+        checkOption "trac" "eps" nonNegative eps
+
+        for beta in betas do
+            checkOption "trac" "betas" (Interval.within 0.0 1.0) beta
+
+        let inner = inner rule options
+
+        define "trac" inner (fun r ->
+            let moved = inner.Write r
+            let own = r.Within "trac"
+
+            let sPrev, eps =
+                own.Number("s_prev", sPrev, nonNegative), own.Number("eps", eps, nonNegative)
+
+            let betas =
+                betas
+                |> Array.mapi (fun i beta -> own.Number($"beta{i + 1}", beta, Interval.within 0.0 1.0))
+
+            let column, scale = own.Column "start", own.Kept("s", 0.0)
+            let start = Expression.Select(isFirst r, r.Parameter, column)
+            own.Set(column, start)
+            let distance = (r.Parameter - start) / (scale + eps)
+            let agreement = own.SumOverAll(distance * r.Gradient)
+
+            let terms =
+                betas
+                |> Array.mapi (fun i beta ->
+                    let variance, sigma =
+                        own.Kept($"variance{i + 1}", 0.0), own.Kept($"sigma{i + 1}", 1e-8)
+
+                    let variance' = beta * beta * variance + agreement * agreement
+                    let sigma' = beta * sigma - agreement
+                    own.Set(variance, variance')
+                    own.Set(sigma, sigma')
+                    Expression.Erfi(sigma' / (Expression.Sqrt(2.0 * variance') + eps)))
+
+            let factor = sPrev / Expression.Erfi(Expression.Of(sqrt 0.5))
+            let scale' = factor * Array.reduce (fun (a: Expression) b -> a + b) terms
+            own.Set(scale, scale')
+            Expression.Fma(Expression.Max(scale', zero), distance + (moved - r.Parameter), start))
+
+/// Rules around rules, in F#: the class Wrappers has them with all options. Each may be a chain, a definition or a rule of this library.
+module Wrap =
+    /// Lookahead, of k and alpha.
+    let lookahead (k: int) (alpha: double) (rule: #Rule) = Wrappers.Lookahead(rule, k, alpha)
+    /// So many calls make a step, by the mean of their gradients.
+    let accumulate (calls: int) (rule: #Rule) = Wrappers.Accumulate(rule, calls)
+
+    /// Steps by gradients that are not finite are left out, so many in a row.
+    let applyIfFinite (mostErrors: int) (rule: #Rule) =
+        Wrappers.ApplyIfFinite(rule, mostErrors)
+
+    /// Steps by gradients of too large a squared norm are left out.
+    let skipLargeUpdates (maxSquaredNorm: double) (rule: #Rule) =
+        Wrappers.SkipLargeUpdates(rule, maxSquaredNorm)
+
+    /// An exponential average of the parameters in the state.
+    let average (decay: double) (rule: #Rule) = Wrappers.Average(rule, decay)
+    /// Schedule-Free, of its momentum.
+    let scheduleFree (momentum: double) (rule: #Rule) = Wrappers.ScheduleFree(rule, momentum)
+    /// Elements that would move along their gradient stay.
+    let cautious (rule: #Rule) = Wrappers.Cautious rule
+    /// The gradient without its part along the parameter.
+    let orthoGrad (rule: #Rule) = Wrappers.OrthoGrad rule
+
+    /// Normal noise of variance eta / t^gamma on the gradient, by a seed.
+    let gradientNoise (eta: double) (gamma: double) (seed: double) (rule: #Rule) =
+        Wrappers.GradientNoise(rule, eta, gamma, seed)
+
+    /// TRAC.
+    let trac (rule: #Rule) = Wrappers.Trac rule
+    /// A transform of the gradient before a rule's step.
+    let before (transform: Transform) (rule: #Rule) = Wrappers.Before(transform, rule)

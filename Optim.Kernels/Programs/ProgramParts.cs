@@ -1,0 +1,45 @@
+namespace Optim.Kernels;
+
+/// <summary>Runs programs of several kinds of parameters that step together: visit by visit, with the reductions over all that they share.</summary>
+internal static class ProgramParts
+{
+    /// <summary>Runs all visits, and says how many threads took part.</summary>
+    /// <param name="runs">A program for each kind, aligned (<see cref="StepProgram.Aligned"/>).</param>
+    /// <param name="segments">The segments.</param>
+    /// <param name="kinds">The kind of each segment.</param>
+    /// <param name="executor">Who runs them.</param>
+    public static int Run(ProgramRun[] runs, ReadOnlySpan<ProgramSegment> segments, ReadOnlySpan<int> kinds, Executor executor)
+    {
+        if (runs.Length == 1)
+            return runs[0].Run(segments, executor);
+        var took = 1;
+        var visits = 0;
+        foreach (var run in runs)
+            visits = Math.Max(visits, run.Program.VisitPlan.Count);
+        for (var visit = 0; visit < visits; visit++)
+        {
+            foreach (var run in runs)
+                run.Begin(visit);
+            for (var i = 0; i < segments.Length; i++)
+                took = Math.Max(took, runs[kinds[i]].Visit(visit, i, in segments[i], executor));
+            Share(runs, visit);
+        }
+        return took;
+    }
+
+    private static void Share(ProgramRun[] runs, int visit)
+    {
+        foreach (var shared in runs.SelectMany(run => run.SharedAfter(visit)).GroupBy(each => each.Name).ToList())
+        {
+            var total = shared.Aggregate(0.0, (sum, each) => Joined(each.Kind, sum, each.Value));
+            foreach (var run in runs)
+                run.Share(visit, shared.Key, total);
+        }
+    }
+
+    // A comparison with NaN fails, and a NaN stays.
+    private static double Joined(Operation kind, double a, double b) =>
+        kind != Operation.LargestMagnitude ? a + b
+        : a >= b || double.IsNaN(a) ? a
+        : b;
+}
