@@ -5,188 +5,6 @@ open System.Collections.Generic
 open System.Collections.Immutable
 open Optim.Kernels
 
-/// What a rule that works on whole tensors does with one of them.
-[<AbstractClass>]
-type internal TensorArithmetic<'o>() =
-    /// Whether parameters must be matrices, or may be of any shape.
-    abstract Scope: RuleScope
-    /// Whether steps are counted, and state dicts have a step.
-    abstract Counts: bool
-    /// The columns, in PyTorch's order.
-    abstract Columns: string list
-    /// The shape of a column for a parameter, row by row, of the dtype of its state; null where there is none of it.
-    abstract Shape: column: int * parameter: Layout -> Layout | null
-    /// Why a parameter cannot be stepped, in words after its name; empty when it can be.
-    abstract Refuse: parameter: Layout -> string
-    /// Refuses what does not go by the table of options, before a step.
-    abstract Check: options: 'o -> unit
-    default _.Check _ = ()
-
-    /// One step, counted from 1, of a parameter in row-major order of the dtype of its state; the dtype that it was given in is beside it.
-    /// Returns how many threads took part.
-    abstract Step: options: 'o * step: int64 * dtype: DType * tensors: StepTensors * workspace: Workspace * executor: Executor -> int
-
-    /// The same on lanes: parameter, gradient and columns, which become those after the step. The parameter lies as it was given.
-    abstract StepTensorRow<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>> :
-        options: 'o * step: int64 * parameter: Layout * row: 'v array -> unit
-
-/// A parameter, its gradient and its columns, where a step finds them.
-and [<Struct>] internal StepTensors =
-    {
-        Parameter: TensorView
-        Gradient: TensorView
-        Row: int
-        Columns: ImmutableArray<Column>
-    }
-
-    /// The address of a column's row; 0 where it has none.
-    member tensors.Address(column: int) =
-        let row = tensors.Columns[column].[tensors.Row]
-        if row.IsAbsent then 0n else row.Address
-
-/// A step of one parameter by somebody else than our kernels.
-[<Sealed>]
-type internal WholeUpdate<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>
-    (
-        name: string,
-        arithmetic: TensorArithmetic<'o>,
-        options: 'o,
-        step: int64,
-        parameter: TensorView,
-        gradient: Gradient,
-        columns: TensorView array,
-        around: Surroundings,
-        numbers: double array
-    ) =
-    inherit TensorUpdate(parameter, gradient, SparseGradients.Refused, columns)
-
-    override _.Run _ =
-        raise (NotSupportedException $"{name} looks at whole tensors: its formula runs on lanes that are such (RunWhole)")
-
-    override _.RunWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>(row: 'v array) =
-        if around.ChangesGradients then
-            let changed = [| row[0]; row[1] |]
-            let leaves = SurroundedFormula.LeavesOf(Coefficients<Real>(), numbers)
-            let tensorRow = WholeReductions<'v>(parameter.Layout)
-
-            ProgramLanes<'v, Real>.Update(around.Before(), leaves, Span changed, tensorRow)
-            |> ignore
-
-            row[1] <- changed[0]
-
-        arithmetic.StepTensorRow<'v>(options, step, parameter.Layout, row)
-
-/// A step of a rule of whole tensors, kept between steps.
-[<Sealed>]
-type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>
-    (name: string, arithmetic: TensorArithmetic<'o>) =
-    inherit PreparedOptions<'o>()
-    let workspace = Workspace()
-    let prologue = GradientPrologue()
-    /// Gradients as a surrounded step takes them, in row-major order.
-    let mutable changed: TensorView array = [||]
-    /// Which rows our kernels step.
-    member val OnKernels: bool array = [||] with get, set
-    /// Copies of what does not lie in row-major order, or is narrower than its state; absent ones are stepped where they lie.
-    member val Copies: struct (TensorView * TensorView) array = [||] with get, set
-
-    override prepared.MakeKernels() =
-        if prepared.Kinds.ChangesGradients then
-            if changed.Length <> prepared.Gradients.Count then
-                changed <- Array.zeroCreate prepared.Gradients.Count
-
-            for row in 0 .. changed.Length - 1 do
-                if prepared.OnKernels[row] then
-                    let layout = prepared.Gradients[row].Values.Layout.ToContiguous()
-
-                    if changed[row].IsAbsent || not (changed[row].Layout.Equals layout) then
-                        changed[row] <- TensorView.Zeros layout
-                else
-                    changed[row] <- TensorView()
-
-    override prepared.Run() =
-        let state = prepared.State
-        state.Live()
-        let lineage = state.Lineage
-        let parameters, gradients = prepared.Parameters, prepared.Gradients
-        prepared.ThreadsUsed <- 1
-        let changes = prepared.Kinds.ChangesGradients
-
-        let gradientOf row =
-            if changes then changed[row] else gradients[row].Values
-
-        let stepOf row =
-            lineage.NextCounts.OfClass(lineage.NextCounts.Class row) + 1L
-
-        // First of all: whoever steps them may run out of memory, and then nothing should have moved.
-        for tensorRow in lineage.TensorRows do
-            let row = tensorRow.Row
-
-            let struct (around, columns) = prepared.SurroundTensorRow(tensorRow, lineage)
-
-            WholeUpdate<'o>(
-                name,
-                arithmetic,
-                prepared.Options,
-                stepOf row,
-                parameters[row],
-                gradients[row],
-                columns,
-                around,
-                prepared.Numbers
-            )
-            |> tensorRow.Executor.Step
-
-        if changes then
-            let values = [| for row in 0 .. gradients.Count - 1 -> gradients[row].Values |]
-
-            prologue.Run(
-                prepared.Kinds,
-                prepared.Numbers,
-                ReadOnlySpan changed,
-                ReadOnlySpan values,
-                ReadOnlySpan(),
-                prepared.KernelExecutor
-            )
-
-        for row in 0 .. parameters.Count - 1 do
-            if prepared.OnKernels[row] then
-                let struct (parameterCopy, gradientCopy) = prepared.Copies[row]
-
-                if not gradientCopy.IsAbsent then
-                    gradientCopy.ConvertFrom(gradientOf row)
-
-                if not parameterCopy.IsAbsent then
-                    parameterCopy.ConvertFrom parameters[row]
-
-                let tensors =
-                    {
-                        Parameter =
-                            if parameterCopy.IsAbsent then
-                                parameters[row]
-                            else
-                                parameterCopy
-                        Gradient =
-                            if gradientCopy.IsAbsent then
-                                gradientOf row
-                            else
-                                gradientCopy
-                        Row = row
-                        Columns = lineage.Columns
-                    }
-
-                prepared.ThreadsUsed <-
-                    max
-                        prepared.ThreadsUsed
-                        (arithmetic.Step(prepared.Options, stepOf row, parameters[row].DType, tensors, workspace, prepared.KernelExecutor))
-
-                if not parameterCopy.IsAbsent then
-                    parameters[row].ConvertFrom parameterCopy
-
-        GC.KeepAlive prepared.Copies
-        prepared.Finish()
-        Planning.next state arithmetic.Counts
-
 /// A rule that works on whole tensors.
 [<Sealed>]
 type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>
@@ -344,7 +162,7 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOpti
             if steps row then
                 classSteps[counts.Class row] <- true
 
-        let byOthers = Array.init rows (Planning.stepperOf parameters)
+        let byOthers = Array.init rows (SliceLayout.stepperOf parameters)
 
         let copyOf (view: TensorView) =
             let layout = view.Layout.WithDType(view.DType.ToStateDType()).ToContiguous()
@@ -366,7 +184,7 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOpti
                 else
                     struct (TensorView(), TensorView()))
 
-        lineage.TensorRows <- Planning.tensorRows parameters byOthers steps (fun row -> grown |> Seq.map _.Rows[row] |> Seq.toArray)
+        lineage.TensorRows <- SliceLayout.tensorRows parameters byOthers steps (fun row -> grown |> Seq.map _.Rows[row] |> Seq.toArray)
         lineage.Averages <- [||]
         lineage.Executor <- parameters.Executor
         lineage.Steps <- classSteps

@@ -5,274 +5,8 @@ open System.Collections.Generic
 open System.Collections.Immutable
 open Optim.Kernels
 
-/// What differs from parameter to parameter in a step: kinds of rows that are stepped by programs of their own.
-[<AbstractClass>]
-type internal RowKinds() =
-    /// Begins anew: the kinds of all rows will be asked for.
-    abstract Begin: unit -> unit
-    /// The kind of a row that steps.
-    abstract KindOf: row: int -> int
-    /// What a kind loads and stores: columns, and arrays after them.
-    abstract UsesOf: kind: int -> ColumnUses
-    /// Arrays after the columns, which last for a step only.
-    abstract Extras: int
-
 /// The flat table over the rows that step, kept from step to step.
 module internal Planning =
-    /// Rows of one kind.
-    let private oneKind (loop: ColumnUses) =
-        { new RowKinds() with
-            member _.Begin() = ()
-            member _.KindOf _ = 0
-            member _.UsesOf _ = loop
-            member _.Extras = 0
-        }
-
-    /// What tells the noise of a parameter from that of others: its name, or its place.
-    let private streamOf (parameters: Parameters) row =
-        Seq.fold
-            (fun (hash: uint64) (letter: char) -> (hash ^^^ uint64 letter) * 0x100000001B3UL)
-            0xCBF29CE484222325UL
-            (parameters.Label row)
-
-    /// Where a step finds a tensor: in its copy, where there is one.
-    let private addressOf (copy: TensorView) (original: TensorView) =
-        if copy.IsAbsent then original.Address else copy.Address
-
-    /// Who steps a parameter as a whole tensor; none where our kernels do.
-    let stepperOf (parameters: Parameters) row =
-        match parameters.Executor with
-        | :? TensorExecutor as executor -> ValueSome executor
-        | _ when parameters[row].Layout.IsOnCpu -> ValueNone
-        | _ -> TensorExecutor.Find parameters[row].Device
-
-    /// The rows of a step that others make, and what there is of their state.
-    let tensorRows
-        (parameters: Parameters)
-        (byOthers: TensorExecutor voption array)
-        (steps: int -> bool)
-        (stateOf: int -> TensorView array)
-        =
-        [|
-            for row in 0 .. parameters.Count - 1 do
-                match byOthers[row] with
-                | ValueSome executor when steps row && parameters[row].Count > 0n ->
-                    {
-                        Row = row
-                        Executor = executor
-                        State = stateOf row
-                    }
-                | _ -> ()
-        |]
-
-    /// A state whose gradients, layouts or loop differ from the last step's: check all, make missing rows, lay the table anew.
-    let private rebuild
-        rule
-        (loop: ColumnUses)
-        (kinds: RowKinds | null)
-        columnCount
-        start
-        accepts
-        complex
-        (parameters: Parameters)
-        (gradients: Gradients)
-        (state: State)
-        =
-        let rows = parameters.Count
-        let lineage = state.Lineage
-        Checks.parametersAnywhere rule complex parameters
-
-        for row in 0 .. rows - 1 do
-            if gradients[row].Kind <> GradientKind.Absent then
-                Checks.gradient rule accepts parameters row gradients[row]
-
-                for column in state.Columns do
-                    if
-                        not column[row].IsAbsent
-                        && not (column[row].Layout.SameShape parameters[row].Layout)
-                    then
-                        raise (
-                            ArgumentException
-                                $"{rule}: {column.Name} of {parameters.Label row} is {column[row].Layout}, and the parameter {parameters[row].Layout}; the state belongs to other parameters"
-                        )
-
-        let steps row =
-            gradients[row].Kind <> GradientKind.Absent
-
-        let kinds =
-            match kinds with
-            | null -> oneKind loop
-            | kinds -> kinds
-
-        kinds.Begin()
-
-        let rowKinds =
-            Array.init rows (fun row -> if steps row then kinds.KindOf row else 0)
-
-        let usesOf row = kinds.UsesOf rowKinds[row]
-
-        let orders =
-            Array.init rows (fun row ->
-                if loop.InRowMajorOrder then
-                    (Rows.orderOf parameters[row]).ToContiguous()
-                else
-                    Rows.rowOrder state.Columns parameters[row] row)
-
-
-        let used =
-            [|
-                for column in 0 .. columnCount - 1 do
-                    if loop.Uses column then
-                        column
-            |]
-
-        let columns = state.Columns.ToBuilder()
-
-        for column in used do
-            let missing = ResizeArray()
-
-            for row in 0 .. rows - 1 do
-                if steps row && (usesOf row).Uses column && columns[column].Rows[row].IsAbsent then
-                    missing.Add row
-
-            if missing.Count > 0 then
-                columns[column] <- Rows.grow columns[column] missing orders (start column)
-
-        let counts =
-            Counts.Of((fun row -> state.Counts.Steps row), (fun row -> state.Counts.Scalars row), steps, rows, (fun row -> rowKinds[row]))
-
-        let strided = ResizeArray<Strided>()
-        let sparse = ResizeArray<Sparse>()
-        let slices = Array.create rows -1
-        let segments = ResizeArray<Segment>()
-        let extras = ResizeArray<TensorView>()
-        let spread = ResizeArray<SpreadSlice>()
-        lineage.Table.Reset(rows, columnCount + kinds.Extras)
-
-        let byOthers = Array.init rows (stepperOf parameters)
-
-        let active kind =
-            [|
-                for row in 0 .. rows - 1 do
-                    if gradients[row].Kind = kind && parameters[row].Count > 0n && byOthers[row].IsNone then
-                        row
-            |]
-
-        lineage.TensorRows <-
-            tensorRows parameters byOthers steps (fun row ->
-                Array.init columnCount (fun column ->
-                    if (usesOf row).Uses column then
-                        columns[column].Rows[row]
-                    else
-                        TensorView()))
-
-        let copyOf (order: Layout) (view: TensorView) =
-            if view.Layout.SameOrder order then
-                TensorView()
-            else
-                TensorView.Zeros(order.WithDType view.DType)
-
-        for (dtype, index), members in
-            active GradientKind.Dense
-            |> Array.groupBy (fun row -> parameters[row].DType, counts.Class row) do
-            let first = lineage.Table.Count
-
-            for row in members do
-                let parameter, gradient = parameters[row], gradients[row].Values
-
-                let parameterCopy, gradientCopy =
-                    copyOf orders[row] parameter, copyOf orders[row] gradient
-
-                if not (parameterCopy.IsAbsent && gradientCopy.IsAbsent) then
-                    strided.Add
-                        {
-                            Row = row
-                            Parameter = parameterCopy
-                            Gradient = gradientCopy
-                        }
-
-                slices[row] <- lineage.Table.Count
-
-                lineage.Table.Add(
-                    parameter.Count * nativeint (dtype.Parts()),
-                    addressOf parameterCopy parameter,
-                    addressOf gradientCopy gradient
-                )
-
-                for column in used do
-                    if (usesOf row).Uses column then
-                        lineage.Table.SetColumn(column, columns[column].Rows[row].Address)
-
-                for extra in 0 .. kinds.Extras - 1 do
-                    if (usesOf row).Uses(columnCount + extra) then
-                        let array = TensorView.Zeros(orders[row].ToContiguous())
-                        extras.Add array
-                        lineage.Table.SetColumn(columnCount + extra, array.Address)
-
-                if kinds.Extras > 0 then
-                    spread.Add(SpreadSlice(parameter.Layout.Shape, streamOf parameters row))
-
-            segments.Add
-                {
-                    DType = dtype
-                    Class = index
-                    First = first
-                    Count = lineage.Table.Count - first
-                }
-
-        for row in active GradientKind.Sparse do
-            let copy = copyOf orders[row] parameters[row]
-
-            if not copy.IsAbsent then
-                strided.Add
-                    {
-                        Row = row
-                        Parameter = copy
-                        Gradient = TensorView()
-                    }
-
-            sparse.Add
-                {
-                    Row = row
-                    Gradient = SparseRows()
-                    Order = orders[row].WithDType parameters[row].DType
-                    Copy = copy
-                    Columns =
-                        [|
-                            for column in 0 .. columnCount - 1 do
-                                if Array.contains column used && (usesOf row).Uses column then
-                                    columns[column].Rows[row].Address
-                                else
-                                    0n
-                        |]
-                }
-
-        let classSteps = Array.zeroCreate counts.Classes
-        let classKinds = Array.zeroCreate counts.Classes
-
-        for row in 0 .. rows - 1 do
-            if steps row then
-                classSteps[counts.Class row] <- true
-                classKinds[counts.Class row] <- rowKinds[row]
-
-        lineage.Steps <- classSteps
-        lineage.ClassKinds <- classKinds
-        lineage.Extras <- extras.ToArray()
-        lineage.Spread <- spread.ToArray()
-        lineage.Slices <- slices
-        lineage.Averages <- [||]
-        lineage.Segments <- segments.ToArray()
-        lineage.Strided <- strided.ToArray()
-        lineage.Sparse <- sparse.ToArray()
-        lineage.SparseSegments <- Array.zeroCreate sparse.Count
-        lineage.Kinds <- Array.init rows (fun row -> gradients[row].Kind)
-        lineage.Columns <- columns.ToImmutable()
-        lineage.NextCounts <- counts
-        lineage.Loop <- ValueSome loop
-        lineage.Executor <- parameters.Executor
-        lineage.ParameterLayouts <- Array.init rows (fun row -> parameters[row].Layout)
-        lineage.GradientLayouts <- Array.init rows (fun row -> gradients[row].Values.Layout)
-
     let sameLayout (known: (Layout | null) array) row (layout: Layout | null) =
         obj.ReferenceEquals(known[row], layout)
         || match known[row], layout with
@@ -328,7 +62,14 @@ module internal Planning =
                 sparse.Gradient.KeepRowsSoFar(sparse.Order, gradient.Rows, lineage.Columns[0].Rows[sparse.Row])
 
             let first = table.Count
-            sparse.Gradient.AddSlices(table, addressOf sparse.Copy parameter, sparse.Order, gradient.Rows, ReadOnlySpan sparse.Columns)
+
+            sparse.Gradient.AddSlices(
+                table,
+                SliceLayout.addressOf sparse.Copy parameter,
+                sparse.Order,
+                gradient.Rows,
+                ReadOnlySpan sparse.Columns
+            )
 
             lineage.SparseSegments[index] <-
                 {
@@ -355,7 +96,7 @@ module internal Planning =
 
         if not (isCurrent loop parameters gradients state) then
             state.Lineage.Loop <- ValueNone
-            rebuild rule loop kinds columnCount start accepts complex parameters gradients state
+            SliceLayout.rebuild rule loop kinds columnCount start accepts complex parameters gradients state
 
         state.Lineage.Watch.Check(rule, parameters, gradients, state.Lineage.Columns)
 
@@ -363,8 +104,8 @@ module internal Planning =
             let slice = state.Lineage.Slices[strided.Row]
 
             if slice >= 0 then
-                let parameter = addressOf strided.Parameter parameters[strided.Row]
-                let gradient = addressOf strided.Gradient gradients[strided.Row].Values
+                let parameter = SliceLayout.addressOf strided.Parameter parameters[strided.Row]
+                let gradient = SliceLayout.addressOf strided.Gradient gradients[strided.Row].Values
                 state.Lineage.Table.Move(slice, parameter, gradient)
 
         // A sparse gradient's shape is another in each step, too.

@@ -2,22 +2,6 @@ using System.Runtime.InteropServices;
 
 namespace Optim.Kernels;
 
-/// <summary>Neighbouring slices of one dtype that a program runs over, and the values of its leaves for them.</summary>
-/// <param name="Table">The table.</param>
-/// <param name="First">The first slice.</param>
-/// <param name="Count">How many.</param>
-/// <param name="DType">The dtype of parameters and gradients.</param>
-/// <param name="Leaves">Options, kept numbers and the step, as <see cref="ProgramRun.Leaves"/> asks for them.</param>
-/// <param name="Spread">Of each slice of the table what spreads need of it; null where the program has none.</param>
-internal readonly record struct ProgramSegment(
-    SliceTable Table,
-    int First,
-    int Count,
-    DType DType,
-    double[] Leaves,
-    SpreadSlice[]? Spread = null
-);
-
 /// <summary>Runs a program over slices, visit by visit. Kept from step to step, so that a step allocates nothing; for one thread at a time.</summary>
 internal sealed unsafe class ProgramRun
 {
@@ -145,7 +129,7 @@ internal sealed unsafe class ProgramRun
     {
         for (var i = 0; i < values.Length; i++)
             if (program.Scopes[i] <= widest && program.Nodes[i].A >= 0 && !program.Nodes[i].Operation.IsReduction())
-                values[i] = Evaluate(program.Nodes[i]);
+                values[i] = StepNumbers.Evaluate(program.Nodes[i], values);
     }
 
     /// <summary>Makes the arrays of spreads that come out of a visit; those of -1 are there before the first.</summary>
@@ -278,7 +262,7 @@ internal sealed unsafe class ProgramRun
         Enter(segment.Leaves);
         foreach (var place in now.OfStep)
             if (!program.Nodes[place].Operation.IsReduction())
-                values[place] = Evaluate(program.Nodes[place]);
+                values[place] = StepNumbers.Evaluate(program.Nodes[place], values);
         for (var slice = 0; slice < (each ? segment.Count : 1); slice++)
         {
             foreach (var place in now.OfTensor)
@@ -287,7 +271,7 @@ internal sealed unsafe class ProgramRun
                     { Operation: Operation.ElementCount } => LengthOf(in pass, slice) / segment.DType.Parts(),
                     { Operation: Operation.LeadingCount } node => segment.Spread![segment.First + slice].LeadingCount((int)node.Value),
                     var node when node.Operation.IsReduction() => ofTensors[(place, index)][slice],
-                    var node => Evaluate(node),
+                    var node => StepNumbers.Evaluate(node, values),
                 };
             var target = numbers + slice * stride;
             for (var i = 0; i < code.Numbers; i++)
@@ -350,33 +334,5 @@ internal sealed unsafe class ProgramRun
         if (!ofTensors.TryGetValue((place, segment), out var room) || room.Length < slices)
             ofTensors[(place, segment)] = room = new double[slices];
         return room;
-    }
-
-    private double Evaluate(Node node)
-    {
-        var (a, b, c) = (values[node.A], node.B >= 0 ? values[node.B] : 0, node.C >= 0 ? values[node.C] : 0);
-        return node.Operation switch
-        {
-            Operation.Add => a + b,
-            Operation.Subtract => a - b,
-            Operation.Multiply => a * b,
-            Operation.Divide => a / b,
-            Operation.Negate => -a,
-            Operation.Sqrt => Math.Sqrt(a),
-            Operation.Fma => Math.FusedMultiplyAdd(a, b, c),
-            Operation.Abs => Math.Abs(a),
-            Operation.Power => Math.Pow(a, b),
-            Operation.Floor => Math.Floor(a),
-            Operation.Erfi => SpecialFunctions.Erfi(a),
-            Operation.Max => a > b || double.IsNaN(a) ? a : b,
-            Operation.Min => b > a || double.IsNaN(a) ? a : b,
-            Operation.Sign => a > 0 ? 1
-            : a < 0 ? -1
-            : 0,
-            Operation.Greater => a > b ? 1 : 0,
-            Operation.IsNaN => double.IsNaN(a) ? 1 : 0,
-            Operation.Select => a != 0 ? b : c,
-            _ => throw new NotSupportedException($"{node.Operation} of numbers"),
-        };
     }
 }

@@ -1,0 +1,117 @@
+namespace Optim.Core
+
+open System
+open System.Collections.Generic
+open System.Collections.Immutable
+open Optim.Kernels
+
+/// A step of a rule of whole tensors, kept between steps.
+[<Sealed>]
+type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>
+    (name: string, arithmetic: TensorArithmetic<'o>) =
+    inherit PreparedOptions<'o>()
+    let workspace = Workspace()
+    let prologue = GradientPrologue()
+    /// Gradients as a surrounded step takes them, in row-major order.
+    let mutable changed: TensorView array = [||]
+    /// Which rows our kernels step.
+    member val OnKernels: bool array = [||] with get, set
+    /// Copies of what does not lie in row-major order, or is narrower than its state; absent ones are stepped where they lie.
+    member val Copies: struct (TensorView * TensorView) array = [||] with get, set
+
+    override prepared.MakeKernels() =
+        if prepared.Kinds.ChangesGradients then
+            if changed.Length <> prepared.Gradients.Count then
+                changed <- Array.zeroCreate prepared.Gradients.Count
+
+            for row in 0 .. changed.Length - 1 do
+                if prepared.OnKernels[row] then
+                    let layout = prepared.Gradients[row].Values.Layout.ToContiguous()
+
+                    if changed[row].IsAbsent || not (changed[row].Layout.Equals layout) then
+                        changed[row] <- TensorView.Zeros layout
+                else
+                    changed[row] <- TensorView()
+
+    override prepared.Run() =
+        let state = prepared.State
+        state.Live()
+        let lineage = state.Lineage
+        let parameters, gradients = prepared.Parameters, prepared.Gradients
+        prepared.ThreadsUsed <- 1
+        let changes = prepared.Kinds.ChangesGradients
+
+        let gradientOf row =
+            if changes then changed[row] else gradients[row].Values
+
+        let stepOf row =
+            lineage.NextCounts.OfClass(lineage.NextCounts.Class row) + 1L
+
+        // First of all: whoever steps them may run out of memory, and then nothing should have moved.
+        for tensorRow in lineage.TensorRows do
+            let row = tensorRow.Row
+
+            let struct (around, columns) = prepared.SurroundTensorRow(tensorRow, lineage)
+
+            WholeUpdate<'o>(
+                name,
+                arithmetic,
+                prepared.Options,
+                stepOf row,
+                parameters[row],
+                gradients[row],
+                columns,
+                around,
+                prepared.Numbers
+            )
+            |> tensorRow.Executor.Step
+
+        if changes then
+            let values = [| for row in 0 .. gradients.Count - 1 -> gradients[row].Values |]
+
+            prologue.Run(
+                prepared.Kinds,
+                prepared.Numbers,
+                ReadOnlySpan changed,
+                ReadOnlySpan values,
+                ReadOnlySpan(),
+                prepared.KernelExecutor
+            )
+
+        for row in 0 .. parameters.Count - 1 do
+            if prepared.OnKernels[row] then
+                let struct (parameterCopy, gradientCopy) = prepared.Copies[row]
+
+                if not gradientCopy.IsAbsent then
+                    gradientCopy.ConvertFrom(gradientOf row)
+
+                if not parameterCopy.IsAbsent then
+                    parameterCopy.ConvertFrom parameters[row]
+
+                let tensors =
+                    {
+                        Parameter =
+                            if parameterCopy.IsAbsent then
+                                parameters[row]
+                            else
+                                parameterCopy
+                        Gradient =
+                            if gradientCopy.IsAbsent then
+                                gradientOf row
+                            else
+                                gradientCopy
+                        Row = row
+                        Columns = lineage.Columns
+                    }
+
+                prepared.ThreadsUsed <-
+                    max
+                        prepared.ThreadsUsed
+                        (arithmetic.Step(prepared.Options, stepOf row, parameters[row].DType, tensors, workspace, prepared.KernelExecutor))
+
+                if not parameterCopy.IsAbsent then
+                    parameters[row].ConvertFrom parameterCopy
+
+        GC.KeepAlive prepared.Copies
+        prepared.Finish()
+        Planning.next state arithmetic.Counts

@@ -1,0 +1,77 @@
+namespace Optim.Core
+
+open System
+open System.Collections.Generic
+open System.Collections.Immutable
+open Optim.Kernels
+
+/// What a rule that works on whole tensors does with one of them.
+[<AbstractClass>]
+type internal TensorArithmetic<'o>() =
+    /// Whether parameters must be matrices, or may be of any shape.
+    abstract Scope: RuleScope
+    /// Whether steps are counted, and state dicts have a step.
+    abstract Counts: bool
+    /// The columns, in PyTorch's order.
+    abstract Columns: string list
+    /// The shape of a column for a parameter, row by row, of the dtype of its state; null where there is none of it.
+    abstract Shape: column: int * parameter: Layout -> Layout | null
+    /// Why a parameter cannot be stepped, in words after its name; empty when it can be.
+    abstract Refuse: parameter: Layout -> string
+    /// Refuses what does not go by the table of options, before a step.
+    abstract Check: options: 'o -> unit
+    default _.Check _ = ()
+
+    /// One step, counted from 1, of a parameter in row-major order of the dtype of its state; the dtype that it was given in is beside it.
+    /// Returns how many threads took part.
+    abstract Step: options: 'o * step: int64 * dtype: DType * tensors: StepTensors * workspace: Workspace * executor: Executor -> int
+
+    /// The same on lanes: parameter, gradient and columns, which become those after the step. The parameter lies as it was given.
+    abstract StepTensorRow<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>> :
+        options: 'o * step: int64 * parameter: Layout * row: 'v array -> unit
+
+/// A parameter, its gradient and its columns, where a step finds them.
+and [<Struct>] internal StepTensors =
+    {
+        Parameter: TensorView
+        Gradient: TensorView
+        Row: int
+        Columns: ImmutableArray<Column>
+    }
+
+    /// The address of a column's row; 0 where it has none.
+    member tensors.Address(column: int) =
+        let row = tensors.Columns[column].[tensors.Row]
+        if row.IsAbsent then 0n else row.Address
+
+/// A step of one parameter by somebody else than our kernels.
+[<Sealed>]
+type internal WholeUpdate<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>
+    (
+        name: string,
+        arithmetic: TensorArithmetic<'o>,
+        options: 'o,
+        step: int64,
+        parameter: TensorView,
+        gradient: Gradient,
+        columns: TensorView array,
+        around: Surroundings,
+        numbers: double array
+    ) =
+    inherit TensorUpdate(parameter, gradient, SparseGradients.Refused, columns)
+
+    override _.Run _ =
+        raise (NotSupportedException $"{name} looks at whole tensors: its formula runs on lanes that are such (RunWhole)")
+
+    override _.RunWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>(row: 'v array) =
+        if around.ChangesGradients then
+            let changed = [| row[0]; row[1] |]
+            let leaves = SurroundedFormula.LeavesOf(Coefficients<Real>(), numbers)
+            let tensorRow = WholeReductions<'v>(parameter.Layout)
+
+            ProgramLanes<'v, Real>.Update(around.Before(), leaves, Span changed, tensorRow)
+            |> ignore
+
+            row[1] <- changed[0]
+
+        arithmetic.StepTensorRow<'v>(options, step, parameter.Layout, row)

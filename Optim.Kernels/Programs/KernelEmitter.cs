@@ -1,0 +1,335 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Reflection;
+using System.Reflection.Emit;
+
+namespace Optim.Kernels;
+
+/// <summary>Writes the code of a visit as instructions of the runtime.</summary>
+[RequiresDynamicCode("makes code at run time")]
+internal sealed unsafe class KernelEmitter
+{
+    private readonly KernelCode code;
+    private readonly VectorMethods methods;
+    private readonly int vectors;
+    private readonly DynamicMethod method;
+    private readonly ILGenerator il;
+    private readonly LocalBuilder?[] addresses;
+    private readonly LocalBuilder?[] values;
+    private readonly LocalBuilder at,
+        entry,
+        stride,
+        next,
+        end,
+        to,
+        numbers;
+
+    /// <param name="code">What to do with each element.</param>
+    /// <param name="methods">On which vectors.</param>
+    /// <param name="vectors">How many vectors go at a time: all are loaded before the first is stored.</param>
+    public KernelEmitter(KernelCode code, VectorMethods methods, int vectors)
+    {
+        (this.code, this.methods, this.vectors) = (code, methods, vectors);
+        method = new("kernel", typeof(void), [typeof(SliceSpan).MakePointerType()], typeof(KernelEmitter).Module, true);
+        il = method.GetILGenerator();
+        addresses = new LocalBuilder?[code.ArrayUses[^1].Array + 1];
+        values = new LocalBuilder?[code.Nodes.Length];
+        (at, entry, stride, next) = (Local(), Local(), Local(), Local());
+        (end, to, numbers) = (Local(), Local(), Local());
+    }
+
+    public KernelBody Emit()
+    {
+        Field(nameof(SliceSpan.Entry), entry);
+        Field(nameof(SliceSpan.Stride), stride);
+        Field(nameof(SliceSpan.At), next);
+        Field(nameof(SliceSpan.End), end);
+        Field(nameof(SliceSpan.Numbers), numbers);
+        il.Emit(OpCodes.Ldloc, stride);
+        Integer(IntPtr.Size);
+        il.Emit(OpCodes.Mul);
+        il.Emit(OpCodes.Stloc, stride);
+        for (var i = 0; i < code.Nodes.Length; i++)
+            if (code.IsUniform[i])
+            {
+                Compute(i);
+                Keep(i);
+            }
+        var (slice, slices, element, elements, done) = (Label(), Label(), Label(), Label(), Label());
+        il.Emit(OpCodes.Br, slices);
+        il.MarkLabel(slice);
+        BeginSlice();
+        il.Emit(OpCodes.Br, elements);
+        il.MarkLabel(element);
+        Body();
+        il.Emit(OpCodes.Ldloc, at);
+        Integer(vectors * methods.Count);
+        il.Emit(OpCodes.Add);
+        il.Emit(OpCodes.Stloc, at);
+        il.MarkLabel(elements);
+        il.Emit(OpCodes.Ldloc, at);
+        il.Emit(OpCodes.Ldloc, to);
+        Integer(vectors * methods.Count);
+        il.Emit(OpCodes.Sub);
+        il.Emit(OpCodes.Ble, element);
+        EndSlice(done);
+        il.MarkLabel(slices);
+        il.Emit(OpCodes.Ldloc, next);
+        il.Emit(OpCodes.Ldloc, end);
+        il.Emit(OpCodes.Blt, slice);
+        il.MarkLabel(done);
+        SetField(nameof(SliceSpan.Entry), entry);
+        SetField(nameof(SliceSpan.At), next);
+        il.Emit(OpCodes.Ret);
+        return method.CreateDelegate<KernelBody>();
+    }
+
+    /// <summary>Where the arrays of a slice lie, the element of it that comes next, and one past the last.</summary>
+    private void BeginSlice()
+    {
+        foreach (var use in code.ArrayUses)
+        {
+            addresses[use.Array] ??= Local();
+            Word((1 + use.Array) * IntPtr.Size);
+            il.Emit(OpCodes.Stloc, addresses[use.Array]!);
+        }
+        il.Emit(OpCodes.Ldloc, next);
+        Word(0);
+        il.Emit(OpCodes.Sub);
+        il.Emit(OpCodes.Stloc, at);
+        // The smaller one of where the slice ends and where the elements end.
+        var smaller = Label();
+        NextSlice();
+        il.Emit(OpCodes.Ldind_I);
+        il.Emit(OpCodes.Stloc, to);
+        il.Emit(OpCodes.Ldloc, to);
+        il.Emit(OpCodes.Ldloc, end);
+        il.Emit(OpCodes.Ble, smaller);
+        il.Emit(OpCodes.Ldloc, end);
+        il.Emit(OpCodes.Stloc, to);
+        il.MarkLabel(smaller);
+        il.Emit(OpCodes.Ldloc, to);
+        Word(0);
+        il.Emit(OpCodes.Sub);
+        il.Emit(OpCodes.Stloc, to);
+    }
+
+    /// <summary>Goes on to the next slice, unless this one has a tail.</summary>
+    private void EndSlice(Label done)
+    {
+        il.Emit(OpCodes.Ldloc, at);
+        Word(0);
+        il.Emit(OpCodes.Add);
+        il.Emit(OpCodes.Stloc, next);
+        il.Emit(OpCodes.Ldloc, at);
+        il.Emit(OpCodes.Ldloc, to);
+        il.Emit(OpCodes.Blt, done);
+        NextSlice();
+        il.Emit(OpCodes.Stloc, entry);
+    }
+
+    private void Body()
+    {
+        var loaded = new LocalBuilder?[vectors][];
+        for (var vector = 0; vector < vectors; vector++)
+        {
+            for (var i = 0; i < code.Nodes.Length; i++)
+                if (code.Nodes[i].Operation is Operation.Load or Operation.LoadWords)
+                {
+                    Compute(i, vector);
+                    Keep(i);
+                }
+            loaded[vector] = (LocalBuilder?[])values.Clone();
+        }
+        for (var vector = 0; vector < vectors; vector++)
+        {
+            loaded[vector].CopyTo(values, 0);
+            // All values before the first store: arrays may be the same memory.
+            foreach (var store in code.Stores)
+                if (values[store.Node] is null)
+                {
+                    Compute(store.Node);
+                    Keep(store.Node);
+                }
+            foreach (var store in code.Stores)
+            {
+                Push(store.Node);
+                Address(store.Array, store.IsWords ? sizeof(ushort) : code.Size, vector);
+                il.Emit(OpCodes.Call, store.IsWords ? methods.StoreWords : methods.Store);
+            }
+        }
+    }
+
+    /// <summary>Puts a value onto the stack; one that is used again is kept.</summary>
+    private void Push(int node)
+    {
+        if (values[node] is { } known)
+        {
+            il.Emit(OpCodes.Ldloc, known);
+            return;
+        }
+        Compute(node);
+        if (code.Uses[node] > 1)
+        {
+            il.Emit(OpCodes.Dup);
+            Keep(node);
+        }
+    }
+
+    private void Keep(int node) => il.Emit(OpCodes.Stloc, values[node] = il.DeclareLocal(methods.Vector));
+
+    private void Compute(int place, int vector = 0)
+    {
+        var node = code.Nodes[place];
+        switch (node.Operation)
+        {
+            case Operation.Constant:
+                Constant(node.Constant);
+                break;
+            case Operation.Number:
+                il.Emit(OpCodes.Ldloc, numbers);
+                Integer((int)node.Value * code.Size);
+                il.Emit(OpCodes.Add);
+                il.Emit(code.IsDouble ? OpCodes.Ldind_R8 : OpCodes.Ldind_R4);
+                il.Emit(OpCodes.Call, methods.Create);
+                break;
+            case Operation.Bits:
+                il.Emit(OpCodes.Ldc_I4, unchecked((int)(uint)node.Value));
+                il.Emit(OpCodes.Call, methods.OfBits);
+                break;
+            case Operation.Load:
+                Address((int)node.Value, code.Size, vector);
+                il.Emit(OpCodes.Call, methods.Load);
+                break;
+            case Operation.LoadWords:
+                Address((int)node.Value, sizeof(ushort), vector);
+                il.Emit(OpCodes.Call, methods.LoadWords);
+                break;
+            case Operation.Max:
+                Larger(node.A, node.B, node.A, node.B);
+                break;
+            case Operation.Min:
+                Larger(node.B, node.A, node.A, node.B);
+                break;
+            case Operation.Sign:
+                // 1 where x > 0, or else -1 where 0 > x.
+                Hold(node.A);
+                Greater(node.A, null);
+                Constant(1);
+                Greater(null, node.A);
+                Constant(-1);
+                Constant(0);
+                Call(Operation.Select);
+                Call(Operation.Select);
+                break;
+            default:
+                for (var k = 0; k < 3 && node.Operand(k) >= 0; k++)
+                    Push(node.Operand(k));
+                if (node.Operation is Operation.ShiftLeft or Operation.ShiftRight)
+                    il.Emit(OpCodes.Ldc_I4, (int)node.Value);
+                Call(node.Operation);
+                break;
+        }
+    }
+
+    /// <summary>The first where one is greater, as <see cref="ILane{V}.Max"/> and Min have it.</summary>
+    private void Larger(int greater, int smaller, int first, int second)
+    {
+        Hold(first);
+        Hold(second);
+        Greater(greater, smaller);
+        Push(first);
+        Push(first);
+        Call(Operation.IsNaN);
+        Push(first);
+        Push(second);
+        Call(Operation.Select);
+        Call(Operation.Select);
+    }
+
+    /// <summary>Whether a value is greater than another; null for zero.</summary>
+    private void Greater(int? left, int? right)
+    {
+        foreach (var side in (int?[])[left, right])
+            if (side is { } node)
+                Push(node);
+            else
+                Constant(0);
+        Call(Operation.Greater);
+    }
+
+    /// <summary>Keeps a value that is pushed more than once.</summary>
+    private void Hold(int node)
+    {
+        if (values[node] is not null)
+            return;
+        Compute(node);
+        Keep(node);
+    }
+
+    private void Constant(double value)
+    {
+        if (code.IsDouble)
+            il.Emit(OpCodes.Ldc_R8, value);
+        else
+            il.Emit(OpCodes.Ldc_R4, (float)value);
+        il.Emit(OpCodes.Call, methods.Create);
+    }
+
+    private void Call(Operation operation) => il.Emit(OpCodes.Call, methods.For(operation));
+
+    /// <summary>Where the elements of an array go on.</summary>
+    private void Address(int array, int size, int vector)
+    {
+        il.Emit(OpCodes.Ldloc, addresses[array]!);
+        il.Emit(OpCodes.Ldloc, at);
+        Integer(size);
+        il.Emit(OpCodes.Mul);
+        il.Emit(OpCodes.Add);
+        if (vector > 0)
+        {
+            Integer(vector * methods.Count * size);
+            il.Emit(OpCodes.Add);
+        }
+    }
+
+    private void Word(int offset)
+    {
+        il.Emit(OpCodes.Ldloc, entry);
+        Integer(offset);
+        il.Emit(OpCodes.Add);
+        il.Emit(OpCodes.Ldind_I);
+    }
+
+    private void NextSlice()
+    {
+        il.Emit(OpCodes.Ldloc, entry);
+        il.Emit(OpCodes.Ldloc, stride);
+        il.Emit(OpCodes.Add);
+    }
+
+    private void Field(string name, LocalBuilder local)
+    {
+        il.Emit(OpCodes.Ldarg_0);
+        il.Emit(OpCodes.Ldfld, FieldOf(name));
+        il.Emit(OpCodes.Stloc, local);
+    }
+
+    private void SetField(string name, LocalBuilder local)
+    {
+        il.Emit(OpCodes.Ldarg_0);
+        il.Emit(OpCodes.Ldloc, local);
+        il.Emit(OpCodes.Stfld, FieldOf(name));
+    }
+
+    private static FieldInfo FieldOf(string name) => typeof(SliceSpan).GetField(name)!;
+
+    private LocalBuilder Local() => il.DeclareLocal(typeof(nint));
+
+    private Label Label() => il.DefineLabel();
+
+    private void Integer(int value)
+    {
+        il.Emit(OpCodes.Ldc_I4, value);
+        il.Emit(OpCodes.Conv_I);
+    }
+}

@@ -1,0 +1,17 @@
+namespace Optim.Kernels;
+
+/// <summary>Neighbouring slices of one dtype that a program runs over, and the values of its leaves for them.</summary>
+/// <param name="Table">The table.</param>
+/// <param name="First">The first slice.</param>
+/// <param name="Count">How many.</param>
+/// <param name="DType">The dtype of parameters and gradients.</param>
+/// <param name="Leaves">Options, kept numbers and the step, as <see cref="ProgramRun.Leaves"/> asks for them.</param>
+/// <param name="Spread">Of each slice of the table what spreads need of it; null where the program has none.</param>
+internal readonly record struct ProgramSegment(
+    SliceTable Table,
+    int First,
+    int Count,
+    DType DType,
+    double[] Leaves,
+    SpreadSlice[]? Spread = null
+);
