@@ -28,7 +28,12 @@ module internal Names =
 
     /// Insertions, deletions, replacements and exchanges of neighbours between two texts.
     let private distance (a: string) (b: string) =
-        let rows = Array2D.init (a.Length + 1) (b.Length + 1) (fun i j -> max i j)
+        // Made and then filled: Array2D.init is not for what is compiled ahead of time.
+        let rows = Array2D.zeroCreate (a.Length + 1) (b.Length + 1)
+
+        for i in 0 .. a.Length do
+            for j in 0 .. b.Length do
+                rows[i, j] <- max i j
 
         for i in 1 .. a.Length do
             for j in 1 .. b.Length do

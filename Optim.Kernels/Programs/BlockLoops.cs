@@ -43,13 +43,17 @@ internal readonly unsafe struct BlockLoop(delegate* <BlockArguments*, void> body
 /// <param name="Third">Then; none where it is Input.</param>
 /// <param name="IsThirdLeft">Whether what there is so far is its left operand.</param>
 /// <param name="IsTree">Whether the third makes the other operand of the second.</param>
+/// <param name="IsSquare">Whether the first is a product that is multiplied by its second operand again: a b b.</param>
+/// <param name="IsThirdSquare">Whether the third of a tree is.</param>
 internal readonly record struct Fusion(
     Operation First,
     Operation Second = Operation.Input,
     bool IsLeft = true,
     Operation Third = Operation.Input,
     bool IsThirdLeft = true,
-    bool IsTree = false
+    bool IsTree = false,
+    bool IsSquare = false,
+    bool IsThirdSquare = false
 )
 {
     /// <summary>How many operations.</summary>
@@ -99,6 +103,12 @@ internal abstract unsafe class BlockLoops
     /// <summary>c + a (b - c), the product and the sum rounded once.</summary>
     public abstract BlockLoop Move { get; }
 
+    /// <summary>c d + (a b) b, the last product and the sum rounded once.</summary>
+    public abstract BlockLoop MoveSquare { get; }
+
+    /// <summary>c where a is greater than b, and else d.</summary>
+    public abstract BlockLoop Choose { get; }
+
     /// <summary>Elements as they are.</summary>
     public abstract BlockLoop Copy { get; }
 
@@ -126,6 +136,10 @@ internal abstract unsafe class BlockLoops
         public override BlockLoop Copy => new(&Run<Same, Neighbours>);
 
         public override BlockLoop Move => new(&Run<Moved, Neighbours>);
+
+        public override BlockLoop MoveSquare => new(&Run<MovedSquare, Neighbours>);
+
+        public override BlockLoop Choose => new(&Run<Choice, Neighbours>);
 
         public override BlockLoop StoreWords => new(&ToWords);
 
@@ -161,6 +175,8 @@ internal abstract unsafe class BlockLoops
         public override BlockLoop For(Fusion fusion, bool isUniform) =>
             (fusion.First, fusion.IsTree) switch
             {
+                (Operation.Multiply, false) when fusion.IsSquare => Second<ScaledSquare>(fusion, isUniform),
+                (Operation.Multiply, true) when fusion.IsSquare => Tree<ScaledSquare>(fusion, isUniform),
                 (Operation.Add, false) => Second<Add>(fusion, isUniform),
                 (Operation.Subtract, false) => Second<Subtract>(fusion, isUniform),
                 (Operation.Multiply, false) => Second<Multiply>(fusion, isUniform),
@@ -177,6 +193,7 @@ internal abstract unsafe class BlockLoops
             where S : struct, IBlockStep =>
             (fusion.Second, fusion.IsLeft) switch
             {
+                (Operation.Input, _) => One<S>(isUniform),
                 (Operation.Add, _) => Third<Left<S, Add>>(fusion, isUniform),
                 (Operation.Multiply, _) => Third<Left<S, Multiply>>(fusion, isUniform),
                 (Operation.Subtract, true) => Third<Left<S, Subtract>>(fusion, isUniform),
@@ -216,6 +233,7 @@ internal abstract unsafe class BlockLoops
             where T : struct, IBlockStep =>
             fusion.Third switch
             {
+                Operation.Multiply when fusion.IsThirdSquare => One<Both<S, T, ScaledSquare>>(isUniform),
                 Operation.Add => One<Both<S, T, Add>>(isUniform),
                 Operation.Subtract => One<Both<S, T, Subtract>>(isUniform),
                 Operation.Multiply => One<Both<S, T, Multiply>>(isUniform),

@@ -39,7 +39,7 @@ internal sealed class BlockPlan(KernelCode code, BlockLoops loops)
     private readonly Fused?[] fused = new Fused?[code.Nodes.Length];
 
     /// <summary>Some operations as one, and its operands.</summary>
-    private sealed record Fused(Fusion Fusion, int[] Operands, bool IsMove = false);
+    private sealed record Fused(Fusion Fusion, int[] Operands, BlockLoop? Loop = null);
 
     public int Rooms { get; private set; }
     public int Uniforms { get; private set; } = code.Numbers;
@@ -82,10 +82,7 @@ internal sealed class BlockPlan(KernelCode code, BlockLoops loops)
                 code.IsUniform[i] ? new(Location.Uniform, Uniforms++)
                 : direct.TryGetValue(i, out var array) ? new(Location.Array, array)
                 : new(Location.Room, free.TryPop(out var room) ? room : Rooms++);
-            var loop =
-                fused[i] is not { } several || several is { IsMove: false, Fusion.Length: 1 } ? loops.For(node.Operation, (int)node.Value)
-                : several.IsMove ? loops.Move
-                : loops.For(several.Fusion, a.Location == Location.Uniform && (c.Location == Location.Uniform || !several.Fusion.IsTree));
+            var loop = fused[i] is { } several ? LoopOf(several, node, a, c) : loops.For(node.Operation, (int)node.Value);
             (code.IsUniform[i] ? once : each).Add(new(loop, places[i], a, b, c, d));
         }
         // What an array held before, and another becomes, is put aside before the first of them is written.
@@ -110,6 +107,16 @@ internal sealed class BlockPlan(KernelCode code, BlockLoops loops)
         return ([.. once], [.. each], [.. constants]);
     }
 
+    private BlockLoop LoopOf(Fused several, Node node, BlockOperand a, BlockOperand c)
+    {
+        if (several.Loop is { } known)
+            return known;
+        var fusion = several.Fusion;
+        var isUniform = a.Location == Location.Uniform && (c.Location == Location.Uniform || !fusion.IsTree);
+        var isAlone = fusion is { Length: 1, IsSquare: false } && !(isUniform && several.Operands.Length == 2);
+        return isAlone ? loops.For(node.Operation, 0) : loops.For(fusion, isUniform);
+    }
+
     private bool IsWritten(int array) => code.Stores.Any(store => !store.IsWords && store.Array == array);
 
     private BlockOperand Of(int node) => node < 0 ? default : places[node];
@@ -132,16 +139,8 @@ internal sealed class BlockPlan(KernelCode code, BlockLoops loops)
             var node = code.Nodes[i];
             if (code.IsUniform[i])
                 continue;
-            if (node.Operation == Operation.Fma && InnerOf(node.B) is { } difference)
-            {
-                // A Fused that is not more than a difference.
-                var (operands, which) = (difference.Operands, difference.Fusion);
-                if (which is { Length: 1, First: Operation.Subtract } && operands[1] == node.C)
-                {
-                    fused[i] = new(which, [node.A, operands[0], node.C], IsMove: true);
-                    isInner[node.B] = true;
-                }
-            }
+            if (node.Operation is Operation.Fma or Operation.Select)
+                fused[i] = Known(node);
             else if (node.Operation == Operation.Sqrt)
                 fused[i] = new(new(Operation.Sqrt), [node.A]);
             else if (node.Operation is Operation.Add or Operation.Subtract or Operation.Multiply or Operation.Divide)
@@ -149,14 +148,54 @@ internal sealed class BlockPlan(KernelCode code, BlockLoops loops)
         }
     }
 
+    /// <summary>Shapes that have loops of their own: moving towards a value or its square, and choosing by a comparison.</summary>
+    private Fused? Known(Node node)
+    {
+        if (node.Operation == Operation.Select)
+        {
+            if (code.Uses[node.A] > 1 || code.IsUniform[node.A] || code.Nodes[node.A] is not { Operation: Operation.Greater } greater)
+                return null;
+            isInner[node.A] = true;
+            return new(default, [greater.A, greater.B, node.B, node.C], loops.Choose);
+        }
+        if (InnerOf(node.B) is { Fusion: { Length: 1, First: Operation.Subtract } } difference && difference.Operands[1] == node.C)
+        {
+            isInner[node.B] = true;
+            return new(default, [node.A, difference.Operands[0], node.C], loops.Move);
+        }
+        if (!(IsProduct(InnerOf(node.A), out var scaled) && scaled[1] == node.B && IsProduct(InnerOf(node.C), out var kept)))
+            return null;
+        isInner[node.A] = isInner[node.C] = true;
+        return new(default, [.. scaled, .. kept], loops.MoveSquare);
+    }
+
+    private static bool IsProduct(Fused? several, out int[] operands)
+    {
+        operands = several?.Operands ?? [];
+        return several is { Fusion: { Length: 1, First: Operation.Multiply, IsSquare: false } };
+    }
+
     private Fused Joined(Node node)
     {
+        if (node.Operation == Operation.Multiply && IsProduct(InnerOf(node.A), out var factors) && factors[1] == node.B)
+        {
+            isInner[node.A] = true;
+            return new(new(Operation.Multiply, IsSquare: true), factors);
+        }
         var (left, right) = (InnerOf(node.A), node.A == node.B ? null : InnerOf(node.B));
         if (IsPlain(left) && IsPlain(right))
         {
             isInner[node.A] = isInner[node.B] = true;
             return new(
-                new(left!.Fusion.First, node.Operation, true, right!.Fusion.First, IsTree: true),
+                new(
+                    left!.Fusion.First,
+                    node.Operation,
+                    true,
+                    right!.Fusion.First,
+                    IsTree: true,
+                    IsSquare: left.Fusion.IsSquare,
+                    IsThirdSquare: right.Fusion.IsSquare
+                ),
                 [.. left.Operands, .. right.Operands]
             );
         }
@@ -171,7 +210,7 @@ internal sealed class BlockPlan(KernelCode code, BlockLoops loops)
 
     /// <summary>What a value is as operations that can be joined with the one that needs it; null where others need it, too.</summary>
     private Fused? InnerOf(int node) =>
-        node >= 0 && code.Uses[node] == 1 && !code.IsUniform[node] && fused[node] is { IsMove: false, Fusion.Length: < 3 } several
+        node >= 0 && code.Uses[node] == 1 && !code.IsUniform[node] && fused[node] is { Loop: null, Fusion.Length: < 3 } several
             ? several
             : null;
 

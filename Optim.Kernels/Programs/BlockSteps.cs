@@ -236,6 +236,36 @@ internal static class BlockSteps
             where V : struct, IVector<V> => V.Fma(a, b - c, c);
     }
 
+    /// <summary>The square of b, times a from the left.</summary>
+    public readonly struct ScaledSquare : IBlockStep
+    {
+        public static int Operands => 2;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static V Run<V>(V a, V b, V c, V d)
+            where V : struct, IVector<V> => a * b * b;
+    }
+
+    /// <summary>c d + (a b) b, the last product and the sum rounded once.</summary>
+    public readonly struct MovedSquare : IBlockStep
+    {
+        public static int Operands => 4;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static V Run<V>(V a, V b, V c, V d)
+            where V : struct, IVector<V> => V.Fma(a * b, b, c * d);
+    }
+
+    /// <summary>c where a is greater than b, and else d.</summary>
+    public readonly struct Choice : IBlockStep
+    {
+        public static int Operands => 4;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static V Run<V>(V a, V b, V c, V d)
+            where V : struct, IVector<V> => V.Select(V.Greater(a, b), c, d);
+    }
+
     /// <summary>An operation on what another one gives, and one operand more.</summary>
     public readonly struct Left<S, T> : IBlockStep
         where S : struct, IBlockStep
