@@ -66,15 +66,15 @@ internal static class ChainedRules
     );
 }
 
-/// <summary>Our optimizer, its programs run block by block.</summary>
-internal sealed class OnBlocks(Ours ours) : Side
+/// <summary>Our optimizer, all of it as recorded programs on an engine.</summary>
+internal sealed class OnEngine(Ours ours, Kernels.Engine engine) : Side
 {
     public override void Step()
     {
         var before = Kernels.ProgramEngine.Current;
-        Kernels.ProgramEngine.Current = Kernels.Engine.Blocks;
+        (Kernels.ProgramEngine.Current, Kernels.ProgramEngine.RunsFormulas) = (engine, engine == Kernels.Engine.Emitted);
         ours.Step();
-        Kernels.ProgramEngine.Current = before;
+        (Kernels.ProgramEngine.Current, Kernels.ProgramEngine.RunsFormulas) = (before, false);
     }
 
     public override void Rest() => ours.Rest();

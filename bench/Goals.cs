@@ -8,6 +8,9 @@ internal enum Aim
     /// <summary>The peer's time over ours, at least.</summary>
     Ratio,
 
+    /// <summary>The peer's time over ours, at most.</summary>
+    RatioAtMost,
+
     /// <summary>Our microseconds of a step, at most.</summary>
     Microseconds,
 
@@ -76,6 +79,28 @@ internal sealed record Goal(
         // Bytes of an element: 14 of 20, and 14 of 20. Adam moves 22 of 28, which allow 1.27.
         new(["sgd momentum", "rmsprop"], ["16M"], Measurement.Single, Row.Host, 2, Aim.Ratio, 1.3, 1.3),
         new(["adam"], ["16M"], Measurement.Single, Row.Host, 2, Aim.Ratio, 1.2, 1.2),
+        // Recorded formulas beside the static driver.
+        new(
+            ["sgd", "sgd momentum", "adam", "adamw", "adadelta", "adagrad", "adamax", "asgd", "nadam", "radam", "rmsprop", "rprop"],
+            [],
+            Measurement.Emitted,
+            Row.Host,
+            2,
+            Aim.RatioAtMost,
+            1.05,
+            1.05
+        ),
+        new(
+            ["adamw tail", "lion by definition", "adabelief by definition"],
+            ["16M"],
+            Measurement.Blocks,
+            Row.Host,
+            2,
+            Aim.RatioAtMost,
+            1.35,
+            1.35
+        ),
+        new(["lion by definition", "adabelief by definition"], ["16M"], Measurement.Traffic, Row.Host, 2, Aim.Ratio, 0.95, 0.95),
         new(["lbfgs quadratic"], ["1M"], Measurement.TorchSharp, null, 2, Aim.Ratio, 1, 1),
         new([], [], null, null, null, Aim.Bytes, 512, 512),
     ];
@@ -113,7 +138,7 @@ internal sealed record Goal(
     public double Value(Row row) =>
         Aim switch
         {
-            Aim.Ratio => row.Ratio,
+            Aim.Ratio or Aim.RatioAtMost => row.Ratio,
             Aim.Microseconds => row.OursUs,
             _ => row.Bytes,
         };
@@ -123,7 +148,7 @@ internal sealed record Goal(
     public string Format(double value) =>
         Aim switch
         {
-            Aim.Ratio => value.ToString("0.00", CultureInfo.InvariantCulture) + "x",
+            Aim.Ratio or Aim.RatioAtMost => value.ToString("0.00", CultureInfo.InvariantCulture) + "x",
             Aim.Microseconds => value.ToString("0.00", CultureInfo.InvariantCulture) + " us",
             _ => value.ToString("0", CultureInfo.InvariantCulture) + " bytes",
         };
@@ -133,7 +158,7 @@ internal sealed record Goal(
         var who = IsAboutAll ? "every row but LBFGS's" : string.Join(", ", Rules);
         var where = Lists.Length == 0 ? (IsAboutAll ? "" : " on every list") : " on " + string.Join(", ", Lists);
         var how = Parameters == Row.TorchSharp ? ", TorchSharp parameters" : "";
-        var against = Aim == Aim.Ratio ? $" against {Peer}" : "";
+        var against = Aim is Aim.Ratio or Aim.RatioAtMost ? $" against {Peer}" : "";
         var threads = Threads == 1 ? ", one thread" : "";
         return $"{who}{where}{how}{against}{threads}";
     }

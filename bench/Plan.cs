@@ -12,9 +12,10 @@ internal sealed record Measurement(RuleCase Rule, ParameterList List, DType DTyp
         Copy = "libtorch copy",
         Traffic = "traffic",
         Single = "float32",
+        Emitted = "emitted",
         Blocks = "blocks";
 
-    public static readonly string[] Peers = [Fused, Ops, TorchSharp, Passes, Copy, Traffic, Single, Blocks];
+    public static readonly string[] Peers = [Fused, Ops, TorchSharp, Passes, Copy, Traffic, Single, Emitted, Blocks];
 
     public bool IsTraining => List == Training.Step;
 
@@ -53,6 +54,15 @@ internal static class Plan
                         ? m.Rule.IsDefinition && m.List.Name == "16M"
                         : m.Peer == Measurement.Blocks && m.List.Name is "64K" or "16M" or "1000 x 1K"
                 )
+        : m.Peer == Measurement.Emitted
+            ? !(
+                m.Rule.IsOfWholeTensors || m.IsTraining || m.Rule == RuleCase.LBFGS || m.Rule == RuleCase.Tail || m.Rule == RuleCase.Average
+            )
+                && m.DType == DType.Float32
+                && m.Parameters == Row.Host
+                && m.Threads == 2
+                && m.List.Name is not ("1K" or "mlp")
+                && !m.List.Name.EndsWith("matrices", StringComparison.Ordinal)
         : m.Rule == RuleCase.LBFGS ? m.List.Name == "1M" && m.Peer == Measurement.TorchSharp && m.DType == DType.Float32
         : m.DType is DType.BFloat16 or DType.Float16 || m.Peer == Measurement.Single
             ? m.DType is DType.BFloat16 or DType.Float16
@@ -98,5 +108,9 @@ internal static class Plan
             Goal.All.Any(goal => !goal.IsAboutAll && goal.Applies(m))
             || (m.Threads == 2 && m.List.Name == "64K" && m.DType != DType.Float16)
             || (m.IsTraining && m.Threads == 2)
+        )
+        && (
+            m.Peer != Measurement.Emitted
+            || (m.List.Name is "64K" or "16M" or "1000 x 1K" && (m.Rule == RuleCase.Adam || m.Rule == RuleCase.SGDMomentum))
         );
 }

@@ -137,7 +137,7 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
 
         let switches = arithmetic.Switches(options, step)
 
-        if kinds.IsNothing then
+        if kinds.IsNothing && not ProgramEngine.RunsFormulas then
             driver.Run(table, segment.First, segment.Count, segment.DType, switches, &coefficients, executor)
         else
             surrounded.Run(table, segment.First, segment.Count, segment.DType, switches, &coefficients, &kinds, prepared.Numbers, executor)

@@ -108,7 +108,7 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
             made
 
     let keptBy (run: ProgramRun) (name: string) =
-        run.Program.Kept |> Array.tryFindIndex (fun (struct (kept, _)) -> kept = name)
+        run.Program.Kept |> Array.tryFindIndex (fun kept -> kept.Name = name)
 
     /// The setting of the flags.
     member val Flags: bool list = [] with get, set

@@ -31,7 +31,9 @@ internal abstract unsafe class Driver
     public const int MostCoefficients = 12;
 
     private readonly Loop?[] loops = new Loop?[64];
-    private readonly Dictionary<(int Switches, Surroundings Around), StepProgram> programs = [];
+    private readonly List<Recorded> programs = [];
+
+    private sealed record Recorded(int Switches, Surroundings Around, StepProgram Program);
 
     /// <summary>The state columns of the formula.</summary>
     public abstract int Columns { get; }
@@ -81,7 +83,7 @@ internal abstract unsafe class Driver
         var row = new Recorder[8];
         for (var i = 0; i < arrays.Length; i++)
             row[i] = new(Expression.Input(arrays[i]));
-        var before = row.ToArray();
+        var before = (Recorder[])row.Clone();
         var numbers = new Recorder[MostCoefficients];
         for (var i = 0; i < numbers.Length; i++)
             numbers[i] = new(Expression.OfNumber(Expression.Named(Operation.Given, NameOfCoefficient(i))));
@@ -100,13 +102,11 @@ internal abstract unsafe class Driver
             numbers[11]
         );
         Update<Recorder>(switches, in coefficients, row);
-        return new(
-            arrays,
-            Enumerable
-                .Range(0, arrays.Length)
-                .Where(i => i != 1 && !ReferenceEquals(row[i].Expression, before[i].Expression))
-                .Select(i => new Assignment(arrays[i], row[i].Expression))
-        );
+        var assignments = new List<Assignment>();
+        for (var i = 0; i < arrays.Length; i++)
+            if (i != 1 && !ReferenceEquals(row[i].Expression, before[i].Expression))
+                assignments.Add(new(arrays[i], row[i].Expression));
+        return new(arrays, assignments);
     }
 
     /// <summary>The place of a coefficient of a recorded formula, by its name.</summary>
@@ -117,15 +117,15 @@ internal abstract unsafe class Driver
     {
         lock (programs)
         {
-            if (programs.TryGetValue((switches, around), out var known))
-                return known;
-            var alone = (switches, default(Surroundings));
-            if (!programs.TryGetValue(alone, out var step))
-            {
-                var columns = Enumerable.Range(0, Columns).Select(i => FormattableString.Invariant($"column{i}"));
-                programs.Add(alone, step = Record(switches, [.. columns]));
-            }
-            return around.IsNothing ? step : programs[(switches, around)] = around.Around(step);
+            foreach (var known in programs)
+                if (known.Switches == switches && known.Around == around)
+                    return known.Program;
+            var columns = new string[Columns];
+            for (var i = 0; i < columns.Length; i++)
+                columns[i] = FormattableString.Invariant($"column{i}");
+            var program = around.IsNothing ? Record(switches, columns) : around.Around(Surrounded(switches, default));
+            programs.Add(new(switches, around, program));
+            return program;
         }
     }
 

@@ -73,6 +73,9 @@ public enum DType : sbyte
 /// <summary>What can be asked of a <see cref="DType"/>.</summary>
 public static class DTypes
 {
+    /// <summary>How many dtypes there are, for tables by dtype.</summary>
+    internal const int Count = (int)DType.Float4_E2M1FN_X2 + 1;
+
     /// <summary>Bytes an element takes.</summary>
     public static int Size(this DType dtype) =>
         dtype switch

@@ -207,7 +207,7 @@ internal sealed unsafe class KernelEmitter
                     Compute(i, vector);
                     Keep(i);
                 }
-            loaded[vector] = [.. values];
+            loaded[vector] = (LocalBuilder?[])values.Clone();
         }
         for (var vector = 0; vector < vectors; vector++)
         {
@@ -251,13 +251,8 @@ internal sealed unsafe class KernelEmitter
         var node = code.Nodes[place];
         switch (node.Operation)
         {
-            case Operation.Constant when code.IsDouble:
-                il.Emit(OpCodes.Ldc_R8, node.Constant);
-                il.Emit(OpCodes.Call, methods.Create);
-                break;
             case Operation.Constant:
-                il.Emit(OpCodes.Ldc_R4, (float)node.Constant);
-                il.Emit(OpCodes.Call, methods.Create);
+                Constant(node.Constant);
                 break;
             case Operation.Number:
                 il.Emit(OpCodes.Ldloc, numbers);
@@ -278,15 +273,78 @@ internal sealed unsafe class KernelEmitter
                 Address((int)node.Value, sizeof(ushort), vector);
                 il.Emit(OpCodes.Call, methods.LoadWords);
                 break;
+            case Operation.Max:
+                Larger(node.A, node.B, node.A, node.B);
+                break;
+            case Operation.Min:
+                Larger(node.B, node.A, node.A, node.B);
+                break;
+            case Operation.Sign:
+                // 1 where x > 0, or else -1 where 0 > x.
+                Hold(node.A);
+                Greater(node.A, null);
+                Constant(1);
+                Greater(null, node.A);
+                Constant(-1);
+                Constant(0);
+                Call(Operation.Select);
+                Call(Operation.Select);
+                break;
             default:
                 for (var k = 0; k < 3 && node.Operand(k) >= 0; k++)
                     Push(node.Operand(k));
                 if (node.Operation is Operation.ShiftLeft or Operation.ShiftRight)
                     il.Emit(OpCodes.Ldc_I4, (int)node.Value);
-                il.Emit(OpCodes.Call, methods.For(node.Operation));
+                Call(node.Operation);
                 break;
         }
     }
+
+    /// <summary>The first where one is greater, as <see cref="ILane{V}.Max"/> and Min have it.</summary>
+    private void Larger(int greater, int smaller, int first, int second)
+    {
+        Hold(first);
+        Hold(second);
+        Greater(greater, smaller);
+        Push(first);
+        Push(first);
+        Call(Operation.IsNaN);
+        Push(first);
+        Push(second);
+        Call(Operation.Select);
+        Call(Operation.Select);
+    }
+
+    /// <summary>Whether a value is greater than another; null for zero.</summary>
+    private void Greater(int? left, int? right)
+    {
+        foreach (var side in (int?[])[left, right])
+            if (side is { } node)
+                Push(node);
+            else
+                Constant(0);
+        Call(Operation.Greater);
+    }
+
+    /// <summary>Keeps a value that is pushed more than once.</summary>
+    private void Hold(int node)
+    {
+        if (values[node] is not null)
+            return;
+        Compute(node);
+        Keep(node);
+    }
+
+    private void Constant(double value)
+    {
+        if (code.IsDouble)
+            il.Emit(OpCodes.Ldc_R8, value);
+        else
+            il.Emit(OpCodes.Ldc_R4, (float)value);
+        il.Emit(OpCodes.Call, methods.Create);
+    }
+
+    private void Call(Operation operation) => il.Emit(OpCodes.Call, methods.For(operation));
 
     /// <summary>Where the elements of an array go on.</summary>
     private void Address(int array, int size, int vector)

@@ -9,7 +9,7 @@ namespace Optim.Kernels;
 internal sealed unsafe class FormulaBlocks(Driver driver, int switches, Surroundings around)
 {
     /// <summary>Elements of a block: some arrays of them stay in a core's cache.</summary>
-    private const int Block = 16384;
+    private const int Block = 8192;
 
     private readonly ProgramRun before = new(around.Before()),
         after = new((around with { Unscales = false, Clips = false, Clamps = false }).After(driver.Columns));
@@ -31,6 +31,7 @@ internal sealed unsafe class FormulaBlocks(Driver driver, int switches, Surround
         public nint AfterNumbers;
         public bool Changes;
         public bool Ends;
+        public bool Streams;
     }
 
     /// <summary>Makes the kernels for a dtype.</summary>
@@ -73,6 +74,7 @@ internal sealed unsafe class FormulaBlocks(Driver driver, int switches, Surround
             Loop = driver.Loop(switches).For(dtype),
             Changes = around.ChangesGradients,
             Ends = around.HasEpilogue,
+            Streams = length * (long)(table.Stride - 1) * (dtype.Size() / dtype.Parts()) > ProgramRun.Cache,
         };
         VisitKernel? first = null,
             last = null;
@@ -109,7 +111,8 @@ internal sealed unsafe class FormulaBlocks(Driver driver, int switches, Surround
         // An entry of one block, and one of the prologue.
         var own = stackalloc nint[(int)stride + 1];
         var changed = stackalloc nint[4];
-        var room = stackalloc byte[shares->Changes ? Block * shares->Size : 0];
+        var space = stackalloc byte[shares->Changes ? Block * shares->Size + BlockKernel.VectorBytes : 0];
+        var room = BlockKernel.Aligned(space);
         var step = shares->Step;
         step.Entries = own;
         var (at, last) = (begin + shares->Entries[0], end + shares->Entries[0]);
@@ -128,11 +131,11 @@ internal sealed unsafe class FormulaBlocks(Driver driver, int switches, Surround
                 {
                     arrays[1] = (nint)room - first * shares->Size;
                     (changed[0], changed[1], changed[2], changed[3]) = (0, arrays[1], gradient, next);
-                    before.Run(changed, 3, first, next, (void*)shares->BeforeNumbers, false);
+                    before.Run(changed, 3, first, next, (void*)shares->BeforeNumbers, shares->Streams);
                 }
                 shares->Loop(first, next, &step);
                 arrays[1] = gradient;
-                after?.Run(own, stride, first, next, (void*)shares->AfterNumbers, false);
+                after?.Run(own, stride, first, next, (void*)shares->AfterNumbers, shares->Streams);
             }
             at = entry[0] + to;
         }

@@ -4,19 +4,19 @@ namespace Optim.Kernels;
 /// <param name="Array">Its place in an entry of the slice table.</param>
 /// <param name="Node">The value.</param>
 /// <param name="IsWords">Whether it is a word of 16 bits; else it is of the type of the arithmetic.</param>
-internal readonly record struct Store(int Array, int Node, bool IsWords);
+internal sealed record Store(int Array, int Node, bool IsWords);
 
 /// <summary>A number that a visit makes of an array, or of one that is written for it alone.</summary>
 /// <param name="Kind">Which reduction.</param>
 /// <param name="Array">Its place in an entry, or after the arrays there.</param>
-internal readonly record struct ArrayReduction(Operation Kind, int Array);
+internal sealed record ArrayReduction(Operation Kind, int Array);
 
 /// <summary>An array that a visit reads or writes.</summary>
 /// <param name="Array">Its place.</param>
 /// <param name="Size">Bytes of an element.</param>
 /// <param name="IsRead">Whether it is read.</param>
 /// <param name="IsWritten">Whether it is written.</param>
-internal readonly record struct ArrayUse(int Array, int Size, bool IsRead, bool IsWritten);
+internal sealed record ArrayUse(int Array, int Size, bool IsRead, bool IsWritten);
 
 /// <summary>
 /// What a visit of memory does with each element, down to the words of half types: what engines compile. Only its structure is
@@ -48,8 +48,9 @@ internal sealed class KernelCode : IEquatable<KernelCode>
         }
         foreach (var store in stores)
             Uses[store.Node]++;
-        ArrayUses = [.. UsesOfArrays().GroupBy(use => use.Array).Select(Joined).OrderBy(use => use.Array)];
-        Footprint = ArrayUses.Sum(use => use.Size);
+        ArrayUses = UsesOfArrays();
+        foreach (var use in ArrayUses)
+            Footprint += use.Size;
         var code = new HashCode();
         foreach (var node in nodes)
             code.Add(node);
@@ -106,20 +107,30 @@ internal sealed class KernelCode : IEquatable<KernelCode>
 
     public override int GetHashCode() => hash;
 
-    private IEnumerable<ArrayUse> UsesOfArrays()
+    /// <summary>Each array once, in order.</summary>
+    private ArrayUse[] UsesOfArrays()
     {
+        var most = Arrays + Stores.Length;
+        foreach (var reduction in Reductions)
+            most = Math.Max(most, reduction.Array + 1);
+        var uses = new ArrayUse?[most];
         foreach (var node in Nodes)
             if (node.Operation is Operation.Load or Operation.LoadWords)
-                yield return new((int)node.Value, node.Operation == Operation.Load ? Size : sizeof(ushort), true, false);
+                Note((int)node.Value, node.Operation == Operation.Load ? Size : sizeof(ushort), true, false);
         foreach (var store in Stores)
-            yield return new(store.Array, store.IsWords ? sizeof(ushort) : Size, false, true);
+            Note(store.Array, store.IsWords ? sizeof(ushort) : Size, false, true);
         foreach (var reduction in Reductions)
             if (reduction.Array < Arrays)
-                yield return new(reduction.Array, Size, true, false);
-    }
+                Note(reduction.Array, Size, true, false);
+        var found = new List<ArrayUse>();
+        foreach (var use in uses)
+            if (use is not null)
+                found.Add(use);
+        return found.ToArray();
 
-    private static ArrayUse Joined(IEnumerable<ArrayUse> uses) =>
-        uses.Aggregate((a, b) => a with { IsRead = a.IsRead || b.IsRead, IsWritten = a.IsWritten || b.IsWritten });
+        void Note(int array, int size, bool isRead, bool isWritten) =>
+            uses[array] = new(array, size, isRead || uses[array]?.IsRead == true, isWritten || uses[array]?.IsWritten == true);
+    }
 }
 
 /// <summary>One pass over memory: its code, and which values of the program are the numbers that are handed in and the reductions that come out.</summary>

@@ -7,10 +7,17 @@ namespace Optim.Kernels;
 /// <param name="C">The third one.</param>
 /// <param name="Value">The bits of a constant; the place of an array or a number; bits, or how far they are moved.</param>
 /// <param name="Name">The name of an option, a number or an array.</param>
-internal readonly record struct Node(Operation Operation, int A = -1, int B = -1, int C = -1, long Value = 0, string Name = "")
+internal sealed record Node(Operation Operation, int A = -1, int B = -1, int C = -1, long Value = 0, string Name = "")
 {
     /// <summary>The constant.</summary>
     public double Constant => BitConverter.Int64BitsToDouble(Value);
+
+    /// <summary>How many operands it has.</summary>
+    public int Operands =>
+        C >= 0 ? 3
+        : B >= 0 ? 2
+        : A >= 0 ? 1
+        : 0;
 
     /// <summary>The operands.</summary>
     public int Operand(int index) =>
@@ -50,5 +57,5 @@ internal sealed class NodeList
         return place;
     }
 
-    public Node[] ToArray() => [.. nodes];
+    public Node[] ToArray() => nodes.ToArray();
 }

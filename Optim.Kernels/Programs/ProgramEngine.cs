@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 
 namespace Optim.Kernels;
@@ -19,10 +20,8 @@ public enum Engine
 public static class ProgramEngine
 {
     private static readonly Lock compiling = new();
-    private static readonly Dictionary<Key, WeakReference<VisitKernel>> kernels = [];
+    private static readonly Dictionary<KernelCode, WeakReference<VisitKernel>?[]> kernels = [];
     private static int purgeAt = 64;
-
-    private readonly record struct Key(KernelCode Code, Width Width, Engine Engine);
 
     /// <summary>Emitted where the runtime can make code, Blocks elsewhere. Tests set it to compare them.</summary>
     /// <exception cref="NotSupportedException">Emitted, where the runtime makes no code.</exception>
@@ -38,6 +37,9 @@ public static class ProgramEngine
                     : value;
     } = RuntimeFeature.IsDynamicCodeSupported ? Engine.Emitted : Engine.Blocks;
 
+    /// <summary>Whether formulas with nothing around them run as recorded programs, too: to compare engines with the static driver.</summary>
+    internal static bool RunsFormulas { get; set; }
+
     /// <summary>Whether programs run by blocks: where that is asked for, and at a width of one number.</summary>
     internal static bool IsBlocks => Lanes.Width == Width.Single || Current == Engine.Blocks;
 
@@ -48,24 +50,31 @@ public static class ProgramEngine
     internal static VisitKernel KernelOf(KernelCode code)
     {
         // Vectors of one number are none: there the emitted code would be emulated.
-        var engine = IsBlocks ? Engine.Blocks : Engine.Emitted;
-        var key = new Key(code, Lanes.Width, engine);
+        var (width, engine) = (Lanes.Width, IsBlocks ? Engine.Blocks : Engine.Emitted);
+        var slot = 2 * BitOperations.Log2((uint)width) + (int)engine;
         lock (compiling)
         {
-            if (kernels.TryGetValue(key, out var known) && known.TryGetTarget(out var kernel))
-                return kernel;
-            kernel = Make(code, key.Width, engine);
-            kernels[key] = new(kernel);
-            Made++;
-            if (kernels.Count > purgeAt)
+            if (!kernels.TryGetValue(code, out var known))
             {
-                foreach (var (old, reference) in kernels)
-                    if (!reference.TryGetTarget(out _))
-                        kernels.Remove(old);
-                purgeAt = 2 * Math.Max(kernels.Count, 32);
+                if (kernels.Count >= purgeAt)
+                    Purge();
+                kernels.Add(code, known = new WeakReference<VisitKernel>?[2 * BitOperations.Log2((uint)Width.Bits512) + 2]);
             }
+            if (known[slot] is { } reference && reference.TryGetTarget(out var kernel))
+                return kernel;
+            kernel = Make(code, width, engine);
+            known[slot] = new(kernel);
+            Made++;
             return kernel;
         }
+    }
+
+    private static void Purge()
+    {
+        foreach (var (code, known) in kernels)
+            if (Array.TrueForAll(known, reference => reference?.TryGetTarget(out _) != true))
+                kernels.Remove(code);
+        purgeAt = 2 * Math.Max(kernels.Count, 32);
     }
 
     private static VisitKernel Make(KernelCode code, Width width, Engine engine)

@@ -22,14 +22,13 @@ internal readonly record struct ProgramSegment(
 internal sealed unsafe class ProgramRun
 {
     /// <summary>Bytes above which a pass streams from main memory.</summary>
-    private const long Cache = 1 << 25;
+    public const long Cache = 1 << 25;
 
     private readonly StepProgram program;
     private readonly int[] leaves;
     private readonly double[] values;
-    private readonly Dictionary<DType, Prepared[]> prepared = [];
+    private readonly Prepared[]?[] prepared = new Prepared[]?[DTypes.Count];
     private readonly int[] totals;
-    private (DType DType, Prepared[] Visits) last = (default, []);
     private readonly Dictionary<(int Place, int Segment), double[]> ofTensors = [];
     private byte* numbers;
     private nint numbersRoom;
@@ -42,7 +41,8 @@ internal sealed unsafe class ProgramRun
     private sealed record Prepared(Visit Visit, int[] OfStep, int[] OfTensor)
     {
         public VisitKernel? Kernel;
-        public (Width, Engine) MadeFor;
+        public Width Width;
+        public Engine Engine;
     }
 
     public ProgramRun(StepProgram program)
@@ -55,14 +55,15 @@ internal sealed unsafe class ProgramRun
                 values[i] = program.Nodes[i].Constant;
             else if (program.Nodes[i].Operation is Operation.Option or Operation.Kept or Operation.Given or Operation.StepCount)
                 found.Add(i);
-        leaves = [.. found];
-        totals =
-        [
-            .. Enumerable
-                .Range(0, values.Length)
-                .Where(i => program.Nodes[i].Operation.IsReduction() && program.Scopes[i] == Scope.AllTensors),
-        ];
-        Leaves = [.. found.Select(i => program.Nodes[i])];
+        leaves = found.ToArray();
+        Leaves = new Node[leaves.Length];
+        for (var i = 0; i < leaves.Length; i++)
+            Leaves[i] = program.Nodes[leaves[i]];
+        found.Clear();
+        for (var i = 0; i < values.Length; i++)
+            if (program.Nodes[i].Operation.IsReduction() && program.Scopes[i] == Scope.AllTensors)
+                found.Add(i);
+        totals = found.ToArray();
     }
 
     ~ProgramRun()
@@ -230,32 +231,36 @@ internal sealed unsafe class ProgramRun
 
     private Prepared PreparedFor(int visit, DType dtype)
     {
-        if (last.DType != dtype || last.Visits.Length == 0)
-        {
-            if (!prepared.TryGetValue(dtype, out var visits))
-                prepared.Add(dtype, visits = [.. program.VisitsFor(dtype).Select(Prepare)]);
-            last = (dtype, visits);
-        }
-        var known = last.Visits[visit];
-        var wanted = (Lanes.Width, ProgramEngine.Current);
-        if ((known.Kernel is null || known.MadeFor != wanted) && !known.Visit.Code.IsEmpty)
-            (known.Kernel, known.MadeFor) = (ProgramEngine.KernelOf(known.Visit.Code), wanted);
+        var visits = prepared[(int)dtype] ??= Array.ConvertAll(program.VisitsFor(dtype), Prepare);
+        var known = visits[visit];
+        var (width, engine) = (Lanes.Width, ProgramEngine.Current);
+        if ((known.Kernel is null || known.Width != width || known.Engine != engine) && !known.Visit.Code.IsEmpty)
+            (known.Kernel, known.Width, known.Engine) = (ProgramEngine.KernelOf(known.Visit.Code), width, engine);
         return known;
     }
 
     private Prepared Prepare(Visit visit)
     {
-        var needed = new HashSet<int>();
-        var open = new Stack<int>(visit.Numbers);
-        while (open.TryPop(out var place))
-            if (needed.Add(place) && !program.Nodes[place].Operation.IsReduction())
-                for (var k = 0; k < 3 && program.Nodes[place].Operand(k) is >= 0 and var operand; k++)
-                    open.Push(operand);
-        int[] ordered = [.. needed.Order().Where(place => program.Nodes[place].A >= 0 || program.Scopes[place] == Scope.Tensor)];
-        return new(visit, Of(ordered, tensor: false), Of(ordered, tensor: true));
+        var needed = new bool[values.Length];
+        foreach (var number in visit.Numbers)
+            needed[number] = true;
+        var (ofStep, ofTensor) = (new List<int>(), new List<int>());
+        for (var place = needed.Length - 1; place >= 0; place--)
+        {
+            if (!needed[place])
+                continue;
+            var (node, scope) = (program.Nodes[place], program.Scopes[place]);
+            for (var k = 0; k < node.Operands && !node.Operation.IsReduction(); k++)
+                needed[node.Operand(k)] = true;
+            if (scope == Scope.Tensor)
+                ofTensor.Add(place);
+            else if (node.A >= 0)
+                ofStep.Add(place);
+        }
+        ofStep.Reverse();
+        ofTensor.Reverse();
+        return new(visit, ofStep.ToArray(), ofTensor.ToArray());
     }
-
-    private int[] Of(int[] places, bool tensor) => [.. places.Where(place => program.Scopes[place] == Scope.Tensor == tensor)];
 
     private void WriteNumbers(Prepared now, int index, in ProgramSegment segment, ref ProgramPass pass)
     {

@@ -1,16 +1,24 @@
-using System.Collections.Immutable;
-
 namespace Optim.Kernels;
 
 /// <summary>What becomes of an array, element by element.</summary>
 /// <param name="Array">The array's name.</param>
 /// <param name="Value">Its elements after the step.</param>
-internal readonly record struct Assignment(string Array, Expression Value);
+internal sealed record Assignment(string Array, Expression Value);
 
 /// <summary>What becomes of a number that is kept from step to step.</summary>
 /// <param name="Name">The number's name.</param>
 /// <param name="Value">The number after the step; a number of the step itself.</param>
-internal readonly record struct KeptNumber(string Name, Expression Value);
+internal sealed record KeptNumber(string Name, Expression Value);
+
+/// <summary>Which array becomes which value.</summary>
+/// <param name="Array">The array's place.</param>
+/// <param name="Node">The value's place.</param>
+internal sealed record Change(int Array, int Node);
+
+/// <summary>Which kept number becomes which value.</summary>
+/// <param name="Name">The number's name.</param>
+/// <param name="Node">The value's place.</param>
+internal sealed record KeptChange(string Name, int Node);
 
 /// <summary>
 /// A whole step as a value: what becomes of the parameter, of the state and of whatever else the step writes, as expressions of their
@@ -25,12 +33,12 @@ internal sealed class StepProgram : IEquatable<StepProgram>
     public const string Gradient = "grad";
 
     private readonly Node[] nodes;
-    private readonly (int Array, int Node)[] stores;
+    private readonly Change[] stores;
     private readonly Scope[] scopes;
     private readonly (string Name, int Depth)[] floors;
     private readonly int hash;
     private readonly Lock compiling = new();
-    private readonly Dictionary<DType, Visit[]> visits = [];
+    private readonly Visit[]?[] visits = new Visit[]?[DTypes.Count];
 
     /// <param name="arrays">The arrays, in the order in which they lie in a slice table: the parameter, the gradient, the columns.</param>
     /// <param name="assignments">What becomes of them; the others are left alone.</param>
@@ -43,14 +51,20 @@ internal sealed class StepProgram : IEquatable<StepProgram>
         IReadOnlyDictionary<string, int>? floors = null
     )
     {
-        Arrays = [.. arrays];
-        this.floors =
-        [
-            .. (floors ?? ImmutableDictionary<string, int>.Empty).OrderBy(f => f.Key, StringComparer.Ordinal).Select(f => (f.Key, f.Value)),
-        ];
+        Arrays = new string[arrays.Count];
+        for (var i = 0; i < Arrays.Length; i++)
+            Arrays[i] = arrays[i];
+        this.floors = floors is null ? [] : Ordered(floors);
         var list = new NodeList();
-        stores = [.. assignments.Select(a => (Array: PlaceOf(a.Array), Node: list.Add(a.Value)))];
-        Kept = [.. (kept ?? []).Select(k => (k.Name, list.Add(k.Value)))];
+        // Loops, here and in what else runs before a first step: queries would be compiled for each type of values.
+        var changes = new List<Change>();
+        foreach (var assignment in assignments)
+            changes.Add(new(PlaceOf(assignment.Array), list.Add(assignment.Value)));
+        stores = changes.ToArray();
+        var numbers = new List<KeptChange>();
+        foreach (var number in kept ?? [])
+            numbers.Add(new(number.Name, list.Add(number.Value)));
+        Kept = numbers.ToArray();
         nodes = list.ToArray();
         scopes = new Scope[nodes.Length];
         for (var i = 0; i < nodes.Length; i++)
@@ -75,10 +89,10 @@ internal sealed class StepProgram : IEquatable<StepProgram>
     public ReadOnlySpan<Node> Nodes => nodes;
 
     /// <summary>Which array becomes which value.</summary>
-    public ReadOnlySpan<(int Array, int Node)> Stores => stores;
+    public ReadOnlySpan<Change> Stores => stores;
 
     /// <summary>Which kept number becomes which value.</summary>
-    public (string Name, int Node)[] Kept { get; }
+    public KeptChange[] Kept { get; }
 
     /// <summary>How often each value is worked out.</summary>
     public ReadOnlySpan<Scope> Scopes => scopes;
@@ -119,6 +133,9 @@ internal sealed class StepProgram : IEquatable<StepProgram>
         return aligned;
     }
 
+    private static (string Name, int Depth)[] Ordered(IReadOnlyDictionary<string, int> floors) =>
+        [.. floors.OrderBy(floor => floor.Key, StringComparer.Ordinal).Select(floor => (floor.Key, floor.Value))];
+
     private IEnumerable<(string Name, int Depth)> SharedDepths() =>
         from place in Enumerable.Range(0, nodes.Length)
         where nodes[place].Operation.IsReduction() && nodes[place].Name.Length > 0
@@ -135,16 +152,20 @@ internal sealed class StepProgram : IEquatable<StepProgram>
         for (var i = 0; i < nodes.Length; i++)
         {
             var node = nodes[i];
-            Expression[] operands = [.. Enumerable.Range(0, 3).Where(k => node.Operand(k) >= 0).Select(k => values[node.Operand(k)])];
+            var operands = new Expression[node.Operands];
+            for (var k = 0; k < operands.Length; k++)
+                operands[k] = values[node.Operand(k)];
             values[i] =
                 node.Operation == Operation.Input && node.Name == array ? value
                 : node.Operation == Operation.Constant ? Expression.Of(node.Constant)
                 : new(node.Operation, scopes[i], operands, node.Value, node.Name);
         }
-        return (
-            [.. stores.Select(store => new Assignment(Arrays[store.Array], values[store.Node]))],
-            [.. Kept.Select(kept => new KeptNumber(kept.Name, values[kept.Node]))]
-        );
+        var (assignments, numbers) = (new List<Assignment>(), new List<KeptNumber>());
+        foreach (var store in stores)
+            assignments.Add(new(Arrays[store.Array], values[store.Node]));
+        foreach (var kept in Kept)
+            numbers.Add(new(kept.Name, values[kept.Node]));
+        return (assignments, numbers);
     }
 
     /// <summary>Values that are worth a name of their own when it is printed: those that are used more than once.</summary>
@@ -164,9 +185,7 @@ internal sealed class StepProgram : IEquatable<StepProgram>
     {
         lock (compiling)
         {
-            if (!visits.TryGetValue(dtype, out var known))
-                visits.Add(dtype, known = VisitPlan.Lower(dtype));
-            return known;
+            return visits[(int)dtype] ??= VisitPlan.Lower(dtype);
         }
     }
 

@@ -9,19 +9,21 @@ namespace Optim.Kernels;
 /// </summary>
 internal sealed class SurroundedFormula(Driver driver)
 {
-    private readonly Dictionary<(int Switches, Surroundings Around), Known> known = [];
-    private (int Switches, Surroundings Around, Known? Now) last;
+    private readonly List<Known> known = [];
+    private Known? last;
 
     /// <summary>A program, its leaves' values, and where these come from: the coefficients, and then the numbers of the surroundings.</summary>
-    private sealed class Known(ProgramRun run)
+    private sealed class Known(int switches, Surroundings around, ProgramRun run)
     {
         public readonly ProgramRun Run = run;
         public readonly double[] Leaves = new double[run.Leaves.Length];
-        public readonly int[] Sources = [.. run.Leaves.Select(leaf => SourceOf(leaf.Name))];
+        public readonly int[] Sources = Array.ConvertAll(run.Leaves, SourceOf);
         public FormulaBlocks? Blocks;
 
-        private static int SourceOf(string name) =>
-            Surroundings.PlaceOf(name) is >= 0 and var place ? Driver.MostCoefficients + place : Driver.CoefficientOf(name);
+        public bool Is(int otherSwitches, in Surroundings other) => switches == otherSwitches && around == other;
+
+        private static int SourceOf(Node leaf) =>
+            Surroundings.PlaceOf(leaf.Name) is >= 0 and var place ? Driver.MostCoefficients + place : Driver.CoefficientOf(leaf.Name);
     }
 
     /// <summary>Makes what a step needs, so that running it cannot fail.</summary>
@@ -85,11 +87,12 @@ internal sealed class SurroundedFormula(Driver driver)
 
     private Known Of(int switches, in Surroundings around)
     {
-        if (last.Now is { } same && last.Switches == switches && last.Around == around)
-            return same;
-        if (!known.TryGetValue((switches, around), out var now))
-            known.Add((switches, around), now = new(new(driver.Surrounded(switches, around))));
-        last = (switches, around, now);
-        return now;
+        if (last?.Is(switches, in around) == true)
+            return last;
+        foreach (var one in known)
+            if (one.Is(switches, in around))
+                return last = one;
+        known.Add(last = new(switches, around, new(driver.Surrounded(switches, around))));
+        return last;
     }
 }

@@ -88,8 +88,8 @@ internal readonly record struct Surroundings(bool Unscales, bool Clips, bool Cla
     public StepProgram Around(StepProgram step)
     {
         var (assignments, kept) = ChangesGradients ? step.Replacing(StepProgram.Gradient, Changed) : step.Replacing("", Changed);
-        var parameter = assignments.Find(assignment => assignment.Array == StepProgram.Parameter).Value;
-        return Around([.. step.Arrays, .. AverageNames], assignments, kept, parameter);
+        var parameter = assignments.Find(assignment => assignment.Array == StepProgram.Parameter)?.Value;
+        return Around(new(step.Arrays), assignments, kept, parameter);
     }
 
     /// <summary>The prologue alone, as a program of two arrays: the first becomes what a step takes for the second, the gradient.</summary>
@@ -99,11 +99,11 @@ internal readonly record struct Surroundings(bool Unscales, bool Clips, bool Cla
     /// <param name="columns">How many columns lie between gradient and averages.</param>
     public StepProgram After(int columns)
     {
-        var names = Enumerable.Range(0, columns).Select(i => FormattableString.Invariant($"column{i}"));
-        return Around([StepProgram.Parameter, StepProgram.Gradient, .. names, .. AverageNames], [], [], null);
+        var arrays = new List<string> { StepProgram.Parameter, StepProgram.Gradient };
+        for (var i = 0; i < columns; i++)
+            arrays.Add(FormattableString.Invariant($"column{i}"));
+        return Around(arrays, [], [], null);
     }
-
-    private IEnumerable<string> AverageNames => Enumerable.Range(0, Averages).Select(AverageName);
 
     /// <summary>The gradient that the step takes.</summary>
     private Expression Changed
@@ -122,11 +122,12 @@ internal readonly record struct Surroundings(bool Unscales, bool Clips, bool Cla
         }
     }
 
-    private StepProgram Around(string[] arrays, List<Assignment> assignments, List<KeptNumber> kept, Expression? parameter)
+    private StepProgram Around(List<string> arrays, List<Assignment> assignments, List<KeptNumber> kept, Expression? parameter)
     {
         var value = Expression.Rounded(parameter ?? Expression.Input(StepProgram.Parameter));
         for (var i = 0; i < Averages; i++)
         {
+            arrays.Add(AverageName(i));
             var (average, weight) = (Expression.Input(AverageName(i)), Given(WeightOf(i)));
             var moved = (AverageMove)(Moves >> (2 * i) & 3) switch
             {

@@ -24,9 +24,11 @@ internal sealed class VisitPlan
             else if (node.Operation.IsSum())
                 depths[i]++;
         }
-        Count = depths.Append(0).Max() + 1;
+        Count = 1;
+        foreach (var depth in depths)
+            Count = Math.Max(Count, depth + 1);
         storeVisits = new int[program.Stores.Length];
-        storeVisits.AsSpan().Fill(Count - 1);
+        Array.Fill(storeVisits, Count - 1);
         if (Count == 1)
             return;
         var late = Traffic(storeVisits);
@@ -55,7 +57,13 @@ internal sealed class VisitPlan
         };
 
     private Visit[] Lower<P>(bool isDouble)
-        where P : IStorage => [.. Enumerable.Range(0, Count).Select(visit => new Lowering<P>(this, visit, isDouble).Run())];
+        where P : IStorage
+    {
+        var visits = new Visit[Count];
+        for (var visit = 0; visit < visits.Length; visit++)
+            visits[visit] = new Lowering<P>(this, visit, isDouble).Run();
+        return visits;
+    }
 
     /// <summary>Whether an array has the dtype of the state.</summary>
     private bool IsState(int array) => program.Arrays[array] is not (StepProgram.Parameter or StepProgram.Gradient);
@@ -111,11 +119,13 @@ internal sealed class VisitPlan
         return moved;
     }
 
-    private IEnumerable<int> ReductionsOf(int visit)
+    private int[] ReductionsOf(int visit)
     {
+        var found = new List<int>();
         for (var i = 0; i < depths.Length; i++)
             if (program.Nodes[i].Operation.IsReduction() && depths[i] == visit + 1)
-                yield return i;
+                found.Add(i);
+        return found.ToArray();
     }
 
     /// <summary>The sums of rows and columns that come out of a visit.</summary>
@@ -148,7 +158,7 @@ internal sealed class VisitPlan
         where P : IStorage
     {
         private readonly StepProgram program = plan.program;
-        private readonly Dictionary<int, Expression> known = [];
+        private readonly Expression?[] known = new Expression?[plan.program.Nodes.Length];
         private readonly List<int> numbers = [];
 
         public Visit Run()
@@ -157,7 +167,7 @@ internal sealed class VisitPlan
             var stores = new List<Store>();
             var reductions = new List<ArrayReduction>();
             var (arrays, room) = (program.Arrays.Length, program.Arrays.Length);
-            var reduced = plan.ReductionsOf(visit).ToArray();
+            var reduced = plan.ReductionsOf(visit);
             foreach (var reduction in reduced)
             {
                 var node = program.Nodes[reduction];
@@ -179,16 +189,11 @@ internal sealed class VisitPlan
                     var (value, isWords) = plan.IsState(array) ? (Lower(node), false) : Recorder.Store<P>(Lower(node));
                     stores.Add(new(array, list.Add(value), isWords));
                 }
-            var code = new KernelCode(list.ToArray(), [.. stores], [.. reductions], arrays, numbers.Count, isDouble);
-            return new(code, [.. numbers], reduced);
+            var code = new KernelCode(list.ToArray(), stores.ToArray(), reductions.ToArray(), arrays, numbers.Count, isDouble);
+            return new(code, numbers.ToArray(), reduced);
         }
 
-        private Expression Lower(int place)
-        {
-            if (!known.TryGetValue(place, out var value))
-                known.Add(place, value = Make(place));
-            return value;
-        }
+        private Expression Lower(int place) => known[place] ??= Make(place);
 
         private Expression Make(int place)
         {
@@ -214,33 +219,13 @@ internal sealed class VisitPlan
                     return plan.IsState(array) ? LoadState(array) : Recorder.Load<P>(array);
                 case Operation.Rounded:
                     return Recorder.Round<P>(Lower(node.A));
-                case Operation.Max:
-                    return Larger(Lower(node.A), Lower(node.B), Lower(node.A), Lower(node.B));
-                case Operation.Min:
-                    return Larger(Lower(node.B), Lower(node.A), Lower(node.A), Lower(node.B));
-                case Operation.Sign:
-                    var (zero, x) = (Expression.Of(0), Lower(node.A));
-                    var negative = Op(Operation.Select, Op(Operation.Greater, zero, x), Expression.Of(-1), zero);
-                    return Op(Operation.Select, Op(Operation.Greater, x, zero), Expression.Of(1), negative);
                 default:
-                    Expression[] operands =
-                    [
-                        .. Enumerable.Range(0, 3).Where(k => node.Operand(k) >= 0).Select(k => Lower(node.Operand(k))),
-                    ];
+                    var operands = new Expression[node.Operands];
+                    for (var k = 0; k < operands.Length; k++)
+                        operands[k] = Lower(node.Operand(k));
                     return new(node.Operation, Scope.Element, operands, node.Value, node.Name);
             }
         }
-
-        /// <summary>The first where one is greater, as <see cref="ILane{V}.Max"/> and Min have it.</summary>
-        private static Expression Larger(Expression greater, Expression smaller, Expression first, Expression second) =>
-            Op(
-                Operation.Select,
-                Op(Operation.Greater, greater, smaller),
-                first,
-                Op(Operation.Select, Op(Operation.IsNaN, first), first, second)
-            );
-
-        private static Expression Op(Operation operation, params Expression[] operands) => new(operation, Scope.Element, operands);
 
         private Expression LoadState(int array) => isDouble ? Recorder.Load<Wide<double>>(array) : Recorder.Load<Wide<float>>(array);
     }
