@@ -235,6 +235,13 @@ type DefinedRule
         let refuse (words: string) =
             raise (ArgumentException $"{name}: {words}")
 
+        let seen = HashSet<Expression>(HashIdentity.Reference)
+
+        let rec reducesAll (value: Expression) =
+            seen.Add value
+            && ((Operations.IsReduction value.Operation && value.Scope = Scope.AllTensors)
+                || value.Operands.ToArray() |> Array.exists reducesAll)
+
         let record (flags: (string * bool) list) (answer: Question -> int) =
             let recording = DefinitionRecording(name, dict flags |> Dictionary, answer)
 
@@ -422,7 +429,20 @@ type DefinedRule
 
         rule.Table.Check defaults
 
-        let optOuts = recordings |> List.collect _.OptOuts |> List.distinctBy fst
+        // What is reduced over all parameters of a group depends on which these are, and in which order.
+        let overAll =
+            recordings
+            |> List.exists (fun recording -> recording.Assignments |> List.exists (fun assignment -> reducesAll assignment.Value))
+
+        let optOuts =
+            [
+                yield! recordings |> List.collect _.OptOuts
+
+                if overAll then
+                    for law in [ "P1"; "P2"; "S3" ] do
+                        law, "a number is made of all parameters of a group together"
+            ]
+            |> List.distinctBy fst
 
         // The same rule, which declares this, too: of the same kind.
         rule.Declare [| for law, reason in optOuts -> Declaration.optOut law reason |]
