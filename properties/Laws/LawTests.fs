@@ -127,7 +127,8 @@ let private own: (string * Rule) list =
             [
                 Chain.clipByGlobalNorm 1.0
                 Chain.scaleByAdam (0.9, 0.999) 1e-8
-                Chain.addDecayedWeights 0.01 |> Chain.where (fun parameter -> parameter.Shape.Length > 0)
+                Chain.addDecayedWeights 0.01
+                |> Chain.where (fun parameter -> parameter.Shape.Length < 3)
                 Chain.scaleByLearningRate 1e-2
             ]
         :> Rule
