@@ -138,12 +138,18 @@ module Chain =
     /// Whether it has two dimensions or more.
     let isMatrix (parameter: ParameterDescription) =
         Argument.notNull "parameter" parameter
-        parameter.Shape.Length >= 2
+        not parameter.Shape.IsDefault && parameter.Shape.Length >= 2
 
     /// Whether it has so many dimensions.
     let hasDimensions (count: int) (parameter: ParameterDescription) =
         Argument.notNull "parameter" parameter
-        parameter.Shape.Length = count
+
+        (if parameter.Shape.IsDefault then
+             0
+         else
+             parameter.Shape.Length)
+            =
+            count
 
     /// Whether its whole name matches a pattern, in which * stands for any letters and ? for one.
     let isNamed (pattern: string) : ParameterDescription -> bool =

@@ -109,6 +109,12 @@ module Sam =
             raise (OptionException($"SAM: rho is {OptionValue.Float rho}; it must be at least 0", "rho"))
 
         state.Live()
+
+        let gradientsAt parameters =
+            match box (gradientsAt parameters) with
+            | null -> raise (ArgumentException("gradientsAt returned null; it returns a gradient for each parameter", "gradientsAt"))
+            | gradients -> unbox<Gradients> gradients
+
         let first = gradientsAt parameters
 
         let second =

@@ -3,6 +3,8 @@ namespace Optim.Core
 open System
 open System.Runtime.InteropServices
 open Optim.Kernels
+open TransformParts
+open Wrapping
 
 /// What becomes of the momentum of a rule that Lookahead synchronizes.
 type LookaheadMomentum =
@@ -12,86 +14,6 @@ type LookaheadMomentum =
     | Pullback = 1
     /// It becomes zero.
     | Reset = 2
-
-module internal Wrapping =
-    open TransformParts
-
-    let above bound value =
-        Condition.Greater(value, Expression.Of bound)
-
-    let isFirst (r: RuleDefinition) =
-        Condition.Greater(Expression.Of 1.5, r.Step)
-
-    /// The rule of a wrapper around another one.
-    let define (name: string) (inner: InnerRule) (write: RuleDefinition -> Expression) =
-        DefinedRule.Define($"{name}({inner.Name})", Func<_, _> write)
-
-    /// What a part sets takes place under a condition only: otherwise it stays.
-    let guarded (r: RuleDefinition) (condition: Condition) (write: unit -> Expression) : Expression =
-        let sets = r.Recording.Sets
-        let before = set sets.Keys
-        let next = write ()
-
-        for name in List.ofSeq sets.Keys do
-            if not (before.Contains name) then
-                let old =
-                    if r.Recording.Columns.Exists(fun column -> column.Name = name) then
-                        Expression.Input name
-                    else
-                        Expression.Named(Operation.Kept, name)
-
-                sets[name] <- Expression.Select(condition, sets[name], old)
-
-        Expression.Select(condition, next, r.Parameter)
-
-    /// From one to the other by a weight in [0, 1]: at 0 and 1 the one and the other, bit for bit.
-    let between (weight: Expression) (old: Expression) (fresh: Expression) =
-        Expression.Select(
-            Condition.Greater(weight, Expression.Of 0.5),
-            Expression.Fma(1.0 - weight, old - fresh, fresh),
-            Expression.Fma(weight, fresh - old, old)
-        )
-
-    /// A whole number among the options.
-    let whole least =
-        Interval.Where($"a whole number of at least {least}", (fun x -> x >= double least && Math.Floor x = x && not (Double.IsInfinity x)))
-
-    /// The number among the options that is the rate of an inner rule: its lr, or the step size at the end of a chain.
-    let rateOf (inner: InnerRule) =
-        let trial =
-            DefinitionRecording(inner.Name, dict [] |> Collections.Generic.Dictionary, (fun _ -> 0))
-
-        inner.Write(RuleDefinition trial) |> ignore
-
-        let last (ending: string) =
-            trial.Options
-            |> Seq.collect _.Numbers
-            |> Seq.tryFindBack (fun number -> number = ending || number.EndsWith("." + ending, StringComparison.Ordinal))
-
-        match last "lr", last "step_size" with
-        | Some lr, _ -> Expression.Named(Operation.Option, lr)
-        | None, Some size -> Expression.Abs(Expression.Named(Operation.Option, size))
-        | None, None -> raise (ArgumentException $"{inner.Name} has no lr, and no scale whose step_size is one")
-
-    /// The gradient without its part along the parameter, as long as before.
-    let orthogonal (r: RuleDefinition) (update: Expression) =
-        let p = r.Parameter
-        let along = Expression.Sum(p * update) / (Expression.Sum(p * p) + 1e-30)
-        let rest = Expression.Fma(-along, p, update)
-        let length, left = Expression.Norm update, Expression.Norm rest
-
-        // What is left of a parallel gradient is rounding.
-        let rounding =
-            if r.Asks("is double", (fun parameter -> parameter.DType = DType.Float64 || parameter.DType = DType.Complex128)) then
-                4.0 * Math.ScaleB(1.0, -52)
-            else
-                4.0 * Math.ScaleB(1.0, -23)
-
-        Expression.Select(Condition.Greater(left, rounding * length), length / (left + 1e-30), zero)
-        * rest
-
-open TransformParts
-open Wrapping
 
 /// Rules around rules: each takes a rule with its options, or the rule's defaults, and is a rule itself, of one program, with options and state
 /// under its own name beside those of the rule. Rules are definitions, chains, wrapped rules and those of formulas whose first step alone may be special; of
@@ -409,36 +331,3 @@ type Wrappers private () =
             let scale' = factor * Array.reduce (fun (a: Expression) b -> a + b) terms
             own.Set(scale, scale')
             Expression.Fma(Expression.Max(scale', zero), distance + (moved - r.Parameter), start))
-
-/// Rules around rules, in F#: the class Wrappers has them with all options. Each may be a chain, a definition or a rule of this library.
-module Wrap =
-    /// Lookahead, of k and alpha.
-    let lookahead (k: int) (alpha: double) (rule: #Rule) = Wrappers.Lookahead(rule, k, alpha)
-    /// So many calls make a step, by the mean of their gradients.
-    let accumulate (calls: int) (rule: #Rule) = Wrappers.Accumulate(rule, calls)
-
-    /// Steps by gradients that are not finite are left out, so many in a row.
-    let applyIfFinite (mostErrors: int) (rule: #Rule) =
-        Wrappers.ApplyIfFinite(rule, mostErrors)
-
-    /// Steps by gradients of too large a squared norm are left out.
-    let skipLargeUpdates (maxSquaredNorm: double) (rule: #Rule) =
-        Wrappers.SkipLargeUpdates(rule, maxSquaredNorm)
-
-    /// An exponential average of the parameters in the state.
-    let average (decay: double) (rule: #Rule) = Wrappers.Average(rule, decay)
-    /// Schedule-Free, of its momentum.
-    let scheduleFree (momentum: double) (rule: #Rule) = Wrappers.ScheduleFree(rule, momentum)
-    /// Elements that would move along their gradient stay.
-    let cautious (rule: #Rule) = Wrappers.Cautious rule
-    /// The gradient without its part along the parameter.
-    let orthoGrad (rule: #Rule) = Wrappers.OrthoGrad rule
-
-    /// Normal noise of variance eta / t^gamma on the gradient, by a seed.
-    let gradientNoise (eta: double) (gamma: double) (seed: double) (rule: #Rule) =
-        Wrappers.GradientNoise(rule, eta, gamma, seed)
-
-    /// TRAC.
-    let trac (rule: #Rule) = Wrappers.Trac rule
-    /// A transform of the gradient before a rule's step.
-    let before (transform: Transform) (rule: #Rule) = Wrappers.Before(transform, rule)

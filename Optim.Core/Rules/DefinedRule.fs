@@ -5,6 +5,19 @@ open System.Collections.Generic
 open System.Collections.Immutable
 open Optim.Kernels
 
+/// The kinds of parameters in a step of a rule by definition.
+[<Sealed>]
+type internal DefinedKinds(prepared: PreparedDefinition, variants: DefinedVariants, spreads: int) =
+    inherit RowKinds()
+    member val Parameters = Unchecked.defaultof<Parameters> with get, set
+    override _.Begin() = prepared.Begin()
+
+    override kinds.KindOf row =
+        prepared.KindOf(variants.For(prepared.Flags, kinds.Parameters, row))
+
+    override _.UsesOf kind = prepared.UsesOf kind
+    override _.Extras = spreads
+
 /// A rule by definition: options, state and formula as a recorded program. It is a rule like any other.
 [<Sealed>]
 type DefinedRule
@@ -197,15 +210,14 @@ type DefinedRule
         let start column = startOf columns[column] options
 
         let kinds =
-            { new RowKinds() with
-                member _.Begin() = prepared.Begin()
+            match prepared.RowKinds with
+            | null ->
+                let made = DefinedKinds(prepared, variants, spreads)
+                prepared.RowKinds <- made
+                made
+            | kinds -> kinds :?> DefinedKinds
 
-                member _.KindOf row =
-                    prepared.KindOf(variants.For(prepared.Flags, parameters, row))
-
-                member _.UsesOf kind = prepared.UsesOf kind
-                member _.Extras = spreads
-            }
+        kinds.Parameters <- parameters
 
         Planning.prepare name prepared.Uses kinds columns.Length start sparse complex parameters gradients state
 
@@ -234,6 +246,13 @@ type DefinedRule
 
         let refuse (words: string) =
             raise (ArgumentException $"{name}: {words}")
+
+        let seen = HashSet<Expression>(HashIdentity.Reference)
+
+        let rec reducesAll (value: Expression) =
+            seen.Add value
+            && ((Operations.IsReduction value.Operation && value.Scope = Scope.AllTensors)
+                || value.Operands.ToArray() |> Array.exists reducesAll)
 
         let record (flags: (string * bool) list) (answer: Question -> int) =
             let recording = DefinitionRecording(name, dict flags |> Dictionary, answer)
@@ -422,7 +441,22 @@ type DefinedRule
 
         rule.Table.Check defaults
 
-        let optOuts = recordings |> List.collect _.OptOuts |> List.distinctBy fst
+        // What is reduced over all parameters of a group depends on which these are, and in which order.
+        let overAll =
+            recordings
+            |> List.exists (fun recording ->
+                recording.Assignments
+                |> List.exists (fun assignment -> reducesAll assignment.Value))
+
+        let optOuts =
+            [
+                yield! recordings |> List.collect _.OptOuts
+
+                if overAll then
+                    for law in [ "P1"; "P2"; "S3" ] do
+                        law, "a number is made of all parameters of a group together"
+            ]
+            |> List.distinctBy fst
 
         // The same rule, which declares this, too: of the same kind.
         rule.Declare [| for law, reason in optOuts -> Declaration.optOut law reason |]

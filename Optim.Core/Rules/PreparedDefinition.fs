@@ -107,11 +107,16 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
             runs.Add(around, made)
             made
 
-    let keptBy (run: ProgramRun) (name: string) =
-        run.Program.Kept |> Array.tryFindIndex (fun kept -> kept.Name = name)
+    /// What is used again from step to step, for each run.
+    let rooms =
+        Dictionary<ProgramRun, struct (double array * double array * int array)>(HashIdentity.Reference)
+
+    let numbers: Real array = Array.zeroCreate names.Kept.Length
 
     /// The setting of the flags.
     member val Flags: bool list = [] with get, set
+    /// What tells its parameters apart, kept from step to step.
+    member val RowKinds: RowKinds | null = null with get, set
     /// All columns under it.
     member val Uses = Unchecked.defaultof<ColumnUses> with get, set
 
@@ -119,6 +124,7 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
     member _.Begin() =
         variants.Clear()
         runs.Clear()
+        rooms.Clear()
 
     /// The number of a kind of parameters.
     member _.KindOf(variant: DefinedVariant) =
@@ -187,27 +193,37 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
             prepared.Fill(run, segment.Class, leaves[i])
             segments[i] <- ProgramSegment(table, segment.First, segment.Count, segment.DType, leaves[i], spread)
 
-        let run runs first count =
-            ProgramParts.Run(runs, ReadOnlySpan(segments, first, count), ReadOnlySpan(kinds, first, count), executor)
-
-        let threads = run ofDense 0 dense
+        let threads =
+            ProgramParts.Run(ofDense, ReadOnlySpan(segments, 0, dense), ReadOnlySpan(kinds, 0, dense), executor)
 
         // The runs may be the same ones, and remember what they reduced.
         if count = dense then
             threads
         else
-            max threads (run ofSparse dense (count - dense))
+            max
+                threads
+                (ProgramParts.Run(
+                    ofSparse,
+                    ReadOnlySpan(segments, dense, count - dense),
+                    ReadOnlySpan(kinds, dense, count - dense),
+                    executor
+                ))
 
     override prepared.Advance state =
         let lineage = state.Lineage
 
         if names.Kept.Length > 0 then
-            lineage.NextScalars <-
-                Array.init lineage.NextCounts.Classes (fun index ->
+            let classes = lineage.NextCounts.Classes
+
+            if lineage.NextScalars.Length <> classes then
+                lineage.NextScalars <- Array.zeroCreate classes
+
+            for index in 0 .. classes - 1 do
+                lineage.NextScalars[index] <-
                     if lineage.Steps[index] then
                         prepared.NextScalars last[lineage.ClassKinds[index]] index
                     else
-                        lineage.NextCounts.ScalarsOfClass index)
+                        lineage.NextCounts.ScalarsOfClass index
 
         Planning.next state counts
 
@@ -241,16 +257,35 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
         prepared.Numbers[Surroundings.PlaceOf name]
 
     member private prepared.NextScalars (run: ProgramRun) (index: int) =
-        let values = Array.zeroCreate run.Leaves.Length
+        let struct (values, next, places) = prepared.RoomFor run
         prepared.Fill(run, index, values)
-        let next = Array.zeroCreate run.Program.Kept.Length
         run.Kept(values, Span next)
         let before = prepared.ScalarsOf index
 
         // What a kind of parameters does not set stays as it was.
-        let number place name =
-            match keptBy run name with
-            | Some at -> Real next[at]
-            | None -> before[place]
+        for place in 0 .. places.Length - 1 do
+            numbers[place] <-
+                if places[place] >= 0 then
+                    Real next[places[place]]
+                else
+                    before[place]
 
-        Scalars<Real>(ReadOnlySpan(Array.mapi number names.Kept))
+        Scalars<Real>(ReadOnlySpan numbers)
+
+    /// Room for the leaves and the kept numbers of a run, and where among these each one of the rule is; -1 for none.
+    member private _.RoomFor(run: ProgramRun) : struct (double array * double array * int array) =
+        match rooms.TryGetValue run with
+        | true, known -> known
+        | _ ->
+            let placeOf name =
+                run.Program.Kept
+                |> Array.tryFindIndex (fun kept -> kept.Name = name)
+                |> Option.defaultValue -1
+
+            let room =
+                struct (Array.zeroCreate<double> run.Leaves.Length,
+                        Array.zeroCreate<double> run.Program.Kept.Length,
+                        Array.map placeOf names.Kept)
+
+            rooms.Add(run, room)
+            room

@@ -5,18 +5,6 @@ open System.Collections.Generic
 open System.Collections.Immutable
 open Optim.Kernels
 
-/// What differs from parameter to parameter in a step: kinds of rows that are stepped by programs of their own.
-[<AbstractClass>]
-type internal RowKinds() =
-    /// Begins anew: the kinds of all rows will be asked for.
-    abstract Begin: unit -> unit
-    /// The kind of a row that steps.
-    abstract KindOf: row: int -> int
-    /// What a kind loads and stores: columns, and arrays after them.
-    abstract UsesOf: kind: int -> ColumnUses
-    /// Arrays after the columns, which last for a step only.
-    abstract Extras: int
-
 /// The flat table over the rows that step: made anew when what lies in it has moved.
 module internal SliceLayout =
     /// Rows of one kind.

@@ -1,5 +1,3 @@
-using System.Collections.Immutable;
-
 namespace Optim.Kernels;
 
 /// <summary>What becomes of an array, element by element.</summary>
@@ -59,7 +57,7 @@ internal sealed class StepProgram : IEquatable<StepProgram>
         Arrays = new string[arrays.Count];
         for (var i = 0; i < Arrays.Length; i++)
             Arrays[i] = arrays[i];
-        this.floors = floors is null ? [] : [.. floors.OrderBy(f => f.Key, StringComparer.Ordinal).Select(f => (f.Key, f.Value))];
+        this.floors = floors is null ? [] : Ordered(floors);
         var list = new NodeList();
         // Loops, here and in what else runs before a first step: queries would be compiled for each type of values.
         var changes = new List<Change>();
@@ -137,6 +135,9 @@ internal sealed class StepProgram : IEquatable<StepProgram>
         }
         return aligned;
     }
+
+    private static (string Name, int Depth)[] Ordered(IReadOnlyDictionary<string, int> floors) =>
+        [.. floors.OrderBy(floor => floor.Key, StringComparer.Ordinal).Select(floor => (floor.Key, floor.Value))];
 
     private IEnumerable<(string Name, int Depth)> SharedDepths() =>
         from place in Enumerable.Range(0, nodes.Length)

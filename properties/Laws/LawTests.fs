@@ -127,12 +127,13 @@ let private own: (string * Rule) list =
             [
                 Chain.clipByGlobalNorm 1.0
                 Chain.scaleByAdam (0.9, 0.999) 1e-8
-                Chain.addDecayedWeights 0.01 |> Chain.where Chain.isMatrix
+                Chain.addDecayedWeights 0.01
+                |> Chain.where (fun parameter -> parameter.Shape.Length < 3)
                 Chain.scaleByLearningRate 1e-2
             ]
         :> Rule
         "a chain of elements", Chain.chain [ Chain.trace 0.9; Chain.scaleByLearningRate 1e-2 ] :> Rule
-        "a wrapped rule", Wrap.lookahead 3 0.5 Rules.AdamW :> Rule
+        "a wrapped rule", Wrap.lookahead 3 0.6 Rules.AdamW :> Rule
     ]
 
 [<Tests>]

@@ -109,6 +109,8 @@ let private forFSharp =
             "GradientModule", "Gradient"
             "OptionValuePatterns", "OptionValue"
             "RuleDefinitions", "DefinedRule"
+            "Chain", "Chains"
+            "Sam", "SAM"
         ]
 
 /// Parameters and properties that may be anything, by type and name. Options have a type: IOptimizerOptions, or a record's own.

@@ -1,0 +1,236 @@
+namespace Optim.Core
+
+open System
+open System.Collections.Generic
+open System.Collections.Immutable
+open Optim.Kernels
+
+/// The options of a rule by definition. Immutable and compared by content; read and replaced by name, as those of any rule.
+[<Sealed>]
+type DefinedOptions internal (names: ImmutableArray<string>, values: ImmutableArray<OptionValue>) =
+    member internal _.Names = names
+    member internal _.Values = values
+
+    member internal _.With(index: int, value: OptionValue) =
+        DefinedOptions(names, values.SetItem(index, value))
+
+    override _.Equals other =
+        match other with
+        | :? DefinedOptions as other ->
+            Seq.forall2 (fun (a: string) b -> a = b) names other.Names
+            && Seq.forall2 (fun (a: OptionValue) (b: OptionValue) -> a.Equals b) values other.Values
+        | _ -> false
+
+    override _.GetHashCode() =
+        values
+        |> Seq.fold (fun code value -> HashCode.Combine(code, value.GetHashCode())) 0
+
+    /// The options by their names, as a record is printed.
+    override _.ToString() =
+        "{ "
+        + String.Join("; ", Seq.map2 (fun name (value: OptionValue) -> $"{name} = {value}") names values)
+        + " }"
+
+    interface IOptimizerOptions
+
+/// An option that a definition declares: a flag, a number with its range, or a pair of them.
+type internal DefinedOption =
+    {
+        Name: string
+        Default: OptionValue
+        Ranges: Interval list
+        /// What its numbers are called in formulas: its own name, or beta1 and beta2 for betas.
+        Numbers: string list
+    }
+
+/// A state column that a definition declares: where it starts, and by which option, if by one.
+type internal DefinedColumn =
+    {
+        Name: string
+        Start: double
+        StartOption: string
+    }
+
+/// A number that a definition keeps for each parameter as a whole.
+type internal DefinedNumber = { Name: string; Start: double }
+
+/// A parameter, for what is decided by it: how it is stepped, and which state it has.
+[<NoComparison>]
+type ParameterDescription =
+    {
+        /// Its name; empty where parameters have none.
+        Name: string
+        /// The lengths of its dimensions; none for a number.
+        Shape: ImmutableArray<int64>
+        /// Its dtype.
+        DType: DType
+    }
+
+    /// The parameter of a row.
+    static member internal Of(parameters: Parameters, row: int) =
+        {
+            Name =
+                if parameters.Names.IsDefaultOrEmpty then
+                    ""
+                else
+                    parameters.Names[row]
+            Shape = parameters[row].Layout.Shape
+            DType = parameters[row].DType
+        }
+
+/// What a definition asks of each parameter: one of some alternatives. Questions of the same key are the same.
+[<NoEquality; NoComparison>]
+type internal Question =
+    {
+        Key: string
+        Alternatives: int
+        Decide: ParameterDescription -> int
+    }
+
+/// What a definition says under some setting of its flags, for parameters about which its questions have some answers.
+type internal RecordedDefinition =
+    {
+        Options: DefinedOption list
+        Columns: DefinedColumn list
+        Numbers: DefinedNumber list
+        /// What becomes of parameter and columns, and of the numbers.
+        Assignments: Assignment list
+        Kept: KeptNumber list
+        /// Numbers that are functions of the step, by their names.
+        Functions: (string * (int64 -> double)) list
+        /// Arrays that hold what is made of many elements, between visits.
+        Spreads: string list
+        /// Laws that do not hold for the rule, and why.
+        OptOuts: (string * string) list
+    }
+
+/// What a run of a definition has declared so far.
+[<Sealed>]
+type internal DefinitionRecording(rule: string, flags: IReadOnlyDictionary<string, bool>, answer: Question -> int) =
+    /// More would not be told apart by a word of bits.
+    let mostColumns = 48
+
+    member val Options = List<DefinedOption>()
+    member val Columns = List<DefinedColumn>()
+    member val Numbers = List<DefinedNumber>()
+    member val Functions = List<string * (int64 -> double)>()
+    member val Spreads = List<string>()
+    /// How many reductions over all there are under each path.
+    member val Shared = Dictionary<string, int>()
+    member val Sets = Dictionary<string, Expression>()
+    member val OptOuts = List<string * string>()
+    /// Defaults that stand in for those that are declared.
+    member val Defaults: DefinedOptions voption = ValueNone with get, set
+
+    member _.Refuse<'a>(words: string) : 'a =
+        raise (ArgumentException $"{rule}: {words}")
+
+    member _.Ask question = answer question
+
+    member _.FlagOf(name: string, value: bool) =
+        match flags.TryGetValue name with
+        | true, set -> set
+        | _ -> value
+
+    member recording.Declare(option: DefinedOption) =
+        let option =
+            match recording.Defaults with
+            | ValueSome given when given.Names.Contains option.Name ->
+                { option with
+                    Default = given.Values[given.Names.IndexOf option.Name]
+                }
+            | _ -> option
+
+        for known in recording.Options do
+            if known.Name = option.Name then
+                recording.Refuse $"option '{option.Name}' is declared twice"
+
+            for number in option.Numbers do
+                if List.contains number known.Numbers then
+                    recording.Refuse $"options '{known.Name}' and '{option.Name}' both have a number '{number}'"
+
+        recording.Options.Add option
+        option.Default
+
+    member recording.Free(name: string) =
+        if name = StepProgram.Parameter || name = StepProgram.Gradient then
+            recording.Refuse $"'{name}' is the name of the parameter or the gradient; a column or a number needs another one"
+
+        if
+            recording.Columns.Exists(fun column -> column.Name = name)
+            || recording.Numbers.Exists(fun number -> number.Name = name)
+            || recording.Spreads.Contains name
+        then
+            recording.Refuse $"'{name}' is declared twice"
+
+    member recording.AddColumn(name, start, startOption) =
+        recording.Free name
+
+        if recording.Columns.Count = mostColumns then
+            recording.Refuse $"'{name}' is one column too many; a rule keeps {mostColumns} at most"
+
+        recording.Columns.Add
+            {
+                Name = name
+                Start = start
+                StartOption = startOption
+            }
+
+        Expression.Input name
+
+    member recording.Set(target: Expression, value: Expression) =
+        let isColumn =
+            target.Operation = Operation.Input
+            && recording.Columns.Exists(fun known -> known.Name = target.Name)
+
+        let isNumber =
+            target.Operation = Operation.Kept
+            && recording.Numbers.Exists(fun known -> known.Name = target.Name)
+
+        if not (isColumn || isNumber) then
+            recording.Refuse $"{target} is set, and is no column and no number that the rule keeps"
+
+        if not (recording.Sets.TryAdd(target.Name, value)) then
+            recording.Refuse $"'{target.Name}' is set twice"
+
+        if isColumn && value.Scope <> Scope.Element then
+            recording.Refuse $"column '{target.Name}' holds elements, and is set to {value}, which is one number"
+
+        if isNumber && value.Scope > Scope.AllTensors then
+            recording.Refuse $"'{target.Name}' is a number of the step, and is set to {value}, which depends on elements"
+
+    member recording.Finish(next: Expression) : RecordedDefinition =
+        if isNull (box next) then
+            recording.Refuse "the definition returns null; it returns the parameter after the step"
+
+        if next.Scope <> Scope.Element then
+            recording.Refuse $"the parameter becomes {next}, which is one number; it must be of elements"
+
+        let set what name =
+            match recording.Sets.TryGetValue name with
+            | true, value -> value
+            | _ -> recording.Refuse $"{what} '{name}' is declared and never set"
+
+        let stays = next.Operation = Operation.Input && next.Name = StepProgram.Parameter
+
+        {
+            OptOuts = List.ofSeq recording.OptOuts
+            Options = List.ofSeq recording.Options
+            Columns = List.ofSeq recording.Columns
+            Numbers = List.ofSeq recording.Numbers
+            Functions = List.ofSeq recording.Functions
+            Spreads = List.ofSeq recording.Spreads
+            Assignments =
+                [
+                    if not stays then
+                        Assignment(StepProgram.Parameter, next)
+
+                    for column in recording.Columns do
+                        Assignment(column.Name, set "column" column.Name)
+                ]
+            Kept =
+                [
+                    for number in recording.Numbers do
+                        KeptNumber(number.Name, set "the kept number" number.Name)
+                ]
+        }

@@ -1,0 +1,15 @@
+namespace Optim.Core
+
+open Optim.Kernels
+
+/// What differs from parameter to parameter in a step: kinds of rows that are stepped by programs of their own.
+[<AbstractClass>]
+type internal RowKinds() =
+    /// Begins anew: the kinds of all rows will be asked for.
+    abstract Begin: unit -> unit
+    /// The kind of a row that steps.
+    abstract KindOf: row: int -> int
+    /// What a kind loads and stores: columns, and arrays after them.
+    abstract UsesOf: kind: int -> ColumnUses
+    /// Arrays after the columns, which last for a step only.
+    abstract Extras: int
