@@ -1,3 +1,4 @@
+// Long, because the transforms are the members of one class, as users see them; each is a few lines.
 namespace Optim.Core
 
 open System.Runtime.InteropServices

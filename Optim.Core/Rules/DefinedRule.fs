@@ -20,22 +20,17 @@ type internal DefinedKinds(prepared: PreparedDefinition, variants: DefinedVarian
 
 /// A rule by definition: options, state and formula as a recorded program. It is a rule like any other.
 [<Sealed>]
-type DefinedRule
-    internal
-    (
-        name: string,
-        defaults: DefinedOptions,
-        fields: Field<DefinedOptions> list,
-        aliases: Field<DefinedOptions> list,
-        flags: int array,
-        variants: DefinedVariants,
-        columns: DefinedColumn array,
-        spreads: int,
-        numbers: DefinedNumber list,
-        names: DefinedNames,
-        definition: RuleDefinition -> Expression
-    ) =
-    inherit Rule<DefinedOptions>(name, OptionTable<DefinedOptions>(name, defaults, fields, aliases))
+type DefinedRule internal (name: string, defaults: DefinedOptions, trial: DefinitionTrial, definition: RuleDefinition -> Expression) =
+    inherit
+        Rule<DefinedOptions>(
+            name,
+            OptionTable<DefinedOptions>(name, defaults, DefinitionTrial.fields trial.Options, DefinitionTrial.aliases trial.Options)
+        )
+
+    let flags, variants, columns = trial.Flags, trial.Variants, trial.Columns
+    let numbers, names = trial.Numbers, trial.Names
+    let fields = DefinitionTrial.fields trial.Options
+    let spreads = trial.Spreads.Length
 
     let columnNames = ImmutableArray.CreateRange(columns |> Array.map _.Name)
     let scalarNames = ImmutableArray.CreateRange names.Kept
@@ -241,218 +236,23 @@ type DefinedRule
         Argument.notNull "name" name
         Argument.notNull "definition" definition
 
-        if String.IsNullOrWhiteSpace name then
-            raise (ArgumentException("a rule needs a name", nameof name))
-
-        let refuse (words: string) =
-            raise (ArgumentException $"{name}: {words}")
-
-        let seen = HashSet<Expression>(HashIdentity.Reference)
-
-        let rec reducesAll (value: Expression) =
-            seen.Add value
-            && ((Operations.IsReduction value.Operation && value.Scope = Scope.AllTensors)
-                || value.Operands.ToArray() |> Array.exists reducesAll)
-
-        let record (flags: (string * bool) list) (answer: Question -> int) =
-            let recording = DefinitionRecording(name, dict flags |> Dictionary, answer)
-
-            try
-                recording.Finish(definition.Invoke(RuleDefinition recording))
-            with
-            | :? OptionException -> reraise ()
-            | :? ArgumentException as wrong when not (wrong.Message.StartsWith($"{name}: ", StringComparison.Ordinal)) ->
-                refuse wrong.Message
-
-        let first = record [] (fun _ -> 0)
-
-        let flags =
-            [|
-                for index, option in List.indexed first.Options do
-                    if option.Ranges.IsEmpty then
-                        index
-            |]
-
-        if flags.Length > 6 then
-            refuse $"{flags.Length} flags; a rule has six at most"
-
-        let settings =
-            Array.foldBack (fun _ settings -> List.allPairs [ false; true ] settings |> List.map (fun (a, b) -> a :: b)) flags [ [] ]
-
-        let recordOf setting =
-            let names = flags |> Seq.map (fun index -> first.Options[index].Name)
-            record (List.ofSeq (Seq.zip names setting))
-
-        let tried =
-            [
-                for setting in settings do
-                    for answers, recording in DefinedVariants.explore (recordOf setting) do
-                        setting, answers, recording
-            ]
-
-        let recordings = tried |> List.map (fun (_, _, recording) -> recording)
-        // Options are those of parameters of any kind, in the order in which they are declared.
-        let options = recordings |> List.collect _.Options |> List.distinctBy _.Name
-
-        for setting in settings do
-            let declared =
-                set
-                    [
-                        for of', _, recording in tried do
-                            if of' = setting then
-                                for option in recording.Options do
-                                    option.Name
-                    ]
-
-            if declared.Count <> options.Length then
-                refuse "the options that it declares depend on its flags; declare all of them before the first question"
-
-        for flag in flags do
-            if
-                options |> List.findIndex (fun option -> option.Name = first.Options[flag].Name)
-                <> flag
-            then
-                refuse "the flags that it declares depend on what it asks of parameters; declare them before the first question"
-
-        let numbers = recordings |> List.collect _.Numbers |> List.distinctBy _.Name
-
-        for setting in settings do
-            let kept =
-                set
-                    [
-                        for of', _, recording in tried do
-                            if of' = setting then
-                                for number in recording.Numbers do
-                                    number.Name, number.Start
-                    ]
-
-            if kept <> set (numbers |> List.map (fun number -> number.Name, number.Start)) then
-                refuse "the numbers that it keeps depend on its flags"
-
-        let columns =
-            recordings |> List.collect _.Columns |> List.distinctBy _.Name |> List.toArray
-
-        let spreads = recordings |> List.collect _.Spreads |> List.distinct |> List.toArray
-
-        if columns.Length + spreads.Length > 62 then
-            refuse $"{columns.Length} columns and {spreads.Length} sums over rows, columns and noise; there may be 62 in all"
-
-        let names =
-            {
-                Numbers =
-                    Dictionary(
-                        seq {
-                            for index, option in List.indexed options do
-                                for part, number in List.indexed option.Numbers do
-                                    KeyValuePair(number, struct (index, (if option.Numbers.Length = 1 then -1 else part)))
-                        }
-                    )
-                    :> IReadOnlyDictionary<_, _>
-                Kept = numbers |> List.map _.Name |> List.toArray
-                Functions =
-                    recordings
-                    |> List.collect _.Functions
-                    |> List.distinctBy fst
-                    |> dict
-                    |> Dictionary
-                    :> IReadOnlyDictionary<_, _>
-            }
-
-        let check (program: StepProgram) =
-            for node in program.Nodes.ToArray() do
-                let known = String.Join(", ", names.Numbers.Keys)
-
-                if node.Operation = Operation.Option && not (names.Numbers.ContainsKey node.Name) then
-                    refuse $"option '{node.Name}' is not declared; there are: {known}"
-
-                if node.Operation = Operation.Kept && not (Array.contains node.Name names.Kept) then
-                    refuse $"the number '{node.Name}' is not kept by this rule"
-
-        for column in columns do
-            if column.StartOption <> "" && not (names.Numbers.ContainsKey column.StartOption) then
-                refuse $"column '{column.Name}' starts at option '{column.StartOption}', which is not declared"
-
-        let variants = DefinedVariants(name, recordOf, tried, columns, spreads, check)
-
-        let fields =
-            options
-            |> List.mapi (fun index option ->
-                let number value =
-                    match value with
-                    | OptionValue.Float number -> number
-                    | _ -> nan
-
-                match option.Ranges with
-                | [ range ] ->
-                    let read (o: DefinedOptions) = number o.Values[index]
-
-                    let field =
-                        Field.number option.Name range read (fun o value -> o.With(index, OptionValue.Float value))
-
-                    // What is called eps keeps a divisor from 0, by custom.
-                    if option.Name = "eps" || option.Name.EndsWith(".eps", StringComparison.Ordinal) then
-                        Field.keepingDivisor read field
-                    else
-                        field
-                | [ one; two ] ->
-                    Field.pair
-                        option.Name
-                        one
-                        two
-                        (fun (o: DefinedOptions) ->
-                            match o.Values[index] with
-                            | OptionValue.Tuple(Items [ a; b ]) -> struct (number a, number b)
-                            | _ -> struct (nan, nan))
-                        (fun o (struct (a, b)) -> o.With(index, OptionValue.TupleOf [ OptionValue.Float a; OptionValue.Float b ]))
-                | _ ->
-                    Field.flag option.Name (fun (o: DefinedOptions) -> o.Values[index] = OptionValue.Bool true) (fun o value ->
-                        o.With(index, OptionValue.Bool value)))
+        let trial = DefinitionTrial.run name definition
 
         let defaults =
             DefinedOptions(
-                ImmutableArray.CreateRange(options |> List.map _.Name),
-                ImmutableArray.CreateRange(options |> List.map _.Default)
+                ImmutableArray.CreateRange(trial.Options |> List.map _.Name),
+                ImmutableArray.CreateRange(trial.Options |> List.map _.Default)
             )
 
-        // What schedulers write as lr is the rate of a chain: its last lr, or its last step size with the other sign.
-        let aliases =
-            let last (ending: string) =
-                options
-                |> List.tryFindIndexBack (fun option -> option.Name.EndsWith("." + ending, StringComparison.Ordinal))
-
-            let alias index (sign: double) =
-                let read (o: DefinedOptions) =
-                    match o.Values[index] with
-                    | OptionValue.Float number -> sign * number
-                    | _ -> nan
-
-                Field.number "lr" Interval.any read (fun o value -> o.With(index, OptionValue.Float(sign * value)))
-
-            if options |> List.exists (fun option -> option.Name = "lr") then
-                []
-            else
-                match last "lr", last "step_size" with
-                | Some lr, _ -> [ alias lr 1.0 ]
-                | None, Some size -> [ alias size -1.0 ]
-                | None, None -> []
-
-        let rule =
-            DefinedRule(name, defaults, fields, aliases, flags, variants, columns, spreads.Length, numbers, names, definition.Invoke)
+        let rule = DefinedRule(name, defaults, trial, definition.Invoke)
 
         rule.Table.Check defaults
 
-        // What is reduced over all parameters of a group depends on which these are, and in which order.
-        let overAll =
-            recordings
-            |> List.exists (fun recording ->
-                recording.Assignments
-                |> List.exists (fun assignment -> reducesAll assignment.Value))
-
         let optOuts =
             [
-                yield! recordings |> List.collect _.OptOuts
+                yield! trial.Recordings |> List.collect _.OptOuts
 
-                if overAll then
+                if DefinitionTrial.isOverAll trial.Recordings then
                     for law in [ "P1"; "P2"; "S3" ] do
                         law, "a number is made of all parameters of a group together"
             ]
