@@ -59,6 +59,7 @@ internal static class Comparison
         return m.Peer switch
         {
             Measurement.Fused => new LibtorchFused(m.Rule, m.List, dtype),
+            Measurement.Ops when m.Rule == RuleCase.Chain => new LibtorchChain(m.List, dtype),
             Measurement.Ops when m.Rule.IsOfWholeTensors => new LibtorchMatrices(m.Rule, m.List, dtype),
             Measurement.Passes => new LibtorchPasses(m.List, dtype),
             Measurement.Traffic => Ours.Traffic(m),

@@ -102,7 +102,8 @@ internal sealed record Goal(
         ),
         new(["lion by definition", "adabelief by definition"], ["16M"], Measurement.Traffic, Row.Host, 2, Aim.Ratio, 0.95, 0.95),
         // Its own traffic, the second look at the gradients included.
-        new(["chain"], ["16M"], Measurement.Traffic, Row.Host, 2, Aim.Ratio, 0.9, 0.9),
+        new(["chain"], ["16M", "resnet50"], Measurement.Traffic, Row.Host, 2, Aim.Ratio, 0.9, 0.9),
+        new(["chain"], ["1000 x 1K"], Measurement.Ops, Row.Host, 2, Aim.Ratio, 10, 10),
         new(["lbfgs quadratic"], ["1M"], Measurement.TorchSharp, null, 2, Aim.Ratio, 1, 1),
         new([], [], null, null, null, Aim.Bytes, 512, 512),
     ];

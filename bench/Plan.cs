@@ -50,9 +50,10 @@ internal static class Plan
                 && m.DType == DType.Float32
                 && m.Parameters == Row.Host
                 && (
-                    m.Peer == Measurement.Traffic
-                        ? m.Rule.IsDefinition && m.List.Name == "16M"
-                        : m.Peer == Measurement.Blocks && m.List.Name is "64K" or "16M" or "1000 x 1K"
+                    m.Peer == Measurement.Ops ? m.Rule == RuleCase.Chain && m.List.Name is "16M" or "resnet50" or "1000 x 1K"
+                    : m.Peer == Measurement.Traffic
+                        ? m.Rule.IsDefinition && (m.List.Name == "16M" || (m.Rule == RuleCase.Chain && m.List.Name == "resnet50"))
+                    : m.Peer == Measurement.Blocks && m.List.Name is "64K" or "16M" or "1000 x 1K"
                 )
         : m.Peer == Measurement.Emitted
             ? !(

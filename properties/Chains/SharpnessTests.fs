@@ -88,5 +88,61 @@ let private sharpnessTests =
         Expect.equal (shell.Data<float>().ToArray()) (parameters[0].ToDoubles()) "the same bits"
     }
 
+let private resumeTests =
+    test "LookSAM goes on from its saved state bit for bit, and refuses what is none" {
+        let make (start: float array) =
+            let parameter = Param.Of("w", TensorView.Of(Array.copy start))
+
+            let optimizer =
+                RuleOptimizer(Rules.AdamW, [ parameter :> IParameterOrGroup ], struct ("lr", OptionValue.Float 0.1))
+
+            struct (parameter, optimizer, LookSAM(optimizer, k = 3))
+
+        let step (parameter: Param) (sam: LookSAM) =
+            sam.Step(
+                Func<float>(fun () ->
+                    parameter.SetGradient(ReadOnlySpan<float>(Array.map (fun x -> x * x - 1.0) (parameter.Data<float>().ToArray())))
+                    0.0)
+            )
+            |> ignore
+
+        for before in 0..4 do
+            let struct (parameter, optimizer, sam) = make [| 1.5; -2.0; 0.5; 3.0 |]
+
+            for _ in 1..before do
+                step parameter sam
+
+            let struct (other, resumed, again) = make (parameter.Data<float>().ToArray())
+            resumed.LoadStateDict(optimizer.StateDict()) |> ignore
+            again.LoadStateDict(sam.StateDict()) |> ignore
+
+            for _ in 1..4 do
+                step parameter sam
+                step other again
+
+            Expect.equal (other.Data<float>().ToArray()) (parameter.Data<float>().ToArray()) $"after {before} steps"
+
+        let struct (parameter, _, sam) = make [| 1.0; 2.0 |]
+        step parameter sam
+        let saved = sam.StateDict().ToString()
+        let int (value: int64) = Tree.Int value
+
+        for wrong, words in
+            [
+                int 3L, "must be a dict"
+                Tree.Dict(struct ("looksam_step", int 1L)), "missing: gv"
+                Tree.Dict(struct ("looksam_step", int -1L), struct ("gv", Tree.ListOf [])), "at least 0"
+                Tree.Dict(struct ("looksam_step", int 1L), struct ("gv", int 1L)), "must be a list"
+                Tree.Dict(struct ("looksam_step", int 1L), struct ("gv", Tree.ListOf [ Tree.Tensor(TensorView.Of [| 1.0; 2.0; 3.0 |]) ])),
+                "'gv' of parameter 0"
+            ] do
+            let refused =
+                Expect.throwsC (fun () -> sam.LoadStateDict wrong |> ignore) (fun e -> e.Message)
+
+            Expect.stringContains refused words "refused in words"
+
+        Expect.equal (sam.StateDict().ToString()) saved "nothing has changed"
+    }
+
 [<Tests>]
-let tests = testSequenced <| testList "wrappers" [ sharpnessTests ]
+let tests = testSequenced <| testList "wrappers" [ sharpnessTests; resumeTests ]

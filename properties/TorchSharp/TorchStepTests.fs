@@ -41,6 +41,67 @@ let private stepping =
             equal (values (torch.imag after)) expected[1] "by autograd, the imaginary part"
         }
 
+        test "SAM, WSAM, LookSAM and the views of Schedule-Free have the bits of host parameters" {
+            let start = [| 1.0; -2.0; 0.5; 3.0 |]
+
+            let both rule =
+                let w = torch.tensor(start).requires_grad_ true
+                let host = Param.Of("w", Optim.Kernels.TensorView.Of(Array.copy start))
+
+                let one =
+                    RuleOptimizer(rule, all (Torch.Parameters(struct ("w", w))), struct ("lr", Core.OptionValue.Float 0.125))
+
+                let other =
+                    RuleOptimizer(rule, [ host :> IParameterOrGroup ], struct ("lr", Core.OptionValue.Float 0.125))
+
+                struct (w, one, host, other)
+
+            let backward (w: Tensor) (optimizer: Optimizer) () =
+                optimizer.ZeroGrad()
+                let value = (w * w).sum()
+                value.backward ()
+                value.item<float>()
+
+            let byHand (host: Param) () =
+                host.SetGradient(ReadOnlySpan<float>(Array.map (fun x -> 2.0 * x) (host.Data<float>().ToArray())))
+                0.0
+
+            let found (w: Tensor) = w.detach().data<float>().ToArray()
+
+            for make in
+                [
+                    (fun (o: Optimizer) -> SAM(o, rho = 0.5) :> SharpnessAware)
+                    (fun o -> WSAM(o, rho = 0.5))
+                    (fun o -> LookSAM(o, rho = 0.5, k = 2))
+                ] do
+                let struct (w, one, host, other) = both Core.Rules.AdamW
+                let sharp, expected = make one, make other
+
+                for _ in 1..4 do
+                    sharp.Step(Func<float>(backward w one)) |> ignore
+                    expected.Step(Func<float>(byHand host)) |> ignore
+
+                Expect.equal (found w) (host.Data<float>().ToArray()) (sharp.GetType().Name)
+
+            let struct (w, one, host, other) = both (Core.Wrap.scheduleFree 0.9 Core.Rules.SGD)
+
+            for _ in 1..3 do
+                backward w one () |> ignore
+                byHand host () |> ignore
+                one.Step()
+                other.Step()
+
+            let training = found w
+
+            do
+                use _ = ScheduleFreeView.Applied one
+                use _ = ScheduleFreeView.Applied other
+                Expect.notEqual (found w) training "the parameters of evaluation"
+                Expect.equal (found w) (host.Data<float>().ToArray()) "Schedule-Free, applied"
+
+            Expect.equal (found w) training "Schedule-Free, in training again"
+        }
+
         test "LBFGS: a closure that returns a tensor; the first loss, lower losses, and versions that autograd sees" {
             let net, data = network (), batch ()
 
