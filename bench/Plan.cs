@@ -105,13 +105,12 @@ internal static class Plan
     public static bool IsQuick(Measurement m) =>
         m.List.Name is not ("64M" or "gpt2_124m" or "vit_b16 matrices")
         && !(m.Peer == Measurement.Traffic && m.List.Name == "resnet50") // 16M says the same
+        && !(m.Threads == 1 && (m.Rule == RuleCase.Adafactor || m.Rule == RuleCase.Muon || m.Rule == RuleCase.LBFGS)) // two threads say the same
+        && !(m.Peer == Measurement.Blocks && m.List.Name != "16M")
         && (
             Goal.All.Any(goal => !goal.IsAboutAll && goal.Applies(m))
             || (m.Threads == 2 && m.List.Name == "64K" && m.DType != DType.Float16)
             || (m.IsTraining && m.Threads == 2)
         )
-        && (
-            m.Peer != Measurement.Emitted
-            || (m.List.Name is "64K" or "16M" or "1000 x 1K" && (m.Rule == RuleCase.Adam || m.Rule == RuleCase.SGDMomentum))
-        );
+        && (m.Peer != Measurement.Emitted || (m.List.Name is "64K" or "16M" or "1000 x 1K" && m.Rule == RuleCase.Adam));
 }

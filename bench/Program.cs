@@ -80,7 +80,7 @@ static bool Chosen(string[]? asked, Func<string, bool> isIt) => asked is not { L
 
 static List<Row> Measure(Measurement[] chosen, bool isQuick, string? path)
 {
-    const double QuickMs = 140_000; // of the three minutes, what is left after start and report
+    const double QuickMs = 110_000; // of the three minutes, what is left after start and report
     var stopped = false;
     Console.CancelKeyPress += (_, pressed) =>
     {
