@@ -2,7 +2,6 @@
 module ChainGolden
 
 open System
-open System.IO
 open System.Text.Json
 open Expecto
 open Optim
@@ -156,47 +155,16 @@ let private check name rule case () =
 
     Cases.add "optax" 1
 
-let private ofFile (path: string) =
-    let file = Path.GetFileName path
+let private ofFile _ (root: JsonElement) =
+    [
+        for case in tryField "transforms" root |> Option.map (list id) |> Option.defaultValue [] do
+            let name = field "transform" case |> text
 
-    try
-        use document = JsonDocument.Parse(File.ReadAllText path)
-
-        let cases =
-            tryField "transforms" (document.RootElement.Clone())
-            |> Option.map (list id)
-            |> Option.defaultValue []
-
-        testList
-            $"beyond {file}"
-            [
-                for case in cases do
-                    let name = field "transform" case |> text
-
-                    match Map.tryFind name expressed, Map.tryFind name otherwise with
-                    | Some rule, _ -> testCase name (check name rule case)
-                    | None, Some reason -> ptestCase $"{name}: {reason}" ignore
-                    | None, None -> ptestCase name ignore
-            ]
-    with e ->
-        testCase $"beyond {file}" (fun () -> failtestf "%s cannot be read: %s" path e.Message)
+            match Map.tryFind name expressed, Map.tryFind name otherwise with
+            | Some rule, _ -> testCase name (check name rule case)
+            | None, Some reason -> ptestCase $"{name}: {reason}" ignore
+            | None, None -> ptestCase name ignore
+    ]
 
 [<Tests>]
-let tests =
-    let folder = Path.Combine(folder, "beyond")
-
-    let found =
-        if Directory.Exists folder then
-            Directory.GetFiles(folder, "optax*.json")
-            |> Array.sortWith (fun a b -> String.CompareOrdinal(a, b))
-        else
-            [||]
-
-    testList
-        "transforms of optax"
-        [
-            if found.Length = 0 then
-                ptestCase "beyond optax*.json: no such file" ignore
-
-            yield! Array.map ofFile found
-        ]
+let tests = testList "transforms of optax" (recorded "beyond/optax*.json" ofFile)

@@ -2,7 +2,6 @@
 module WrapperGolden
 
 open System
-open System.IO
 open System.Text.Json
 open Expecto
 open Optim
@@ -144,41 +143,15 @@ let private check (case: JsonElement) (stepper: Stepper, bound: float, evaluatio
     Expect.equal asked evaluations "gradient evaluations"
     Cases.add "wrappers" 1
 
-let private ofFile (path: string) =
-    let file = Path.GetFileName path
+let private ofFile _ (root: JsonElement) =
+    [
+        for case in root |> list id do
+            let name = field "wrapper" case |> text
 
-    try
-        use document = JsonDocument.Parse(File.ReadAllText path)
-
-        testList
-            $"beyond {file}"
-            [
-                for case in document.RootElement.Clone() |> list id do
-                    let name = field "wrapper" case |> text
-
-                    match Map.tryFind name expressed with
-                    | Some how -> testCase name (check case how)
-                    | None -> ptestCase name ignore
-            ]
-    with e ->
-        testCase $"beyond {file}" (fun () -> failtestf "%s cannot be read: %s" path e.Message)
+            match Map.tryFind name expressed with
+            | Some how -> testCase name (check case how)
+            | None -> ptestCase name ignore
+    ]
 
 [<Tests>]
-let tests =
-    let folder = Path.Combine(folder, "beyond")
-
-    let found =
-        if Directory.Exists folder then
-            Directory.GetFiles(folder, "wrappers*.json")
-            |> Array.sortWith (fun a b -> String.CompareOrdinal(a, b))
-        else
-            [||]
-
-    testList
-        "wrappers"
-        [
-            if found.Length = 0 then
-                ptestCase "beyond wrappers*.json: no such file" ignore
-
-            yield! Array.map ofFile found
-        ]
+let tests = testList "wrappers" (recorded "beyond/wrappers*.json" ofFile)

@@ -248,7 +248,7 @@ let cases (file: string) =
     use document = JsonDocument.Parse(File.ReadAllText file)
     document.RootElement.Clone() |> list id
 
-/// A list of tests for each file of a pattern, from its path and what is in it. A file that cannot be read is one failing test, and a
+/// A list of tests for each file of a pattern, called by its folder and name, from its path and what is in it. A file that cannot be read is one failing test, and a
 /// pattern without files a pending one.
 let recorded (pattern: string) (tests: string -> JsonElement -> Test list) : Test list =
     [
@@ -256,7 +256,7 @@ let recorded (pattern: string) (tests: string -> JsonElement -> Test list) : Tes
         | [] -> ptestCase $"golden {pattern}: no such file" ignore
         | found ->
             for path in found do
-                let name = $"golden {Path.GetFileName path}"
+                let name = $"golden {pattern[.. pattern.LastIndexOf '/']}{Path.GetFileName path}"
 
                 try
                     use document = JsonDocument.Parse(File.ReadAllText path)
