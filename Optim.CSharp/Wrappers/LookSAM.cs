@@ -22,8 +22,8 @@ public sealed class LookSAM : SharpnessAware, IStateful
     public LookSAM(Optimizer optimizer, double rho = 0.1, int k = 10, double alpha = 0.7, bool adaptive = false, double perturbEps = 1e-12)
         : base(optimizer, rho, adaptive, perturbEps)
     {
-        Check("k", k, k >= 1, "at least 1");
-        Check("alpha", alpha, alpha is > 0 and < 1, "in (0, 1)");
+        Check("k", k, Interval.AtLeast(1));
+        Check("alpha", alpha, Interval.Between(0, 1));
         (K, Alpha) = (k, alpha);
     }
 

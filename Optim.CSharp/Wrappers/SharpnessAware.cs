@@ -18,8 +18,8 @@ public abstract class SharpnessAware
                 $"{optimizer.Algorithm.Name} evaluates closures itself, so it cannot step inside of {GetType().Name}"
             );
         (Optimizer, Rho, Adaptive, PerturbEps) = (optimizer, rho, adaptive, perturbEps);
-        Check("rho", rho, rho >= 0, "at least 0");
-        Check("perturb_eps", perturbEps, perturbEps >= 0, "at least 0");
+        Check("rho", rho, Interval.AtLeast(0));
+        Check("perturb_eps", perturbEps, Interval.AtLeast(0));
     }
 
     /// <summary>The optimizer that steps.</summary>
@@ -41,11 +41,8 @@ public abstract class SharpnessAware
     /// <returns>What the closure returned at the parameters.</returns>
     public abstract T Step<T>(Func<T> closure);
 
-    private protected void Check(string option, double value, bool holds, string range)
-    {
-        if (!holds)
-            throw new OptionException($"{GetType().Name}: {option} is {OptionValue.NewFloat(value)}; it must be {range}", option);
-    }
+    private protected void Check(string option, double value, Interval range) =>
+        TransformParts.require(GetType().Name, option, range, value);
 
     /// <summary>The parameters of all groups with the gradients of now.</summary>
     private protected (Parameters Parameters, Gradients Gradients) Now()

@@ -29,8 +29,8 @@ public sealed class WSAM : SharpnessAware
     )
         : base(optimizer, rho, adaptive, perturbEps)
     {
-        Check("gamma", gamma, gamma is >= 0 and < 1, "in [0, 1)");
-        Check("max_norm", maxNorm ?? 1, maxNorm is null or > 0, "above 0");
+        Check("gamma", gamma, Interval.UpTo(0, 1));
+        Check("max_norm", maxNorm ?? 1, Interval.Above(0));
         (Gamma, Decouple, MaxNorm) = (gamma, decouple, maxNorm);
     }
 

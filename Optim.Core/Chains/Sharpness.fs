@@ -2,11 +2,10 @@ namespace Optim.Core
 
 open System
 open Optim.Kernels
+open TransformParts
 
 /// What sharpness-aware minimization does around a rule's step: moves to where the loss is larger, and puts gradients together.
 module internal Sharpness =
-    let private nonNegative = Interval.atLeast 0.0
-
     /// x + rho / (N + eps) g, of the norm N over all parameters; adaptive by the squares of the parameters.
     let private ascent =
         Rule.define "SAM" (fun r ->
@@ -105,9 +104,7 @@ module Sam =
         Argument.notNull "gradientsAt" gradientsAt
         Rows.given parameters (Gradients.Of []) state
 
-        if not (rho >= 0.0) then
-            raise (OptionException($"SAM: rho is {OptionValue.Float rho}; it must be at least 0", "rho"))
-
+        require "SAM" "rho" nonNegative rho
         state.Live()
 
         let gradientsAt parameters =

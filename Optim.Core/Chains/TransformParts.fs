@@ -9,11 +9,15 @@ module internal TransformParts =
     let fraction = Interval.upTo 0.0 1.0
     let zero, one = Expression.Of 0.0, Expression.Of 1.0
 
+    /// Refuses an option outside of its range: what has it, its name, its value.
+    let require name (option: string) (range: Interval) (value: double) =
+        if not (range.Holds value) then
+            raise (OptionException($"{name}: {option} is {OptionValue.Float value}; it must be {range.Words}", option))
+
     /// A transform whose options are numbers: names, defaults and ranges; defaults are checked at once.
     let make name (options: (string * double * Interval) list) (next: RuleDefinition -> Expression -> Expression array -> Expression) =
         for option, value, range in options do
-            if not (range.Holds value) then
-                raise (OptionException($"{name}: {option} is {OptionValue.Float value}; it must be {range.Words}", option))
+            require name option range value
 
         Transform.Define(
             name,

@@ -27,10 +27,6 @@ type Wrappers private () =
         | null -> InnerRule.ofRule rule rule.Defaults
         | options -> InnerRule.ofRule rule options
 
-    static let checkOption name (option: string) (range: Interval) (value: double) =
-        if not (range.Holds value) then
-            raise (OptionException($"{name}: {option} is {OptionValue.Float value}; it must be {range.Words}", option))
-
     /// A transform of the gradient before a rule's step.
     static member Before
         (
@@ -54,8 +50,8 @@ type Wrappers private () =
             [<Optional; DefaultParameterValue(false)>] fromFirstSync: bool,
             [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null
         ) : DefinedRule =
-        checkOption "lookahead" "k" (whole 1) (double k)
-        checkOption "lookahead" "alpha" (Interval.within 0.0 1.0) alpha
+        require "lookahead" "k" (whole 1) (double k)
+        require "lookahead" "alpha" (Interval.within 0.0 1.0) alpha
 
         if not (Enum.IsDefined momentum) then
             raise (ArgumentOutOfRangeException("momentum", momentum, "lookahead: momentum must be Keep, Pullback or Reset"))
@@ -119,7 +115,7 @@ type Wrappers private () =
     static member Accumulate
         (rule: Rule, calls: int, [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null)
         : DefinedRule =
-        checkOption "accumulate" "calls" (whole 1) (double calls)
+        require "accumulate" "calls" (whole 1) (double calls)
         let inner = inner rule options
 
         define "accumulate" inner (fun r ->
@@ -138,7 +134,7 @@ type Wrappers private () =
     static member ApplyIfFinite
         (rule: Rule, mostErrors: int, [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null)
         : DefinedRule =
-        checkOption "apply_if_finite" "most_errors" (whole 0) (double mostErrors)
+        require "apply_if_finite" "most_errors" (whole 0) (double mostErrors)
         let inner = inner rule options
 
         define "apply_if_finite" inner (fun r ->
@@ -162,7 +158,7 @@ type Wrappers private () =
             maxSquaredNorm: double,
             [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null
         ) : DefinedRule =
-        checkOption "skip_large_updates" "max_squared_norm" positive maxSquaredNorm
+        require "skip_large_updates" "max_squared_norm" positive maxSquaredNorm
         let inner = inner rule options
 
         define "skip_large_updates" inner (fun r ->
@@ -178,7 +174,7 @@ type Wrappers private () =
     static member Average
         (rule: Rule, decay: double, [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null)
         : DefinedRule =
-        checkOption "average" "decay" (Interval.within 0.0 1.0) decay
+        require "average" "decay" (Interval.within 0.0 1.0) decay
         let inner = inner rule options
 
         define "average" inner (fun r ->
@@ -202,8 +198,8 @@ type Wrappers private () =
         ) : DefinedRule =
         let power = r
         let open' = Interval.between 0.0 1.0
-        checkOption "schedule_free" "momentum" open' momentum
-        checkOption "schedule_free" "weight_decay" nonNegative weightDecay
+        require "schedule_free" "momentum" open' momentum
+        require "schedule_free" "weight_decay" nonNegative weightDecay
         let inner = inner rule options
         let lr = rateOf inner
 
@@ -290,11 +286,11 @@ type Wrappers private () =
             | null -> [| 0.9; 0.99; 0.999; 0.9999; 0.99999; 0.999999 |]
             | betas -> Array.copy betas
 
-        checkOption "trac" "s_prev" nonNegative sPrev
-        checkOption "trac" "eps" nonNegative eps
+        require "trac" "s_prev" nonNegative sPrev
+        require "trac" "eps" nonNegative eps
 
         for beta in betas do
-            checkOption "trac" "betas" (Interval.within 0.0 1.0) beta
+            require "trac" "betas" (Interval.within 0.0 1.0) beta
 
         let inner = inner rule options
 
