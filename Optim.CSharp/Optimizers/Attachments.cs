@@ -84,9 +84,10 @@ internal sealed class Attachments(
     private double? Look(IReadOnlyList<ParameterGroup> groups, Gradients[] gradients, double unscale, Executor executor)
     {
         var norm = clip as ClipGradNorm;
+        surrounded.Take(gradients);
         if (norm?.NormType < 0)
-            RefuseOrder(groups, norm, gradients);
-        surrounded.Look(gradients, norm?.NormType ?? 2, unscale, executor);
+            RefuseOrder(groups, norm);
+        surrounded.Survey.Run(norm?.NormType ?? 2, unscale, executor);
         return norm is null ? null : surrounded.ClipTo(norm.MaxNorm);
     }
 
@@ -94,13 +95,8 @@ internal sealed class Attachments(
     private InvalidOperationException Nonfinite(IReadOnlyList<ParameterGroup> groups, ClipGradNorm norm) =>
         ClipGrad.Nonfinite(norm.NormType, surrounded.Survey.Nonfinite.Select(place => groups[place.Item1].List.Label(place.Item2)));
 
-    private void RefuseOrder(IReadOnlyList<ParameterGroup> groups, ClipGradNorm norm, Gradients[] gradients)
-    {
-        surrounded.Survey.Clear();
-        foreach (var list in gradients)
-            surrounded.Survey.Add(list);
+    private void RefuseOrder(IReadOnlyList<ParameterGroup> groups, ClipGradNorm norm) =>
         surrounded.Survey.RefuseOrder(norm.NormType, (list, row) => $"the gradient of {groups[list].List.Label(row)}");
-    }
 
     private void Step(
         IReadOnlyList<ParameterGroup> groups,

@@ -228,7 +228,8 @@ module Step =
                     | None -> 2.0
 
                 let factor = if unscale.HasValue then unscale.Value else 1.0
-                groups.Look([| gradients |], order, factor, TensorExecutor.OrTeam prepared.Executor)
+                groups.Take [| gradients |]
+                groups.Survey.Run(order, factor, TensorExecutor.OrTeam prepared.Executor)
 
             let norm = if clip.IsSome then groups.Survey.Total else nan
 

@@ -9,7 +9,7 @@ open Optim.Kernels
 type internal SurroundedGroups() =
     let survey = GradientSurvey()
 
-    /// What the look found.
+    /// Looks at what was taken, and says what it found.
     member _.Survey = survey
 
     /// Refuses gradients in float16: their scale is undone in that dtype, where it would lose them.
@@ -24,14 +24,12 @@ type internal SurroundedGroups() =
                         $"Attempting to unscale FP16 gradients: that of {parameters.Label row} is float16; keep parameters in float32"
                 )
 
-    /// Looks at the gradients of all groups, times a factor: whether they are finite, and their norm.
-    member _.Look(gradients: Gradients array, order: double, factor: double, executor: Executor) =
+    /// Takes the gradients of all groups, for the survey to look at.
+    member _.Take(gradients: Gradients array) =
         survey.Clear()
 
         for list in gradients do
             survey.Add list
-
-        survey.Run(order, factor, executor)
 
     /// By what clipping to this norm multiplies the gradients that were looked at.
     member _.ClipTo(maxNorm: double) =
