@@ -20,16 +20,19 @@ type internal DefinedKinds(prepared: PreparedDefinition, variants: DefinedVarian
 
 /// A rule by definition: options, state and formula as a recorded program. It is a rule like any other.
 [<Sealed>]
-type DefinedRule internal (name: string, defaults: DefinedOptions, trial: DefinitionTrial, definition: RuleDefinition -> Expression) =
-    inherit
-        Rule<DefinedOptions>(
-            name,
-            OptionTable<DefinedOptions>(name, defaults, DefinitionTrial.fields trial.Options, DefinitionTrial.aliases trial.Options)
-        )
+type DefinedRule
+    internal
+    (
+        name: string,
+        defaults: DefinedOptions,
+        fields: Field<DefinedOptions> list,
+        trial: DefinitionTrial,
+        definition: RuleDefinition -> Expression
+    ) =
+    inherit Rule<DefinedOptions>(name, OptionTable<DefinedOptions>(name, defaults, fields, DefinitionTrial.aliases trial.Options))
 
     let flags, variants, columns = trial.Flags, trial.Variants, trial.Columns
     let numbers, names = trial.Numbers, trial.Names
-    let fields = DefinitionTrial.fields trial.Options
     let spreads = trial.Spreads.Length
 
     let columnNames = ImmutableArray.CreateRange(columns |> Array.map _.Name)
@@ -244,7 +247,8 @@ type DefinedRule internal (name: string, defaults: DefinedOptions, trial: Defini
                 ImmutableArray.CreateRange(trial.Options |> List.map _.Default)
             )
 
-        let rule = DefinedRule(name, defaults, trial, definition.Invoke)
+        let rule =
+            DefinedRule(name, defaults, DefinitionTrial.fields trial.Options, trial, definition.Invoke)
 
         rule.Table.Check defaults
 

@@ -25,7 +25,7 @@ internal abstract unsafe class Loop(int columns) : ColumnUses(columns)
 internal abstract unsafe class Driver
 {
     /// <summary>Bytes above which a pass streams from main memory: there two vectors at a time are faster, in cache one.</summary>
-    private const long Cache = 1 << 25;
+    public const long Cache = 1 << 25;
 
     /// <summary>Numbers that a formula's coefficients may have.</summary>
     public const int MostCoefficients = 12;

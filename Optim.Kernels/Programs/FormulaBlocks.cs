@@ -74,7 +74,7 @@ internal sealed unsafe class FormulaBlocks(Driver driver, int switches, Surround
             Loop = driver.Loop(switches).For(dtype),
             Changes = around.ChangesGradients,
             Ends = around.HasEpilogue,
-            Streams = length * (long)(table.Stride - 1) * (dtype.Size() / dtype.Parts()) > ProgramRun.Cache,
+            Streams = length * (long)(table.Stride - 1) * (dtype.Size() / dtype.Parts()) > Driver.Cache,
         };
         VisitKernel? first = null,
             last = null;

@@ -205,10 +205,10 @@ internal sealed unsafe class KernelEmitter
                 il.Emit(OpCodes.Call, methods.LoadWords);
                 break;
             case Operation.Max:
-                Larger(node.A, node.B, node.A, node.B);
+                Larger(node.A, node.B, isMax: true);
                 break;
             case Operation.Min:
-                Larger(node.B, node.A, node.A, node.B);
+                Larger(node.A, node.B, isMax: false);
                 break;
             case Operation.Sign:
                 // 1 where x > 0, or else -1 where 0 > x.
@@ -231,12 +231,12 @@ internal sealed unsafe class KernelEmitter
         }
     }
 
-    /// <summary>The first where one is greater, as <see cref="ILane{V}.Max"/> and Min have it.</summary>
-    private void Larger(int greater, int smaller, int first, int second)
+    /// <summary>The larger or the smaller one, as <see cref="ILane{V}.Max"/> and Min have it.</summary>
+    private void Larger(int first, int second, bool isMax)
     {
         Hold(first);
         Hold(second);
-        Greater(greater, smaller);
+        Greater(isMax ? first : second, isMax ? second : first);
         Push(first);
         Push(first);
         Call(Operation.IsNaN);

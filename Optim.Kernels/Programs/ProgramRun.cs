@@ -5,9 +5,6 @@ namespace Optim.Kernels;
 /// <summary>Runs a program over slices, visit by visit. Kept from step to step, so that a step allocates nothing; for one thread at a time.</summary>
 internal sealed unsafe class ProgramRun
 {
-    /// <summary>Bytes above which a pass streams from main memory.</summary>
-    public const long Cache = 1 << 25;
-
     private readonly StepProgram program;
     private readonly int[] leaves;
     private readonly double[] values;
@@ -179,7 +176,7 @@ internal sealed unsafe class ProgramRun
             Entries = entries,
             Stride = table.Stride,
             Slices = segment.Count,
-            Streams = length * (long)code.Footprint > Cache,
+            Streams = length * (long)code.Footprint > Driver.Cache,
             Kernel = now.Kernel!.Handle,
             Width = Lanes.Width,
         };
