@@ -93,7 +93,7 @@ module internal InnerRule =
             let columns = Dictionary<string, Expression>(StringComparer.Ordinal)
             let kept = Dictionary<string, Expression>(StringComparer.Ordinal)
             let keptBefore = Dictionary<string, Expression>(StringComparer.Ordinal)
-            let isFirst = Condition.Greater(Expression.Of 1.5, r.Step)
+            let isFirst = TransformParts.isFirst r
 
             let rec translate (value: Expression) : Expression =
                 match known.TryGetValue value with

@@ -50,6 +50,10 @@ module internal TransformParts =
         r.Set(column, next)
         next
 
+    /// Whether it is the first step.
+    let isFirst (r: RuleDefinition) =
+        Condition.Greater(Expression.Of 1.5, r.Step)
+
     /// By what a moment is divided, as it began at 0.
     let correction (r: RuleDefinition) (beta: Expression) = 1.0 - Expression.Pow(beta, r.Step)
 

@@ -200,8 +200,7 @@ type Transforms private () =
                 let m, v = r.Column "exp_avg", r.Column "norm_sq"
                 let norm = Expression.Norm u
                 let square = norm * norm
-                let isFirst = Condition.Greater(Expression.Of 1.5, r.Step)
-                let next = Expression.Select(isFirst, square + zero * v, moved o[1] v square)
+                let next = Expression.Select(isFirst r, square + zero * v, moved o[1] v square)
                 r.Set(v, next)
                 let scaled = Expression.Fma(o[3], r.Parameter, u / (Expression.Sqrt next + o[2]))
                 let m' = Expression.Fma(o[0], m, scaled)
@@ -388,8 +387,7 @@ type Transforms private () =
         make "scale_by_optimistic_gradient" [ "alpha", alpha, Interval.any; "beta", beta, Interval.any ] (fun r u o ->
             let before = r.Column "previous"
             r.Set(before, u)
-            let isFirst = Condition.Greater(Expression.Of 1.5, r.Step)
-            Expression.Fma(o[0] + o[1], u, -o[1] * Expression.Select(isFirst, u, before)))
+            Expression.Fma(o[0] + o[1], u, -o[1] * Expression.Select(isFirst r, u, before)))
 
     /// Fromage (Bernstein et al. 2020): -lr k u norm(p) / norm(u) + (k - 1) p with k = 1 / sqrt(1 + lr^2), of norms of at least min_norm.
     static member Fromage(lr: double, [<Optional; DefaultParameterValue(1e-6)>] minNorm: double) =

@@ -7,9 +7,6 @@ open Optim.Kernels
 module internal Wrapping =
     open TransformParts
 
-    let isFirst (r: RuleDefinition) =
-        Condition.Greater(Expression.Of 1.5, r.Step)
-
     /// The rule of a wrapper around another one.
     let define (name: string) (inner: InnerRule) (write: RuleDefinition -> Expression) =
         DefinedRule.Define($"{name}({inner.Name})", Func<_, _> write)
