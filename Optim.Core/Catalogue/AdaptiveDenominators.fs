@@ -208,7 +208,7 @@ let private ftrl =
         [ "pytorch_optimizer.FTRL" ]
         (fun r ->
             let lr = r.Number("lr", 1e-3, positive)
-            let power = r.Number("lr_power", -0.5, Interval.atMost 0.0)
+            let power = r.Number("lr_power", -0.5, Interval.where "below 0" (fun power -> power < 0.0))
             let beta = r.Number("beta", 0.0, nonNegative)
             let lambda1 = r.Number("lambda_1", 0.0, nonNegative)
             let lambda2 = r.Number("lambda_2", 0.0, nonNegative)

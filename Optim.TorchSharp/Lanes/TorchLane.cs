@@ -98,6 +98,10 @@ internal readonly struct TorchLane : IWhole<TorchLane>, IScalar<TorchLane>, ITak
         return new(x.masked_fill(zero, Number(1)).sqrt().masked_fill(zero, Number(0)));
     }
 
+    public static TorchLane Exp(TorchLane value) => value.tensor is null ? new(Math.Exp(value.constant)) : new(value.tensor.exp());
+
+    public static TorchLane Log(TorchLane value) => value.tensor is null ? new(Math.Log(value.constant)) : new(value.tensor.log());
+
     public static TorchLane Pow(TorchLane value, long exponent) =>
         value.tensor is null ? new(Math.Pow(value.constant, exponent)) : new(value.tensor.pow(Number(exponent)));
 
