@@ -67,6 +67,12 @@ module internal Parts =
     /// A condition that does not hold.
     let never = Condition.Greater(Expression.Of 0.0, Expression.Of 0.0)
 
+    /// Why the law of continuity does not hold.
+    let jumps = "a step is of a sign, which jumps"
+
+    /// Why the law of the order of hooks does not hold, which looks at the first step.
+    let movesLater = "its first steps move nothing"
+
     let learningRate (r: RuleDefinition) (value: double) =
         r.Number("lr", value, Interval.atLeast 0.0)
 
@@ -99,6 +105,7 @@ module internal Parts =
     /// Options rectify, n_sma_threshold and degenerated_to_sgd; none where it is off.
     let rectification (r: RuleDefinition) (isOn: bool) (degenerates: bool) : Rectification voption =
         let isOn = r.Flag("rectify", isOn)
+        r.OptOut("U5", "rectification begins at a step, which betas decide")
 
         let rectification =
             {
@@ -207,4 +214,5 @@ module internal Parts =
 
     /// How many elements there are in all parameters of a group.
     let countOverAll (r: RuleDefinition) (elements: Expression) =
-        r.SumOverAll(where (Condition.IsNaN elements) (Expression.Of 1.0) (Expression.Of 1.0))
+        let one = Expression.Of 1.0
+        larger (r.SumOverAll(where (Condition.IsNaN elements) (Expression.Of 1.0) one)) one
