@@ -160,15 +160,30 @@ module Field =
                 + wrong second $"{name}[1]" b)
         |> ranged $"None or {first.Words}; {second.Words}"
 
-    /// Three numbers, each in the same range.
-    let triple
+    /// A number in a range, or None.
+    let internal numberOrNone name (range: Interval) (read: 'o -> OptionValue) (write: 'o -> OptionValue -> 'o) =
+        field
+            name
+            read
+            (fun options value ->
+                match value with
+                | OptionValue.None -> Ok(write options value)
+                | Number number -> Ok(write options (OptionValue.Float number))
+                | _ -> Error "a number or None")
+            (fun options ->
+                match read options with
+                | Number number -> wrong range name number
+                | _ -> "")
+        |> ranged $"None or {range.Words}"
+
+    /// Three numbers, each in a range of its own.
+    let internal tripleIn
         name
-        (range: Interval)
+        (ranges: Interval list)
         (read: 'o -> struct (double * double * double))
         (write: 'o -> struct (double * double * double) -> 'o)
         =
         required name read write
-        Argument.notNull "range" range
 
         let items options =
             let struct (a, b, c) = read options
@@ -183,9 +198,19 @@ module Field =
                 | _ -> Error "three numbers")
             (fun options ->
                 items options
-                |> List.mapi (fun index number -> wrong range $"{name}[{index}]" number)
+                |> List.mapi (fun index number -> wrong ranges[index] $"{name}[{index}]" number)
                 |> String.concat "")
-        |> ranged range.Words
+        |> ranged (ranges |> List.map _.Words |> List.distinct |> String.concat "; ")
+
+    /// Three numbers, each in the same range.
+    let triple
+        name
+        (range: Interval)
+        (read: 'o -> struct (double * double * double))
+        (write: 'o -> struct (double * double * double) -> 'o)
+        =
+        Argument.notNull "range" range
+        tripleIn name [ range; range; range ] read write
 
     /// One of some names; None is one of them where there is a value of no name ("").
     let oneOf name (choices: (string * 'v) list) (read: 'o -> 'v) (write: 'o -> 'v -> 'o) =

@@ -1,5 +1,6 @@
 namespace Optim.Core
 
+open System
 open System.Collections.Generic
 
 /// Every optimizer of this library: the rules, and LBFGS, which asks for losses and gradients itself.
@@ -24,7 +25,11 @@ type Algorithms private () =
     static member Find(name: string) : Algorithm =
         Argument.notNull "name" name
 
-        if ChainText.isCall name then
+        if String.Equals(name, "LBFGS", StringComparison.OrdinalIgnoreCase) then
+            LBFGS.algorithm :> Algorithm
+        elif ChainText.isCall name then
             Rules.Find name
         else
-            Rules.Among(all, [], name)
+            match Rules.TryRule name with
+            | ValueSome rule -> rule :> Algorithm
+            | ValueNone -> Rules.Among(all, [ for entry in Catalogue.All -> entry.Name ], name)

@@ -13,7 +13,7 @@ type internal DefinedKinds(prepared: PreparedDefinition, variants: DefinedVarian
     override _.Begin() = prepared.Begin()
 
     override kinds.KindOf row =
-        prepared.KindOf(variants.For(prepared.Flags, kinds.Parameters, row))
+        prepared.KindOf(variants.For(prepared.Setting, kinds.Parameters, row))
 
     override _.UsesOf kind = prepared.UsesOf kind
     override _.Extras = spreads
@@ -31,7 +31,8 @@ type DefinedRule
     ) =
     inherit Rule<DefinedOptions>(name, OptionTable<DefinedOptions>(name, defaults, fields, DefinitionTrial.aliases trial.Options))
 
-    let flags, variants, columns = trial.Flags, trial.Variants, trial.Columns
+    let variants, columns = trial.Variants, trial.Columns
+    let declared = List.toArray trial.Options
     let numbers, names = trial.Numbers, trial.Names
     let spreads = trial.Spreads.Length
 
@@ -66,10 +67,13 @@ type DefinedRule
     let startsOf (number: double -> 'n) =
         Scalars<'n>(ReadOnlySpan [| for kept in numbers -> number kept.Start |])
 
-    let flagsOf (options: DefinedOptions) =
-        [ for flag in flags -> options.Values[flag] = OptionValue.Bool true ]
+    /// Which alternative of each option that has some.
+    let settingOf (options: DefinedOptions) =
+        [
+            for index in trial.Choosing -> declared[index].AlternativeOf options.Values[index]
+        ]
 
-    let variantOf options = variants.First(flagsOf options)
+    let variantOf options = variants.First(settingOf options)
 
     let startOf (column: DefinedColumn) options =
         if column.StartOption = "" then
@@ -105,7 +109,7 @@ type DefinedRule
     override _.ColumnNames = columnNames
 
     override rule.ColumnsUnder options =
-        let kept = variants.ColumnsUnder(flagsOf (rule.Table.Options options))
+        let kept = variants.ColumnsUnder(settingOf (rule.Table.Options options))
         columnNames |> Seq.filter kept.Contains |> ImmutableArray.CreateRange
 
     override _.Sparse options =
@@ -118,7 +122,7 @@ type DefinedRule
         let read =
             set
                 [
-                    for variant in variants.AllUnder(flagsOf (rule.Table.Options options)) do
+                    for variant in variants.AllUnder(settingOf (rule.Table.Options options)) do
                         for node in variant.Program.Nodes.ToArray() do
                             if node.Operation = Operation.Option then
                                 node.Name
@@ -131,7 +135,7 @@ type DefinedRule
         ImmutableArray.CreateRange
             [
                 for KeyValue(number, struct (index, part)) in names.Numbers do
-                    if read.Contains number then
+                    if read.Contains number && declared[index].IsContinuous then
                         {
                             Name = number
                             Option = fields[index].Name
@@ -202,8 +206,8 @@ type DefinedRule
             prepared.IsForLoop <- rule.CheckForStep options
             prepared.LosesDivisor <- rule.LosesDivisor options
             prepared.Options <- options
-            prepared.Flags <- flagsOf options
-            prepared.Uses <- variants.Uses prepared.Flags
+            prepared.Setting <- settingOf options
+            prepared.Uses <- variants.Uses prepared.Setting
 
         let start column = startOf columns[column] options
 

@@ -10,8 +10,8 @@ open Optim.Kernels
 type internal DefinedVariants
     (
         rule: string,
-        record: bool list -> (Question -> int) -> RecordedDefinition,
-        tried: (bool list * (Question * int) list * RecordedDefinition) list,
+        record: int list -> (Question -> int) -> RecordedDefinition,
+        tried: (int list * (Question * int) list * RecordedDefinition) list,
         columns: DefinedColumn array,
         spreads: string array,
         check: StepProgram -> unit
@@ -34,9 +34,9 @@ type internal DefinedVariants
             ]
 
     let made =
-        Dictionary<struct (bool list * int list), DefinedVariant>(HashIdentity.Structural)
+        Dictionary<struct (int list * int list), DefinedVariant>(HashIdentity.Structural)
 
-    let uses = Dictionary<bool list, ColumnUses>(HashIdentity.Structural)
+    let uses = Dictionary<int list, ColumnUses>(HashIdentity.Structural)
 
     let bits (recordings: RecordedDefinition list) =
         let used =

@@ -66,7 +66,48 @@ type RuleDefinition internal (recording: DefinitionRecording, path: string, para
             {
                 Name = path + name
                 Default = OptionValue.Float value
-                Ranges = [ range ]
+                Kind = Number range
+                Numbers = [ path + name ]
+            }
+        |> ignore
+
+        Expression.Named(Operation.Option, path + name)
+
+    member private _.NumberOr(off: OptionValue, name: string, value: OptionValue, range: Interval) : struct (bool * Expression) =
+        let option =
+            recording.Declare
+                {
+                    Name = path + name
+                    Default = value
+                    Kind = NumberOr(off, range)
+                    Numbers = [ path + name ]
+                }
+
+        struct (recording.AlternativeOf option = 1, Expression.Named(Operation.Option, path + name))
+
+    /// An option that is a number in a range or None: whether there is a number in this run of the definition, by which formulas and columns may
+    /// differ, and the number.
+    member r.NumberOrNone(name: string, value: Nullable<double>, range: Interval) : struct (bool * Expression) =
+        let value =
+            if value.HasValue then
+                OptionValue.Float value.Value
+            else
+                OptionValue.None
+
+        r.NumberOr(OptionValue.None, name, value, range)
+
+    /// An option that is a number in a range, where 0 turns something off: whether it is another one than 0 in this run of the definition, by
+    /// which formulas and columns may differ, and the number.
+    member r.NumberOrZero(name: string, value: double, range: Interval) : struct (bool * Expression) =
+        r.NumberOr(OptionValue.Float 0.0, name, OptionValue.Float value, range)
+
+    /// An option that is a whole number in a range.
+    member _.Whole(name: string, value: int, range: Interval) : Expression =
+        recording.Declare
+            {
+                Name = path + name
+                Default = OptionValue.Int(int64 value)
+                Kind = Whole range
                 Numbers = [ path + name ]
             }
         |> ignore
@@ -84,25 +125,76 @@ type RuleDefinition internal (recording: DefinitionRecording, path: string, para
             {
                 Name = path + name
                 Default = OptionValue.TupleOf [ OptionValue.Float first; OptionValue.Float second ]
-                Ranges = [ firstRange; secondRange ]
+                Kind = Several [ firstRange; secondRange ]
                 Numbers = [ one; two ]
             }
         |> ignore
 
         struct (Expression.Named(Operation.Option, one), Expression.Named(Operation.Option, two))
 
-    /// An option that is true or false, and its value in this run of the definition: formulas may differ by it.
-    member _.Flag(name: string, value: bool) : bool =
-        let value =
+    /// An option that is three numbers, each in a range of its own, such as betas.
+    member _.Triple
+        (name: string, first: double, firstRange: Interval, second: double, secondRange: Interval, third: double, thirdRange: Interval)
+        : struct (Expression * Expression * Expression) =
+        let stem = path + (if name.EndsWith 's' then name[.. name.Length - 2] else name)
+        let numbers = [ stem + "1"; stem + "2"; stem + "3" ]
+
+        recording.Declare
+            {
+                Name = path + name
+                Default = OptionValue.TupleOf [ OptionValue.Float first; OptionValue.Float second; OptionValue.Float third ]
+                Kind = Several [ firstRange; secondRange; thirdRange ]
+                Numbers = numbers
+            }
+        |> ignore
+
+        let one = Expression.Named(Operation.Option, numbers[0])
+        let two = Expression.Named(Operation.Option, numbers[1])
+        struct (one, two, Expression.Named(Operation.Option, numbers[2]))
+
+    /// One of some values, and which it is in this run of the definition.
+    member private _.OneOf(name: string, value: OptionValue, values: OptionValue list) : int =
+        if not (List.contains value values) then
+            recording.Refuse $"option '{path + name}' is {value}, which is none of its values"
+
+        recording.AlternativeOf(
             recording.Declare
                 {
                     Name = path + name
-                    Default = OptionValue.Bool value
-                    Ranges = []
+                    Default = value
+                    Kind = OneOf values
                     Numbers = []
                 }
+        )
 
-        recording.FlagOf(path + name, (value = OptionValue.Bool true))
+    /// An option that is true or false, and its value in this run of the definition: formulas and columns may differ by it.
+    member r.Flag(name: string, value: bool) : bool =
+        r.OneOf(name, OptionValue.Bool value, [ OptionValue.Bool false; OptionValue.Bool true ]) = 1
+
+    /// An option that is true or false, as a condition of formulas that are the same for both: it chooses between numbers, and costs no program
+    /// of its own.
+    member _.Switch(name: string, value: bool) : Condition =
+        recording.Declare
+            {
+                Name = path + name
+                Default = OptionValue.Bool value
+                Kind = Switch
+                Numbers = [ path + name ]
+            }
+        |> ignore
+
+        Condition.Greater(Expression.Named(Operation.Option, path + name), Expression.Of 0.5)
+
+    /// An option that is one of some names, and the name in this run of the definition: formulas and columns may differ by it.
+    member r.Choice(name: string, value: string, [<ParamArray>] values: string array) : string =
+        Argument.notNull "values" values
+        let texts = [ for value in values -> OptionValue.Text value ]
+        values[r.OneOf(name, OptionValue.Text value, texts)]
+
+    /// An option that is a small whole number, and its value in this run of the definition: formulas and columns may differ by it.
+    member r.Count(name: string, value: int, least: int, most: int) : int =
+        let numbers = [ for number in least..most -> OptionValue.Int(int64 number) ]
+        least + r.OneOf(name, OptionValue.Int(int64 value), numbers)
 
     /// A question about the parameter, by its name, shape or dtype, and its answer in this run of the definition: formula and state may differ
     /// by it. The question's text tells it from others.

@@ -33,15 +33,52 @@ type DefinedOptions internal (names: ImmutableArray<string>, values: ImmutableAr
 
     interface IOptimizerOptions
 
-/// An option that a definition declares: a flag, a number with its range, or a pair of them.
+/// What the value of an option may be.
+[<NoEquality; NoComparison>]
+type internal DefinedOptionKind =
+    | Number of Interval
+    /// A number, or a value that turns something off: None or 0. Formulas and columns may differ by whether it is that value.
+    | NumberOr of off: OptionValue * Interval
+    | Whole of Interval
+    /// Two or three numbers.
+    | Several of Interval list
+    /// True or False, which formulas read as 1 or 0.
+    | Switch
+    /// One of some values, by which formulas and columns may differ: flags, names, small whole numbers.
+    | OneOf of OptionValue list
+
+/// An option that a definition declares.
+[<NoEquality; NoComparison>]
 type internal DefinedOption =
     {
         Name: string
         Default: OptionValue
-        Ranges: Interval list
+        Kind: DefinedOptionKind
         /// What its numbers are called in formulas: its own name, or beta1 and beta2 for betas.
         Numbers: string list
     }
+
+    /// How many formulas there may be by its value.
+    member option.Alternatives =
+        match option.Kind with
+        | OneOf values -> values.Length
+        | NumberOr _ -> 2
+        | _ -> 1
+
+    /// Which of them a value has.
+    member option.AlternativeOf(value: OptionValue) =
+        match option.Kind with
+        | OneOf values -> values |> List.findIndex (fun one -> one = value)
+        | NumberOr(off, _) -> if value = off then 0 else 1
+        | _ -> 0
+
+    /// Whether a step may be taken the derivative of by its numbers.
+    member option.IsContinuous =
+        match option.Kind with
+        | Number _
+        | NumberOr _
+        | Several _ -> true
+        | _ -> false
 
 /// A state column that a definition declares: where it starts, and by which option, if by one.
 type internal DefinedColumn =
@@ -88,6 +125,7 @@ type internal Question =
     }
 
 /// What a definition says under some setting of its flags, for parameters about which its questions have some answers.
+[<NoEquality; NoComparison>]
 type internal RecordedDefinition =
     {
         Options: DefinedOption list
@@ -106,7 +144,7 @@ type internal RecordedDefinition =
 
 /// What a run of a definition has declared so far.
 [<Sealed>]
-type internal DefinitionRecording(rule: string, flags: IReadOnlyDictionary<string, bool>, answer: Question -> int) =
+type internal DefinitionRecording(rule: string, alternatives: IReadOnlyDictionary<string, int>, answer: Question -> int) =
     /// More would not be told apart by a word of bits.
     let mostColumns = 48
 
@@ -127,10 +165,11 @@ type internal DefinitionRecording(rule: string, flags: IReadOnlyDictionary<strin
 
     member _.Ask question = answer question
 
-    member _.FlagOf(name: string, value: bool) =
-        match flags.TryGetValue name with
+    /// Which of its alternatives an option has in this run.
+    member _.AlternativeOf(option: DefinedOption) =
+        match alternatives.TryGetValue option.Name with
         | true, set -> set
-        | _ -> value
+        | _ -> option.AlternativeOf option.Default
 
     member recording.Declare(option: DefinedOption) =
         let option =
@@ -150,7 +189,7 @@ type internal DefinitionRecording(rule: string, flags: IReadOnlyDictionary<strin
                     recording.Refuse $"options '{known.Name}' and '{option.Name}' both have a number '{number}'"
 
         recording.Options.Add option
-        option.Default
+        option
 
     member recording.Free(name: string) =
         if name = StepProgram.Parameter || name = StepProgram.Gradient then

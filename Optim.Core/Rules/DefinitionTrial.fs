@@ -10,8 +10,8 @@ type internal DefinitionTrial =
     {
         /// The options of parameters of any kind, in the order in which they are declared.
         Options: DefinedOption list
-        /// Which of them are flags.
-        Flags: int array
+        /// Those by whose values formulas may differ.
+        Choosing: int array
         Numbers: DefinedNumber list
         Columns: DefinedColumn array
         Spreads: string array
@@ -30,8 +30,8 @@ module internal DefinitionTrial =
         let refuse (words: string) =
             raise (ArgumentException $"{name}: {words}")
 
-        let record (flags: (string * bool) list) (answer: Question -> int) =
-            let recording = DefinitionRecording(name, dict flags |> Dictionary, answer)
+        let record (alternatives: (string * int) list) (answer: Question -> int) =
+            let recording = DefinitionRecording(name, dict alternatives |> Dictionary, answer)
 
             try
                 recording.Finish(definition.Invoke(RuleDefinition recording))
@@ -42,21 +42,30 @@ module internal DefinitionTrial =
 
         let first = record [] (fun _ -> 0)
 
-        let flags =
+        let choosing =
             [|
                 for index, option in List.indexed first.Options do
-                    if option.Ranges.IsEmpty then
+                    if option.Alternatives > 1 then
                         index
             |]
 
-        if flags.Length > 6 then
-            refuse $"{flags.Length} flags; a rule has six at most"
+        let count =
+            (1.0, choosing)
+            ||> Array.fold (fun count index -> count * double first.Options[index].Alternatives)
+
+        if count > 64.0 then
+            refuse $"flags and choices have {count} settings together; there may be 64 at most"
 
         let settings =
-            Array.foldBack (fun _ settings -> List.allPairs [ false; true ] settings |> List.map (fun (a, b) -> a :: b)) flags [ [] ]
+            Array.foldBack
+                (fun index settings ->
+                    List.allPairs [ 0 .. first.Options[index].Alternatives - 1 ] settings
+                    |> List.map (fun (a, b) -> a :: b))
+                choosing
+                [ [] ]
 
         let recordOf setting =
-            let names = flags |> Seq.map (fun index -> first.Options[index].Name)
+            let names = choosing |> Seq.map (fun index -> first.Options[index].Name)
             record (List.ofSeq (Seq.zip names setting))
 
         let tried =
@@ -83,7 +92,7 @@ module internal DefinitionTrial =
             if declared.Count <> options.Length then
                 refuse "the options that it declares depend on its flags; declare all of them before the first question"
 
-        for flag in flags do
+        for flag in choosing do
             if
                 options |> List.findIndex (fun option -> option.Name = first.Options[flag].Name)
                 <> flag
@@ -152,7 +161,7 @@ module internal DefinitionTrial =
 
         {
             Options = options
-            Flags = flags
+            Choosing = choosing
             Numbers = numbers
             Columns = columns
             Spreads = spreads
@@ -165,36 +174,62 @@ module internal DefinitionTrial =
     let fields (options: DefinedOption list) : Field<DefinedOptions> list =
         options
         |> List.mapi (fun index option ->
+            let name = option.Name
+
             let number value =
                 match value with
                 | OptionValue.Float number -> number
+                | OptionValue.Int number -> double number
                 | _ -> nan
 
-            match option.Ranges with
-            | [ range ] ->
-                let read (o: DefinedOptions) = number o.Values[index]
+            let read (o: DefinedOptions) = number o.Values[index]
+            let write (o: DefinedOptions) value = o.With(index, value)
 
+            let floats values =
+                OptionValue.TupleOf [ for value in values -> OptionValue.Float value ]
+
+            match option.Kind with
+            | Number range ->
                 let field =
-                    Field.number option.Name range read (fun o value -> o.With(index, OptionValue.Float value))
+                    Field.number name range read (fun o value -> write o (OptionValue.Float value))
 
                 // What is called eps keeps a divisor from 0, by custom.
-                if option.Name = "eps" || option.Name.EndsWith(".eps", StringComparison.Ordinal) then
+                if name = "eps" || name.EndsWith(".eps", StringComparison.Ordinal) then
                     Field.keepingDivisor read field
                 else
                     field
-            | [ one; two ] ->
+            | NumberOr(OptionValue.None, range) -> Field.numberOrNone name range (fun o -> o.Values[index]) write
+            | NumberOr(_, range) -> Field.number name range read (fun o value -> write o (OptionValue.Float value))
+            | Whole range -> Field.whole name range (read >> int) (fun o value -> write o (OptionValue.Int(int64 value)))
+            | Several [ one; two ] ->
                 Field.pair
-                    option.Name
+                    name
                     one
                     two
                     (fun (o: DefinedOptions) ->
                         match o.Values[index] with
                         | OptionValue.Tuple(Items [ a; b ]) -> struct (number a, number b)
                         | _ -> struct (nan, nan))
-                    (fun o (struct (a, b)) -> o.With(index, OptionValue.TupleOf [ OptionValue.Float a; OptionValue.Float b ]))
-            | _ ->
-                Field.flag option.Name (fun (o: DefinedOptions) -> o.Values[index] = OptionValue.Bool true) (fun o value ->
-                    o.With(index, OptionValue.Bool value)))
+                    (fun o (struct (a, b)) -> write o (floats [ a; b ]))
+            | Several ranges ->
+                Field.tripleIn
+                    name
+                    ranges
+                    (fun (o: DefinedOptions) ->
+                        match o.Values[index] with
+                        | OptionValue.Tuple(Items [ a; b; c ]) -> struct (number a, number b, number c)
+                        | _ -> struct (nan, nan, nan))
+                    (fun o (struct (a, b, c)) -> write o (floats [ a; b; c ]))
+            | Switch
+            | OneOf(OptionValue.Bool _ :: _) ->
+                Field.flag name (fun (o: DefinedOptions) -> o.Values[index] = OptionValue.Bool true) (fun o value ->
+                    write o (OptionValue.Bool value))
+            | OneOf(OptionValue.Int _ :: _ as values) ->
+                let range = Interval.within (number values.Head) (number (List.last values))
+                Field.whole name range (read >> int) (fun o value -> write o (OptionValue.Int(int64 value)))
+            | OneOf values ->
+                let choices = [ for value in values -> string value, value ]
+                Field.oneOf name choices (fun o -> o.Values[index]) write)
 
     /// What schedulers write as lr is the rate of a chain: its last lr, or its last step size with the other sign.
     let aliases (options: DefinedOption list) : Field<DefinedOptions> list =

@@ -32,6 +32,8 @@ type internal DefinedNames =
             | OptionValue.Float number -> number
             | _ -> nan
         | OptionValue.Float number -> number
+        | OptionValue.Int number -> double number
+        | OptionValue.Bool flag -> if flag then 1.0 else 0.0
         | _ -> nan
 
     member names.All(options: DefinedOptions) : IReadOnlyDictionary<string, double> =
@@ -114,7 +116,7 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
     let numbers: Real array = Array.zeroCreate names.Kept.Length
 
     /// The setting of the flags.
-    member val Flags: bool list = [] with get, set
+    member val Setting: int list = [] with get, set
     /// What tells its parameters apart, kept from step to step.
     member val RowKinds: RowKinds | null = null with get, set
     /// All columns under it.

@@ -33,6 +33,14 @@ type Rules private () =
         some
         |> Seq.tryFind (fun one -> String.Equals(one.Name, name, StringComparison.OrdinalIgnoreCase))
 
+    /// The rule of a name, in any case, here or in the catalogue.
+    static member internal TryRule(name: string) : Rule voption =
+        Argument.notNull "name" name
+
+        match Rules.TryAmong(all, name) with
+        | Some found -> ValueSome found
+        | None -> Catalogue.TryRule name
+
     /// The one of a name, in any case, among some; others are what is known, but not here.
     static member internal Among(some: IReadOnlyList<#Algorithm>, others: string list, name: string) =
         Argument.notNull "name" name
@@ -43,10 +51,14 @@ type Rules private () =
             let names = some |> Seq.map _.Name |> List.ofSeq
             let known = String.Join(", ", names)
             let suggestion = Names.didYouMean name (names @ others)
-            raise (ArgumentException $"optimizer '{name}' is not known{suggestion} There are: {known}")
 
-    /// The rule of a name, in any case, or of a chain or a wrapped rule as one writes it: "chain(clip_by_global_norm(1), scale_by_adam, scale(-1e-3))",
-    /// "lookahead(5, 0.5, adamw)". An ArgumentException says what is wrong, and which names there are.
+            raise (
+                ArgumentException
+                    $"optimizer '{name}' is not known{suggestion} There are: {known}, and {Catalogue.All.Count} rules of the catalogue"
+            )
+
+    /// The rule of a name, in any case, here or in the catalogue, where published names are known, too (timm.lamb); or of a chain or a wrapped rule
+    /// as one writes it: "chain(clip_by_global_norm(1), scale_by_adam, scale(-1e-3))", "lookahead(5, 0.5, adamw)". An ArgumentException says what is wrong, and which names there are.
     static member Find(name: string) : Rule =
         Argument.notNull "name" name
 
@@ -59,15 +71,17 @@ type Rules private () =
         if ChainText.isCall name then
             ChainText.rule name Rules.Find (ChainText.parse name)
         else
-            Rules.Among(all, [ "LBFGS" ], name)
+            match Rules.TryRule name with
+            | ValueSome rule -> rule
+            | ValueNone -> Rules.Among(all, "LBFGS" :: [ for entry in Catalogue.All -> entry.Name ], name)
 
-    /// Whether there is a rule of a name, in any case.
+    /// Whether there is a rule of a name, in any case, here or in the catalogue.
     static member TryFind(name: string, [<System.Runtime.InteropServices.Out>] rule: byref<Rule | null>) =
-        match Rules.TryAmong(all, name) with
-        | Some found ->
+        match Rules.TryRule name with
+        | ValueSome found ->
             rule <- found
             true
-        | None ->
+        | ValueNone ->
             rule <- null
             false
 

@@ -3,6 +3,7 @@ module Golden
 
 open System
 open System.IO
+open System.IO.Compression
 open System.Text.Json
 open Expecto
 open Reference
@@ -243,10 +244,21 @@ let allowed (case: Case) (expected: float) =
     | "NAdam" when Double.IsFinite expected -> max (1e-6 * (1.0 + abs expected)) (tolerance case.DType case.Spread expected)
     | _ -> tolerance case.DType case.Spread expected
 
+/// A file's content, which may be packed.
+let parse (file: string) =
+    use stream = File.OpenRead file
+
+    use content =
+        if file.EndsWith(".gz", StringComparison.Ordinal) then
+            new GZipStream(stream, CompressionMode.Decompress) :> Stream
+        else
+            stream :> Stream
+
+    use document = JsonDocument.Parse content
+    document.RootElement.Clone()
+
 /// The cases of a file, unread.
-let cases (file: string) =
-    use document = JsonDocument.Parse(File.ReadAllText file)
-    document.RootElement.Clone() |> list id
+let cases (file: string) = parse file |> list id
 
 /// A list of tests for each file of a pattern, called by its folder and name, from its path and what is in it. A file that cannot be read is one failing test, and a
 /// pattern without files a pending one.
@@ -259,8 +271,7 @@ let recorded (pattern: string) (tests: string -> JsonElement -> Test list) : Tes
                 let name = $"golden {pattern[.. pattern.LastIndexOf '/']}{Path.GetFileName path}"
 
                 try
-                    use document = JsonDocument.Parse(File.ReadAllText path)
-                    testList name (tests path (document.RootElement.Clone()))
+                    testList name (tests path (parse path))
                 with e ->
                     testCase name (fun () -> failtestf "%s cannot be read: %s" path e.Message)
     ]

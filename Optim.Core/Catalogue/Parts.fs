@@ -1,0 +1,141 @@
+namespace Optim.Core
+
+open Optim.Core.Definitions
+open Optim.Kernels
+
+/// Weight decay as an option of a rule: of the gradient (L2), or of the parameter, in proportion to the rate or as it is.
+[<NoEquality; NoComparison>]
+type internal WeightDecay =
+    {
+        Amount: Expression
+        /// Whether the parameter shrinks, and not the gradient grows.
+        IsDecoupled: bool
+        /// Whether it shrinks by the amount alone, and not by lr times it.
+        IsFixed: Condition
+    }
+
+    /// The gradient with what is added to it.
+    member decay.Gradient(parameter: Expression, gradient: Expression) =
+        if decay.IsDecoupled then
+            gradient
+        else
+            fma decay.Amount parameter gradient
+
+    /// The parameter with what is taken off it.
+    member decay.Parameter(parameter: Expression, lr: Expression) =
+        if decay.IsDecoupled then
+            parameter * (1.0 - where decay.IsFixed decay.Amount (lr * decay.Amount))
+        else
+            parameter
+
+    /// Parameter and gradient with decay, which comes first.
+    member decay.Applied(r: RuleDefinition, lr: Expression) =
+        decay.Parameter(r.Parameter, lr), decay.Gradient(r.Parameter, r.Gradient)
+
+/// Rectification (Liu et al. 2019) as options of a rule.
+[<NoEquality; NoComparison>]
+type internal Rectification =
+    {
+        Threshold: Expression
+        /// Whether early steps are those of momentum, and not none.
+        DegeneratesToSgd: Condition
+    }
+
+    /// The step: what is divided by the root of a second moment, times a number that rises to 1, or plain momentum as long as the second
+    /// moment is of too few steps. The number has the moment's correction in it.
+    member rectification.Step(r: RuleDefinition, beta2: Expression, adaptive: Expression, momentum: Expression) =
+        let power = beta2 ** r.Step
+        let most = 2.0 / (1.0 - beta2) - 1.0
+        let length = most - 2.0 * r.Step * power / (1.0 - power)
+
+        let factor =
+            sqrt (
+                (1.0 - power)
+                * ((length - 4.0) / (most - 4.0)
+                   * ((length - 2.0) / length)
+                   * (most / (most - 2.0)))
+            )
+
+        let early =
+            where rectification.DegeneratesToSgd (Expression.Of 1.0) (Expression.Of 0.0)
+
+        let isEarly = rectification.Threshold |> isAbove length
+        where isEarly (early * momentum) (where isEarly (Expression.Of 0.0) factor * adaptive)
+
+/// What the catalogue's rules are made of, beside what transforms are: TransformParts.
+module internal Parts =
+    /// A condition that does not hold.
+    let never = Condition.Greater(Expression.Of 0.0, Expression.Of 0.0)
+
+    let learningRate (r: RuleDefinition) (value: double) =
+        r.Number("lr", value, Interval.atLeast 0.0)
+
+    let betas (r: RuleDefinition) (first: double) (second: double) =
+        r.Pair("betas", first, TransformParts.fraction, second, TransformParts.fraction)
+
+    let threeBetas (r: RuleDefinition) (first: double) (second: double) (third: double) =
+        let fraction = TransformParts.fraction
+        r.Triple("betas", first, fraction, second, fraction, third, fraction)
+
+    let epsilon (r: RuleDefinition) (value: double) =
+        r.Number("eps", value, Interval.atLeast 0.0)
+
+    /// Options weight_decay, weight_decouple and fixed_decay.
+    let weightDecay (r: RuleDefinition) (amount: double) (isDecoupled: bool) : WeightDecay =
+        {
+            Amount = r.Number("weight_decay", amount, Interval.atLeast 0.0)
+            IsDecoupled = r.Flag("weight_decouple", isDecoupled)
+            IsFixed = r.Switch("fixed_decay", false)
+        }
+
+    /// Options rectify, n_sma_threshold and degenerated_to_sgd; none where it is off.
+    let rectification (r: RuleDefinition) (isOn: bool) (degenerates: bool) : Rectification voption =
+        let isOn = r.Flag("rectify", isOn)
+
+        let rectification =
+            {
+                Threshold = r.Number("n_sma_threshold", 5.0, Interval.above 4.0)
+                DegeneratesToSgd = r.Switch("degenerated_to_sgd", degenerates)
+            }
+
+        if isOn then ValueSome rectification else ValueNone
+
+    /// By what the first moment is divided: 1 with the option adam_debias, which leaves the step without that correction.
+    let firstCorrection (r: RuleDefinition) (beta: Expression) =
+        let isLeftOut = r.Switch("adam_debias", false)
+        where isLeftOut (Expression.Of 1.0) (TransformParts.correction r beta)
+
+    /// A column that keeps the largest of what it is given, where a flag asks for it.
+    let largestSoFar (r: RuleDefinition) (isOn: bool) (column: string) (value: Expression) =
+        if isOn then
+            let most = r.Column column
+            let next = larger most value
+            r.Set(most, next)
+            next
+        else
+            value
+
+    /// What is kept in a column: the value, from this step on.
+    let kept (r: RuleDefinition) (column: Expression) (value: Expression) =
+        r.Set(column, value)
+        value
+
+    /// Options as they are when the first step is taken, kept for each parameter as a whole.
+    let atFirst (r: RuleDefinition) (name: string) (value: Expression) =
+        let before = r.Kept(name, 0.0)
+        let known = where (TransformParts.isFirst r) value before
+        r.Set(before, known)
+        known
+
+    /// A column that starts at what it is given in the first step.
+    let startingAt (r: RuleDefinition) (name: string) (start: Expression) =
+        let column = r.Column name
+        struct (column, where (TransformParts.isFirst r) start column)
+
+    /// The denominator of pytorch_optimizer: sqrt(v + 1e-15) + eps, by the largest v so far with ams_bound.
+    let denominator (r: RuleDefinition) (isBound: bool) (column: string) (eps: Expression) (moment: Expression) =
+        sqrt (largestSoFar r isBound column moment + 1e-15) + eps
+
+    /// How many elements there are in all parameters of a group.
+    let countOverAll (r: RuleDefinition) (elements: Expression) =
+        r.SumOverAll(where (Condition.IsNaN elements) (Expression.Of 1.0) (Expression.Of 1.0))

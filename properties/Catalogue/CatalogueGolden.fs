@@ -1,0 +1,152 @@
+/// What packages beside torch.optim computed (golden/beyond/optimizers*.json*), by the rules of the catalogue under their published names.
+module CatalogueGolden
+
+open System
+open System.Text.Json
+open Expecto
+open Optim
+open Optim.Core
+open Optim.Kernels
+open global.Reference
+open Golden
+open GoldenComparison
+open Kit
+open Plain
+open CatalogueExceptions
+
+let private publishedName (recorded: string) =
+    packages
+    |> Map.tryFind recorded
+    |> Option.defaultValue (
+        if recorded.Contains '.' then
+            recorded
+        else
+            "pytorch_optimizer." + recorded
+    )
+
+let private textOf (value: Setting) = (option value).ToString()
+
+let private settings name (rule: Rule) (given: (string * Setting) list) =
+    [|
+        for option', value in given do
+            if rule.Has option' then
+                struct (option', option value)
+            elif not (withoutEffect.Contains option' || leftOut.ContainsKey(name, option')) then
+                failtestf "%s has no option %s, and %s sets it to %s" rule.Name option' name (textOf value)
+    |]
+
+/// The parameters after each step.
+let private run name (rule: Rule) (case: Case) =
+    let parameters =
+        [
+            for g in case.Groups do
+                for p in g.Parameters -> param (Option.toObj p.Name) dtypes[case.DType] p.Shape p.Initial
+        ]
+
+    let optimizer =
+        RuleOptimizer(rule, parameters |> Seq.map (fun p -> p :> IParameterOrGroup), settings name rule case.Options)
+
+    [
+        for gradients in case.Gradients do
+            List.iter2 setGradient parameters gradients
+            optimizer.Step()
+            [ for p in parameters -> values p ]
+    ]
+
+let private check name (rule: Rule) element () =
+    let case = case element
+    let tolerance = tolerances |> Map.tryFind name |> Option.defaultValue 1e-11
+    let first = firstStep |> Map.tryFind name |> Option.defaultValue 0
+
+    let compared =
+        comparedParameters |> Map.tryFind name |> Option.defaultValue Int32.MaxValue
+
+    let initial = case.Groups |> List.collect _.Parameters |> List.map _.Initial
+    let mutable largest, share, moved = 0.0, 0.0, 0.0
+
+    for step, (found, expected) in List.indexed (List.zip (run name rule case) case.Expected) do
+        for index, (found, expected) in List.indexed (List.zip found expected) do
+            if step >= first && index < compared then
+                for i in 0 .. expected.Length - 1 do
+                    let difference = abs (found[i] - expected[i])
+                    let allowed = tolerance * (1.0 + abs expected[i])
+                    moved <- max moved (abs (expected[i] - initial[index][i]))
+
+                    if not (difference <= allowed) then
+                        failtestf
+                            "step %d, parameter %d, element %d: %s, recorded %s; off by %g, allowed %g"
+                            step
+                            index
+                            i
+                            (text found[i])
+                            (text expected[i])
+                            difference
+                            allowed
+
+                    largest <- max largest difference
+                    share <- max share (difference / allowed)
+
+    // A rule that hardly moves is near to anything that does not.
+    if not (largest <= 1e-3 * moved) then
+        failtestf "differs by %g, where the largest movement of an element is %g" largest moved
+
+    GoldenTests.note name case.DType largest share
+    Cases.add "catalogue" 1
+
+/// The options that the package declares, with their defaults, are the rule's.
+let private checkDefaults name (rule: Rule) (defaults: JsonElement) () =
+    for option', value in pairs setting defaults do
+        if otherDefaults.ContainsKey(name, option') then
+            ()
+        elif rule.Has option' then
+            Expect.equal (rule.Read(rule.Defaults, option')) (option value) $"{name}: {option'}"
+        elif not (withoutEffect.Contains option' || leftOut.ContainsKey(name, option')) then
+            failtestf "%s has no option %s, of %s" rule.Name option' name
+
+let private defectOf name (given: (string * Setting) list) =
+    defects
+    |> List.tryPick (fun (defective, settings, reason) ->
+        let agrees (option', value) =
+            given |> List.exists (fun (known, set) -> known = option' && textOf set = value)
+
+        if defective = name && List.forall agrees settings then
+            Some reason
+        else
+            None)
+
+let private ofFile _ (root: JsonElement) =
+    let byName =
+        root
+        |> list id
+        |> List.groupBy (fun element -> field "optimizer" element |> Golden.text |> publishedName)
+
+    [
+        for name, cases in byName do
+            match Rules.TryFind name with
+            | false, _ -> ptestCase name ignore
+            | true, rule ->
+                testList
+                    name
+                    [
+                        match cases.Head |> tryField "defaults" with
+                        | Some defaults -> testCase "defaults" (checkDefaults name rule defaults)
+                        | None -> ()
+
+                        for element in cases do
+                            let given = field "options" element |> pairs setting
+
+                            let label =
+                                String.Join(", ", given |> List.map (fun (option', value) -> $"{option'} {textOf value}"))
+
+                            match defectOf name given with
+                            | Some reason -> ptestCase $"{label}: {reason}" ignore
+                            | None -> testCase label (check name rule element)
+                    ]
+    ]
+
+[<Tests>]
+let tests =
+    testList
+        "catalogue"
+        (Golden.recorded "beyond/optimizers*.json" ofFile
+         @ Golden.recorded "beyond/optimizers*.json.gz" ofFile)
