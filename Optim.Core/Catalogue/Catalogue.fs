@@ -8,7 +8,12 @@ open System.Collections.Generic
 [<AbstractClass; Sealed>]
 type Catalogue private () =
     static let all: IReadOnlyList<CatalogueEntry> =
-        [| yield! MomentumFamily.all; yield! AdaptiveMomentsFamily.all |]
+        [|
+            yield! MomentumFamily.all
+            yield! AdaptiveMomentsFamily.all
+            yield! FactoredFamily.all
+            yield! MatrixFamily.all
+        |]
         |> Array.sortBy _.Name.ToUpperInvariant()
         :> IReadOnlyList<_>
 

@@ -184,7 +184,7 @@ type DefinedRule
         Rows.initial name parameters scalarNames columnNames (fun _ -> false) (fun column -> startOf columns[column] options)
 
     override _.Restore(parameters, stepCounts, scalars, rows) =
-        let order _ (parameter: TensorView) : Layout | null =
+        let order _ (parameter: TensorView) _ : Layout | null =
             let order = Rows.orderOf parameter
             if hasReductions then order.ToContiguous() else order
 

@@ -171,12 +171,12 @@ internal sealed unsafe class HostPlan(HostWhole home)
         made.Block = Math.Clamp((24 << 10) / (size * (made.LeafCount + made.RoomCount + 1)) / 64 * 64, 64, 1024);
         var isDouble = work == DType.Float64;
         if (sums == null)
-            home.Executor.Run(count, isDouble ? &HostKernel<double>.Run : &HostKernel<float>.Run, &made);
+            home.Ran(home.Executor.Run(count, isDouble ? &HostKernel<double>.Run : &HostKernel<float>.Run, &made));
         else
         {
             made.Tasks = made.Outer * made.Pieces;
             made.Weight = Math.Max(16, made.Piece * made.Inner);
-            home.Executor.Run(made.Tasks * made.Weight, isDouble ? &HostKernel<double>.Sum : &HostKernel<float>.Sum, &made);
+            home.Ran(home.Executor.Run(made.Tasks * made.Weight, isDouble ? &HostKernel<double>.Sum : &HostKernel<float>.Sum, &made));
         }
         foreach (var leaf in leaves)
             GC.KeepAlive(leaf);

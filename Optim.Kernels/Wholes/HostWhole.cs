@@ -19,6 +19,12 @@ internal sealed unsafe class HostWhole
     /// <summary>Who runs shares of passes.</summary>
     public Executor Executor { get; set; } = Executor.Caller;
 
+    /// <summary>How many threads took part in the passes of a step.</summary>
+    public int Threads { get; private set; } = 1;
+
+    /// <summary>A pass has run on so many threads.</summary>
+    public void Ran(int threads) => Threads = Math.Max(Threads, threads);
+
     /// <summary>Row-major strides.</summary>
     public static ImmutableArray<long> RowMajor(ImmutableArray<long> shape)
     {
@@ -310,7 +316,6 @@ internal sealed unsafe class HostWhole
                 var bytes = targets[i].Count * targets[i].Work.Size();
                 Buffer.MemoryCopy((void*)roots[i].Address, (void*)addresses[i], bytes, bytes);
             }
-        Forget();
     }
 
     /// <summary>Forgets the values of the step.</summary>
@@ -320,6 +325,7 @@ internal sealed unsafe class HostWhole
         addresses.Clear();
         targets.Clear();
         Memory.Reset();
+        Threads = 1;
     }
 
     private HostTensor Copied(HostTensor value, HostTensor target)

@@ -201,8 +201,9 @@ public abstract class WholeTensor
     // Shapes.
 
     /// <summary>The dimensions in another order.</summary>
-    public WholeTensor Permuted(params ReadOnlySpan<int> dimensions)
+    public WholeTensor Permuted(params int[] dimensions)
     {
+        ArgumentNullException.ThrowIfNull(dimensions);
         if (dimensions.Length != Rank)
             throw new ArgumentException($"{dimensions.Length} dimensions of a tensor of {Rank}", nameof(dimensions));
         var shape = ImmutableArray.CreateBuilder<long>(Rank);
@@ -215,7 +216,10 @@ public abstract class WholeTensor
     public WholeTensor Transposed => Matrix().Permuted(1, 0);
 
     /// <summary>The same elements in row-major order under other lengths of dimensions.</summary>
-    public WholeTensor Reshaped(params ReadOnlySpan<long> shape)
+    public WholeTensor Reshaped(params long[] shape) => Reshaped(shape.AsSpan());
+
+    /// <summary>The same elements in row-major order under other lengths of dimensions.</summary>
+    public WholeTensor Reshaped(ReadOnlySpan<long> shape)
     {
         nint count = 1;
         foreach (var length in shape)
@@ -278,12 +282,11 @@ public abstract class WholeTensor
     /// <param name="work">The type in which every matrix is kept; bfloat16 as PyTorch has it.</param>
     /// <param name="divisor">What the matrix is divided by, made of its norm.</param>
     public WholeTensor Orthogonalized(
-        IReadOnlyList<(double A, double B, double C)> coefficients,
+        ReadOnlySpan<(double A, double B, double C)> coefficients,
         DType work,
         Func<WholeTensor, WholeTensor> divisor
     )
     {
-        ArgumentNullException.ThrowIfNull(coefficients);
         ArgumentNullException.ThrowIfNull(divisor);
         var isTall = Matrix().Shape[0] > Shape[1];
         var x = To(work);
@@ -304,6 +307,9 @@ public abstract class WholeTensor
         }
         return isTall ? x.Transposed : x;
     }
+
+    /// <summary>The nearest number of bfloat16.</summary>
+    public static double ToBFloat16(double value) => HostLoops.ToBFloat16((float)value);
 
     /// <summary>In another type: float32, float64 or bfloat16.</summary>
     public WholeTensor To(DType dtype) =>
