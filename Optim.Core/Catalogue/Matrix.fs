@@ -51,7 +51,7 @@ let private shapeFactor isAdjusted (struct (rows, columns)) =
         sqrt (max 1.0 (rows / columns))
 
 let private lookedAhead isNesterov momentum (g: WholeTensor) m =
-    if isNesterov then moved momentum g m else m
+    if isNesterov then moved momentum m g else m
 
 let private muon =
     rule
@@ -305,9 +305,10 @@ let private timmMuonEntry =
         false
         "Muon as timm has it: other coefficients, the rate of AdamW, and AdamW for what is no matrix of some size."
         "Jordan et al. 2024; Liu et al. 2025, arXiv:2502.16982"
-        [ "timm.muon" ]
+        []
         [| "match_rms_adamw"; "original"; "rms_to_rms"; "" |]
-    |> also "timm.nmuon" [ "nesterov", OptionValue.Bool true ]
+    |> also "timm.muon" [ "momentum", OptionValue.Float 0.9 ]
+    |> also "timm.nmuon" [ "momentum", OptionValue.Float 0.9; "nesterov", OptionValue.Bool true ]
 
 let private timmAdaMuonEntry =
     timmMuon
@@ -315,9 +316,10 @@ let private timmAdaMuonEntry =
         true
         "AdaMuon as timm has it: second moments without correction, of a matrix whose root mean square is then 0.2."
         "Si, Zhang, Shen 2025, arXiv:2507.11005"
-        [ "timm.adamuon" ]
+        []
         [| "match_rms_adamw"; "rms_to_rms"; "rsqrt_in"; "" |]
-    |> also "timm.nadamuon" [ "nesterov", OptionValue.Bool true ]
+    |> also "timm.adamuon" [ "momentum", OptionValue.Float 0.9 ]
+    |> also "timm.nadamuon" [ "momentum", OptionValue.Float 0.9; "nesterov", OptionValue.Bool true ]
     |> differs "Later versions of the paper make the signs of the momentum orthogonal."
 
 let private optaxMuon =

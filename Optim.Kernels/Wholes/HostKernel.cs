@@ -146,9 +146,6 @@ internal static unsafe class HostKernel<T>
         for (var i = 0; i < pass->StepCount; i++)
         {
             var step = pass->Steps + i;
-            if (step->Result >= 0 && isWhole)
-                table[step->Target] = (byte*)pass->Results[step->Result].Address + at * sizeof(T);
-            arguments.Target = table[step->Target];
             arguments.A = table[step->A];
             arguments.OfA = step->A < uniforms ? 0 : 1;
             arguments.B = table[step->B];
@@ -157,6 +154,10 @@ internal static unsafe class HostKernel<T>
             arguments.OfC = step->C < uniforms ? 0 : 1;
             arguments.D = table[step->D];
             arguments.OfD = step->D < uniforms ? 0 : 1;
+            // After the operands: one of them may have been where the result is for those that do not write to memory.
+            if (step->Result >= 0 && isWhole)
+                table[step->Target] = (byte*)pass->Results[step->Result].Address + at * sizeof(T);
+            arguments.Target = table[step->Target];
             ((delegate* <BlockArguments*, void>)step->Body)(&arguments);
         }
         for (var i = 0; i < pass->ResultCount; i++)

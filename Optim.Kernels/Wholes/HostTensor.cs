@@ -91,7 +91,8 @@ internal sealed class HostTensor : WholeTensor
     )
     {
         // The widest of those that are no numbers; all values of a pass are of one type.
-        var dtype = DType.BFloat16;
+        var isNumber = a is HostTensor { Operation: WholeOperation.Number } && b is null or HostTensor { Operation: WholeOperation.Number };
+        var dtype = isNumber && c is null ? a.DType : DType.BFloat16;
         foreach (var one in (ReadOnlySpan<WholeTensor?>)[a, b, c, d])
             if (one is HostTensor { Operation: not WholeOperation.Number } known)
                 dtype = Wider(dtype, known.DType);

@@ -55,7 +55,8 @@ internal sealed unsafe class HostWhole
     {
         if (InMemory(value).IsInOrder)
             return value;
-        var copy = Given(value.Work, value.Shape, Memory.Take(value.Count * value.Work.Size()));
+        var address = Memory.Take(value.Count * value.Work.Size());
+        var copy = new HostTensor(this, value.DType, value.Shape, address, RowMajor(value.Shape), value.Work);
         var rank = value.Rank;
         if (rank == 2 && value.Stored == value.Work && value.Strides[0] == 1 && value.Strides[1] == value.Shape[0])
             Transpose(value, copy.Address);
