@@ -487,7 +487,7 @@ let private nero =
             let scale =
                 r.Column(
                     "scale",
-                    [ 1L ],
+                    [],
                     (fun () ->
                         let mean = (rowNorm x).Mean()
                         WholeTensor.WhereGreater(mean, 0.0, mean, mean.Constant 0.01))

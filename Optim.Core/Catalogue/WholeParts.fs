@@ -32,7 +32,7 @@ let secondMoment (r: WholeDefinition) beta (fresh: WholeTensor) =
 
 /// A number that is kept, from a start on.
 let number (r: WholeDefinition) (column: string) (start: double) =
-    r.Column(column, [ 1L ], (fun () -> r.Parameter.Constant start))
+    r.Column(column, [], (fun () -> r.Parameter.Constant start))
 
 /// An average of means along a dimension, in a column that lacks it, counted from the last one, which is -1.
 let averageAlong (r: WholeDefinition) (column: string) (dimension: int) (kept: double) (fresh: WholeTensor) =

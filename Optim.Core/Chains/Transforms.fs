@@ -179,7 +179,7 @@ type Transforms private () =
                 1.0 / correction r o[0] * m
                 / (Expression.Sqrt(Expression.Fma(1.0 / correction r o[1], next, o[3])) + o[2]))
 
-    /// NovoGrad (Ginsburg et al. 2019): the second moment is of the tensor's norm, the same in all its elements, and starts at the first one's square;
+    /// NovoGrad (Ginsburg et al. 2019): the second moment is one number for a parameter, of the gradient's norm, and starts at the first one's square;
     /// m = beta1 m + u / (sqrt v + eps) + weight_decay p, without correction.
     static member ScaleByNovograd
         (
@@ -197,10 +197,10 @@ type Transforms private () =
                 "weight_decay", weightDecay, nonNegative
             ]
             (fun r u o ->
-                let m, v = r.Column "exp_avg", r.Column "norm_sq"
+                let m, v = r.Column "exp_avg", r.TensorNumber("norm_sq", 0.0)
                 let norm = Expression.Norm u
                 let square = norm * norm
-                let next = Expression.Select(isFirst r, square + zero * v, moved o[1] v square)
+                let next = Expression.Select(isFirst r, square, moved o[1] v square)
                 r.Set(v, next)
                 let scaled = Expression.Fma(o[3], r.Parameter, u / (Expression.Sqrt next + o[2]))
                 let m' = Expression.Fma(o[0], m, scaled)

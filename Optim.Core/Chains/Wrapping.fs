@@ -20,10 +20,9 @@ module internal Wrapping =
         for name in List.ofSeq sets.Keys do
             if not (before.Contains name) then
                 let old =
-                    if r.Recording.Columns.Exists(fun column -> column.Name = name) then
-                        Expression.Input name
-                    else
-                        Expression.Named(Operation.Kept, name)
+                    match r.Recording.Columns |> Seq.tryFind (fun column -> column.Name = name) with
+                    | Some column -> column.Before
+                    | None -> Expression.Named(Operation.Kept, name)
 
                 sets[name] <- Expression.Select(condition, sets[name], old)
 

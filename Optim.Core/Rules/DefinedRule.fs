@@ -18,6 +18,8 @@ type internal DefinedKinds(prepared: PreparedDefinition, variants: DefinedVarian
     override _.UsesOf kind = prepared.UsesOf kind
     override _.Extras = spreads
 
+    override _.HoldsNumber column = variants.Columns[column].IsTensorNumber
+
 /// A rule by definition: options, state and formula as a recorded program. It is a rule like any other.
 [<Sealed>]
 type DefinedRule
@@ -80,6 +82,11 @@ type DefinedRule
             column.Start
         else
             names.Number(options, column.StartOption)
+
+    /// Whether a column holds one number for each parameter.
+    member internal _.HoldsNumber(name: string) =
+        columns
+        |> Array.exists (fun column -> column.Name = name && column.IsTensorNumber)
 
     /// Whether parameters are stepped by formulas of their own, by their names, shapes or dtypes.
     member internal _.TellsParametersApart = variants.Questions.Length > 0
@@ -184,9 +191,15 @@ type DefinedRule
         Rows.initial name parameters scalarNames columnNames (fun _ -> false) (fun column -> startOf columns[column] options)
 
     override _.Restore(parameters, stepCounts, scalars, rows) =
-        let order _ (parameter: TensorView) _ : Layout | null =
+        let order column (parameter: TensorView) _ : Layout | null =
             let order = Rows.orderOf parameter
-            if hasReductions then order.ToContiguous() else order
+
+            if columns[column].IsTensorNumber then
+                Rows.numberOf parameter
+            elif hasReductions then
+                order.ToContiguous()
+            else
+                order
 
         Rows.restore name order columnNames scalarNames counts complex parameters stepCounts scalars rows
 

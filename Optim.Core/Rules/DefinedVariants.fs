@@ -96,6 +96,9 @@ type internal DefinedVariants
                     variant recording
         ]
 
+    /// All columns.
+    member _.Columns = columns
+
     /// What the definition asks of parameters.
     member _.Questions = questions
 

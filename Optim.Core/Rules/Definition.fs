@@ -232,20 +232,26 @@ type RuleDefinition internal (recording: DefinitionRecording, path: string, para
 
     /// A state column, in the dtype of the state: its elements before the step, 0 before the first one.
     member _.Column(name: string) : Expression =
-        recording.AddColumn(path + name, 0.0, "")
+        recording.AddColumn(path + name, 0.0, "", false)
 
     /// A state column whose elements are a number before the first step.
     member _.Column(name: string, start: double) : Expression =
-        recording.AddColumn(path + name, start, "")
+        recording.AddColumn(path + name, start, "", false)
 
     /// A state column whose elements are the value of an option before the first step.
     member _.Column(name: string, start: Expression) : Expression =
         match start.Operation with
-        | Operation.Constant -> recording.AddColumn(path + name, start.Value, "")
-        | Operation.Option -> recording.AddColumn(path + name, 0.0, start.Name)
+        | Operation.Constant -> recording.AddColumn(path + name, start.Value, "", false)
+        | Operation.Option -> recording.AddColumn(path + name, 0.0, start.Name, false)
         | _ -> recording.Refuse $"column '{path + name}' starts at {start}; it can start at a constant or at an option"
 
-    /// A number that is kept for each parameter as a whole, as NAdam keeps mu_product: its value before the step, at first the start.
+    /// A number that is kept for each parameter, in the dtype of the state, and may be made of its elements, as a norm is: its value before the step,
+    /// at first the start. In state dicts it is a tensor without dimensions.
+    member _.TensorNumber(name: string, start: double) : Expression =
+        recording.AddColumn(path + name, start, "", true)
+
+    /// A number that is kept for each parameter and is made of options and the step alone, as NAdam keeps mu_product, or of all parameters together: its
+    /// value before the step, at first the start.
     member _.Kept(name: string, start: double) : Expression =
         recording.Free(path + name)
         recording.Numbers.Add { Name = path + name; Start = start }
@@ -299,8 +305,10 @@ type RuleDefinition internal (recording: DefinitionRecording, path: string, para
     /// Declares that a law of Optim.Laws does not hold for the rule, by its id, and why: the reason is printed.
     member _.OptOut(law: string, reason: string) = recording.OptOuts.Add(law, reason)
 
-/// Functions of expressions, for definitions in F#: open it where a rule is defined. Operators, sqrt and abs are the usual ones.
+/// Functions of expressions, for definitions in F#: open it where a rule is defined. Operators, sqrt, exp, log and abs are the usual ones.
 module Definitions =
+    /// The cube root, of either sign.
+    let cbrt (value: Expression) = Expression.Cbrt value
     /// 1, -1 or 0; 0 for NaN.
     let sign (value: Expression) = Expression.Sign value
     /// The larger one; NaN when either is.

@@ -82,13 +82,22 @@ type internal DefinedOption =
         | Several _ -> true
         | _ -> false
 
-/// A state column that a definition declares: where it starts, and by which option, if by one.
+/// A state column that a definition declares: where it starts, and by which option, if by one, and whether it holds one number for each parameter
+/// instead of its elements.
 type internal DefinedColumn =
     {
         Name: string
         Start: double
         StartOption: string
+        IsTensorNumber: bool
     }
+
+    /// What it is before the step.
+    member column.Before =
+        if column.IsTensorNumber then
+            Expression.TensorNumber column.Name
+        else
+            Expression.Input column.Name
 
 /// A number that a definition keeps for each parameter as a whole.
 type internal DefinedNumber = { Name: string; Start: double }
@@ -204,31 +213,37 @@ type internal DefinitionRecording(rule: string, alternatives: IReadOnlyDictionar
         then
             recording.Refuse $"'{name}' is declared twice"
 
-    member recording.AddColumn(name, start, startOption) =
+    member recording.AddColumn(name, start, startOption, isTensorNumber) =
         recording.Free name
 
         if recording.Columns.Count = mostColumns then
             recording.Refuse $"'{name}' is one column too many; a rule keeps {mostColumns} at most"
 
-        recording.Columns.Add
+        let column =
             {
                 Name = name
                 Start = start
                 StartOption = startOption
+                IsTensorNumber = isTensorNumber
             }
 
-        Expression.Input name
+        recording.Columns.Add column
+        column.Before
 
     member recording.Set(target: Expression, value: Expression) =
         let isColumn =
             target.Operation = Operation.Input
             && recording.Columns.Exists(fun known -> known.Name = target.Name)
 
+        let isTensorNumber =
+            target.Operation = Operation.TensorNumber
+            && recording.Columns.Exists(fun known -> known.Name = target.Name)
+
         let isNumber =
             target.Operation = Operation.Kept
             && recording.Numbers.Exists(fun known -> known.Name = target.Name)
 
-        if not (isColumn || isNumber) then
+        if not (isColumn || isTensorNumber || isNumber) then
             recording.Refuse $"{target} is set, and is no column and no number that the rule keeps"
 
         if not (recording.Sets.TryAdd(target.Name, value)) then
@@ -236,6 +251,9 @@ type internal DefinitionRecording(rule: string, alternatives: IReadOnlyDictionar
 
         if isColumn && value.Scope <> Scope.Element then
             recording.Refuse $"column '{target.Name}' holds elements, and is set to {value}, which is one number"
+
+        if isTensorNumber && value.Scope = Scope.Element then
+            recording.Refuse $"'{target.Name}' is a number of each tensor, and is set to {value}, which is of elements"
 
         if isNumber && value.Scope > Scope.AllTensors then
             recording.Refuse $"'{target.Name}' is a number of the step, and is set to {value}, which depends on elements"
@@ -267,7 +285,7 @@ type internal DefinitionRecording(rule: string, alternatives: IReadOnlyDictionar
                         Assignment(StepProgram.Parameter, next)
 
                     for column in recording.Columns do
-                        Assignment(column.Name, set "column" column.Name)
+                        Assignment(column.Name, set "column" column.Name, column.IsTensorNumber)
                 ]
             Kept =
                 [

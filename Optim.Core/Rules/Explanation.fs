@@ -166,6 +166,11 @@ module Explanation =
         Argument.notNull "rule" rule
         let program = program rule options
 
+        let holdsNumber name =
+            match rule with
+            | :? DefinedRule as rule -> rule.HoldsNumber name
+            | _ -> false
+
         {
             Rule = rule.Name
             Options =
@@ -178,8 +183,13 @@ module Explanation =
                                 Range = rule.RangeOf name
                             }
                     ]
-            Columns = rule.ColumnsUnder options
-            Numbers = rule.ScalarNames
+            Columns =
+                rule.ColumnsUnder options
+                |> Seq.filter (holdsNumber >> not)
+                |> ImmutableArray.CreateRange
+            Numbers =
+                Seq.append (rule.ColumnsUnder options |> Seq.filter holdsNumber) rule.ScalarNames
+                |> ImmutableArray.CreateRange
             Formula = program |> ValueOption.map string |> ValueOption.defaultValue ""
             Latex =
                 program

@@ -22,6 +22,16 @@ module internal Rows =
         let layout = parameter.Layout.WithDType(parameter.DType.ToStateDType())
         if layout.IsDense then layout else layout.ToContiguous()
 
+    /// How a number of a parameter lies: in the dtype of its state, a complex one's in that of its parts.
+    let numberOf (parameter: TensorView) =
+        let dtype =
+            match parameter.DType with
+            | DType.Float64
+            | DType.Complex128 -> DType.Float64
+            | _ -> DType.Float32
+
+        (Layout.Contiguous(dtype, ReadOnlySpan [||])).On parameter.Device
+
     /// The order of a row that may have state already.
     let rowOrder (columns: ImmutableArray<Column>) (parameter: TensorView) row =
         let mutable order = orderOf parameter

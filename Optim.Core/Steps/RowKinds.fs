@@ -13,3 +13,6 @@ type internal RowKinds() =
     abstract UsesOf: kind: int -> ColumnUses
     /// Arrays after the columns, which last for a step only.
     abstract Extras: int
+    /// Whether a column holds one number for each parameter.
+    abstract HoldsNumber: column: int -> bool
+    default _.HoldsNumber _ = false

@@ -70,15 +70,25 @@ module internal SliceLayout =
         let lineage = state.Lineage
         Checks.parametersAnywhere rule complex parameters
 
+        let kinds =
+            match kinds with
+            | null -> oneKind loop
+            | kinds -> kinds
+
         for row in 0 .. rows - 1 do
             if gradients[row].Kind <> GradientKind.Absent then
                 Checks.gradient rule accepts parameters row gradients[row]
 
-                for column in state.Columns do
-                    if
-                        not column[row].IsAbsent
-                        && not (column[row].Layout.SameShape parameters[row].Layout)
-                    then
+                for index in 0 .. state.Columns.Length - 1 do
+                    let column = state.Columns[index]
+
+                    let isAsWanted () =
+                        if kinds.HoldsNumber index then
+                            column[row].Layout.Shape.IsEmpty
+                        else
+                            column[row].Layout.SameShape parameters[row].Layout
+
+                    if not column[row].IsAbsent && not (isAsWanted ()) then
                         raise (
                             ArgumentException
                                 $"{rule}: {column.Name} of {parameters.Label row} is {column[row].Layout}, and the parameter {parameters[row].Layout}; the state belongs to other parameters"
@@ -86,11 +96,6 @@ module internal SliceLayout =
 
         let steps row =
             gradients[row].Kind <> GradientKind.Absent
-
-        let kinds =
-            match kinds with
-            | null -> oneKind loop
-            | kinds -> kinds
 
         kinds.Begin()
 
@@ -124,7 +129,13 @@ module internal SliceLayout =
                     missing.Add row
 
             if missing.Count > 0 then
-                columns[column] <- Rows.grow columns[column] missing orders (start column)
+                let layouts =
+                    if kinds.HoldsNumber column then
+                        Array.init rows (fun row -> Rows.numberOf parameters[row])
+                    else
+                        orders
+
+                columns[column] <- Rows.grow columns[column] missing layouts (start column)
 
         let counts =
             Counts.Of((fun row -> state.Counts.Steps row), (fun row -> state.Counts.Scalars row), steps, rows, (fun row -> rowKinds[row]))

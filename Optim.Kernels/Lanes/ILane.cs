@@ -2,7 +2,10 @@ using System.Runtime.CompilerServices;
 
 namespace Optim.Kernels;
 
-/// <summary>What can be added, multiplied, divided and rooted, each rounded once, as IEEE 754 says.</summary>
+/// <summary>
+/// What can be added, multiplied, divided and rooted, each rounded once, as IEEE 754 says. The exponential function and the logarithm are
+/// within a few units of the last place, the same ones in lanes of any width.
+/// </summary>
 /// <typeparam name="V">The implementing type.</typeparam>
 public interface IArithmetic<V>
     where V : struct, IArithmetic<V>
@@ -27,6 +30,12 @@ public interface IArithmetic<V>
 
     /// <summary>The square root.</summary>
     static abstract V Sqrt(V value);
+
+    /// <summary>e to the power of the value.</summary>
+    static abstract V Exp(V value);
+
+    /// <summary>The natural logarithm; minus infinity of 0, NaN below.</summary>
+    static abstract V Log(V value);
 }
 
 /// <summary>A number that coefficients are worked out in: <see cref="Real"/> for kernels, a traced tensor for differentiable steps.</summary>
@@ -42,7 +51,7 @@ public interface IScalar<N> : IArithmetic<N>
 }
 
 /// <summary>
-/// What a formula computes on: a register of numbers, one number, or a whole tensor. Every operation is rounded once,
+/// What a formula computes on: a register of numbers, one number, or a whole tensor. Every operation but Exp and Log is rounded once,
 /// as IEEE 754 says, so a formula gives the same bits on each lane.
 /// </summary>
 /// <typeparam name="V">The implementing type.</typeparam>

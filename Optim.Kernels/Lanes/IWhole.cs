@@ -55,12 +55,6 @@ public interface IWhole<V> : ILane<V>, ITakes<V, Real>
     /// <summary>In float32 or float64.</summary>
     static abstract V Converted(V value, DType dtype);
 
-    /// <summary>e to the power of each element.</summary>
-    static abstract V Exp(V value);
-
-    /// <summary>The natural logarithm of each element.</summary>
-    static abstract V Log(V value);
-
     /// <summary>Each element to a power, which is a number.</summary>
     static abstract V Power(V value, V exponent);
 

@@ -5,7 +5,7 @@ namespace Optim.Kernels;
 
 /// <summary>A single number: the tails of slices, and machines without vectors.</summary>
 /// <typeparam name="T">float or double.</typeparam>
-internal readonly unsafe struct Lane1<T>(T value) : IVector<Lane1<T>>
+internal readonly unsafe struct Lane1<T>(T value) : IBinary<Lane1<T>>
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
 {
     private readonly T value = value;
@@ -45,6 +45,10 @@ internal readonly unsafe struct Lane1<T>(T value) : IVector<Lane1<T>>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane1<T> Sqrt(Lane1<T> value) => new(T.Sqrt(value.value));
 
+    public static Lane1<T> Exp(Lane1<T> value) => LaneMath.Exp(value);
+
+    public static Lane1<T> Log(Lane1<T> value) => LaneMath.Log(value);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane1<T> Abs(Lane1<T> value) => new(T.Abs(value.value));
 
@@ -56,6 +60,28 @@ internal readonly unsafe struct Lane1<T>(T value) : IVector<Lane1<T>>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane1<T> Select(Lane1<T> mask, Lane1<T> yes, Lane1<T> no) => T.IsZero(mask.value) ? no : yes;
+
+    public static bool IsDouble => typeof(T) == typeof(double);
+
+    public static Lane1<T> PowerOfTwo(Lane1<T> exponent) => Of(Math.ScaleB(1, int.CreateTruncating(exponent.value)));
+
+    public static Lane1<T> BiasedExponent(Lane1<T> value) =>
+        IsDouble
+            ? Of(BitConverter.DoubleToUInt64Bits(double.CreateTruncating(value.value)) >> 52)
+            : Of(BitConverter.SingleToUInt32Bits(float.CreateTruncating(value.value)) >> 23);
+
+    public static Lane1<T> Significand(Lane1<T> value) =>
+        IsDouble
+            ? Of(
+                BitConverter.UInt64BitsToDouble(
+                    (BitConverter.DoubleToUInt64Bits(double.CreateTruncating(value.value)) & ((1UL << 52) - 1)) | (1023UL << 52)
+                )
+            )
+            : Of(
+                BitConverter.UInt32BitsToSingle(
+                    (BitConverter.SingleToUInt32Bits(float.CreateTruncating(value.value)) & ((1U << 23) - 1)) | (127U << 23)
+                )
+            );
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane1<T> LoadWords(void* source) => OfBits(*(ushort*)source);

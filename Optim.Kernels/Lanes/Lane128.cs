@@ -6,7 +6,7 @@ namespace Optim.Kernels;
 
 /// <summary>128 bits of numbers in a register.</summary>
 /// <typeparam name="T">float or double.</typeparam>
-internal readonly unsafe struct Lane128<T>(Vector128<T> value) : IVector<Lane128<T>>
+internal readonly unsafe struct Lane128<T>(Vector128<T> value) : IBinary<Lane128<T>>
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
 {
     private readonly Vector128<T> value = value;
@@ -52,6 +52,10 @@ internal readonly unsafe struct Lane128<T>(Vector128<T> value) : IVector<Lane128
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane128<T> Sqrt(Lane128<T> value) => new(Vector128.Sqrt(value.value));
 
+    public static Lane128<T> Exp(Lane128<T> value) => LaneMath.Exp(value);
+
+    public static Lane128<T> Log(Lane128<T> value) => LaneMath.Log(value);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane128<T> Abs(Lane128<T> value) => new(Vector128.Abs(value.value));
 
@@ -64,6 +68,28 @@ internal readonly unsafe struct Lane128<T>(Vector128<T> value) : IVector<Lane128
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane128<T> Select(Lane128<T> mask, Lane128<T> yes, Lane128<T> no) =>
         new(Vector128.ConditionalSelect(mask.value, yes.value, no.value));
+
+    public static bool IsDouble => typeof(T) == typeof(double);
+
+    // A number that has no places for fractions has whole ones in its last bits.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane128<T> PowerOfTwo(Lane128<T> exponent) =>
+        IsDouble
+            ? new(((exponent.value.AsDouble() + Vector128.Create(6755399441055744.0 + 1023)).AsUInt64() << 52).As<ulong, T>())
+            : new(((exponent.value.AsSingle() + Vector128.Create(12582912f + 127)).AsUInt32() << 23).As<uint, T>());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane128<T> BiasedExponent(Lane128<T> value) =>
+        IsDouble
+            ? new Lane128<T>(((value.value.AsUInt64() >>> 52) | Vector128.Create(4503599627370496.0).AsUInt64()).As<ulong, T>())
+                - Of(4503599627370496)
+            : new Lane128<T>(((value.value.AsUInt32() >>> 23) | Vector128.Create(8388608f).AsUInt32()).As<uint, T>()) - Of(8388608);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane128<T> Significand(Lane128<T> value) =>
+        IsDouble
+            ? new(((value.value.AsUInt64() & Vector128.Create((1UL << 52) - 1)) | Vector128.Create(1.0).AsUInt64()).As<ulong, T>())
+            : new(((value.value.AsUInt32() & Vector128.Create((1U << 23) - 1)) | Vector128.Create(1f).AsUInt32()).As<uint, T>());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane128<T> LoadWords(void* source) =>

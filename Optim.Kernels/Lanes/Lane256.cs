@@ -6,7 +6,7 @@ namespace Optim.Kernels;
 
 /// <summary>256 bits of numbers in a register.</summary>
 /// <typeparam name="T">float or double.</typeparam>
-internal readonly unsafe struct Lane256<T>(Vector256<T> value) : IVector<Lane256<T>>
+internal readonly unsafe struct Lane256<T>(Vector256<T> value) : IBinary<Lane256<T>>
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
 {
     private readonly Vector256<T> value = value;
@@ -52,6 +52,10 @@ internal readonly unsafe struct Lane256<T>(Vector256<T> value) : IVector<Lane256
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane256<T> Sqrt(Lane256<T> value) => new(Vector256.Sqrt(value.value));
 
+    public static Lane256<T> Exp(Lane256<T> value) => LaneMath.Exp(value);
+
+    public static Lane256<T> Log(Lane256<T> value) => LaneMath.Log(value);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane256<T> Abs(Lane256<T> value) => new(Vector256.Abs(value.value));
 
@@ -64,6 +68,28 @@ internal readonly unsafe struct Lane256<T>(Vector256<T> value) : IVector<Lane256
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane256<T> Select(Lane256<T> mask, Lane256<T> yes, Lane256<T> no) =>
         new(Vector256.ConditionalSelect(mask.value, yes.value, no.value));
+
+    public static bool IsDouble => typeof(T) == typeof(double);
+
+    // A number that has no places for fractions has whole ones in its last bits.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane256<T> PowerOfTwo(Lane256<T> exponent) =>
+        IsDouble
+            ? new(((exponent.value.AsDouble() + Vector256.Create(6755399441055744.0 + 1023)).AsUInt64() << 52).As<ulong, T>())
+            : new(((exponent.value.AsSingle() + Vector256.Create(12582912f + 127)).AsUInt32() << 23).As<uint, T>());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane256<T> BiasedExponent(Lane256<T> value) =>
+        IsDouble
+            ? new Lane256<T>(((value.value.AsUInt64() >>> 52) | Vector256.Create(4503599627370496.0).AsUInt64()).As<ulong, T>())
+                - Of(4503599627370496)
+            : new Lane256<T>(((value.value.AsUInt32() >>> 23) | Vector256.Create(8388608f).AsUInt32()).As<uint, T>()) - Of(8388608);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane256<T> Significand(Lane256<T> value) =>
+        IsDouble
+            ? new(((value.value.AsUInt64() & Vector256.Create((1UL << 52) - 1)) | Vector256.Create(1.0).AsUInt64()).As<ulong, T>())
+            : new(((value.value.AsUInt32() & Vector256.Create((1U << 23) - 1)) | Vector256.Create(1f).AsUInt32()).As<uint, T>());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane256<T> LoadWords(void* source) =>

@@ -7,7 +7,7 @@ namespace Optim.Kernels;
 
 /// <summary>512 bits of numbers in a register.</summary>
 /// <typeparam name="T">float or double.</typeparam>
-internal readonly unsafe struct Lane512<T>(Vector512<T> value) : IVector<Lane512<T>>
+internal readonly unsafe struct Lane512<T>(Vector512<T> value) : IBinary<Lane512<T>>
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
 {
     private readonly Vector512<T> value = value;
@@ -53,6 +53,10 @@ internal readonly unsafe struct Lane512<T>(Vector512<T> value) : IVector<Lane512
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane512<T> Sqrt(Lane512<T> value) => new(Vector512.Sqrt(value.value));
 
+    public static Lane512<T> Exp(Lane512<T> value) => LaneMath.Exp(value);
+
+    public static Lane512<T> Log(Lane512<T> value) => LaneMath.Log(value);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane512<T> Abs(Lane512<T> value) => new(Vector512.Abs(value.value));
 
@@ -65,6 +69,28 @@ internal readonly unsafe struct Lane512<T>(Vector512<T> value) : IVector<Lane512
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane512<T> Select(Lane512<T> mask, Lane512<T> yes, Lane512<T> no) =>
         new(Vector512.ConditionalSelect(mask.value, yes.value, no.value));
+
+    public static bool IsDouble => typeof(T) == typeof(double);
+
+    // A number that has no places for fractions has whole ones in its last bits.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane512<T> PowerOfTwo(Lane512<T> exponent) =>
+        IsDouble
+            ? new(((exponent.value.AsDouble() + Vector512.Create(6755399441055744.0 + 1023)).AsUInt64() << 52).As<ulong, T>())
+            : new(((exponent.value.AsSingle() + Vector512.Create(12582912f + 127)).AsUInt32() << 23).As<uint, T>());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane512<T> BiasedExponent(Lane512<T> value) =>
+        IsDouble
+            ? new Lane512<T>(((value.value.AsUInt64() >>> 52) | Vector512.Create(4503599627370496.0).AsUInt64()).As<ulong, T>())
+                - Of(4503599627370496)
+            : new Lane512<T>(((value.value.AsUInt32() >>> 23) | Vector512.Create(8388608f).AsUInt32()).As<uint, T>()) - Of(8388608);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane512<T> Significand(Lane512<T> value) =>
+        IsDouble
+            ? new(((value.value.AsUInt64() & Vector512.Create((1UL << 52) - 1)) | Vector512.Create(1.0).AsUInt64()).As<ulong, T>())
+            : new(((value.value.AsUInt32() & Vector512.Create((1U << 23) - 1)) | Vector512.Create(1f).AsUInt32()).As<uint, T>());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane512<T> LoadWords(void* source) =>

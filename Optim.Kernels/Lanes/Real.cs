@@ -26,6 +26,12 @@ public readonly record struct Real(double Value) : IScalar<Real>
     public static Real Sqrt(Real value) => new(Math.Sqrt(value.Value));
 
     /// <inheritdoc/>
+    public static Real Exp(Real value) => new(Math.Exp(value.Value));
+
+    /// <inheritdoc/>
+    public static Real Log(Real value) => new(Math.Log(value.Value));
+
+    /// <inheritdoc/>
     public static Real Pow(Real value, long exponent) => new(Math.Pow(value.Value, exponent));
 
     /// <inheritdoc/>

@@ -152,6 +152,8 @@ internal abstract unsafe class BlockLoops
                 Operation.Divide => new(&Run<Divide, Neighbours>),
                 Operation.Negate => new(&Run<Negate, Neighbours>),
                 Operation.Sqrt => new(&Run<Root, Neighbours>),
+                Operation.Exp => new(&Run<Exponential, Neighbours>),
+                Operation.Log => new(&Run<Logarithm, Neighbours>),
                 Operation.Fma => new(&Run<Fused, Neighbours>),
                 Operation.Abs => new(&Run<Magnitude, Neighbours>),
                 Operation.Max => new(&Run<Larger, Neighbours>),

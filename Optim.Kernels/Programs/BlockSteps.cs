@@ -82,6 +82,24 @@ internal static class BlockSteps
             where V : struct, IVector<V> => V.Sqrt(a);
     }
 
+    public readonly struct Exponential : IBlockStep
+    {
+        public static int Operands => 1;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static V Run<V>(V a, V b, V c, V d)
+            where V : struct, IVector<V> => V.Exp(a);
+    }
+
+    public readonly struct Logarithm : IBlockStep
+    {
+        public static int Operands => 1;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static V Run<V>(V a, V b, V c, V d)
+            where V : struct, IVector<V> => V.Log(a);
+    }
+
     public readonly struct Fused : IBlockStep
     {
         public static int Operands => 3;

@@ -113,24 +113,43 @@ public sealed class Expression
         return Combine(Operation.Fma, [a, b, c]);
     }
 
-    /// <summary>A power: any one of numbers of the step and of tensors, the second or the half one (a root) of elements.</summary>
-    /// <exception cref="ArgumentException">Another power of elements.</exception>
+    /// <summary>e to the power of a value: in double for numbers, within a few units of the last place for elements.</summary>
+    public static Expression Exp(Expression value) => Combine(Operation.Exp, value);
+
+    /// <summary>The natural logarithm: minus infinity of 0, NaN below; in double for numbers, within a few units of the last place for elements.</summary>
+    public static Expression Log(Expression value) => Combine(Operation.Log, value);
+
+    /// <summary>The cube root, of either sign.</summary>
+    public static Expression Cbrt(Expression value)
+    {
+        var magnitude = Abs(value);
+        var near = Exp(Log(magnitude) / 3);
+        // A step of Newton's, where the division by 3 and the logarithm have rounded.
+        var root = near - (near * near * near - magnitude) / (3 * (near * near));
+        var isInside = Condition.Greater(magnitude, zero) & Condition.Greater(Of(double.PositiveInfinity), magnitude);
+        return Sign(value) * Select(isInside, root, magnitude);
+    }
+
+    /// <summary>
+    /// A power: in double for numbers of the step and of tensors. Of elements 1, 2, 3, 4 and their halves and quarters are made of products and
+    /// roots, and any other one is exp(exponent log(value)), for elements that are not negative.
+    /// </summary>
     public static Expression Pow(Expression value, Expression exponent)
     {
         ArgumentNullException.ThrowIfNull(value);
         ArgumentNullException.ThrowIfNull(exponent);
         if (value.Scope < Scope.Element && exponent.Scope < Scope.Element)
             return Combine(Operation.Power, value, exponent);
-        return (exponent.Operation, exponent.Value) switch
+        if (exponent.Operation != Operation.Constant)
+            return Exp(exponent * Log(value));
+        return exponent.Value switch
         {
-            (Operation.Constant, 1) => value,
-            (Operation.Constant, 2) => value * value,
-            (Operation.Constant, 0.5) => Sqrt(value),
-            _ => throw new ArgumentException(
-                $"{ProgramText.Of(value)} ^ {ProgramText.Of(exponent)}: of elements only the powers 1, 2 and 0.5 can be taken;"
-                    + " others are of numbers of the step or of a tensor",
-                nameof(exponent)
-            ),
+            1 => value,
+            2 => value * value,
+            3 => value * value * value,
+            4 => value * value * (value * value),
+            0.25 or 0.5 or 0.75 or 1.5 => Pow(Sqrt(value), 2 * exponent.Value),
+            _ => Exp(exponent * Log(value)),
         };
     }
 
@@ -193,6 +212,9 @@ public sealed class Expression
 
     /// <summary>An array's element.</summary>
     internal static Expression Input(string array) => new(Operation.Input, Scope.Element, [], name: array);
+
+    /// <summary>The only element of an array, as a number of the tensor.</summary>
+    internal static Expression TensorNumber(string array) => new(Operation.TensorNumber, Scope.Tensor, [], name: array);
 
     /// <summary>A number of the step, by its name.</summary>
     internal static Expression Named(Operation operation, string name) => new(operation, Scope.Step, [], name: name);

@@ -42,6 +42,9 @@ internal enum Operation : byte
     /// <summary>The product of the lengths of the tensor's first dimensions, by how many.</summary>
     LeadingCount,
 
+    /// <summary>A number that is kept for the tensor, by the name of its array, which holds nothing else.</summary>
+    TensorNumber,
+
     /// <summary>a to the power of b: of numbers of the step and the tensor only.</summary>
     Power,
 
@@ -64,6 +67,8 @@ internal enum Operation : byte
     Divide,
     Negate,
     Sqrt,
+    Exp,
+    Log,
 
     /// <summary>a b + c, rounded once.</summary>
     Fma,

@@ -115,6 +115,8 @@ internal readonly struct ProgramLanes<V, N>
             lanes.Compute(i, in leaves, row);
         foreach (var (array, node) in program.Stores)
             row[array] = lanes.AsLane(node);
+        foreach (var (array, node) in program.TensorNumbers)
+            row[array] = lanes.AsLane(node);
         var kept = new N[leaves.KeptNames.Count];
         for (var i = 0; i < kept.Length; i++)
             kept[i] = leaves.Kept[i];
@@ -137,6 +139,8 @@ internal readonly struct ProgramLanes<V, N>
                 values[place] = node.Operation switch
                 {
                     Operation.Input => row[program.PlaceOf(node.Name)],
+                    // The sum of the only element is that, as a number.
+                    Operation.TensorNumber => Reductions.Reduce(Operation.Sum, row[program.PlaceOf(node.Name)]),
                     Operation.Number => AsLane(node.A),
                     Operation.Rounded => reductions is null ? AsLane(node.A) : reductions.Round(AsLane(node.A)),
                     Operation.ElementCount => V.Of(Reductions.Count),
@@ -173,6 +177,8 @@ internal readonly struct ProgramLanes<V, N>
             Operation.Divide => a / b,
             Operation.Negate => -a,
             Operation.Sqrt => V.Sqrt(a),
+            Operation.Exp => V.Exp(a),
+            Operation.Log => V.Log(a),
             Operation.Fma => V.Fma(a, b, c),
             Operation.Abs => V.Abs(a),
             Operation.Max => V.Max(a, b),
@@ -215,6 +221,10 @@ internal readonly struct ProgramLanes<V, N>
                 return new(-a.Number, -a.Value);
             case Operation.Sqrt:
                 return new(N.Sqrt(a.Number), a.Value is { } root ? Math.Sqrt(root) : null);
+            case Operation.Exp:
+                return new(N.Exp(a.Number), a.Value is { } exponential ? Math.Exp(exponential) : null);
+            case Operation.Log:
+                return new(N.Log(a.Number), a.Value is { } logarithm ? Math.Log(logarithm) : null);
             case Operation.Power:
                 // A whole power has a derivative for any sign of the base.
                 var power =

@@ -38,6 +38,8 @@ internal static class ProgramLatex
         }
         foreach (var (array, node) in program.Stores)
             Line(Sign(program.Arrays[array]), Text(nodes, names, node, 0));
+        foreach (var (array, node) in program.TensorNumbers)
+            Line(Sign(program.Arrays[array]), Text(nodes, names, node, 0));
         foreach (var (name, node) in program.Kept)
             Line(Sign(name), Text(nodes, names, node, 0));
         return text.Append("\n\\end{aligned}").ToString();
@@ -54,7 +56,7 @@ internal static class ProgramLatex
         return node.Operation switch
         {
             Operation.Constant => Bound(node.Constant.ToString("R", CultureInfo.InvariantCulture), node.Constant < 0 ? 1 : 4),
-            Operation.Option or Operation.Kept or Operation.Given or Operation.Input => Sign(node.Name),
+            Operation.Option or Operation.Kept or Operation.Given or Operation.Input or Operation.TensorNumber => Sign(node.Name),
             Operation.StepCount => "t",
             Operation.ElementCount => "n",
             Operation.LeadingCount => "n_1",
@@ -69,6 +71,8 @@ internal static class ProgramLatex
             Operation.Power => Bound($"{Of(node.A, 4)}^{{{Of(node.B, 0)}}}", 3),
             Operation.Negate => Bound($"-{Of(node.A, 2)}", 1),
             Operation.Sqrt => $@"\sqrt{{{Of(node.A, 0)}}}",
+            Operation.Exp => $@"\exp({Of(node.A, 0)})",
+            Operation.Log => $@"\ln({Of(node.A, 0)})",
             Operation.Abs => $@"\left|{Of(node.A, 0)}\right|",
             Operation.Max => $@"\max({Of(node.A, 0)}, {Of(node.B, 0)})",
             Operation.Min => $@"\min({Of(node.A, 0)}, {Of(node.B, 0)})",

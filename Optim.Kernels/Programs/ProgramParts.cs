@@ -24,6 +24,8 @@ internal static class ProgramParts
                 took = Math.Max(took, runs[kinds[i]].Visit(visit, i, in segments[i], executor));
             Share(runs, visit);
         }
+        for (var i = 0; i < segments.Length; i++)
+            runs[kinds[i]].End(i, in segments[i]);
         return took;
     }
 

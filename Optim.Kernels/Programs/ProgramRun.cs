@@ -10,6 +10,8 @@ internal sealed unsafe class ProgramRun
     private readonly double[] values;
     private readonly Prepared[]?[] prepared = new Prepared[]?[DTypes.Count];
     private readonly int[] totals;
+    private readonly (int[] OfStep, int[] OfTensor) forTensorNumbers;
+    private readonly double[] tensorNumbers;
     private readonly Dictionary<(int Place, int Segment), double[]> ofTensors = [];
     private byte* numbers;
     private nint numbersRoom;
@@ -45,6 +47,11 @@ internal sealed unsafe class ProgramRun
             if (program.Nodes[i].Operation.IsReduction() && program.Scopes[i] == Scope.AllTensors)
                 found.Add(i);
         totals = found.ToArray();
+        var written = new List<int>();
+        foreach (var (_, node) in program.TensorNumbers)
+            written.Add(node);
+        forTensorNumbers = Needed(written);
+        tensorNumbers = new double[written.Count];
     }
 
     ~ProgramRun()
@@ -69,6 +76,8 @@ internal sealed unsafe class ProgramRun
             for (var i = 0; i < segments.Length; i++)
                 took = Math.Max(took, Visit(visit, i, in segments[i], executor));
         }
+        for (var i = 0; i < segments.Length; i++)
+            End(i, in segments[i]);
         return took;
     }
 
@@ -94,6 +103,24 @@ internal sealed unsafe class ProgramRun
         var took = Run(visit, index, in segment, executor);
         RunSpreads(visit, in segment, executor);
         return took;
+    }
+
+    /// <summary>Writes the numbers of tensors, after the last visit of a segment.</summary>
+    public void End(int index, in ProgramSegment segment)
+    {
+        if (tensorNumbers.Length == 0)
+            return;
+        Enter(segment.Leaves);
+        EvaluateOfStep(forTensorNumbers.OfStep);
+        for (var slice = 0; slice < segment.Count; slice++)
+        {
+            EvaluateOfTensor(forTensorNumbers.OfTensor, index, in segment, slice);
+            for (var i = 0; i < tensorNumbers.Length; i++)
+                tensorNumbers[i] = values[program.TensorNumbers[i].Node];
+            // All of them before the first is written: one may be made of another.
+            for (var i = 0; i < tensorNumbers.Length; i++)
+                SetNumber(in segment, slice, program.TensorNumbers[i].Array, tensorNumbers[i]);
+        }
     }
 
     /// <summary>The reductions over all that a visit makes, and that other programs share: name, kind and value.</summary>
@@ -222,8 +249,15 @@ internal sealed unsafe class ProgramRun
 
     private Prepared Prepare(Visit visit)
     {
+        var (ofStep, ofTensor) = Needed(visit.Numbers);
+        return new(visit, ofStep, ofTensor);
+    }
+
+    /// <summary>What is worked out for some numbers: once, and for each slice.</summary>
+    private (int[] OfStep, int[] OfTensor) Needed(IEnumerable<int> wanted)
+    {
         var needed = new bool[values.Length];
-        foreach (var number in visit.Numbers)
+        foreach (var number in wanted)
             needed[number] = true;
         var (ofStep, ofTensor) = (new List<int>(), new List<int>());
         for (var place = needed.Length - 1; place >= 0; place--)
@@ -240,7 +274,7 @@ internal sealed unsafe class ProgramRun
         }
         ofStep.Reverse();
         ofTensor.Reverse();
-        return new(visit, ofStep.ToArray(), ofTensor.ToArray());
+        return (ofStep.ToArray(), ofTensor.ToArray());
     }
 
     private void WriteNumbers(Prepared now, int index, in ProgramSegment segment, ref ProgramPass pass)
@@ -257,19 +291,10 @@ internal sealed unsafe class ProgramRun
         pass.Numbers = numbers;
         pass.NumbersStride = each ? stride : 0;
         Enter(segment.Leaves);
-        foreach (var place in now.OfStep)
-            if (!program.Nodes[place].Operation.IsReduction())
-                values[place] = StepNumbers.Evaluate(program.Nodes[place], values);
+        EvaluateOfStep(now.OfStep);
         for (var slice = 0; slice < (each ? segment.Count : 1); slice++)
         {
-            foreach (var place in now.OfTensor)
-                values[place] = program.Nodes[place] switch
-                {
-                    { Operation: Operation.ElementCount } => LengthOf(in pass, slice) / segment.DType.Parts(),
-                    { Operation: Operation.LeadingCount } node => segment.Spread![segment.First + slice].LeadingCount((int)node.Value),
-                    var node when node.Operation.IsReduction() => ofTensors[(place, index)][slice],
-                    var node => StepNumbers.Evaluate(node, values),
-                };
+            EvaluateOfTensor(now.OfTensor, index, in segment, slice);
             var target = numbers + slice * stride;
             for (var i = 0; i < code.Numbers; i++)
                 if (code.IsDouble)
@@ -278,6 +303,43 @@ internal sealed unsafe class ProgramRun
                     ((float*)target)[i] = (float)values[now.Visit.Numbers[i]];
         }
     }
+
+    private void EvaluateOfStep(int[] places)
+    {
+        foreach (var place in places)
+            if (!program.Nodes[place].Operation.IsReduction())
+                values[place] = StepNumbers.Evaluate(program.Nodes[place], values);
+    }
+
+    private void EvaluateOfTensor(int[] places, int index, in ProgramSegment segment, int slice)
+    {
+        foreach (var place in places)
+            values[place] = program.Nodes[place] switch
+            {
+                { Operation: Operation.ElementCount } => segment.Table.LengthOf(segment.First + slice) / segment.DType.Parts(),
+                { Operation: Operation.LeadingCount } node => segment.Spread![segment.First + slice].LeadingCount((int)node.Value),
+                { Operation: Operation.TensorNumber } node => NumberOf(in segment, slice, program.PlaceOf(node.Name)),
+                var node when node.Operation.IsReduction() => ofTensors[(place, index)][slice],
+                var node => StepNumbers.Evaluate(node, values),
+            };
+    }
+
+    private static double NumberOf(in ProgramSegment segment, int slice, int array)
+    {
+        var at = segment.Table.AddressOf(segment.First + slice, array);
+        return IsDouble(segment.DType) ? *(double*)at : *(float*)at;
+    }
+
+    private static void SetNumber(in ProgramSegment segment, int slice, int array, double value)
+    {
+        var at = segment.Table.AddressOf(segment.First + slice, array);
+        if (IsDouble(segment.DType))
+            *(double*)at = value;
+        else
+            *(float*)at = (float)value;
+    }
+
+    private static bool IsDouble(DType dtype) => dtype is DType.Float64 or DType.Complex128;
 
     private static nint LengthOf(in ProgramPass pass, int slice) =>
         pass.Entries[(slice + 1) * (nint)pass.Stride] - pass.Entries[slice * (nint)pass.Stride];

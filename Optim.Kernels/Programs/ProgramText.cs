@@ -29,6 +29,8 @@ internal static class ProgramText
         }
         foreach (var (array, node) in program.Stores)
             text.Append(program.Arrays[array]).Append(" = ").Append(writer.Text(node, 0)).Append('\n');
+        foreach (var (array, node) in program.TensorNumbers)
+            text.Append(program.Arrays[array]).Append(" = ").Append(writer.Text(node, 0)).Append('\n');
         foreach (var (name, node) in program.Kept)
             text.Append(name).Append(" = ").Append(writer.Text(node, 0)).Append('\n');
         return text.ToString();
@@ -45,7 +47,7 @@ internal static class ProgramText
             var text = node.Operation switch
             {
                 Operation.Constant => node.Constant.ToString("R", CultureInfo.InvariantCulture),
-                Operation.Option or Operation.Kept or Operation.Given or Operation.Input => node.Name,
+                Operation.Option or Operation.Kept or Operation.Given or Operation.Input or Operation.TensorNumber => node.Name,
                 Operation.StepCount => "t",
                 Operation.ElementCount => "n",
                 Operation.LeadingCount => "rows",

@@ -22,6 +22,10 @@ internal readonly struct RecordedNumber(Expression expression) : IScalar<Recorde
 
     public static RecordedNumber Sqrt(RecordedNumber value) => new(Expression.Sqrt(value.Expression));
 
+    public static RecordedNumber Exp(RecordedNumber value) => new(Expression.Exp(value.Expression));
+
+    public static RecordedNumber Log(RecordedNumber value) => new(Expression.Log(value.Expression));
+
     public static RecordedNumber Pow(RecordedNumber value, long exponent) => new(Expression.Pow(value.Expression, exponent));
 
     public static RecordedNumber Pow(RecordedNumber value, RecordedNumber exponent) =>

@@ -58,6 +58,10 @@ internal readonly unsafe struct Recorder(Expression expression) : IVector<Record
 
     public static Recorder Sqrt(Recorder value) => Note(Operation.Sqrt, value);
 
+    public static Recorder Exp(Recorder value) => Note(Operation.Exp, value);
+
+    public static Recorder Log(Recorder value) => Note(Operation.Log, value);
+
     public static Recorder Fma(Recorder a, Recorder b, Recorder c) => Note(Operation.Fma, a, b, c);
 
     public static Recorder Abs(Recorder value) => Note(Operation.Abs, value);

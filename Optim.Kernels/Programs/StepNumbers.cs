@@ -15,6 +15,8 @@ internal static class StepNumbers
             Operation.Divide => a / b,
             Operation.Negate => -a,
             Operation.Sqrt => Math.Sqrt(a),
+            Operation.Exp => Math.Exp(a),
+            Operation.Log => Math.Log(a),
             Operation.Fma => Math.FusedMultiplyAdd(a, b, c),
             Operation.Abs => Math.Abs(a),
             Operation.Power => Math.Pow(a, b),

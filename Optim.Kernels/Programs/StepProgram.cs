@@ -3,7 +3,8 @@ namespace Optim.Kernels;
 /// <summary>What becomes of an array, element by element.</summary>
 /// <param name="Array">The array's name.</param>
 /// <param name="Value">Its elements after the step.</param>
-internal sealed record Assignment(string Array, Expression Value);
+/// <param name="IsTensorNumber">Whether it holds one number for the tensor; then the value is such a number.</param>
+internal sealed record Assignment(string Array, Expression Value, bool IsTensorNumber = false);
 
 /// <summary>What becomes of a number that is kept from step to step.</summary>
 /// <param name="Name">The number's name.</param>
@@ -37,6 +38,7 @@ internal sealed class StepProgram : IEquatable<StepProgram>
 
     private readonly Node[] nodes;
     private readonly Change[] stores;
+    private readonly Change[] tensorNumbers;
     private readonly Scope[] scopes;
     private readonly (string Name, int Depth)[] floors;
     private readonly int hash;
@@ -60,10 +62,10 @@ internal sealed class StepProgram : IEquatable<StepProgram>
         this.floors = floors is null ? [] : Ordered(floors);
         var list = new NodeList();
         // Loops, here and in what else runs before a first step: queries would be compiled for each type of values.
-        var changes = new List<Change>();
+        var (changes, ofTensors) = (new List<Change>(), new List<Change>());
         foreach (var assignment in assignments)
-            changes.Add(new(PlaceOf(assignment.Array), list.Add(assignment.Value)));
-        stores = changes.ToArray();
+            (assignment.IsTensorNumber ? ofTensors : changes).Add(new(PlaceOf(assignment.Array), list.Add(assignment.Value)));
+        (stores, tensorNumbers) = (changes.ToArray(), ofTensors.ToArray());
         var numbers = new List<KeptChange>();
         foreach (var number in kept ?? [])
             numbers.Add(new(number.Name, list.Add(number.Value)));
@@ -73,7 +75,7 @@ internal sealed class StepProgram : IEquatable<StepProgram>
         for (var i = 0; i < nodes.Length; i++)
         {
             scopes[i] = ScopeOf(nodes[i]);
-            if (nodes[i].Operation == Operation.Input || nodes[i].Operation.IsSpread())
+            if (nodes[i].Operation is Operation.Input or Operation.TensorNumber || nodes[i].Operation.IsSpread())
                 _ = PlaceOf(nodes[i].Name);
         }
         VisitPlan = new(this);
@@ -82,6 +84,8 @@ internal sealed class StepProgram : IEquatable<StepProgram>
             code.Add(node);
         foreach (var store in stores)
             code.Add(store);
+        foreach (var number in tensorNumbers)
+            code.Add(number);
         hash = code.ToHashCode();
     }
 
@@ -94,6 +98,9 @@ internal sealed class StepProgram : IEquatable<StepProgram>
     /// <summary>Which array becomes which value.</summary>
     public ReadOnlySpan<Change> Stores => stores;
 
+    /// <summary>Which array, of one number for a tensor, becomes which value.</summary>
+    public ReadOnlySpan<Change> TensorNumbers => tensorNumbers;
+
     /// <summary>Which kept number becomes which value.</summary>
     public KeptChange[] Kept { get; }
 
@@ -104,7 +111,9 @@ internal sealed class StepProgram : IEquatable<StepProgram>
     public VisitPlan VisitPlan { get; }
 
     /// <summary>Whether a value depends on other elements than its own, or on the element's place.</summary>
-    public bool HasReductions => nodes.Any(node => node.Operation.IsReduction() || node.Operation.IsSpread());
+    public bool HasReductions =>
+        tensorNumbers.Length > 0
+        || nodes.Any(node => node.Operation.IsReduction() || node.Operation.IsSpread() || node.Operation == Operation.TensorNumber);
 
     /// <summary>Before which visit a shared reduction is not to be had.</summary>
     public int FloorOf(string name)
@@ -146,7 +155,9 @@ internal sealed class StepProgram : IEquatable<StepProgram>
 
     /// <summary>Whether an array is read or written.</summary>
     public bool Uses(int array) =>
-        stores.Any(store => store.Array == array) || nodes.Any(node => node.Operation == Operation.Input && node.Name == Arrays[array]);
+        stores.Any(store => store.Array == array)
+        || tensorNumbers.Any(number => number.Array == array)
+        || nodes.Any(node => node.Operation is Operation.Input or Operation.TensorNumber && node.Name == Arrays[array]);
 
     /// <summary>What becomes of arrays and kept numbers when an array is something else before the step.</summary>
     public (List<Assignment> Assignments, List<KeptNumber> Kept) Replacing(string array, Expression value)
@@ -166,6 +177,8 @@ internal sealed class StepProgram : IEquatable<StepProgram>
         var (assignments, numbers) = (new List<Assignment>(), new List<KeptNumber>());
         foreach (var store in stores)
             assignments.Add(new(Arrays[store.Array], values[store.Node]));
+        foreach (var number in tensorNumbers)
+            assignments.Add(new(Arrays[number.Array], values[number.Node], true));
         foreach (var kept in Kept)
             numbers.Add(new(kept.Name, values[kept.Node]));
         return (assignments, numbers);
@@ -179,6 +192,8 @@ internal sealed class StepProgram : IEquatable<StepProgram>
             for (var k = 0; k < 3 && node.Operand(k) is >= 0 and var operand; k++)
                 uses[operand]++;
         foreach (var (_, node) in stores)
+            uses[node]++;
+        foreach (var (_, node) in tensorNumbers)
             uses[node]++;
         return Enumerable.Range(0, nodes.Length).Where(i => uses[i] > 1 && nodes[i].A >= 0 && nodes[i].Operation != Operation.Number);
     }
@@ -201,6 +216,7 @@ internal sealed class StepProgram : IEquatable<StepProgram>
             && Arrays.AsSpan().SequenceEqual(other.Arrays)
             && Nodes.SequenceEqual(other.nodes)
             && Stores.SequenceEqual(other.stores)
+            && TensorNumbers.SequenceEqual(other.tensorNumbers)
             && Kept.AsSpan().SequenceEqual(other.Kept)
             && floors.AsSpan().SequenceEqual(other.floors)
         );
@@ -227,7 +243,7 @@ internal sealed class StepProgram : IEquatable<StepProgram>
         {
             case Operation.Constant or Operation.Option or Operation.Kept or Operation.Given or Operation.StepCount:
                 return Scope.Step;
-            case Operation.ElementCount or Operation.LeadingCount:
+            case Operation.ElementCount or Operation.LeadingCount or Operation.TensorNumber:
                 return Scope.Tensor;
             case Operation.Number or Operation.Input:
                 return Scope.Element;

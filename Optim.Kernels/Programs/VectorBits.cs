@@ -4,7 +4,7 @@ using System.Runtime.Intrinsics;
 
 namespace Optim.Kernels;
 
-// What the lanes do with 32-bit words, on bare vectors: emitted code has no lanes.
+// What the lanes do with 32-bit words, and their longer functions, on bare vectors: emitted code has no lanes.
 
 /// <summary>Words in 512 bits.</summary>
 internal static unsafe class Bits512<T>
@@ -30,6 +30,10 @@ internal static unsafe class Bits512<T>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<T> Greater(Vector512<T> a, Vector512<T> b) => Lane512<T>.GreaterBits(new(a), new(b)).Value;
+
+    public static Vector512<T> Exp(Vector512<T> value) => Lane512<T>.Exp(new(value)).Value;
+
+    public static Vector512<T> Log(Vector512<T> value) => Lane512<T>.Log(new(value)).Value;
 }
 
 /// <summary>Words in 256 bits.</summary>
@@ -56,6 +60,10 @@ internal static unsafe class Bits256<T>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<T> Greater(Vector256<T> a, Vector256<T> b) => Lane256<T>.GreaterBits(new(a), new(b)).Value;
+
+    public static Vector256<T> Exp(Vector256<T> value) => Lane256<T>.Exp(new(value)).Value;
+
+    public static Vector256<T> Log(Vector256<T> value) => Lane256<T>.Log(new(value)).Value;
 }
 
 /// <summary>Words in 128 bits.</summary>
@@ -82,4 +90,8 @@ internal static unsafe class Bits128<T>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<T> Greater(Vector128<T> a, Vector128<T> b) => Lane128<T>.GreaterBits(new(a), new(b)).Value;
+
+    public static Vector128<T> Exp(Vector128<T> value) => Lane128<T>.Exp(new(value)).Value;
+
+    public static Vector128<T> Log(Vector128<T> value) => Lane128<T>.Log(new(value)).Value;
 }

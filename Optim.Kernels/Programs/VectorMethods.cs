@@ -75,6 +75,8 @@ internal sealed class VectorMethods
             Vector512.Divide,
             Vector512.Negate,
             Vector512.Sqrt,
+            Bits512<T>.Exp,
+            Bits512<T>.Log,
             Vector512.Abs,
             fma,
             Vector512.GreaterThan,
@@ -108,6 +110,8 @@ internal sealed class VectorMethods
             Vector256.Divide,
             Vector256.Negate,
             Vector256.Sqrt,
+            Bits256<T>.Exp,
+            Bits256<T>.Log,
             Vector256.Abs,
             fma,
             Vector256.GreaterThan,
@@ -141,6 +145,8 @@ internal sealed class VectorMethods
             Vector128.Divide,
             Vector128.Negate,
             Vector128.Sqrt,
+            Bits128<T>.Exp,
+            Bits128<T>.Log,
             Vector128.Abs,
             fma,
             Vector128.GreaterThan,
@@ -161,6 +167,8 @@ internal sealed class VectorMethods
         Func<V, V, V> divide,
         Func<V, V> negate,
         Func<V, V> sqrt,
+        Func<V, V> exp,
+        Func<V, V> log,
         Func<V, V> abs,
         Func<V, V, V, V> fma,
         Func<V, V, V> greater,
@@ -180,6 +188,8 @@ internal sealed class VectorMethods
         Set(Operation.Divide, divide);
         Set(Operation.Negate, negate);
         Set(Operation.Sqrt, sqrt);
+        Set(Operation.Exp, exp);
+        Set(Operation.Log, log);
         Set(Operation.Abs, abs);
         Set(Operation.Fma, fma);
         Set(Operation.Greater, greater);

@@ -34,6 +34,8 @@ internal static unsafe class HostLoops
             WholeOperation.Sign => loops.For(Operation.Sign, 0).Body,
             WholeOperation.Max => loops.For(Operation.Max, 0).Body,
             WholeOperation.Min => loops.For(Operation.Min, 0).Body,
+            WholeOperation.Exp => loops.For(Operation.Exp, 0).Body,
+            WholeOperation.Log => loops.For(Operation.Log, 0).Body,
             WholeOperation.Choose => loops.Choose.Body,
             _ => work == DType.Float64 ? BodyOf<double>(operation) : BodyOf<float>(operation),
         };
@@ -42,8 +44,6 @@ internal static unsafe class HostLoops
         where T : unmanaged, IBinaryFloatingPointIeee754<T> =>
         operation switch
         {
-            WholeOperation.Exp => &Each<T, Exp>,
-            WholeOperation.Log => &Each<T, Log>,
             WholeOperation.Power => &Each<T, Power>,
             WholeOperation.Round => &Each<T, Rounded>,
             _ => throw new NotSupportedException($"{operation} over blocks"),
@@ -52,16 +52,6 @@ internal static unsafe class HostLoops
     private interface INumbers
     {
         static abstract double Run(double a, double b);
-    }
-
-    private readonly struct Exp : INumbers
-    {
-        public static double Run(double a, double b) => Math.Exp(a);
-    }
-
-    private readonly struct Log : INumbers
-    {
-        public static double Run(double a, double b) => Math.Log(a);
     }
 
     private readonly struct Power : INumbers

@@ -98,6 +98,10 @@ internal readonly struct TorchLane : IWhole<TorchLane>, IScalar<TorchLane>, ITak
         return new(x.masked_fill(zero, Number(1)).sqrt().masked_fill(zero, Number(0)));
     }
 
+    public static TorchLane Exp(TorchLane value) => value.tensor is null ? new(Math.Exp(value.constant)) : new(value.tensor.exp());
+
+    public static TorchLane Log(TorchLane value) => value.tensor is null ? new(Math.Log(value.constant)) : new(value.tensor.log());
+
     public static TorchLane Pow(TorchLane value, long exponent) =>
         value.tensor is null ? new(Math.Pow(value.constant, exponent)) : new(value.tensor.pow(Number(exponent)));
 
@@ -170,10 +174,6 @@ internal readonly struct TorchLane : IWhole<TorchLane>, IScalar<TorchLane>, ITak
 
     public static TorchLane Converted(TorchLane value, DType dtype) =>
         value.tensor is { } x && x.dim() > 0 ? new(x.to((ScalarType)(int)dtype)) : value;
-
-    public static TorchLane Exp(TorchLane value) => value.tensor is null ? new(Math.Exp(value.constant)) : new(value.tensor.exp());
-
-    public static TorchLane Log(TorchLane value) => value.tensor is null ? new(Math.Log(value.constant)) : new(value.tensor.log());
 
     public static TorchLane Power(TorchLane value, TorchLane exponent) =>
         value.tensor is { } x && exponent.tensor is null ? new(x.pow(Number(exponent.constant))) : Pow(value, exponent);

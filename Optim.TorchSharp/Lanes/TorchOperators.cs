@@ -61,7 +61,7 @@ internal sealed class TorchOperators : TensorExecutor
         update.RunWhole(row);
         for (var i = 0; i < columns.Length; i++)
             if (columns[i] is { } column)
-                column.copy_(LaneForm.Out(row[i + 2].ToTensor(form), column, wide: true));
+                column.copy_(LaneForm.Out(row[i + 2].ToTensor(LaneForm.In(column)), column, wide: true));
         parameter.copy_(LaneForm.Out(row[0].ToTensor(form), parameter, wide: true));
     }
 

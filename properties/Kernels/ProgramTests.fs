@@ -300,12 +300,71 @@ let private visitTests =
             "state that needs a norm"
     }
 
+/// The judge of programs takes these functions from the product's own lane of one number; here they are held against the runtime's.
+let private functionTests =
+    test "exp and log are within two units of the last place, and right where they end" {
+        let random = Random 7
+
+        let ends =
+            [
+                0.0
+                -0.0
+                1.0
+                nan
+                infinity
+                -infinity
+                -1.0
+                5e-324
+                1e-310
+                709.7
+                709.8
+                -745.0
+                -746.0
+                88.7
+                88.8
+                -103.0
+                1e-40
+                1.0 + 1e-15
+                Math.Sqrt 2.0
+            ]
+
+        let exponents =
+            ends
+            @ [
+                for _ in 1..20_000 -> (random.NextDouble() - 0.5) * Math.Pow(10.0, 6.0 * random.NextDouble() - 3.0)
+            ]
+
+        let positive =
+            ends
+            @ [
+                for _ in 1..20_000 ->
+                    Math.Pow(2.0, 2040.0 * (random.NextDouble() - 0.5))
+                    * (1.0 + random.NextDouble())
+            ]
+            @ [ for _ in 1..20_000 -> 1.0 + 0.2 * (random.NextDouble() - 0.5) ]
+
+        for dtype in [ DType.Float64; DType.Float32 ] do
+            let rounded = Number.round dtype
+
+            for name, own, exact, arguments in
+                [
+                    "exp", ofLane dtype Lane1<float>.Exp Lane1<float32>.Exp, Math.Exp, exponents
+                    "log", ofLane dtype Lane1<float>.Log Lane1<float32>.Log, Math.Log, positive
+                ] do
+                for x in arguments |> List.map rounded do
+                    let found, expected = own x, rounded (exact x)
+
+                    if not (Number.ulps dtype found expected <= 2UL) then
+                        failtestf "%s of %.17g in %O is %.17g instead of %.17g" name x dtype found expected
+    }
+
 [<Tests>]
 let tests =
     testSequenced
     <| testList
         "programs"
         [
+            functionTests
             randomTests
             mutantTests
             cacheTests

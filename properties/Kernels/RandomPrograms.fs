@@ -1,8 +1,11 @@
 /// Programs at random: terms of any shape, as the product's expressions and in plain arithmetic.
 module RandomPrograms
 
+#nowarn "9" "51"
+
 open System
 open System.Collections.Generic
+open Microsoft.FSharp.NativeInterop
 open FsCheck
 open FsCheck.FSharp
 open Optim.Kernels
@@ -23,6 +26,8 @@ let rec private expressionWith (spreads: List<Term>) term : Expression =
     | Term.Column i -> Expression.Input $"column{i}"
     | Term.Negative a -> -(e a)
     | Term.Root a -> Expression.Sqrt(e a)
+    | Term.Exponential a -> Expression.Exp(e a)
+    | Term.Logarithm a -> Expression.Log(e a)
     | Term.Magnitude a -> Expression.Abs(e a)
     | Term.Sign a -> Expression.Sign(e a)
     | Term.Sum(a, b) -> e a + e b
@@ -140,7 +145,16 @@ and binary a b =
 
 and unary part =
     gen {
-        let! kind = Gen.elements [ Term.Negative; Term.Root; Term.Magnitude; Term.Sign ]
+        let! kind =
+            Gen.elements
+                [
+                    Term.Negative
+                    Term.Root
+                    Term.Exponential
+                    Term.Logarithm
+                    Term.Magnitude
+                    Term.Sign
+                ]
 
         let! part = part
         return kind part
@@ -177,12 +191,25 @@ let cases: Gen<Case> =
             }
     }
 
+/// A function of the product's lane of one number: every other lane and engine must have its bits.
+let ofLane dtype (doubles: Lane1<float> -> Lane1<float>) (floats: Lane1<float32> -> Lane1<float32>) x =
+    if dtype = DType.Float64 then
+        let mutable result = x
+        Lane1<float>.Store(doubles (Lane1<float>.Of x), NativePtr.toVoidPtr &&result)
+        result
+    else
+        let mutable result = float32 x
+        Lane1<float32>.Store(floats (Lane1<float32>.Of x), NativePtr.toVoidPtr &&result)
+        float result
+
 let precision dtype =
     let arithmetic = DTypes.ToStateDType dtype
 
     {
         Round = Number.round arithmetic
         Fma = Number.fma arithmetic
+        Exp = ofLane arithmetic Lane1<float>.Exp Lane1<float32>.Exp
+        Log = ofLane arithmetic Lane1<float>.Log Lane1<float32>.Log
         Stored = fun x -> (Tensor.ofFloats dtype [| x |]).ToDoubles()[0]
     }
 

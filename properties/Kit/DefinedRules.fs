@@ -83,3 +83,21 @@ let nAdam =
         - (lr * (1.0 - mu) / (1.0 - product') * g
            + lr * next / (1.0 - product' * next) * m')
           / denominator)
+
+/// NovoGrad (Ginsburg et al., arXiv:1905.11286), whose second moment is one number for a parameter.
+let novoGrad =
+    Rule.define "NovoGrad" (fun r ->
+        let lr = r.Number("lr", 1e-3, nonNegative)
+        let struct (beta1, beta2) = r.Pair("betas", 0.95, fraction, 0.98, fraction)
+        let decay = r.Number("weight_decay", 0.0, nonNegative)
+        let eps = r.Number("eps", 1e-8, nonNegative)
+        let m, v = r.Column "moments", r.TensorNumber("grads_ema", 0.0)
+        let square = Expression.Pow(norm r.Gradient, 2.0)
+
+        let v' =
+            where (isAbove (Expression.Of 1.5) r.Step) (beta2 * v + (1.0 - beta2) * square) square
+
+        let m' = beta1 * m + r.Gradient / (sqrt v' + eps) + decay * r.Parameter
+        r.Set(v, v')
+        r.Set(m, m')
+        r.Parameter - lr * m')

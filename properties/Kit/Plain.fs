@@ -77,6 +77,8 @@ type PlainLane<'p when 'p :> IPrecision> =
             PlainLane<'p>.Rounded(Number.fma 'p.DType a.Value b.Value c.Value)
 
         static member Sqrt a = PlainLane<'p>.Rounded(sqrt a.Value)
+        static member Exp a = PlainLane<'p>.Rounded(exp a.Value)
+        static member Log a = PlainLane<'p>.Rounded(log a.Value)
         static member Abs a = PlainLane<'p>.Rounded(abs a.Value)
         static member Greater(a, b) = PlainLane<'p>.Mask(a.Value > b.Value)
 

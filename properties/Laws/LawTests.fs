@@ -122,6 +122,7 @@ let private own: (string * Rule) list =
         "AdaBelief by definition", DefinedRules.adaBelief :> Rule
         "LAMB by definition", DefinedRules.lamb :> Rule
         "NAdam by definition", DefinedRules.nAdam :> Rule
+        "NovoGrad by definition", DefinedRules.novoGrad :> Rule
         "a chain",
         Chain.chain
             [

@@ -152,7 +152,6 @@ let private refusals: (string * string * (RuleDefinition -> Expression)) list =
         "column 'm' starts at t; it can start at a constant or at an option",
         (fun r -> r.Parameter - r.Column("m", r.Step))
         "a parameter that becomes a number", "the parameter becomes lr, which is one number", (fun r -> number r "lr")
-        "a power of elements", "grad ^ lr: of elements only the powers 1, 2 and 0.5 can be taken", (fun r -> r.Gradient ** number r "lr")
         "the norm of a number", "lr is one number, and a reduction is of elements", (fun r -> r.Parameter * norm (number r "lr"))
         "the norm of a norm",
         "sqrt(sum_of_squares(grad)) is one number, and a reduction is of elements",
@@ -161,6 +160,11 @@ let private refusals: (string * string * (RuleDefinition -> Expression)) list =
         "'k' is a number of the step, and is set to sqrt(sum_of_squares(grad)), which depends on elements",
         (fun r ->
             r.Set(r.Kept("k", 0.0), norm r.Gradient)
+            r.Parameter)
+        "a tensor's number of elements",
+        "'k' is a number of each tensor, and is set to grad, which is of elements",
+        (fun r ->
+            r.Set(r.TensorNumber("k", 0.0), r.Gradient)
             r.Parameter)
         "a kept number that is never set", "the kept number 'k' is declared and never set", (fun r -> r.Parameter * r.Kept("k", 0.0))
         "49 columns",
@@ -269,7 +273,34 @@ let private flagTests =
         Expect.equal (bounded.Equals rule.Defaults) false "options that differ"
     }
 
+let private numberTests =
+    test "a number of each tensor is made of its norm, and is a tensor without dimensions in the state" {
+        let rule = DefinedRules.novoGrad
+
+        for dtype, kept in [ DType.Float64, DType.Float64; DType.BFloat16, DType.Float32 ] do
+            let tensor (values: float array) =
+                TensorView.OfDoubles(dtype, ReadOnlySpan<float> values, ReadOnlySpan [| 2L; 2L |])
+
+            let parameters =
+                Parameters.Of [ tensor [| 1.0; 2.0; 3.0; 4.0 |]; tensor [| 5.0; 6.0; 7.0; 8.0 |] ]
+
+            let gradients =
+                Gradients.OfDense [ tensor [| 3.0; 0.0; 0.0; 4.0 |]; tensor [| 0.0; 0.0; 6.0; 8.0 |] ]
+
+            let state =
+                rule.Step(rule.Defaults, parameters, gradients, rule.Init(rule.Defaults, parameters))
+
+            for row, expected in [ 0, 25.0; 1, 100.0 ] do
+                let number = state["grads_ema"].[row]
+                Expect.isTrue number.Layout.Shape.IsEmpty "no dimensions"
+                Expect.equal number.DType kept "dtype"
+                Expect.equal (number.ToDoubles()) [| expected |] "the squared norm"
+
+        Expect.sequenceEqual (Explanation.ofRule rule rule.Defaults).Columns [ "moments" ] "kept for each element"
+        Expect.sequenceEqual (Explanation.ofRule rule rule.Defaults).Numbers [ "grads_ema" ] "kept for each parameter"
+    }
+
 [<Tests>]
 let tests =
     testSequenced
-    <| testList "definitions" (goldenTests @ [ refusalTests; sameTests; flagTests ])
+    <| testList "definitions" (goldenTests @ [ refusalTests; sameTests; flagTests; numberTests ])

@@ -9,6 +9,9 @@ type Precision =
     {
         Round: float -> float
         Fma: float -> float -> float -> float
+        /// Functions that are not rounded once: the judge is told of which bits they are.
+        Exp: float -> float
+        Log: float -> float
         Stored: float -> float
     }
 
@@ -23,6 +26,8 @@ type Term =
     | Column of int
     | Negative of Term
     | Root of Term
+    | Exponential of Term
+    | Logarithm of Term
     | Magnitude of Term
     | Sign of Term
     | Sum of Term * Term
@@ -199,6 +204,8 @@ let private eval precision before (term: Term) =
         | Term.Column i -> Each before.Columns[i]
         | Term.Negative a -> operation [ a ] (fun v -> -v[0])
         | Term.Root a -> operation [ a ] (fun v -> sqrt v[0])
+        | Term.Exponential a -> combine (fun v -> exp v[0]) (fun v -> precision.Exp v[0]) [ value a ]
+        | Term.Logarithm a -> combine (fun v -> log v[0]) (fun v -> precision.Log v[0]) [ value a ]
         | Term.Magnitude a -> operation [ a ] (fun v -> abs v[0])
         | Term.Sign a ->
             operation [ a ] (fun v ->
