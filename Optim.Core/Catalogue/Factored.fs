@@ -234,7 +234,8 @@ let private bigVision =
             let kept = min cap (1.0 - t ** -decayRate)
             let squares = g * g + (if eps.HasValue then eps.Value else 1e-30)
             // The two largest dimensions; of two alike the later one is the larger.
-            let byLength = [ 0 .. r.Rank - 1 ] |> List.sortBy (fun i -> struct (-r.Shape[i], -i))
+            let byLength =
+                [ 0 .. r.Rank - 1 ] |> List.sortBy (fun i -> struct (-r.Shape[i], -i))
 
             let root =
                 match byLength with
@@ -287,7 +288,9 @@ let private optax =
             let g = r.Gradient
             let kept = 1.0 - double r.Step ** -decayRate
             let squares = g * g + eps
-            let byLength = [ 0 .. r.Rank - 1 ] |> List.sortBy (fun i -> struct (-r.Shape[i], -i))
+
+            let byLength =
+                [ 0 .. r.Rank - 1 ] |> List.sortBy (fun i -> struct (-r.Shape[i], -i))
 
             let root =
                 match byLength with
@@ -327,17 +330,13 @@ let private adalite =
                 if g.Count = 1n then
                     g
                 else
-                    g
-                    * (norm r.Parameter / (norm g |> atLeast least)
-                       |> atLeast leastRatio)
+                    g * (norm r.Parameter / (norm g |> atLeast least) |> atLeast leastRatio)
 
             if r.Rank < 2 then
                 let m = average r "m_avg" beta1 g
                 let v = average r "v_avg" beta2 ((g - m) * (g - m))
 
-                x
-                - lr * (beta1 * m + (1.0 - beta1) * g)
-                  / sqrt (v / r.Correction beta2 + eps1)
+                x - lr * (beta1 * m + (1.0 - beta1) * g) / sqrt (v / r.Correction beta2 + eps1)
             else
                 let softmax (x: WholeTensor) =
                     let powers = exp (x - x.Largest(0, 1))
@@ -345,7 +344,10 @@ let private adalite =
 
                 let g = g.Flattened
                 let rows, columns = g.Length 0, g.Length 1
-                let ofRows, ofColumns = r.Column("v_avg_0", [ rows; 1L ]), r.Column("v_avg_1", [ 1L; columns ])
+
+                let ofRows, ofColumns =
+                    r.Column("v_avg_0", [ rows; 1L ]), r.Column("v_avg_1", [ 1L; columns ])
+
                 let old = ofRows * ofColumns / (ofRows.Sum() |> atLeast eps2)
 
                 let m =
@@ -366,17 +368,12 @@ let private adalite =
                 r.Set("m_avg_c", c)
                 r.Set("m_avg_r", ofColumn)
 
-                let length =
-                    (c * c).Sum() * (ofColumn * ofColumn).Sum()
-                    |> atLeast eps2
+                let length = (c * c).Sum() * (ofColumn * ofColumn).Sum() |> atLeast eps2
 
                 r.Set("m_avg_u", (c * m * ofColumn).Sum() / length)
                 let u = beta1 * m + (1.0 - beta1) * g
 
-                x
-                - lr
-                  * (u / sqrt (v / r.Correction beta2 + eps1)
-                     |> shapedAs x))
+                x - lr * (u / sqrt (v / r.Correction beta2 + eps1) |> shapedAs x))
 
 let private sm3 =
     rule
@@ -391,15 +388,14 @@ let private sm3 =
             let eps = r.Number("eps", 1e-30, nonNegative)
             let g = r.Gradient
             let rank = max 1 r.Rank
-            let along i = [ for j in 0 .. rank - 1 -> if j = i then g.Length i else 1L ]
+
+            let along i =
+                [ for j in 0 .. rank - 1 -> if j = i then g.Length i else 1L ]
+
             let covers = [ for i in 0 .. rank - 1 -> r.Column($"accumulator_{i}", along i) ]
             let v = covers |> List.reduce smaller
 
-            let v =
-                if beta = 0.0 then
-                    v + g * g
-                else
-                    moved beta v (g * g)
+            let v = if beta = 0.0 then v + g * g else moved beta v (g * g)
 
             for i, cover in List.indexed covers do
                 let before = if i = 0 then v else v.Largest(0, i - 1)
@@ -441,8 +437,7 @@ let private racs =
             let squares = g * g
             let s = moved beta (r.Column("s", [ rows ]).Reshaped(rows, 1L)) (squares.Mean(1, 1))
 
-            let q =
-                r.Column("q", [ columns ], (fun () -> r.Parameter.Constant 0.0 + 1.0))
+            let q = r.Column("q", [ columns ], (fun () -> r.Parameter.Constant 0.0 + 1.0))
 
             let q = if r.IsFirst then q else q.Reshaped(1L, columns)
             let q = moved beta q (squares.Mean(0, 0))
@@ -473,7 +468,9 @@ let private nero =
             let isConstrained = r.Flag("constraints", true)
             let eps = r.Number("eps", 1e-8, nonNegative)
             r.OptOut("R1", "the first step puts the parameter's rows on spheres, whatever the gradient is")
-            let rowNorm (x: WholeTensor) = if r.Rank < 2 then abs x else x.Norm(1, -1)
+
+            let rowNorm (x: WholeTensor) =
+                if r.Rank < 2 then abs x else x.Norm(1, -1)
 
             let constrained (x: WholeTensor) =
                 if isConstrained && r.Rank > 1 then
@@ -501,7 +498,10 @@ let private nero =
             let u = r.Gradient / (sqrt (v / r.Correction beta) + eps)
             // NaN counts as 0.
             let none, lowest = u.Constant 0.0, Double.NegativeInfinity
-            let u = WholeTensor.WhereGreater(u, lowest, u, WholeTensor.WhereGreater(-u, lowest, u, none))
+
+            let u =
+                WholeTensor.WhereGreater(u, lowest, u, WholeTensor.WhereGreater(-u, lowest, u, none))
+
             constrained (x - lr * scale * u))
 
 let private rose =
@@ -538,7 +538,10 @@ let private rose =
             let isStabilized = r.Flag("stabilize", true)
             let isWide = r.Choice("compute_dtype", "float64", "float64", "") = "float64"
             let dtype = r.Parameter.DType
-            let wide (x: WholeTensor) = if isWide then x.To DType.Float64 else x
+
+            let wide (x: WholeTensor) =
+                if isWide then x.To DType.Float64 else x
+
             let p, g = wide r.Parameter, wide r.Gradient
             let g = decay.Gradient(p, g)
 
@@ -554,11 +557,7 @@ let private rose =
                 if r.Rank = 0 then
                     signs g
                 else
-                    let g =
-                        if isCentralized && r.Rank > 1 then
-                            g - g.Mean(1, -1)
-                        else
-                            g
+                    let g = if isCentralized && r.Rank > 1 then g - g.Mean(1, -1) else g
 
                     let range (first: int) =
                         abs (g.Largest(first, -1)) - g.Smallest(first, -1)
@@ -594,7 +593,13 @@ let private adamWSN =
             let size = r.Whole("subset_size", -1, Interval.any)
             let eps = r.Number("eps", 1e-8, nonNegative)
             let isOfSubsets = r.Flag("sn", false)
-            r.Require("subset_size", size <> 0, "it is a number of elements, or, where it is negative, by what the root of their number is divided")
+
+            r.Require(
+                "subset_size",
+                size <> 0,
+                "it is a number of elements, or, where it is negative, by what the root of their number is divided"
+            )
+
             let g = decay.Gradient(r.Parameter, r.Gradient)
             let m = firstMoment r beta1 g
 
@@ -608,7 +613,9 @@ let private adamWSN =
                         else
                             max 1L (int64 (sqrt (double count) / double -size))
 
-                    let length = seq { min most count .. -1L .. 1L } |> Seq.find (fun k -> count % k = 0L)
+                    let length =
+                        seq { min most count .. -1L .. 1L } |> Seq.find (fun k -> count % k = 0L)
+
                     let runs = g.Reshaped(count / length, length)
                     let old = r.Column("exp_avg_sq", [ count / length; 1L ])
                     let v = moved beta2 old ((runs * runs).Sum(1, 1))
@@ -621,7 +628,9 @@ let private adamWSN =
 
             let u =
                 if isOfSubsets then
-                    let runs = m.Reshaped(root.Length 0, m.Count / max 1n (nativeint (root.Length 0)) |> int64)
+                    let runs =
+                        m.Reshaped(root.Length 0, m.Count / max 1n (nativeint (root.Length 0)) |> int64)
+
                     runs / (root + eps) |> shapedAs m
                 else
                     m / (root + eps)

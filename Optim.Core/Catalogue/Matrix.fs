@@ -78,9 +78,7 @@ let private muon =
                 let m = average r "momentum_buffer" momentum g
 
                 let u =
-                    ((lookedAhead isNesterov momentum g m).Flattened
-                     |> orthogonalized iteration 1e-7)
-                        .To x.DType
+                    ((lookedAhead isNesterov momentum g m).Flattened |> orthogonalized iteration 1e-7).To x.DType
 
                 let rate = lr * shapeFactor isAdjusted (sides u)
                 let u = shapedAs x u
@@ -117,9 +115,7 @@ let private norMuon =
                 let m = average r "momentum_buffer" momentum g
 
                 let u =
-                    ((lookedAhead isNesterov momentum g m).Flattened
-                     |> orthogonalized iteration 1e-7)
-                        .To x.DType
+                    ((lookedAhead isNesterov momentum g m).Flattened |> orthogonalized iteration 1e-7).To x.DType
 
                 let old = r.Column("second_momentum_buffer", [ u.Length 0; 1L ])
                 let second = moved beta2 old ((u * u).Mean(1, 1))
@@ -157,15 +153,12 @@ let private adaMuon =
                 let x, g = decay.Applied(r, lr)
 
                 let o =
-                    ((firstMoment r beta1 g).Flattened
-                     |> orthogonalized iteration 1e-7)
-                        .To x.DType
+                    ((firstMoment r beta1 g).Flattened |> orthogonalized iteration 1e-7).To x.DType
 
                 let struct (rows, columns) = sides o
                 let v = secondMoment r beta2 (shapedAs x o)
 
-                let u =
-                    (shapedAs x o / (sqrt (v / r.Correction beta2) + eps)).To DType.BFloat16
+                let u = (shapedAs x o / (sqrt (v / r.Correction beta2) + eps)).To DType.BFloat16
 
                 // Number after number is rounded, as the matrix is.
                 let length = sqrt (min rows columns) * (1.0 / (norm u + eps))
@@ -260,9 +253,7 @@ let private timmMuon name isAdaptive summary paper published (scales: string arr
             let m, v = firstMoment r beta1 g, secondMoment r beta2 g
             let m = lookedAhead isNesterov beta1 g m
 
-            x
-            - lr / r.Correction beta1 * m
-              / (sqrt v / sqrt (r.Correction beta2) + eps)
+            x - lr / r.Correction beta1 * m / (sqrt v / sqrt (r.Correction beta2) + eps)
         else
             let x, g = decay.Applied(r, lr)
             let m = average r "momentum_buffer" momentum g
@@ -275,7 +266,8 @@ let private timmMuon name isAdaptive summary paper published (scales: string arr
                 else
                     norm * safety |> atLeast eps
 
-            let o = u.Orthogonalized(ReadOnlySpan iteration, DType.BFloat16, Func<_, _> divisor).To x.DType
+            let o =
+                u.Orthogonalized(ReadOnlySpan iteration, DType.BFloat16, Func<_, _> divisor).To x.DType
 
             let factor =
                 match scale with
@@ -342,7 +334,10 @@ let private optaxMuon =
                 }
 
             let isNesterov = r.Flag("nesterov", true)
-            let beta1, beta2 = r.Number("adam_b1", 0.9, fraction), r.Number("adam_b2", 0.999, fraction)
+
+            let beta1, beta2 =
+                r.Number("adam_b1", 0.9, fraction), r.Number("adam_b2", 0.999, fraction)
+
             let adamDecay = r.Number("adam_weight_decay", 0.0, nonNegative)
             turnsElements r
             let g = r.Gradient
@@ -365,10 +360,13 @@ let private optaxMuon =
                 let struct (rows, columns) = sides u
 
                 let o =
-                    u.Orthogonalized(ReadOnlySpan(coefficients "original" steps), u.DType, Func<_, _>(fun (norm: WholeTensor) -> norm + eps))
+                    u.Orthogonalized(
+                        ReadOnlySpan(coefficients "original" steps),
+                        u.DType,
+                        Func<_, _>(fun (norm: WholeTensor) -> norm + eps)
+                    )
 
-                decay.Parameter(r.Parameter, lr)
-                - lr * sqrt (max 1.0 (columns / rows)) * o)
+                decay.Parameter(r.Parameter, lr) - lr * sqrt (max 1.0 (columns / rows)) * o)
 
 // Steps by the linear minimization oracles of norms.
 
@@ -382,7 +380,9 @@ let private oracle (r: WholeDefinition) (scale: double) =
     r.Require("normalized", isNormalized = "" || isSpectral || kind = 4 || kind = 6 || kind = 7, "it is for norm_type 1, 2, 4, 6 and 7")
     r.Require("max_scale", not hasLeastScale || isSpectral, "it is for norm_type 1 and 2, the spectral norm")
     r.Require("transpose", not isTransposed || kind = 6 || kind = 7, "it is for norm_type 6 and 7, norms of columns and rows")
-    let normalized usually = isNormalized = "true" || isNormalized = "" && usually
+
+    let normalized usually =
+        isNormalized = "true" || isNormalized = "" && usually
 
     let kind =
         match kind, r.Rank with
@@ -402,11 +402,7 @@ let private oracle (r: WholeDefinition) (scale: double) =
 
         match kind with
         | 0 -> own d
-        | 5 ->
-            own (
-                d
-                / (sqrt ((d * d).Mean(0, 0)) + 1e-8)
-            )
+        | 5 -> own (d / (sqrt ((d * d).Mean(0, 0)) + 1e-8))
         | 2 ->
             let struct (rows, columns) = sides d.Flattened
             let factor = sqrt (if normalized true then rows / columns else rows)
@@ -416,7 +412,12 @@ let private oracle (r: WholeDefinition) (scale: double) =
             narrow (sqrt (double r.Shape[0] / double r.Shape[1]) / double places)
         | 3 -> narrow 1.0
         | 4 ->
-            let inputs = if r.Rank > 1 && normalized true then double r.Shape[1] else 1.0
+            let inputs =
+                if r.Rank > 1 && normalized true then
+                    double r.Shape[1]
+                else
+                    1.0
+
             own (signs d / inputs)
         | kind ->
             let matrix = if isTransposed then d.Flattened.Transposed else d.Flattened
@@ -424,15 +425,20 @@ let private oracle (r: WholeDefinition) (scale: double) =
 
             let length =
                 if kind = 6 then
-                    matrix.Norm(0, 0) / sqrt rows
-                    * (if normalized false then columns else 1.0)
+                    matrix.Norm(0, 0) / sqrt rows * (if normalized false then columns else 1.0)
                 else
                     matrix.Norm(1, 1) * (if normalized true then sqrt columns else 1.0)
 
             let u = matrix / (length + 1e-8)
             own ((if isTransposed then u.Transposed else u) |> shapedAs d)
 
-let private scionStep (direction: WholeDecay -> WholeTensor * WholeTensor) (lr: double) isConstrained (decay: WholeDecay) (oracle: WholeTensor -> WholeTensor) =
+let private scionStep
+    (direction: WholeDecay -> WholeTensor * WholeTensor)
+    (lr: double)
+    isConstrained
+    (decay: WholeDecay)
+    (oracle: WholeTensor -> WholeTensor)
+    =
     let decay = if isConstrained then { decay with Amount = 0.0 } else decay
     let x, d = direction decay
     (if isConstrained then x * (1.0 - lr) else x) - lr * oracle d
@@ -480,13 +486,29 @@ let private scionLight =
 
 /// A tensor with a dimension as rows, and all others as columns.
 let private asRows (dimension: int) (x: WholeTensor) =
-    let order = [| dimension; for i in 0 .. x.Rank - 1 do if i <> dimension then i |]
+    let order =
+        [|
+            dimension
+            for i in 0 .. x.Rank - 1 do
+                if i <> dimension then
+                    i
+        |]
+
     (x.Permuted order).Reshaped(x.Length dimension, int64 x.Count / max 1L (x.Length dimension))
 
 /// A matrix times a tensor along a dimension.
 let private along (dimension: int) (matrix: WholeTensor) (x: WholeTensor) =
-    let order = [| dimension; for i in 0 .. x.Rank - 1 do if i <> dimension then i |]
-    let shape = [| for i in order -> if i = dimension then matrix.Length 0 else x.Length i |]
+    let order =
+        [|
+            dimension
+            for i in 0 .. x.Rank - 1 do
+                if i <> dimension then
+                    i
+        |]
+
+    let shape =
+        [| for i in order -> if i = dimension then matrix.Length 0 else x.Length i |]
+
     let back = [| for i in 0 .. x.Rank - 1 -> Array.IndexOf(order, i) |]
     ((matrix @. asRows dimension x).Reshaped shape).Permuted back
 
@@ -580,8 +602,7 @@ let private soap =
             let bases = [ for i in sides -> r.Column($"Q_{i}", [ g.Length i; g.Length i ]) ]
             let m, v = r.Column "exp_avg", r.Column "exp_avg_sq"
 
-            let next =
-                [ for i, old in List.zip sides squares -> moved kept old (gram i g) ]
+            let next = [ for i, old in List.zip sides squares -> moved kept old (gram i g) ]
 
             for i, square in List.zip sides next do
                 r.Set($"GG_{i}", square)
@@ -660,10 +681,17 @@ let private splus =
 
             let g = decay.Gradient(r.Parameter, r.Gradient)
             let m = average r "momentum" beta1 g
-            let sides = if isMatrix then [ 0; 1 ] |> List.filter (fun i -> r.Shape[i] < most) else []
+
+            let sides =
+                if isMatrix then
+                    [ 0; 1 ] |> List.filter (fun i -> r.Shape[i] < most)
+                else
+                    []
 
             let bases =
-                [ for i in sides -> r.Column($"q_sides_{i}", [ r.Shape[i]; r.Shape[i] ], (fun () -> g.Identity r.Shape[i])) ]
+                [
+                    for i in sides -> r.Column($"q_sides_{i}", [ r.Shape[i]; r.Shape[i] ], (fun () -> g.Identity r.Shape[i]))
+                ]
 
             let turned =
                 (m, List.zip sides bases)
@@ -674,12 +702,17 @@ let private splus =
                 ||> List.fold (fun x (i, basis) -> along i basis x)
 
             for i, basis in List.zip sides bases do
-                let side = moved beta2 (r.Column($"sides_{i}", [ r.Shape[i]; r.Shape[i] ])) (gram i g)
+                let side =
+                    moved beta2 (r.Column($"sides_{i}", [ r.Shape[i]; r.Shape[i] ])) (gram i g)
+
                 r.Set($"sides_{i}", side)
 
                 let basis =
                     if r.IsFirst || r.Step % int64 every = 0L then
-                        let side = (side.To DType.Float32).To DType.Float64 + eps * (side.To DType.Float64).Identity r.Shape[i]
+                        let side =
+                            (side.To DType.Float32).To DType.Float64
+                            + eps * (side.To DType.Float64).Identity r.Shape[i]
+
                         let struct (_, vectors) = side.Eigenvectors()
                         vectors
                     else
@@ -705,7 +738,10 @@ let private conda =
             let decay = r.Number("weight_decay", 0.0, nonNegative)
             let every = r.Whole("update_proj_gap", 2000, Interval.atLeast 1.0)
             let scale = r.Number("scale", 1.0, nonNegative)
-            let kind = r.Choice("projection_type", "std", "std", "reverse_std", "left", "right", "full")
+
+            let kind =
+                r.Choice("projection_type", "std", "std", "reverse_std", "left", "right", "full")
+
             let eps = r.Number("eps", 1e-8, nonNegative)
             turnsElements r
             let g = r.Gradient

@@ -36,7 +36,9 @@ let number (r: WholeDefinition) (column: string) (start: double) =
 
 /// An average of means along a dimension, in a column that lacks it, counted from the last one, which is -1.
 let averageAlong (r: WholeDefinition) (column: string) (dimension: int) (kept: double) (fresh: WholeTensor) =
-    let shape = r.Shape.RemoveAt(if dimension < 0 then r.Rank + dimension else dimension)
+    let shape =
+        r.Shape.RemoveAt(if dimension < 0 then r.Rank + dimension else dimension)
+
     let means = fresh.Mean(dimension, dimension)
     let old = r.Column(column, shape)
     let next = moved kept (old.Reshaped(means.Shape.AsSpan())) means
@@ -75,8 +77,7 @@ type WholeDecay =
     /// The parameter with what is taken off it.
     member decay.Parameter(parameter: WholeTensor, lr: double) =
         if decay.IsDecoupled && decay.Amount <> 0.0 then
-            parameter
-            * (1.0 - (if decay.IsFixed then decay.Amount else lr * decay.Amount))
+            parameter * (1.0 - (if decay.IsFixed then decay.Amount else lr * decay.Amount))
         else
             parameter
 
@@ -116,9 +117,7 @@ let adamW (r: WholeDefinition) (lr: double) (struct (beta1, beta2)) (eps: double
     let x, g = decay.Applied(r, lr)
     let m, v = firstMoment r beta1 g, secondMoment r beta2 g
 
-    x
-    - lr / r.Correction beta1 * m
-      / (sqrt v / sqrt (r.Correction beta2) + eps)
+    x - lr / r.Correction beta1 * m / (sqrt v / sqrt (r.Correction beta2) + eps)
 
 /// Only where the update goes along with the gradient, the more there: Liang et al. 2024, arXiv:2411.16085.
 let cautious (update: WholeTensor) (gradient: WholeTensor) =
@@ -169,8 +168,6 @@ let defineWhole family (name: string) paper summary (published: string list) (de
         summary,
         paper,
         "",
-        [
-            for name in published -> { Name = name; Options = [||] }
-        ],
+        [ for name in published -> { Name = name; Options = [||] } ],
         fun () -> Rule.defineWhole name definition :> Rule
     )

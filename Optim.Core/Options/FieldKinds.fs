@@ -177,13 +177,7 @@ module Field =
         |> ranged $"None or {range.Words}"
 
     /// Two numbers, each in a range of its own, or None.
-    let internal pairOrNothing
-        name
-        (first: Interval)
-        (second: Interval)
-        (read: 'o -> OptionValue)
-        (write: 'o -> OptionValue -> 'o)
-        =
+    let internal pairOrNothing name (first: Interval) (second: Interval) (read: 'o -> OptionValue) (write: 'o -> OptionValue -> 'o) =
         field
             name
             read

@@ -110,7 +110,10 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOpti
     member private _.Lay(prepared: PreparedTensors<'o>, parameters: Parameters, gradients: Gradients, state: State) =
         let lineage = state.Lineage
         let rows = parameters.Count
-        let order column row = arithmetic.Shape(prepared.Options, column, parameters[row].Layout)
+
+        let order column row =
+            arithmetic.Shape(prepared.Options, column, parameters[row].Layout)
+
         check parameters
 
         let steps row =

@@ -64,7 +64,8 @@ type WholeDefinition internal (run: WholeRun) =
 
     /// An option that is two numbers, each in a range of its own, such as betas.
     member _.Pair(name: string, first: double, firstRange: Interval, second: double, secondRange: Interval) : struct (double * double) =
-        let value = OptionValue.TupleOf [ OptionValue.Float first; OptionValue.Float second ]
+        let value =
+            OptionValue.TupleOf [ OptionValue.Float first; OptionValue.Float second ]
 
         match run.Option(name, declare name value (Several [ firstRange; secondRange ])) with
         | OptionValue.Tuple(Items [ a; b ]) -> struct (number a, number b)

@@ -145,11 +145,16 @@ type internal LaneStep<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> Va
         LaneTensor<'v>(lane, dtype, (if shape.IsEmpty then ImmutableArray.Create 1L else shape)) :> WholeTensor
 
     let next = List<struct (int * 'v)>()
-    let lane (value: WholeTensor) = (value.To dtype :?> LaneTensor<'v>).Lane
+
+    let lane (value: WholeTensor) =
+        (value.To dtype :?> LaneTensor<'v>).Lane
+
     override _.Parameter = tensor row[0] shape
     override _.Gradient = tensor row[1] shape
     override run.Column(name, shape) = tensor row[2 + run.Place name] shape
-    override run.Set(name, value) = next.Add(struct (2 + run.Place name, lane value))
+
+    override run.Set(name, value) =
+        next.Add(struct (2 + run.Place name, lane value))
 
     /// Runs it; the row becomes that after the step.
     member run.Run(definition: WholeDefinition -> WholeTensor) =
@@ -211,8 +216,7 @@ type internal WholeArithmetic(rule: string, definition: WholeDefinition -> Whole
 
     override _.Shape(options, column, parameter) : Layout | null =
         match (trial options parameter).Columns.TryGetValue names[column] with
-        | true, shape ->
-            (Layout.Contiguous(parameter.DType.ToStateDType(), shape.AsSpan())).On parameter.Device
+        | true, shape -> (Layout.Contiguous(parameter.DType.ToStateDType(), shape.AsSpan())).On parameter.Device
         | _ -> null
 
     override _.Restored(_, parameter, given) : Layout | null =
@@ -234,13 +238,24 @@ type internal WholeArithmetic(rule: string, definition: WholeDefinition -> Whole
     /// Shapes on which definitions are tried, for what they declare: of none to five dimensions.
     static member Shapes: ImmutableArray<int64> list =
         [
-            for shape in [ []; [ 4L ]; [ 6L; 4L ]; [ 4L; 6L ]; [ 2L; 3L; 2L ]; [ 2L; 3L; 2L; 2L ]; [ 2L; 3L; 2L; 2L; 2L ]; [ 40L; 32L ]; [ 32L; 40L; 2L ] ] ->
-                ImmutableArray.CreateRange shape
+            for shape in
+                [
+                    []
+                    [ 4L ]
+                    [ 6L; 4L ]
+                    [ 4L; 6L ]
+                    [ 2L; 3L; 2L ]
+                    [ 2L; 3L; 2L; 2L ]
+                    [ 2L; 3L; 2L; 2L; 2L ]
+                    [ 40L; 32L ]
+                    [ 32L; 40L; 2L ]
+                ] -> ImmutableArray.CreateRange shape
         ]
 
 /// A rule by a definition over whole tensors.
 [<Sealed>]
-type internal WholeRule(name, defaults: DefinedOptions, declared: DefinedOption list, definition: WholeDefinition -> WholeTensor, columns: string list) =
+type internal WholeRule
+    (name, defaults: DefinedOptions, declared: DefinedOption list, definition: WholeDefinition -> WholeTensor, columns: string list) =
     inherit
         TensorRule<DefinedOptions>(name, defaults, WholeRule.Fields(name, declared, definition), WholeArithmetic(name, definition, columns))
 
@@ -276,10 +291,7 @@ type internal WholeRule(name, defaults: DefinedOptions, declared: DefinedOption 
         let other = WholeRule(name, defaults, declared, definition, columns)
         other.Table.Check defaults
 
-        other.Declare
-            [|
-                for KeyValue(law, reason) in rule.OptOuts -> Declaration.optOut law reason
-            |]
+        other.Declare [| for KeyValue(law, reason) in rule.OptOuts -> Declaration.optOut law reason |]
 
     /// Tries a definition, and makes its rule.
     static member Make(name: string, definition: WholeDefinition -> WholeTensor) : Rule<DefinedOptions> =
@@ -352,10 +364,7 @@ type internal WholeRule(name, defaults: DefinedOptions, declared: DefinedOption 
         let rule = WholeRule(name, defaults, declared, definition, columns)
         rule.Table.Check defaults
 
-        rule.Declare
-            [|
-                for struct (law, reason) in first.OptOuts -> Declaration.optOut law reason
-            |]
+        rule.Declare [| for struct (law, reason) in first.OptOuts -> Declaration.optOut law reason |]
 
 /// Making rules by definition over whole tensors, in F#.
 [<AutoOpen>]

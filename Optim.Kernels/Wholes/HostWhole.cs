@@ -162,14 +162,7 @@ internal sealed unsafe class HostWhole
     private const nint MostPieces = 16;
 
     /// <summary>scale left right + shift other.</summary>
-    public HostTensor Product(
-        HostTensor left,
-        HostTensor right,
-        double scale,
-        HostTensor? other,
-        double shift,
-        ImmutableArray<long> shape
-    )
+    public HostTensor Product(HostTensor left, HostTensor right, double scale, HostTensor? other, double shift, ImmutableArray<long> shape)
     {
         var dtype = left.DType;
         if (right.DType != dtype)
@@ -184,8 +177,7 @@ internal sealed unsafe class HostWhole
         var isNarrow = dtype == DType.BFloat16;
         // What is rounded to bfloat16 is one sum from the first term to the last, as in PyTorch.
         var depth = isNarrow ? nint.MaxValue : MatrixProduct.Depth;
-        var isTransposed =
-            InMemory(right).Stored == work && right.Strides[0] == 1 && right.Strides[1] == right.Shape[0] && right.Count > 0;
+        var isTransposed = InMemory(right).Stored == work && right.Strides[0] == 1 && right.Strides[1] == right.Shape[0] && right.Count > 0;
         var room = Memory.Take(MatrixProduct.Room(k, n) * work.Size());
         if (isTransposed && right.Address == a.Address && n == m)
             MatrixProduct.Square(work, m, k, a.Address, result.Address, room, Executor, scale, shift, d, depth);
@@ -256,14 +248,7 @@ internal sealed unsafe class HostWhole
             Given(DType.Float64, matrix.Shape, Memory.Take(n * n * sizeof(double)))
         );
         var room = Memory.Take(Decomposition.EigenRoom(n) * sizeof(double));
-        Decomposition.Eigen(
-            n,
-            (double*)source.Address,
-            (double*)numbers.Address,
-            (double*)vectors.Address,
-            (double*)room,
-            Executor
-        );
+        Decomposition.Eigen(n, (double*)source.Address, (double*)numbers.Address, (double*)vectors.Address, (double*)room, Executor);
         Memory.Give(room);
         return (numbers.To(matrix.Work), vectors.Transposed.To(matrix.Work));
     }

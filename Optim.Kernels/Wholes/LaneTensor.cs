@@ -38,11 +38,7 @@ internal sealed class LaneTensor<V>(V lane, DType dtype, ImmutableArray<long> sh
                 WholeOperation.Negate => -x,
                 WholeOperation.Sqrt => V.Sqrt(x),
                 WholeOperation.Abs => V.Abs(x),
-                WholeOperation.Sign => V.Select(
-                    V.Greater(x, V.Of(0)),
-                    V.Of(1),
-                    V.Select(V.Greater(V.Of(0), x), V.Of(-1), V.Of(0))
-                ),
+                WholeOperation.Sign => V.Select(V.Greater(x, V.Of(0)), V.Of(1), V.Select(V.Greater(V.Of(0), x), V.Of(-1), V.Of(0))),
                 WholeOperation.Max => V.Max(x, In(b)),
                 WholeOperation.Min => V.Min(x, In(b)),
                 WholeOperation.Exp => V.Exp(x),
@@ -89,8 +85,8 @@ internal sealed class LaneTensor<V>(V lane, DType dtype, ImmutableArray<long> sh
     ) =>
         Of(
             other is null && scale == 1 ? V.Product(lane, In(right))
-            : other is null ? V.Of(scale) * V.Product(lane, In(right))
-            : V.Product(lane, In(right), scale, In(other), shift),
+                : other is null ? V.Of(scale) * V.Product(lane, In(right))
+                : V.Product(lane, In(right), scale, In(other), shift),
             shape
         );
 

@@ -91,12 +91,10 @@ public abstract class WholeTensor
     public static WholeTensor operator -(WholeTensor left, WholeTensor right) => Of(WholeOperation.Subtract, left, right);
 
     /// <summary>Difference.</summary>
-    public static WholeTensor operator -(WholeTensor left, double right) =>
-        Of(WholeOperation.Subtract, left, Given(left).Number(right));
+    public static WholeTensor operator -(WholeTensor left, double right) => Of(WholeOperation.Subtract, left, Given(left).Number(right));
 
     /// <summary>Difference.</summary>
-    public static WholeTensor operator -(double left, WholeTensor right) =>
-        Of(WholeOperation.Subtract, Given(right).Number(left), right);
+    public static WholeTensor operator -(double left, WholeTensor right) => Of(WholeOperation.Subtract, Given(right).Number(left), right);
 
     /// <summary>Product, element by element.</summary>
     public static WholeTensor operator *(WholeTensor left, WholeTensor right) => Of(WholeOperation.Multiply, left, right);
@@ -137,8 +135,7 @@ public abstract class WholeTensor
     public static WholeTensor Log(WholeTensor value) => Of(WholeOperation.Log, value);
 
     /// <summary>Each element to a power.</summary>
-    public static WholeTensor Pow(WholeTensor value, double exponent) =>
-        Of(WholeOperation.Power, value, Given(value).Number(exponent));
+    public static WholeTensor Pow(WholeTensor value, double exponent) => Of(WholeOperation.Power, value, Given(value).Number(exponent));
 
     /// <summary>The larger ones; NaN where either is.</summary>
     public static WholeTensor Max(WholeTensor a, WholeTensor b) => Of(WholeOperation.Max, a, b);
@@ -366,9 +363,7 @@ public abstract class WholeTensor
         {
             var (a, b) = (longer[^i], shorter[^i]);
             if (a != b && a != 1 && b != 1)
-                throw new ArgumentException(
-                    $"[{string.Join(", ", shape)}] and [{string.Join(", ", other.Shape)}] do not go together"
-                );
+                throw new ArgumentException($"[{string.Join(", ", shape)}] and [{string.Join(", ", other.Shape)}] do not go together");
             together[^i] = a == 1 ? b : a;
         }
         return together.ToImmutable();

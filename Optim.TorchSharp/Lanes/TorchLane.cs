@@ -162,7 +162,7 @@ internal readonly struct TorchLane : IWhole<TorchLane>, IScalar<TorchLane>, ITak
 
     public static TorchLane Largest(TorchLane value, int dimension) => new(Whole(value).amax([dimension], keepdim: true));
 
-    public static TorchLane Reshaped(TorchLane value, ReadOnlySpan<long> shape) => new(Whole(value).reshape(shape));
+    public static TorchLane Reshaped(TorchLane value, ReadOnlySpan<long> shape) => new(Whole(value).reshape(shape.ToArray()));
 
     public static TorchLane Permuted(TorchLane value, ReadOnlySpan<int> dimensions)
     {
