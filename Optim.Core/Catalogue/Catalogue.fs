@@ -11,6 +11,11 @@ type Catalogue private () =
         [|
             yield! MomentumFamily.all
             yield! AdaptiveMomentsFamily.all
+            yield! AdaptiveDenominatorsFamily.all
+            yield! AdaptiveTensorsFamily.all
+            yield! SignFamily.all
+            yield! TrustRatioFamily.all
+            yield! ParameterFreeFamily.all
             yield! FactoredFamily.all
             yield! MatrixFamily.all
         |]
