@@ -16,6 +16,8 @@ type Catalogue private () =
             yield! SignFamily.all
             yield! TrustRatioFamily.all
             yield! ParameterFreeFamily.all
+            yield! FactoredFamily.all
+            yield! MatrixFamily.all
         |]
         |> Array.sortBy _.Name.ToUpperInvariant()
         :> IReadOnlyList<_>

@@ -51,7 +51,9 @@ type CatalogueEntry
                                 (let rule = rule.Value
                                  let options = rule.Replace(rule.Defaults, known.Options)
                                  // The same definition with other defaults, which are checked once more when it is made.
-                                 Rule.define known.Name (InnerRule.ofRule rule options).Write :> Rule)
+                                 match rule with
+                                 | :? WholeRule as rule -> rule.Renamed(known.Name, rule.Table.Options options) :> Rule
+                                 | _ -> Rule.define known.Name (InnerRule.ofRule rule options).Write :> Rule)
                 ])
 
     /// The rule's name.

@@ -276,7 +276,7 @@ type internal ElementWiseRule<'o, 'f
     override rule.Restore(parameters, counts, scalars, rows) =
         Rows.restore
             name
-            (fun _ parameter -> Rows.orderOf parameter)
+            (fun _ parameter _ -> Rows.orderOf parameter)
             columnNames
             arithmetic.Scalars
             keepsStep
