@@ -8,7 +8,15 @@ open System.Collections.Generic
 [<AbstractClass; Sealed>]
 type Catalogue private () =
     static let all: IReadOnlyList<CatalogueEntry> =
-        [| yield! MomentumFamily.all; yield! AdaptiveMomentsFamily.all |]
+        [|
+            yield! MomentumFamily.all
+            yield! AdaptiveMomentsFamily.all
+            yield! AdaptiveDenominatorsFamily.all
+            yield! AdaptiveTensorsFamily.all
+            yield! SignFamily.all
+            yield! TrustRatioFamily.all
+            yield! ParameterFreeFamily.all
+        |]
         |> Array.sortBy _.Name.ToUpperInvariant()
         :> IReadOnlyList<_>
 

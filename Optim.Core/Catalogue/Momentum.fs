@@ -29,4 +29,26 @@ let private accSGD =
             r.Set(column, average')
             zeta * (x - lr * g) + (1.0 - zeta) * average')
 
-let all = [ accSGD ]
+let private aggMo =
+    rule
+        "AggMo"
+        "Lucas, Sun, Zemel, Grosse 2018, arXiv:1804.00325"
+        "The mean of steps by three momenta, of which the quick ones damp what the slow ones make swing."
+        [ "pytorch_optimizer.AggMo" ]
+        (fun r ->
+            let lr = learningRate r 1e-3
+            let struct (beta1, beta2, beta3) = threeBetas r 0.0 0.9 0.99
+            let decay = weightDecay r 0.0 false
+            let x, g = decay.Applied(r, lr)
+
+            let sum =
+                [ beta1; beta2; beta3 ]
+                |> List.mapi (fun index beta ->
+                    let buffer = r.Column $"momentum_buffer{index + 1}"
+                    kept r buffer (fma beta buffer g))
+                |> List.reduce (+)
+
+            x - lr / 3.0 * sum)
+    |> differs "there are three momenta; the paper takes any number"
+
+let all = [ accSGD; aggMo ]

@@ -88,6 +88,14 @@ module internal Parts =
             IsFixed = r.Switch("fixed_decay", false)
         }
 
+    /// Options weight_decay and weight_decouple.
+    let weightDecayOf (r: RuleDefinition) (amount: double) (isDecoupled: bool) : WeightDecay =
+        {
+            Amount = r.Number("weight_decay", amount, Interval.atLeast 0.0)
+            IsDecoupled = r.Flag("weight_decouple", isDecoupled)
+            IsFixed = never
+        }
+
     /// Options rectify, n_sma_threshold and degenerated_to_sgd; none where it is off.
     let rectification (r: RuleDefinition) (isOn: bool) (degenerates: bool) : Rectification voption =
         let isOn = r.Flag("rectify", isOn)
@@ -135,6 +143,67 @@ module internal Parts =
     /// The denominator of pytorch_optimizer: sqrt(v + 1e-15) + eps, by the largest v so far with ams_bound.
     let denominator (r: RuleDefinition) (isBound: bool) (column: string) (eps: Expression) (moment: Expression) =
         sqrt (largestSoFar r isBound column moment + 1e-15) + eps
+
+    /// The momentum of Xie et al. 2021: that of this step's parity, which takes the gradient, against that of the other one. Columns
+    /// are those of odd steps and of even ones.
+    let positiveNegativeMomentum (r: RuleDefinition) odd even (beta1: Expression) (beta0: Expression) (gradient: Expression) =
+        let odd, even = r.Column odd, r.Column even
+        let isOdd = r.Step |> isAbove (2.0 * Expression.Floor(r.Step / 2.0))
+        let positive = TransformParts.moved (beta1 * beta1) (where isOdd odd even) gradient
+        let negative = where isOdd even odd
+        r.Set(odd, where isOdd positive odd)
+        r.Set(even, where isOdd even positive)
+        let size = sqrt ((1.0 + beta0) * (1.0 + beta0) + beta0 * beta0)
+        ((1.0 + beta0) / size) * positive - (beta0 / size) * negative
+
+    /// For each element the sum of those with the same first index.
+    let rowSum (r: RuleDefinition) (elements: Expression) =
+        r.RowMean elements
+        * (Expression.ElementCount / Expression.LeadingCount 1)
+
+    /// Whether a parameter has rows: two dimensions or more.
+    let hasRows (r: RuleDefinition) =
+        r.Asks("has rows", (fun parameter -> parameter.Shape.Length > 1))
+
+    /// The projection of Heo et al. 2020: an update without its part along the parameter, row by row or as a whole, where the gradient is nearly
+    /// orthogonal to the parameter, and the factor of the decay there.
+    let projected (r: RuleDefinition) (delta: Expression) (ratio: Expression) (eps: Expression) (gradient: Expression) (update: Expression) =
+        if not (hasRows r) then
+            struct (update, Expression.Of 1.0)
+        else
+            let x, count = r.Parameter, Expression.ElementCount
+            let length = count / Expression.LeadingCount 1
+            let size, whole = r.RowNorm x, norm x
+
+            let cosines =
+                abs (rowSum r (gradient * x))
+                / (larger size eps * larger (r.RowNorm gradient) eps)
+
+            let cosine =
+                abs (Expression.Sum(gradient * x))
+                / (larger whole eps * larger (norm gradient) eps)
+
+            let ofRows = delta / sqrt length |> isAbove (Expression.Largest cosines)
+            let ofWhole = delta / sqrt count |> isAbove cosine
+            let unit = x / (size + eps)
+            let byRows = update - unit * (rowSum r (x * update) / (size + eps))
+            let along = Expression.Sum(x * update) / ((whole + eps) * (whole + eps))
+            let one = Expression.Of 1.0
+
+            struct (where ofRows byRows (where ofWhole (update - along * x) update), where ofRows ratio (where ofWhole ratio one))
+
+    /// Elements divided by the norm of all that differ from them in the first index only.
+    let ofUnitColumns (r: RuleDefinition) (elements: Expression) =
+        let hasColumns =
+            r.Asks("has dimensions", (fun parameter -> parameter.Shape.Length > 0))
+
+        let size =
+            if hasColumns then
+                r.ColumnNorm(elements, 1)
+            else
+                abs elements
+
+        elements / larger size (Expression.Of 1e-12)
 
     /// How many elements there are in all parameters of a group.
     let countOverAll (r: RuleDefinition) (elements: Expression) =

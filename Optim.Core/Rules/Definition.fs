@@ -73,7 +73,8 @@ type RuleDefinition internal (recording: DefinitionRecording, path: string, para
 
         Expression.Named(Operation.Option, path + name)
 
-    member private _.NumberOr(off: OptionValue, name: string, value: OptionValue, range: Interval) : struct (bool * Expression) =
+    /// A number, or a value that has formulas and columns of its own: whether it is not that value in this run of the definition, and the number.
+    member internal _.NumberOr(off: OptionValue, name: string, value: OptionValue, range: Interval) : struct (bool * Expression) =
         let option =
             recording.Declare
                 {

@@ -208,8 +208,7 @@ module internal SliceLayout =
                         extras.Add array
                         lineage.Table.SetColumn(columnCount + extra, array.Address)
 
-                if kinds.Extras > 0 then
-                    spread.Add(SpreadSlice(parameter.Layout.Shape, streamOf parameters row))
+                spread.Add(SpreadSlice(parameter.Layout.Shape, streamOf parameters row))
 
             segments.Add
                 {
