@@ -48,6 +48,7 @@ let private adaShift =
             let length = r.Count("keep_num", 10, 1, 16)
             let reduction = r.Choice("reduce_func", "max", "max", "")
             let eps = epsilon r 1e-10
+            r.OptOut("W4", movesLater)
             let x, g, n = r.Parameter, r.Gradient, double length
             let queue = [ for place in 1..length -> r.Column $"grad_queue{place}" ]
             List.iter2 (fun column value -> r.Set(column, value)) queue (g :: List.take (length - 1) queue)
@@ -139,6 +140,7 @@ let private apolloDQN =
             let kind = r.Choice("weight_decay_type", "l2", "l2", "decoupled", "stable")
             let warmup = r.Whole("warmup_steps", 500, nonNegative)
             let eps = epsilon r 1e-4
+            r.OptOut("U4", "the warm-up begins at init_lr, whatever the rate is")
             let initial = if isGiven then initial else lr / 1000.0
             let warm = initial + (lr - initial) * r.Step / larger warmup one
             let rate = where (warmup |> isAbove r.Step) warm lr
@@ -152,8 +154,8 @@ let private apolloDQN =
             let m' = kept r m (m + share * y)
             let squares = update * update
             let norm = sqrt (sqrt (Expression.Sum(squares * squares))) + e
-            let u = 1.0 / norm * update
-            let secant = -share / norm * Expression.Sum(y * u) - Expression.Sum(hessian * (u * u))
+            let u = update / norm
+            let secant = -(share * Expression.Sum(y * u)) / norm - Expression.Sum(hessian * (u * u))
             let hessian' = kept r hessian (fma secant (u * u) hessian)
 
             let divisor =
@@ -212,6 +214,7 @@ let private ftrl =
             let beta = r.Number("beta", 0.0, nonNegative)
             let lambda1 = r.Number("lambda_1", 0.0, nonNegative)
             let lambda2 = r.Number("lambda_2", 0.0, nonNegative)
+            r.OptOut("G4", "parameters are made of the sum of squares, which overflows")
             let x, g, z, n = r.Parameter, r.Gradient, r.Column "z", r.Column "n"
             let n' = kept r n (fma g g n)
             let size = Expression.Pow(n', -power)

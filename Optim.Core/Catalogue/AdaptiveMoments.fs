@@ -86,6 +86,7 @@ let private adaMod =
             let correction1 = firstCorrection r beta1
             let x, g = decay.Applied(r, lr)
             let m, v = firstMoment r beta1 g, secondMoment r beta2 g
+            r.OptOut("G5", "step sizes without a gradient are kept, and as large as eps is small")
             let size = lr * sqrt (correction r beta2) / correction1 / (sqrt v + eps)
             let average = r.Column "exp_avg_lr"
             let average' = kept r average (moved beta3 average size)
@@ -128,6 +129,7 @@ let private adamC =
             let isBound = r.Flag("ams_bound", false)
             let eps = epsilon r 1e-8
             let normalized = r.Switch("normalized", false)
+            r.OptOut("P3", "normalized makes no difference as long as the rate stays")
             let correction1 = correction r beta1
             let most = r.Kept("max_lr", 0.0)
             let most' = kept r most (larger most lr)
@@ -237,6 +239,7 @@ let private adopt =
             let struct (isClipped, power) = r.NumberOrNone("clip_exp", Nullable 0.25, nonNegative)
             let decay = weightDecay r 0.0 false
             let eps = epsilon r 1e-6
+            r.OptOut("W4", movesLater)
             let x, g = decay.Applied(r, lr)
             let m, v = r.Column "exp_avg", r.Column "exp_avg_sq"
             r.Set(v, movedSquare (where (isFirst r) zero beta2) v g)
@@ -256,8 +259,12 @@ let private ano =
         [ "pytorch_optimizer.Ano" ]
         (fun r ->
             let lr = learningRate r 1e-4
-            let struct (beta1, beta2) = betas r 0.92 0.99
+            // Below a half the second moment could turn negative.
+            let struct (beta1, beta2) =
+                r.Pair("betas", 0.92, fraction, 0.99, Interval.upTo 0.5 1.0)
+
             let decay = weightDecay r 0.0 true
+            r.OptOut("U5", jumps)
             let isLogarithmic = r.Switch("logarithmic_schedule", false)
             let eps = epsilon r 1e-8
             let x, g = decay.Applied(r, lr)
@@ -285,7 +292,7 @@ let private dualAdam =
             let root = sqrt (v / correction r beta2) + eps
             let share = larger zero (1.0 - r.Step * switchRate)
             let share = where (switchRate |> isAbove share) zero share
-            x - lr / correction r beta1 * m * ((1.0 - share) / root + share * root))
+            x - lr / correction r beta1 * ((1.0 - share) * m / root + share * m * root))
     |> differs "decay is L2 by default; the authors' is decoupled"
 
 let private exAdam =

@@ -126,14 +126,10 @@ let private adai =
                     1.0 - beta
 
             let m' = kept r m (beta * m + share * g)
-
-            let scale =
-                if isOther then
-                    Expression.Pow(beta0, 1.0 - dampening)
-                else
-                    one
-
-            x - lr * scale * m' / (1.0 - product'))
+            let scale = if isOther then Expression.Pow(beta0, 1.0 - dampening) else one
+            let rest = 1.0 - product'
+            // Where no momentum has ever taken a gradient nothing moves.
+            where (rest |> isAbove zero) (x - lr * scale * m' / rest) x)
     |> differs "the mean second moment counts as eps at least"
 
 let private adamP =
@@ -149,6 +145,7 @@ let private adamP =
             let delta = r.Number("delta", 0.1, nonNegative)
             let ratio = r.Number("wd_ratio", 0.1, nonNegative)
             let isNesterov = r.Flag("nesterov", false)
+            r.OptOut("P3", "delta and wd_ratio are of parameters with rows")
             let eps = epsilon r 1e-8
             let correction1 = firstCorrection r beta1
             let g = decay.Gradient(r.Parameter, r.Gradient)
@@ -178,6 +175,7 @@ let private adamS =
             let isBound = r.Flag("ams_bound", false)
             let eps = epsilon r 1e-8
             let correction1 = firstCorrection r beta1
+            r.OptOut("G5", "decay is divided by the mean step size, of which eps is the least")
             let g = decay.Gradient(r.Parameter, r.Gradient)
             let m, v = firstMoment r beta1 g, secondMoment r beta2 g
             let v = largestSoFar r isBound "max_exp_avg_sq" v / correction r beta2
@@ -204,6 +202,7 @@ let private amos =
             let c = r.Number("c_coef", 0.25, nonNegative)
             let d = r.Number("d_coef", 0.25, nonNegative)
             let eps = epsilon r 1e-18
+            r.OptOut("U4", "extra_l2 shrinks parameters, whatever the rate is")
             let x, g = r.Parameter, r.Gradient
             let second = Expression.LeadingCount 2 / Expression.LeadingCount 1
 
@@ -218,10 +217,10 @@ let private amos =
             let size = mean (g * g)
             let v, b = r.TensorNumber("exp_avg_sq", 0.0), r.TensorNumber("decay", 0.0)
             let v' = kept r v (beta * v + (1.0 - beta) * size)
-            let rate = correction r beta / (v' + eps)
-            let gamma = lr * lr * rate * size / sqrt (1.0 + c * sqrt lr * b)
+            let divisor = (v' + eps) / correction r beta
+            let gamma = lr * lr * size / divisor / sqrt (1.0 + c * sqrt lr * b)
             let shrink = (gamma + extra) / 2.0
-            let step = (shrink * x + lr * eta * sqrt rate * g) / (1.0 + d * sqrt (lr * eta) * b)
+            let step = (shrink * x + lr * eta * g / sqrt divisor) / (1.0 + d * sqrt (lr * eta) * b)
             r.Set(b, (1.0 + gamma) * b + gamma)
 
             if hasMomentum then
@@ -245,6 +244,7 @@ let private avaGrad =
             let correction1 = firstCorrection r beta1
             let x, g = decay.Applied(r, lr)
             let m, v = firstMoment r beta1 g, r.Column "exp_avg_sq"
+            r.OptOut("W4", movesLater)
             r.Set(v, movedSquare beta2 v g)
             let gamma, root = r.Kept("gamma", 0.0), sqrt v
             let inverse = 1.0 / (root / sqrt (correction r beta2) + eps)

@@ -27,9 +27,9 @@ let private accSGD =
             let x = r.Parameter
             let g = fma decay x r.Gradient
             let struct (column, average) = startingAt r "momentum_buffer" x
-            let average' = (1.0 - beta) * average + beta * (x - lr * kappa / constant * g)
-            r.Set(column, average')
-            zeta * (x - lr * g) + (1.0 - zeta) * average')
+            // Each from where it is: what stands still stays as it is, to the bit.
+            let average' = kept r column (average + beta * ((x - lr * kappa / constant * g) - average))
+            x - zeta * lr * g + (1.0 - zeta) * (average' - x))
 
 let private aggMo =
     rule

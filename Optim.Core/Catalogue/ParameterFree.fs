@@ -23,6 +23,7 @@ let private asgd =
             let theta = r.Number("theta", 1.0, nonNegative)
             let dampening = r.Number("dampening", 1.0, positive)
             let eps = epsilon r 1e-5
+            r.OptOut("P3", "without momentum decay of the gradient and of the parameter are the same")
             let isFirst = isFirst r
 
             let lastSize, lastSteepness =

@@ -78,6 +78,12 @@ module internal Parts =
     /// A condition that does not hold.
     let never = Condition.Greater(Expression.Of 0.0, Expression.Of 0.0)
 
+    /// Why the law of continuity does not hold.
+    let jumps = "a step is of a sign, which jumps"
+
+    /// Why the law of the order of hooks does not hold, which looks at the first step.
+    let movesLater = "its first steps move nothing"
+
     let learningRate (r: RuleDefinition) (value: double) =
         r.Number("lr", value, Interval.atLeast 0.0)
 
@@ -109,6 +115,8 @@ module internal Parts =
 
     /// Options n_sma_threshold and degenerated_to_sgd.
     let rectificationOf (r: RuleDefinition) (degenerates: bool) : Rectification =
+        r.OptOut("U5", "rectification begins at a step, which betas decide")
+
         {
             Threshold = r.Number("n_sma_threshold", 5.0, Interval.above 4.0)
             DegeneratesToSgd = r.Switch("degenerated_to_sgd", degenerates)
@@ -220,7 +228,8 @@ module internal Parts =
 
     /// How many elements there are in all parameters of a group.
     let countOverAll (r: RuleDefinition) (elements: Expression) =
-        r.SumOverAll(where (Condition.IsNaN elements) (Expression.Of 1.0) (Expression.Of 1.0))
+        let one = Expression.Of 1.0
+        larger (r.SumOverAll(where (Condition.IsNaN elements) (Expression.Of 1.0) one)) one
 
     /// The momentum of torch.optim's SGD, which starts at the first gradient; the gradient itself where it is off.
     let torchMomentum

@@ -20,6 +20,8 @@ let private focus =
             let struct (beta1, beta2) = betas r 0.9 0.999
             let gamma = r.Number("gamma", 0.1, nonNegative)
             let decay = r.Number("weight_decay", 0.0, nonNegative)
+            r.OptOut("U5", jumps)
+            r.OptOut("G1", "parameters go to their average without a gradient, too")
             let m, average = firstMoment r beta1 r.Gradient, r.Column "pbar"
             let average' = kept r average (moved beta2 average r.Parameter)
             // The first average is the parameter: the sign of a rounding error would count in full.

@@ -19,6 +19,9 @@ let private fromage =
         (fun r ->
             let lr = learningRate r 1e-2
             let struct (isBound, bound) = r.NumberOrNone("p_bound", Nullable(), nonNegative)
+            r.OptOut("U4", "a parameter that is longer than p_bound is scaled back, whatever the rate is")
+            r.OptOut("U3", "parameters shrink beside their step")
+            r.OptOut("G1", "parameters shrink without a gradient, too")
             let x, g = r.Parameter, r.Gradient
             let size, steepness = norm x, norm g
             let both = (size |> isAbove zero) &&& (steepness |> isAbove zero)

@@ -19,6 +19,7 @@ type Field<'o> =
             isFixed: bool
             divisor: 'o -> double
             range: string
+            choices: OptionValue list
         }
 
     /// As PyTorch spells it.

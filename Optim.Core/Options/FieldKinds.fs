@@ -28,6 +28,7 @@ module Field =
             isFixed = false
             divisor = fun _ -> 0.0
             range = ""
+            choices = []
         }
 
     let private ranged words (field: Field<'o>) = { field with range = words }
@@ -247,6 +248,10 @@ module Field =
                 else
                     $"; {name} must be {words}")
         |> ranged words
+        |> fun field ->
+            { field with
+                choices = [ for text, _ in choices -> valueOf text ]
+            }
 
     /// True or False.
     let flag name (read: 'o -> bool) (write: 'o -> bool -> 'o) =

@@ -36,6 +36,7 @@ type internal OptionTable() =
     /// Refuses such numbers for the arithmetic of a parameter's dtype.
     abstract CheckDivisors: options: IOptimizerOptions * dtype: DType * label: string -> unit
     abstract Range: option: string -> string
+    abstract Choices: option: string -> OptionValue array
     /// All that is wrong with a record.
     abstract Problems: options: IOptimizerOptions -> OptionError list
 
@@ -168,3 +169,4 @@ type internal OptionTable<'o when 'o: not null and 'o: not struct and 'o :> IOpt
     override _.IsFixed option = (field option).IsFixed
     override table.Problems options = table.Errors(table.Options options)
     override _.Range option = (field option).Range
+    override _.Choices option = Array.ofList (field option).choices

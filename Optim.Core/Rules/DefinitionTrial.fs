@@ -265,4 +265,5 @@ module internal DefinitionTrial =
         recordings
         |> List.exists (fun recording ->
             recording.Assignments
-            |> List.exists (fun assignment -> reducesAll assignment.Value))
+            |> List.exists (fun assignment -> reducesAll assignment.Value)
+            || recording.Kept |> List.exists (fun number -> reducesAll number.Value))

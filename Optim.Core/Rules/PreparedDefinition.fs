@@ -55,28 +55,41 @@ type internal DefinedNames =
         =
         LaneLeaves<'n>(read, names.All options, step, names.Kept, scalars, Func<_, _>(fun name -> names.Given(name, step, around)))
 
-/// A step of one parameter of a rule by definition as a whole tensor.
+/// A step of one parameter of a rule by definition as a whole tensor, or, in one of the visits before it, a look at what the parameter adds to reductions
+/// over all.
 [<Sealed>]
 type internal DefinedUpdate
     (
-        program: StepProgram,
+        run: ProgramRun,
         leaves: LaneLeaves<Real>,
         sparse: SparseGradients,
+        stream: uint64,
+        visit: int voption,
         parameter: TensorView,
         gradient: Gradient,
         columns: TensorView array
     ) =
     inherit TensorUpdate(parameter, gradient, sparse, columns)
+    let totals = Func<int, double> run.TotalOf
 
     override _.Run<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> ILane<'v> and 'v :> ITakes<'v, Real>>
         (row: 'v array)
         =
-        ProgramLanes<'v, Real>.Update(program, leaves, Span row, null) |> ignore
+        ProgramLanes<'v, Real>.Update(run.Program, leaves, Span row, null, totals)
+        |> ignore
 
     override update.RunWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>(row: 'v array) =
-        let reductions = WholeReductions<'v>(update.Parameter.Layout)
+        let reductions = WholeReductions<'v>(update.Parameter.Layout, stream)
 
-        ProgramLanes<'v, Real>.Update(program, leaves, Span row, reductions) |> ignore
+        match visit with
+        | ValueNone ->
+            ProgramLanes<'v, Real>.Update(run.Program, leaves, Span row, reductions, totals)
+            |> ignore
+        | ValueSome visit ->
+            let wanted = run.TotalsOf visit
+
+            ProgramLanes<'v, Real>.Parts(run.Program, leaves, Span row, reductions, totals, ReadOnlySpan wanted)
+            |> Array.iteri (fun index part -> run.Add(wanted[index], part))
 
 /// A step of a rule by definition, kept between steps.
 [<Sealed>]
@@ -149,23 +162,40 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
             (runsOf prepared.SparseKinds).[lineage.ClassKinds[segment.Class]].Prepare segment.DType
 
     override prepared.StepTensorRow tensorRow =
+        prepared.UpdateOf(ValueNone, tensorRow) |> tensorRow.Executor.Step
+
+    override prepared.TensorRowsWait =
+        prepared.State.Lineage.TensorRows.Length > 0
+        && (runsOf prepared.Kinds) |> Array.exists _.HasTotals
+
+    /// The program of a row that is stepped as a whole tensor.
+    member private prepared.RunOf(tensorRow: TensorRow) =
+        let struct (index, _) = prepared.StepOf tensorRow.Row
+
+        let struct (around, _) =
+            prepared.SurroundTensorRow(tensorRow, prepared.State.Lineage)
+
+        (runsOf around).[prepared.State.Lineage.ClassKinds[index]]
+
+    member private prepared.UpdateOf(visit, tensorRow: TensorRow) =
         let struct (index, step) = prepared.StepOf tensorRow.Row
 
-        let struct (around, columns) =
+        let struct (_, columns) =
             prepared.SurroundTensorRow(tensorRow, prepared.State.Lineage)
 
         let leaves =
             names.Leaves<Real>(RealReader.Instance, prepared.Options, step, prepared.ScalarsOf index, ValueSome prepared.Around)
 
         DefinedUpdate(
-            (runsOf around).[prepared.State.Lineage.ClassKinds[index]].Program,
+            prepared.RunOf tensorRow,
             leaves,
             sparse,
+            SliceLayout.streamOf prepared.Parameters tensorRow.Row,
+            visit,
             prepared.Parameters[tensorRow.Row],
             prepared.Gradients[tensorRow.Row],
             columns
         )
-        |> tensorRow.Executor.Step
 
     override prepared.StepSlices(lineage, executor) =
         let dense = lineage.Segments.Length
@@ -195,8 +225,22 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
             prepared.Fill(run, segment.Class, leaves[i])
             segments[i] <- ProgramSegment(table, segment.First, segment.Count, segment.DType, leaves[i], spread)
 
+        let slices = ReadOnlySpan(segments, 0, dense)
+        let ofSlices = ReadOnlySpan(kinds, 0, dense)
+
         let threads =
-            ProgramParts.Run(ofDense, ReadOnlySpan(segments, 0, dense), ReadOnlySpan(kinds, 0, dense), executor)
+            if prepared.TensorRowsWait then
+                let others = lineage.TensorRows |> Array.map prepared.RunOf
+
+                let look visit =
+                    for index in 0 .. others.Length - 1 do
+                        if others[index].TotalsOf(visit).Length > 0 then
+                            prepared.UpdateOf(ValueSome visit, lineage.TensorRows[index])
+                            |> lineage.TensorRows[index].Executor.Look
+
+                ProgramParts.Run(ofDense, slices, ofSlices, executor, others, Action<int> look)
+            else
+                ProgramParts.Run(ofDense, slices, ofSlices, executor)
 
         // The runs may be the same ones, and remember what they reduced.
         if count = dense then

@@ -220,6 +220,15 @@ and [<AbstractClass>] TensorExecutor() =
     /// Steps one parameter in place.
     abstract Step: update: TensorUpdate -> unit
 
+    /// Runs an update that only reads, on lanes that are whole tensors (RunWhole), of a parameter whose gradient is dense. It is asked for by rules
+    /// that make numbers of all parameters together, before these are stepped.
+    abstract Look: update: TensorUpdate -> unit
+
+    default executor.Look _ =
+        raise (
+            NotSupportedException $"{executor.Name} only steps tensors, and a number of all parameters together needs a look at them first"
+        )
+
     /// Whether its lanes are whole tensors (IWhole) and it calls RunWhole, so that it steps the rules that look at whole tensors, too.
     abstract HasWholeLanes: bool
     default _.HasWholeLanes = false

@@ -144,6 +144,10 @@ type internal PreparedRows<'o when 'o: not null and 'o: not struct and 'o :> IOp
     /// Steps a row as a whole tensor.
     abstract StepTensorRow: tensorRow: TensorRow -> unit
 
+    /// Whether rows that are stepped as whole tensors need what the slices come to, and come after them.
+    abstract TensorRowsWait: bool
+    default _.TensorRowsWait = false
+
     /// Steps the slices of the tables, in order; says how many threads took part.
     abstract StepSlices: lineage: Lineage * executor: Executor -> int
 
@@ -159,13 +163,20 @@ type internal PreparedRows<'o when 'o: not null and 'o: not struct and 'o :> IOp
         let lineage = state.Lineage
         prepared.ThreadsUsed <- 1
 
-        // First of all: whoever steps them may run out of memory, and then nothing should have moved.
-        for tensorRow in lineage.TensorRows do
-            prepared.StepTensorRow tensorRow
+        let stepTensorRows () =
+            for tensorRow in lineage.TensorRows do
+                prepared.StepTensorRow tensorRow
+
+        // First of all, if they can: whoever steps them may run out of memory, and then nothing should have moved.
+        if not prepared.TensorRowsWait then
+            stepTensorRows ()
 
         let moves = prepared.Kinds.Averages > 0
         Planning.gather lineage prepared.Parameters prepared.Gradients moves
         prepared.ThreadsUsed <- prepared.StepSlices(lineage, prepared.KernelExecutor)
+
+        if prepared.TensorRowsWait then
+            stepTensorRows ()
 
         for sparse in lineage.Sparse do
             sparse.Gradient.KeepAlive()

@@ -17,7 +17,7 @@ module internal SliceLayout =
         }
 
     /// What tells the noise of a parameter from that of others: its name, or its place.
-    let private streamOf (parameters: Parameters) row =
+    let streamOf (parameters: Parameters) row =
         Seq.fold
             (fun (hash: uint64) (letter: char) -> (hash ^^^ uint64 letter) * 0x100000001B3UL)
             0xCBF29CE484222325UL

@@ -17,6 +17,12 @@ public interface IWhole<V> : ILane<V>, ITakes<V, Real>
     /// <summary>The largest magnitude of all elements, as a number; NaN where there is one.</summary>
     static abstract V LargestMagnitude(V value);
 
+    /// <summary>What a number comes to.</summary>
+    static abstract double Read(V number);
+
+    /// <summary>A copy of a tensor in the processor's memory, where another one lies, in the form of lanes.</summary>
+    static abstract V CopyOf(TensorView tensor, V like);
+
     /// <summary>The means along a dimension, counted from the last one, which is -1; it stays, with a length of 1.</summary>
     static abstract V Mean(V value, int dimension);
 

@@ -131,25 +131,24 @@ public sealed class Expression
     }
 
     /// <summary>
-    /// A power: in double for numbers of the step and of tensors. Of elements 1, 2, 3, 4 and their halves and quarters are made of products and
-    /// roots, and any other one is exp(exponent log(value)), for elements that are not negative.
+    /// A power: in double for numbers of the step and of tensors. Of tensors and elements 1, 2, 3, 4, 1/4, 1/2, 3/4 and 3/2 are made of products and
+    /// roots; of elements any other one is exp(exponent log(value)), for elements that are not negative.
     /// </summary>
     public static Expression Pow(Expression value, Expression exponent)
     {
         ArgumentNullException.ThrowIfNull(value);
         ArgumentNullException.ThrowIfNull(exponent);
-        if (value.Scope < Scope.Element && exponent.Scope < Scope.Element)
+        if (value.Scope < Scope.Tensor && exponent.Scope < Scope.Tensor)
             return Combine(Operation.Power, value, exponent);
-        if (exponent.Operation != Operation.Constant)
-            return Exp(exponent * Log(value));
-        return exponent.Value switch
+        var isOfElements = value.Scope == Scope.Element || exponent.Scope == Scope.Element;
+        return (exponent.Operation == Operation.Constant ? exponent.Value : double.NaN) switch
         {
             1 => value,
             2 => value * value,
             3 => value * value * value,
             4 => value * value * (value * value),
             0.25 or 0.5 or 0.75 or 1.5 => Pow(Sqrt(value), 2 * exponent.Value),
-            _ => Exp(exponent * Log(value)),
+            _ => isOfElements ? Exp(exponent * Log(value)) : Combine(Operation.Power, value, exponent),
         };
     }
 

@@ -17,6 +17,12 @@ internal abstract class LaneReductions<V>
     /// <summary>What many elements come to, in each of these.</summary>
     public abstract V Spread(Node node, V value);
 
+    /// <summary>Noise for each element of the parameter, whose lane is given.</summary>
+    public abstract V Noise(Node node, (double Seed, double Step) key, V parameter);
+
+    /// <summary>A number as a double.</summary>
+    public abstract double Read(V number);
+
     /// <summary>What a load would find after a store to the parameter.</summary>
     public abstract V Round(V value);
 }
@@ -24,7 +30,8 @@ internal abstract class LaneReductions<V>
 /// <summary>The reductions of lanes that are whole tensors.</summary>
 /// <typeparam name="V">The lane.</typeparam>
 /// <param name="layout">The layout of the parameter.</param>
-internal sealed class WholeReductions<V>(Layout layout) : LaneReductions<V>
+/// <param name="stream">What tells its noise from that of other parameters.</param>
+internal sealed class WholeReductions<V>(Layout layout, ulong stream = 0) : LaneReductions<V>
     where V : struct, IWhole<V>
 {
     private readonly DType dtype = layout.DType;
@@ -45,6 +52,17 @@ internal sealed class WholeReductions<V>(Layout layout) : LaneReductions<V>
         var rows = LeadingCount(leading);
         return value * V.Of(isRow ? Count / rows : rows);
     }
+
+    // Drawn by the processor, and copied: the same bits wherever the parameter lies.
+    public override V Noise(Node node, (double Seed, double Step) key, V parameter)
+    {
+        var noise = TensorView.Zeros(Layout.Contiguous(dtype.ToStateDType(), layout.Shape.AsSpan()));
+        var isDouble = dtype is DType.Float64 or DType.Complex128;
+        SpreadPass.Run(node, noise.Address, noise.Count * dtype.Parts(), isDouble, new(layout.Shape, stream), key, Executor.Team);
+        return V.CopyOf(noise, parameter);
+    }
+
+    public override double Read(V number) => V.Read(number);
 
     public override V Reduce(Operation operation, V value) =>
         operation switch
@@ -97,20 +115,32 @@ internal readonly struct ProgramLanes<V, N>
 
     private readonly StepProgram program;
     private readonly LaneReductions<V>? reductions;
+    private readonly Func<int, double>? totals;
     private readonly Known[] numbers;
     private readonly V[] values;
 
-    private ProgramLanes(StepProgram program, LaneReductions<V>? reductions)
+    private ProgramLanes(StepProgram program, LaneReductions<V>? reductions, Func<int, double>? totals)
     {
-        (this.program, this.reductions) = (program, reductions);
+        (this.program, this.reductions, this.totals) = (program, reductions, totals);
         numbers = new Known[program.Nodes.Length];
         values = new V[program.Nodes.Length];
     }
 
     /// <summary>One step: the row's arrays become those after it; the kept numbers after it are returned.</summary>
-    public static Scalars<N> Update(StepProgram program, LaneLeaves<N> leaves, Span<V> row, LaneReductions<V>? reductions)
+    /// <param name="program">The step.</param>
+    /// <param name="leaves">Its numbers.</param>
+    /// <param name="row">The arrays.</param>
+    /// <param name="reductions">What makes numbers of whole tensors, where lanes are such.</param>
+    /// <param name="totals">What reductions over all come to, by their places.</param>
+    public static Scalars<N> Update(
+        StepProgram program,
+        LaneLeaves<N> leaves,
+        Span<V> row,
+        LaneReductions<V>? reductions,
+        Func<int, double>? totals = null
+    )
     {
-        var lanes = new ProgramLanes<V, N>(program, reductions);
+        var lanes = new ProgramLanes<V, N>(program, reductions, totals);
         for (var i = 0; i < program.Nodes.Length; i++)
             lanes.Compute(i, in leaves, row);
         foreach (var (array, node) in program.Stores)
@@ -125,16 +155,46 @@ internal readonly struct ProgramLanes<V, N>
         return new(kept);
     }
 
+    /// <summary>What a row adds to reductions over all, of which the ones that come out of earlier visits are known; no array changes.</summary>
+    public static double[] Parts(
+        StepProgram program,
+        LaneLeaves<N> leaves,
+        Span<V> row,
+        LaneReductions<V> reductions,
+        Func<int, double> totals,
+        ReadOnlySpan<int> wanted
+    )
+    {
+        var lanes = new ProgramLanes<V, N>(program, reductions, totals);
+        var needed = new bool[program.Nodes.Length];
+        foreach (var place in wanted)
+            needed[program.Nodes[place].A] = true;
+        for (var i = needed.Length - 1; i >= 0; i--)
+        for (var k = 0; k < program.Nodes[i].Operands && needed[i] && !IsTotal(program, i); k++)
+            needed[program.Nodes[i].Operand(k)] = true;
+        for (var i = 0; i < needed.Length; i++)
+            if (needed[i])
+                lanes.Compute(i, in leaves, row);
+        var parts = new double[wanted.Length];
+        for (var i = 0; i < parts.Length; i++)
+        {
+            var node = program.Nodes[wanted[i]];
+            parts[i] = reductions.Read(reductions.Reduce(node.Operation, lanes.AsLane(node.A)));
+        }
+        return parts;
+    }
+
+    private static bool IsTotal(StepProgram program, int place) =>
+        program.Scopes[place] == Scope.AllTensors && program.Nodes[place].Operation.IsReduction();
+
     private void Compute(int place, in LaneLeaves<N> leaves, Span<V> row)
     {
         var node = program.Nodes[place];
         switch (program.Scopes[place])
         {
-            case Scope.Step:
-                numbers[place] = NumberOf(node, in leaves);
+            case Scope.Step or Scope.AllTensors:
+                numbers[place] = IsTotal(program, place) ? Constant(TotalOf(place)) : NumberOf(node, in leaves);
                 break;
-            case Scope.AllTensors:
-                throw new NotSupportedException("a reduction over all parameters is not to be had where tensors are stepped one by one");
             default:
                 values[place] = node.Operation switch
                 {
@@ -145,9 +205,7 @@ internal readonly struct ProgramLanes<V, N>
                     Operation.Rounded => reductions is null ? AsLane(node.A) : reductions.Round(AsLane(node.A)),
                     Operation.ElementCount => V.Of(Reductions.Count),
                     Operation.LeadingCount => V.Of(Reductions.LeadingCount((int)node.Value)),
-                    Operation.Noise => throw new NotSupportedException(
-                        "noise is drawn by the processor, for parameters in its memory; there is none where tensors are stepped by others"
-                    ),
+                    Operation.Noise => Reductions.Noise(node, (Value(numbers[node.A]), Value(numbers[node.B])), row[0]),
                     var operation when operation.IsSum() => Reductions.Spread(node, AsLane(node.A)),
                     var operation when operation.IsReduction() => Reductions.Reduce(operation, AsLane(node.A)),
                     _ => Operate(
@@ -163,8 +221,11 @@ internal readonly struct ProgramLanes<V, N>
 
     private LaneReductions<V> Reductions => reductions ?? throw new NotSupportedException("a reduction needs lanes that are whole tensors");
 
+    private double TotalOf(int place) =>
+        totals is null ? throw new NotSupportedException("a reduction over all parameters needs all of them") : totals(place);
+
     private V AsLane(int place) =>
-        program.Scopes[place] > Scope.Step ? values[place]
+        program.Scopes[place] > Scope.AllTensors ? values[place]
         : program.Nodes[place].Operation == Operation.Constant ? V.Of(program.Nodes[place].Constant)
         : V.From(numbers[place].Number);
 
@@ -180,6 +241,8 @@ internal readonly struct ProgramLanes<V, N>
             Operation.Exp => V.Exp(a),
             Operation.Log => V.Log(a),
             Operation.Fma => V.Fma(a, b, c),
+            // Of numbers of a tensor, which are not negative where such a power is taken.
+            Operation.Power => V.Exp(b * V.Log(a)),
             Operation.Abs => V.Abs(a),
             Operation.Max => V.Max(a, b),
             Operation.Min => V.Min(a, b),
@@ -236,6 +299,8 @@ internal readonly struct ProgramLanes<V, N>
                 return new(power, a.Value is { } x && b.Value is { } y ? Math.Pow(x, y) : null);
             case Operation.Floor:
                 return Constant(Math.Floor(Value(a)));
+            case Operation.Erfi:
+                return Constant(SpecialFunctions.Erfi(Value(a)));
             case Operation.Abs:
                 return Value(a) < 0 ? new(-a.Number, -a.Value) : a;
             case Operation.Max:

@@ -8,21 +8,32 @@ internal static class ProgramParts
     /// <param name="segments">The segments.</param>
     /// <param name="kinds">The kind of each segment.</param>
     /// <param name="executor">Who runs them.</param>
-    public static int Run(ProgramRun[] runs, ReadOnlySpan<ProgramSegment> segments, ReadOnlySpan<int> kinds, Executor executor)
+    /// <param name="others">Programs of tensors that somebody else steps, which share the reductions.</param>
+    /// <param name="look">Adds to those, in each visit, what their tensors come to.</param>
+    public static int Run(
+        ProgramRun[] runs,
+        ReadOnlySpan<ProgramSegment> segments,
+        ReadOnlySpan<int> kinds,
+        Executor executor,
+        ProgramRun[]? others = null,
+        Action<int>? look = null
+    )
     {
-        if (runs.Length == 1)
+        if (runs.Length == 1 && look is null)
             return runs[0].Run(segments, executor);
+        ProgramRun[] all = look is null ? runs : [.. runs.Union(others ?? [])];
         var took = 1;
         var visits = 0;
-        foreach (var run in runs)
+        foreach (var run in all)
             visits = Math.Max(visits, run.Program.VisitPlan.Count);
         for (var visit = 0; visit < visits; visit++)
         {
-            foreach (var run in runs)
+            foreach (var run in all)
                 run.Begin(visit);
             for (var i = 0; i < segments.Length; i++)
                 took = Math.Max(took, runs[kinds[i]].Visit(visit, i, in segments[i], executor));
-            Share(runs, visit);
+            look?.Invoke(visit);
+            Share(all, visit);
         }
         for (var i = 0; i < segments.Length; i++)
             runs[kinds[i]].End(i, in segments[i]);
@@ -40,7 +51,7 @@ internal static class ProgramParts
     }
 
     // A comparison with NaN fails, and a NaN stays.
-    private static double Joined(Operation kind, double a, double b) =>
+    internal static double Joined(Operation kind, double a, double b) =>
         kind != Operation.LargestMagnitude ? a + b
         : a >= b || double.IsNaN(a) ? a
         : b;

@@ -123,19 +123,36 @@ internal sealed unsafe class ProgramRun
         }
     }
 
-    /// <summary>The reductions over all that a visit makes, and that other programs share: name, kind and value.</summary>
+    /// <summary>Whether there are reductions over all.</summary>
+    public bool HasTotals => totals.Length > 0;
+
+    /// <summary>What a reduction over all came to in this step.</summary>
+    public double TotalOf(int place) => values[place];
+
+    /// <summary>The reductions over all that a visit makes.</summary>
+    public int[] TotalsOf(int visit) => Array.FindAll(totals, total => program.VisitPlan.VisitOf(total) == visit);
+
+    /// <summary>Adds what somebody else's tensors come to.</summary>
+    public void Add(int total, double part) => values[total] = ProgramParts.Joined(program.Nodes[total].Operation, values[total], part);
+
+    /// <summary>
+    /// The reductions over all that a visit makes, for the programs that share them: name, kind and value. Where parameters are of one kind
+    /// they may have no names, and come in the same order in all programs.
+    /// </summary>
     public IEnumerable<(string Name, Operation Kind, double Value)> SharedAfter(int visit) =>
-        from total in totals
-        where program.VisitPlan.VisitOf(total) == visit && program.Nodes[total].Name.Length > 0
-        select (program.Nodes[total].Name, program.Nodes[total].Operation, values[total]);
+        from total in TotalsOf(visit)
+        select (NameOf(total), program.Nodes[total].Operation, values[total]);
 
     /// <summary>Takes over what a shared reduction comes to over all programs.</summary>
     public void Share(int visit, string name, double value)
     {
-        foreach (var total in totals)
-            if (program.VisitPlan.VisitOf(total) == visit && program.Nodes[total].Name == name)
+        foreach (var total in TotalsOf(visit))
+            if (NameOf(total) == name)
                 values[total] = value;
     }
+
+    private string NameOf(int total) =>
+        program.Nodes[total].Name.Length > 0 ? program.Nodes[total].Name : $"#{Array.IndexOf(totals, total)}";
 
     /// <summary>
     /// The numbers that are kept, after a step over a segment with these leaves, in the program's order. What is reduced over all is as the
@@ -379,11 +396,7 @@ internal sealed unsafe class ProgramRun
                 if (program.Scopes[place] == Scope.Tensor)
                     RoomFor(place, index, pass.Slices)[slice] = value;
                 else
-                    // A comparison with NaN fails, and a NaN stays.
-                    values[place] =
-                        kind != Operation.LargestMagnitude ? values[place] + value
-                        : values[place] >= value || double.IsNaN(values[place]) ? values[place]
-                        : value;
+                    Add(place, value);
             }
         }
     }

@@ -12,9 +12,20 @@ module Options =
     /// Whether the rule has an option of that name.
     let has (name: string) (rule: Rule) = rule.OptionNames.Contains name
 
-    /// The options with these values; names that the rule does not have are passed over.
+    /// The options with these values; names that the rule does not have are passed over, and the first of three numbers take the place of a pair.
     let set (values: (string * OptionValue) list) (rule: Rule) (options: IOptimizerOptions) : IOptimizerOptions =
-        rule.Replace(options, values |> List.filter (fun (name, _) -> has name rule) |> List.map KeyValuePair)
+        let suited name value =
+            match rule.Read(options, name), value with
+            | OptionValue.Tuple usual, OptionValue.Tuple given when given.Length < usual.Length ->
+                OptionValue.Tuple(given.AddRange(Seq.skip given.Length usual))
+            | _ -> value
+
+        rule.Replace(
+            options,
+            values
+            |> List.filter (fun (name, _) -> has name rule)
+            |> List.map (fun (name, value) -> KeyValuePair(name, suited name value))
+        )
 
     /// A number among the options.
     let number (rule: Rule) (name: string) (options: IOptimizerOptions) : float =
@@ -72,13 +83,17 @@ module Options =
         Set.ofList [ "foreach"; "fused"; "capturable"; "differentiable" ]
 
     /// Values of an option that only its rule knows, beside the usual one: not far from it, as nothing is known of what they mean.
-    let private near (usual: OptionValue) =
+    let private near (rule: Rule) (name: string) (usual: OptionValue) =
         let near x =
             if x = 0.0 then [ 0.1; 0.5 ] else [ x / 2.0; 2.0 * x ]
 
         match usual with
+        | _ when rule.ChoicesOf(name).Count > 0 -> List.ofSeq (rule.ChoicesOf name)
         | OptionValue.Bool _ -> flags
         | OptionValue.Float x -> numbers (near x)
+        | OptionValue.Int x -> [ for other in [ x / 2L; 2L * x; x + 1L ] -> OptionValue.Int other ]
+        // What is off by default: numbers that are of some range.
+        | OptionValue.None -> numbers [ 0.5; 4.0 ]
         | OptionValue.Tuple parts ->
             [
                 for i, part in Seq.indexed parts do
@@ -128,7 +143,11 @@ module Options =
             let others =
                 match List.tryFind (fun (known, _) -> known = name) edges with
                 | Some(_, edges) -> edges
-                | None when rule.Scope = RuleScope.Elements && not (execution.Contains name) -> near usual
+                | None when
+                    (rule.Scope = RuleScope.Elements || rule :? DefinedRule)
+                    && not (execution.Contains name)
+                    ->
+                    near rule name usual
                 | None -> []
 
             Gen.frequency
@@ -149,6 +168,8 @@ module Options =
             let usual = rule.Read(rule.Defaults, name)
 
             match name, usual with
+            // Decay that does not go by the rate pulls to 0 as far as it likes.
+            | "fixed_decay", _ -> Gen.constant usual
             | "lr", OptionValue.Float lr -> Gen.frequency [ 3, Gen.constant usual; 1, Gen.constant (ofNumber (lr / 8.0)) ]
             | "maximize", _ -> Gen.constant usual
             | _, OptionValue.Bool flag when not (execution.Contains name) ->

@@ -82,7 +82,18 @@ module Partition =
             "lambd", Options.ofNumber 0.1
             "momentum", Options.ofNumber 0.9
             "dampening", zero
+            "warmup_steps", OptionValue.Int 3L
+            "keep_num", OptionValue.Int 3L
         ]
+
+    /// What an option needs of others to matter.
+    let private needed =
+        Map
+            [
+                "fixed_decay", [ "weight_decouple", Options.ofFlag true ]
+                "degenerated_to_sgd", [ "rectify", Options.ofFlag true ]
+                "n_sma_threshold", [ "rectify", Options.ofFlag true ]
+            ]
 
     /// Options that choose how a step runs, or on what, and not what comes of it.
     let private execution =
@@ -92,11 +103,14 @@ module Partition =
     let private perturbations (rule: Rule) =
         let another name (value: OptionValue) =
             match name, value with
-            | "betas", _ -> [ Options.ofPair (0.7, 0.999); Options.ofPair (0.9, 0.95) ]
+            | "betas", OptionValue.Tuple(Items [ _; _ ]) -> [ Options.ofPair (0.7, 0.999); Options.ofPair (0.9, 0.95) ]
             | "etas", _ -> [ Options.ofPair (0.3, 1.2); Options.ofPair (0.5, 1.5) ]
             | "step_sizes", _ -> [ Options.ofPair (0.02, 50.0); Options.ofPair (1e-6, 0.004) ]
             | "dampening", _ -> [ Options.ofNumber 0.4 ]
             | "t0", _ -> [ Options.ofNumber 1.0 ]
+            | "clip_exp", _ -> [ zero ]
+            | _ when rule.ChoicesOf(name).Count > 0 -> List.ofSeq (rule.ChoicesOf name) |> List.except [ value ]
+            | _, OptionValue.None -> [ Options.ofNumber 4.0 ]
             | "ns_coefficients", _ -> [ OptionValue.TupleOf [ for c in [ 1.5; -0.5; 0.01 ] -> Options.ofNumber c ] ]
             | "adjust_lr_fn", _ -> [ OptionValue.Text "match_rms_adamw" ]
             // Of a tensor these count where it is small.
@@ -105,12 +119,31 @@ module Partition =
             | _, OptionValue.Int number -> [ OptionValue.Int(number + 1L) ]
             | _, OptionValue.Bool flag -> [ Options.ofFlag (not flag) ]
             | _, OptionValue.Float number -> [ Options.ofNumber (0.5 * number + 0.25) ]
+            | _, OptionValue.Tuple parts ->
+                [
+                    for index in 0 .. parts.Length - 1 do
+                        match parts[index] with
+                        | OptionValue.Float number ->
+                            OptionValue.Tuple(parts.SetItem(index, Options.ofNumber (0.5 * number + 0.25)))
+                        | _ -> ()
+                ]
             | _ -> []
+
+        // What a rule does not take stays as it was.
+        let set values options =
+            (options, values)
+            ||> List.fold (fun options value ->
+                try
+                    Options.set [ value ] rule options
+                with :? OptionException ->
+                    options)
 
         [
             for name in rule.OptionNames do
                 if not (List.contains name execution) then
-                    let options = Options.set usual rule rule.Defaults
+                    let options =
+                        rule.Defaults
+                        |> set (usual @ (needed |> Map.tryFind name |> Option.defaultValue []))
 
                     for value in another name (rule.Read(options, name)) do
                         let changed =

@@ -169,6 +169,9 @@ module Universal =
                     [
                         if Options.has "eps" rule then
                             "eps", rule.Read(rule.Defaults, "eps")
+                        // Decay that does not go by the rate.
+                        if Options.has "fixed_decay" rule then
+                            "fixed_decay", Options.ofFlag false
                     ])
             (fun subject s ->
                 let still = Run.withOptions [ "lr", zero ] s

@@ -139,6 +139,11 @@ internal readonly struct TorchLane : IWhole<TorchLane>, IScalar<TorchLane>, ITak
 
     public static TorchLane LargestMagnitude(TorchLane value) => new(Whole(value).abs().max());
 
+    public static double Read(TorchLane number) => number.tensor is { } one ? one.to(ScalarType.Float64).item<double>() : number.constant;
+
+    public static TorchLane CopyOf(TensorView tensor, TorchLane like) =>
+        new(LaneForm.In(Views.Tensor(tensor)).to(like.ToNumber().device, copy: true));
+
     public static TorchLane Mean(TorchLane value, int dimension) => new(Whole(value).mean([dimension], keepdim: true));
 
     public static TorchLane Transposed(TorchLane matrix) => new(Whole(matrix).transpose(0, 1));

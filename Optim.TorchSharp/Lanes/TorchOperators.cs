@@ -49,20 +49,34 @@ internal sealed class TorchOperators : TensorExecutor
         GC.KeepAlive(update);
     }
 
-    private static void Step(TensorUpdate update, Tensor parameter, Tensor gradient, Tensor?[] columns)
+    public override void Look(TensorUpdate update)
+    {
+        using var scope = NewDisposeScope();
+        using var mode = no_grad();
+        var columns = Array.ConvertAll(update.Columns, column => column.IsAbsent ? null : Views.Tensor(column));
+        update.RunWhole(RowOf(Views.Tensor(update.Parameter), Views.Tensor(update.Gradient.Values), columns));
+        GC.KeepAlive(update);
+    }
+
+    private static TorchLane[] RowOf(Tensor parameter, Tensor gradient, Tensor?[] columns)
     {
         // Six columns that a formula may have, and averages after those that it has.
         var row = new TorchLane[2 + Math.Max(6, columns.Length)];
-        var form = LaneForm.In(parameter);
-        (row[0], row[1]) = (new(form), new(LaneForm.In(gradient)));
+        (row[0], row[1]) = (new(LaneForm.In(parameter)), new(LaneForm.In(gradient)));
         for (var i = 0; i < columns.Length; i++)
             if (columns[i] is { } column)
                 row[i + 2] = new(LaneForm.In(column));
+        return row;
+    }
+
+    private static void Step(TensorUpdate update, Tensor parameter, Tensor gradient, Tensor?[] columns)
+    {
+        var row = RowOf(parameter, gradient, columns);
         update.RunWhole(row);
         for (var i = 0; i < columns.Length; i++)
             if (columns[i] is { } column)
                 column.copy_(LaneForm.Out(row[i + 2].ToTensor(LaneForm.In(column)), column, wide: true));
-        parameter.copy_(LaneForm.Out(row[0].ToTensor(form), parameter, wide: true));
+        parameter.copy_(LaneForm.Out(row[0].ToTensor(LaneForm.In(parameter)), parameter, wide: true));
     }
 
     /// <summary>Only the rows of the gradient are read and written, unless momentum carries others on.</summary>

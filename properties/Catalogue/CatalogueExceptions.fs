@@ -23,7 +23,7 @@ let defects =
             "the shampoo step is of products of matrices, which definitions of elements have not"
         ]
 
-/// Rules of which all cases show a defect of their package, by published name: what is done in its place. CatalogueReference has these.
+/// Rules of which all cases show a defect of their package, by published name: what is done in its place. CatalogueReferences.fs has these.
 let defectiveRules =
     Map
         [

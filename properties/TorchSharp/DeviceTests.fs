@@ -29,8 +29,68 @@ let private thereOf (shape: int64[]) (values: float[]) = moved (TensorView.Of(va
 let private there (values: float[]) =
     thereOf [| int64 values.Length |] values
 
+/// Rules whose parameters step together: chains, definitions and wrapped rules that look at all of them, and noise.
+let private together: (string * Rule) list =
+    let chain transforms = Chain.chain transforms :> Rule
+
+    [
+        "clipped by the norm over all",
+        chain
+            [
+                Chain.clipByGlobalNorm 1.0
+                Transforms.ScaleByAdam()
+                Transforms.AddDecayedWeights 0.1
+                Chain.scale -0.05
+            ]
+        "with noise", chain [ Transforms.AddNoise(0.1, 0.5, 3.0); Chain.scale -0.05 ]
+        "by kind",
+        chain
+            [
+                Chain.clipByGlobalNorm 1.0
+                Chain.freeze (fun p -> p.Name = "b")
+                Chain.scale -0.05
+            ]
+        "skipping", Wrap.skipLargeUpdates 30.0 (Rules.Find "Adam") :> Rule
+        "if finite", Wrap.applyIfFinite 1 (Rules.Find "SGD") :> Rule
+        "TRAC", Wrap.trac (Rules.Find "Adam") :> Rule
+        "NovoGrad", DefinedRules.novoGrad :> Rule
+    ]
+
 let private elsewhere =
     [
+        for name, rule in together do
+            test $"{name}: elsewhere, here and there, and here come to the same" {
+                let start = [ for i in 1..3 -> noise i 6 ]
+                let gradients = [ for step in 1..4 -> [ for i in 1..3 -> noise (10 * step + i) 6 ] ]
+                let here (values: float[]) = TensorView.Of(values, [| 3L; 2L |])
+                let there (values: float[]) = moved (here values)
+
+                let run (places: (float[] -> TensorView) list) =
+                    let parameters =
+                        Parameters.OfNamed(List.map3 (fun name place values -> struct (name, place values)) [ "a"; "b"; "c" ] places start)
+
+                    let mutable state = rule.Init(rule.Defaults, parameters)
+
+                    for gradient in gradients do
+                        let gradient =
+                            Gradients.OfDense(List.map2 (fun place values -> place values) places gradient)
+
+                        state <- rule.Step(rule.Defaults, parameters, gradient, state)
+
+                    [ for i in 0..2 -> parameters[i].ToDoubles() ], state
+
+                let expected, state = run [ here; here; here ]
+
+                for places in [ [ there; there; there ]; [ here; there; here ] ] do
+                    let found, other = run places
+
+                    for actual, expected in List.zip found expected do
+                        close name torch.float64 actual expected
+
+                    for scalar in state.ScalarNames do
+                        Expect.floatClose Accuracy.high (other.Scalar(scalar, 1)) (state.Scalar(scalar, 1)) scalar
+            }
+
         test "a tensor on another device: state is made there, state dicts come to the processor, and back" {
             for rule in stepped @ [ for name, _, _ in DeviceWholeTests.wholeRules -> Kit.rule name ] do
                 let _, settings = settingsOf rule |> List.last

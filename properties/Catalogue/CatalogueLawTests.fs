@@ -1,0 +1,44 @@
+/// Every law that applies, on each of the rules of the catalogue, with few cases of each.
+module CatalogueLawTests
+
+open System
+open Expecto
+open Optim.Core
+open Optim.Laws
+open Plain
+
+/// Of each law and rule: there are many rules, and what a law says of one is mostly said of all by the same code.
+let private cases = max 1 (Statement.cases / 10)
+
+/// A law that holds, or one that a rule opts out of because it does not.
+let private problem (law: Law) =
+    if law.OptOut = "" then
+        let trial = law.Try(cases, Statement.seed)
+        Cases.add "catalogue's laws" trial.Cases
+        if trial.Why = "" then "" else $"{law.Name}\n{trial.Broken}"
+    elif law.Try(300, 20261123UL).Why = "" then
+        $"{law.Name}: the law holds, and there is no reason to opt out of it"
+    else
+        ""
+
+let private check alone (entry: CatalogueEntry) () =
+    let problems =
+        Laws.forRule entry.Rule
+        |> List.filter (fun law -> law.Alone = alone)
+        |> List.map problem
+        |> List.filter ((<>) "")
+
+    if not problems.IsEmpty then
+        failtestf "%s" (String.Join("\n\n", problems))
+
+[<Tests>]
+let tests =
+    testList
+        "catalogue laws"
+        [
+            for entry in Catalogue.All do
+                testCase entry.Name (check false entry)
+
+            testSequenced
+            <| testList "alone" [ for entry in Catalogue.All -> testCase entry.Name (check true entry) ]
+        ]
