@@ -26,7 +26,9 @@ let private accSGD =
             let g = fma decay x r.Gradient
             let struct (column, average) = startingAt r "momentum_buffer" x
             // Each from where it is: what stands still stays as it is, to the bit.
-            let average' = kept r column (average + beta * ((x - lr * kappa / constant * g) - average))
+            let average' =
+                kept r column (average + beta * ((x - lr * kappa / constant * g) - average))
+
             x - zeta * lr * g + (1.0 - zeta) * (average' - x))
 
 let private aggMo =

@@ -23,7 +23,10 @@ let private asgd =
             let eps = epsilon r 1e-5
             r.OptOut("P3", "without momentum decay of the gradient and of the parameter are the same")
             let isFirst = isFirst r
-            let lastSize, lastSteepness = r.Kept("prev_param_norm", 0.0), r.Kept("prev_grad_norm", 0.0)
+
+            let lastSize, lastSteepness =
+                r.Kept("prev_param_norm", 0.0), r.Kept("prev_grad_norm", 0.0)
+
             let size, steepness = r.NormOverAll r.Parameter, r.NormOverAll r.Gradient
             r.Set(lastSize, size)
             r.Set(lastSteepness, steepness)

@@ -165,8 +165,7 @@ module internal Parts =
 
     /// For each element the sum of those with the same first index.
     let rowSum (r: RuleDefinition) (elements: Expression) =
-        r.RowMean elements
-        * (Expression.ElementCount / Expression.LeadingCount 1)
+        r.RowMean elements * (Expression.ElementCount / Expression.LeadingCount 1)
 
     /// Whether a parameter has rows: two dimensions or more.
     let hasRows (r: RuleDefinition) =
@@ -174,7 +173,14 @@ module internal Parts =
 
     /// The projection of Heo et al. 2020: an update without its part along the parameter, row by row or as a whole, where the gradient is nearly
     /// orthogonal to the parameter, and the factor of the decay there.
-    let projected (r: RuleDefinition) (delta: Expression) (ratio: Expression) (eps: Expression) (gradient: Expression) (update: Expression) =
+    let projected
+        (r: RuleDefinition)
+        (delta: Expression)
+        (ratio: Expression)
+        (eps: Expression)
+        (gradient: Expression)
+        (update: Expression)
+        =
         if not (hasRows r) then
             struct (update, Expression.Of 1.0)
         else

@@ -123,8 +123,7 @@ module Partition =
                 [
                     for index in 0 .. parts.Length - 1 do
                         match parts[index] with
-                        | OptionValue.Float number ->
-                            OptionValue.Tuple(parts.SetItem(index, Options.ofNumber (0.5 * number + 0.25)))
+                        | OptionValue.Float number -> OptionValue.Tuple(parts.SetItem(index, Options.ofNumber (0.5 * number + 0.25)))
                         | _ -> ()
                 ]
             | _ -> []
