@@ -52,6 +52,7 @@ let private adaFactor =
             let eps2 = r.Number("eps2", 1e-3, nonNegative)
             let isNarrow = r.Choice("momentum_dtype", "bfloat16", "bfloat16", "") = "bfloat16"
             let isCautious = r.Flag("cautious", false)
+            r.OptOut("U4", "with relative_step the rate is that of the step's number, whatever lr is")
             let rate = if isRelative then relativeStep r warmsUp else lr
 
             let rate =
@@ -467,7 +468,6 @@ let private nero =
             let beta = r.Number("beta", 0.999, fraction)
             let isConstrained = r.Flag("constraints", true)
             let eps = r.Number("eps", 1e-8, nonNegative)
-            r.OptOut("R1", "the first step puts the parameter's rows on spheres, whatever the gradient is")
 
             let rowNorm (x: WholeTensor) =
                 if r.Rank < 2 then abs x else x.Norm(1, -1)

@@ -259,6 +259,8 @@ type internal WholeRule
     inherit
         TensorRule<DefinedOptions>(name, defaults, WholeRule.Fields(name, declared, definition), WholeArithmetic(name, definition, columns))
 
+    override _.StepsByValues = true
+
     /// The table of its options, with the conditions that they put on each other.
     static member private Fields(name, declared, definition: WholeDefinition -> WholeTensor) : Field<DefinedOptions> list =
         let requirements (options: DefinedOptions) =
