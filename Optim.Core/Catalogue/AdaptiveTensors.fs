@@ -158,14 +158,14 @@ let private adamP =
             let m, v = firstMoment r beta1 g, secondMoment r beta2 g
             let n = if isNesterov then moved beta1 m g else m
             let u = sqrt (correction r beta2) * n / (sqrt v + eps)
-            let struct (u, share) = projected r delta ratio eps g u
+            let struct (project, share) = projection r delta ratio eps g
 
             let decay =
                 { decay with
                     Amount = decay.Amount * share
                 }
 
-            decay.Parameter(r.Parameter, lr) - lr / correction1 * u)
+            decay.Parameter(r.Parameter, lr) - lr / correction1 * project u)
     |> differs "eps is inside the division by the second moment's correction; weight_decouple False is L2, where the package forgets it"
 
 let private adamS =
