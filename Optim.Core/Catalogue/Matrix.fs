@@ -10,6 +10,10 @@ open Optim.Kernels
 
 let private rule = defineWhole RuleFamily.Matrix
 
+/// Rules whose step is of a matrix as a whole.
+let private turnsElements (r: WholeDefinition) =
+    r.OptOut("U3", "the step is of the matrix as a whole, which turns single elements against their sign")
+
 // Muon and its relatives.
 
 /// Options of Newton and Schulz's iteration, as pytorch_optimizer has them: its coefficients.
@@ -157,7 +161,8 @@ let private adaMuon =
                 let u = (shapedAs x o / (sqrt (v / r.Correction beta2) + eps)).To DType.BFloat16
 
                 // Number after number is rounded, as the matrix is.
-                let length = sqrt (min rows columns) * (1.0 / (norm u + eps))
+                // An eps that is lost in bfloat16 would divide by 0.
+                let length = sqrt (min rows columns) * (1.0 / (norm u + max eps 1e-37))
                 let u = (u * length).To x.DType
                 x - lr * shapeFactor isAdjusted (struct (rows, columns)) * u)
     |> differs "Later versions of the paper make the signs of the momentum orthogonal."
@@ -448,6 +453,7 @@ let private scion =
             let scale = r.Number("scale", 1.0, nonNegative)
             let oracle = oracle r scale
             let decay = decoupling r 0.0 true
+            turnsElements r
             r.Require("constraint", not isConstrained || decay.Amount = 0.0, "it takes the place of weight_decay, which must be 0 then")
 
             let direction (decay: WholeDecay) =
@@ -468,6 +474,7 @@ let private scionLight =
             let scale = r.Number("scale", 1.0, nonNegative)
             let oracle = oracle r scale
             let decay = decoupling r 0.0 true
+            turnsElements r
             r.Require("constraint", not isConstrained || decay.Amount = 0.0, "it takes the place of weight_decay, which must be 0 then")
             scionStep (fun decay -> decay.Applied(r, lr)) lr isConstrained decay oracle)
     |> differs "The package keeps momentum in gradients that nobody may clear; gradients are not written to here."
@@ -519,6 +526,7 @@ let private shampoo =
             let decay = weightDecay r 0.0 false
             let every = r.Whole("preconditioning_compute_steps", 1, Interval.atLeast 1.0)
             let eps = r.Number("matrix_eps", 1e-6, positive)
+            turnsElements r
 
             let g =
                 if momentum > 0.0 then
@@ -543,7 +551,9 @@ let private shampoo =
                     let root =
                         if r.IsFirst || r.Step % int64 every = 0L then
                             let struct (values, vectors) = sum.Eigenvectors()
-                            (vectors * (values ** (-0.5 / double rank))) @. transposed vectors
+
+                            (vectors * ((values |> atLeast eps) ** (-0.5 / double rank)))
+                            @. transposed vectors
                         else
                             known
 
@@ -574,6 +584,7 @@ let private soap =
             let isCorrected = r.Flag("correct_bias", true)
             let isNormalized = r.Flag("normalize_gradient", false)
             let eps = r.Number("eps", 1e-8, nonNegative)
+            turnsElements r
             let g = r.Gradient
             let kept = if ofSquares.HasValue then ofSquares.Value else beta2
 
@@ -729,6 +740,7 @@ let private conda =
                 r.Choice("projection_type", "std", "std", "reverse_std", "left", "right", "full")
 
             let eps = r.Number("eps", 1e-8, nonNegative)
+            turnsElements r
             let g = r.Gradient
             let m = firstMoment r beta1 g
             let rate = lr * sqrt (r.Correction beta2) / r.Correction beta1

@@ -69,7 +69,8 @@ let private words =
             "update_scale", "What length an update has: the direction's own, or a root mean square of 0.2"
             "scale", "What an update is multiplied by"
             "constraint", "Whether parameters stay in a ball around 0 (Frank and Wolfe)"
-            "norm_type", "Which norm's direction: 0 none, 1 by the shape, 2 spectral, 3 of convolutions, 4 sign, 5 of biases, 6 columns, 7 rows"
+            "norm_type",
+            "Which norm's direction: 0 none, 1 by the shape, 2 spectral, 3 of convolutions, 4 sign, 5 of biases, 6 columns, 7 rows"
             "normalized", "Whether directions are divided by the root of a length"
             "max_scale", "Whether the spectral factor is at least 1"
             "transpose", "Whether rows and columns are exchanged"
@@ -216,7 +217,8 @@ let private words =
             "AdEMAMix.betas", "Decays of the averages of gradients and of their squares, and of the slow average"
             "AdamG.betas", "Decays of the averages of gradients and of their squares, and of the numerator's"
             "AdaMod.betas", "Decays of the averages of gradients and of their squares, and of the rates"
-            "AdaPNM.betas", "Decays of the averages of gradients and of their squares, and how much the older average counts against the newer"
+            "AdaPNM.betas",
+            "Decays of the averages of gradients and of their squares, and how much the older average counts against the newer"
             "Adan.betas", "Decays of the averages of gradients, of their changes and of the squares"
             "timm.adan.betas", "Decays of the averages of gradients, of their changes and of the squares"
             "AdaSmooth.betas", "The least and the largest memory of the squares"

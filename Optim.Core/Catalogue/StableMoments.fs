@@ -209,11 +209,4 @@ let private stableAdamW =
             else
                 x - step)
 
-let all =
-    [
-        mars
-        timmMars
-        novoGrad
-        timmNovoGrad
-        stableAdamW
-    ]
+let all = [ mars; timmMars; novoGrad; timmNovoGrad; stableAdamW ]

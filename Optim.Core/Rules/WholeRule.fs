@@ -342,6 +342,10 @@ type internal WholeRule
                         for number in [ 0.5; 1.0; 2.0 ] do
                             if range.Holds number then
                                 yield! other (OptionValue.Float number)
+                    | Whole range ->
+                        for number in [ 1L; 2L ] do
+                            if range.Holds(double number) then
+                                yield! other (OptionValue.Int number)
                     | Number range when range.Holds 0.5 -> yield! other (OptionValue.Float 0.5)
                     | _ -> ()
             ]

@@ -145,8 +145,10 @@ module Shapes =
 
             let rows =
                 if count > 0L && count % 2L = 0L then
-                    // Wide ones, and tall ones.
-                    if takesMatricesOnly || count % 8L <> 0L || count < 24L then
+                    // Wide ones, and tall ones; large ones with short sides, as matrices may be made of these.
+                    if not takesMatricesOnly && count % 4096L = 0L then
+                        128L
+                    elif takesMatricesOnly || count % 8L <> 0L || count < 24L then
                         2L
                     elif count % 16L = 0L then
                         4L

@@ -140,7 +140,11 @@ module Equivalence =
             everyRule
             (fun rule ->
                 { Recipe.any rule with
-                    Length = Gen.oneof [ Gen.choose (3000, 9000); Gen.choose (20_000, 60_000) ]
+                    Length =
+                        if rule.StepsByValues then
+                            Gen.elements [ 16384; 24576 ]
+                        else
+                            Gen.oneof [ Gen.choose (3000, 9000); Gen.choose (20_000, 60_000) ]
                     Steps = 2, 3
                 })
             (Gen.choose (2, 8))

@@ -98,6 +98,7 @@ module Partition =
                 "degenerated_to_sgd", [ "rectify", Options.ofFlag true ]
                 "n_sma_threshold", [ "rectify", Options.ofFlag true ]
                 "lr", [ "relative_step", Options.ofFlag false ]
+                "relative_step", [ "lr", Options.ofNumber 0.3 ]
                 "caution", [ "betas", Options.ofPair (0.9, 0.999) ]
                 "wd_schedule", [ "weight_decouple", Options.ofFlag true ]
                 "constraint", [ "weight_decay", zero ]
@@ -180,8 +181,8 @@ module Partition =
                                 None
 
                         match changed with
-                        | Some changed -> name, options, changed
-                        | None -> ()
+                        | Some changed when rule.Read(changed, name) <> rule.Read(options, name) -> name, options, changed
+                        | _ -> ()
         ]
 
     /// Gradients of changing size and sign, under which every option of an optimizer matters.
