@@ -25,6 +25,13 @@ type internal TensorArithmetic<'o>() =
     abstract Shape: options: 'o * column: int * parameter: Layout -> Layout | null
     /// The same for a row that is given, whatever the options are; null where no options keep one.
     abstract Restored: column: int * parameter: Layout * given: Layout -> Layout | null
+    /// Whether parameters have the same columns, of the same shapes, under both.
+    abstract KeepsRows: before: 'o * after: 'o -> bool
+
+    default _.KeepsRows(before, after) =
+        ignore (before, after)
+        true
+
     /// Whether a row that other options have made may stay where these do not use it.
     abstract MayHoldMore: bool
     default _.MayHoldMore = false

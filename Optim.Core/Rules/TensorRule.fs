@@ -66,6 +66,12 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOpti
         lineage.Prepared <- ValueSome(prepared :> PreparedStep)
 
         if not (obj.ReferenceEquals(prepared.Options, options)) then
+            if
+                not (isNull (box prepared.Options))
+                && not (arithmetic.KeepsRows(prepared.Options, options))
+            then
+                lineage.ParameterLayouts <- [||]
+
             prepared.IsForLoop <- rule.CheckForStep options
             prepared.LosesDivisor <- rule.LosesDivisor options
             prepared.Options <- options

@@ -177,9 +177,23 @@ type internal WholeArithmetic(rule: string, definition: WholeDefinition -> Whole
     let known = Dictionary<Layout, WholeTrial>()
     let mutable under: DefinedOptions | null = null
 
+    /// Whether options ask for the same columns for certain: they may differ in their rate only, which schedules change in each step.
+    let alike (a: DefinedOptions) (b: DefinedOptions) =
+        obj.ReferenceEquals(a, b)
+        || Seq.forall2
+            (fun (name: string) (struct (x: OptionValue, y: OptionValue)) ->
+                match x, y with
+                | OptionValue.Float _, OptionValue.Float _ when name = "lr" -> true
+                | _ -> x.Equals y)
+            a.Names
+            (Seq.map2 (fun x y -> struct (x, y)) a.Values b.Values)
+
     let trial (options: DefinedOptions) (parameter: Layout) =
         lock known (fun () ->
-            if not (obj.ReferenceEquals(under, options)) then
+            match under with
+            | null -> under <- options
+            | before when alike before options -> ()
+            | _ ->
                 known.Clear()
                 under <- options
 
@@ -201,6 +215,7 @@ type internal WholeArithmetic(rule: string, definition: WholeDefinition -> Whole
     override _.Columns = names
     override _.Refuse _ = ""
     override _.MayHoldMore = true
+    override _.KeepsRows(before, after) = alike before after
 
     override _.ColumnsUnder options =
         let kept =
@@ -346,6 +361,7 @@ type internal WholeRule
                         for number in [ 1L; 2L ] do
                             if range.Holds(double number) then
                                 yield! other (OptionValue.Int number)
+                    | SeveralOrNone _ -> yield! other (OptionValue.TupleOf [ OptionValue.Float 0.5; OptionValue.Float 0.5 ])
                     | Number range when range.Holds 0.5 -> yield! other (OptionValue.Float 0.5)
                     | _ -> ()
             ]
