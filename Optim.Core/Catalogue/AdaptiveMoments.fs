@@ -175,6 +175,8 @@ let private adan =
             let struct (isClipped, most) = r.NumberOrZero("max_grad_norm", 0.0, nonNegative)
             let eps = epsilon r 1e-8
 
+            r.OptOut("U5", "max_grad_norm 0 stands for no clipping")
+
             let g =
                 if isClipped then
                     smaller one (most / (r.NormOverAll r.Gradient + eps)) * r.Gradient
