@@ -203,7 +203,7 @@ module internal DefinitionTrial =
 
                 if name = "eps" then
                     field
-                    |> Field.keepingDivisor (fun o ->
+                    |> Field.keepingDivisor (fun (o: DefinedOptions) ->
                         match o.Values[index] with
                         | OptionValue.Float number -> number
                         | _ -> 0.0)
