@@ -199,7 +199,7 @@ module internal DefinitionTrial =
                 else
                     field
             | NumberOr(OptionValue.None, range) ->
-                let field = Field.numberOrNone name range (fun o -> o.Values[index]) write
+                let field = Field.numberOrNone name range (fun (o: DefinedOptions) -> o.Values[index]) write
 
                 if name = "eps" then
                     field

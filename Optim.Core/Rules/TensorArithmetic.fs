@@ -41,6 +41,17 @@ type internal TensorArithmetic<'o>() =
     abstract Check: options: 'o -> unit
     default _.Check _ = ()
 
+    /// Whether a step asks for sums over all parameters, which are looked at before the first of them is stepped.
+    abstract Looks: bool
+
+    default _.Looks = false
+
+    /// A look at a parameter before the first is stepped: workspace and tensors are those of a step, and nothing is written to these.
+    abstract Look: options: 'o * step: int64 * tensors: StepTensors * workspace: Workspace * executor: Executor -> unit
+
+    default _.Look(options, step, tensors, workspace, executor) =
+        ignore (options, step, tensors, workspace, executor)
+
     /// One step, counted from 1, of a parameter in row-major order of the dtype of its state; the dtype that it was given in is beside it.
     /// Returns how many threads took part.
     abstract Step: options: 'o * step: int64 * dtype: DType * tensors: StepTensors * workspace: Workspace * executor: Executor -> int

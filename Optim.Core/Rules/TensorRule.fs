@@ -186,6 +186,14 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOpti
             else
                 TensorView.Zeros layout
 
+        if arithmetic.Looks then
+            for row in 0 .. rows - 1 do
+                if steps row && byOthers[row].IsSome then
+                    raise (
+                        NotSupportedException
+                            $"{name} asks for sums over all parameters, which are worked out in the memory of the processor only; {parameters.Label row} is stepped by {byOthers[row].Value.Name}"
+                    )
+
         prepared.OnKernels <- Array.init rows (fun row -> steps row && byOthers[row].IsNone)
 
         prepared.Copies <-
