@@ -58,6 +58,7 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
                 arithmetic,
                 prepared.Options,
                 stepOf row,
+                parameters.DTypeOf row,
                 parameters[row],
                 gradients[row],
                 columns,
@@ -107,7 +108,7 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
                 prepared.ThreadsUsed <-
                     max
                         prepared.ThreadsUsed
-                        (arithmetic.Step(prepared.Options, stepOf row, parameters[row].DType, tensors, workspace, prepared.KernelExecutor))
+                        (arithmetic.Step(prepared.Options, stepOf row, parameters.DTypeOf row, tensors, workspace, prepared.KernelExecutor))
 
                 if not parameterCopy.IsAbsent then
                     parameters[row].ConvertFrom parameterCopy

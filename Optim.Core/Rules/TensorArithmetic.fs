@@ -64,6 +64,7 @@ type internal WholeUpdate<'o when 'o: not null and 'o: not struct and 'o :> IOpt
         arithmetic: TensorArithmetic<'o>,
         options: 'o,
         step: int64,
+        dtype: DType,
         parameter: TensorView,
         gradient: Gradient,
         columns: TensorView array,
@@ -86,4 +87,4 @@ type internal WholeUpdate<'o when 'o: not null and 'o: not struct and 'o :> IOpt
 
             row[1] <- changed[0]
 
-        arithmetic.StepTensorRow<'v>(options, step, parameter.Layout, row)
+        arithmetic.StepTensorRow<'v>(options, step, parameter.Layout.WithDType dtype, row)
