@@ -6,7 +6,7 @@ namespace Optim.Bench;
 internal static class ChainedRules
 {
     /// <summary>Clipped by global norm, Adam, decoupled decay, cautious, averaged.</summary>
-    public static readonly DefinedRule Chain = Wrappers.Average(
+    public static readonly Rule Chain = Wrappers.Average(
         Chains.Of(
             Transforms.ClipByGlobalNorm(RuleCase.MaxNorm),
             Transforms.ScaleByAdam(),
