@@ -84,6 +84,9 @@ module Partition =
             "dampening", zero
             "warmup_steps", OptionValue.Int 3L
             "keep_num", OptionValue.Int 3L
+            "grad_accu_steps", OptionValue.Int 2L
+            "update_proj_gap", OptionValue.Int 3L
+            "steps_before_using_centered", OptionValue.Int 3L
         ]
 
     /// What an option needs of others to matter.
@@ -93,6 +96,12 @@ module Partition =
                 "fixed_decay", [ "weight_decouple", Options.ofFlag true ]
                 "degenerated_to_sgd", [ "rectify", Options.ofFlag true ]
                 "n_sma_threshold", [ "rectify", Options.ofFlag true ]
+                "max_grad_norm", [ "pre_norm", Options.ofFlag true ]
+                "steps_before_using_centered", [ "centered", Options.ofFlag true ]
+                "min_beta1", [ "beta1_warmup", Options.ofNumber 4.0 ]
+                "eta_min", [ "t_max", Options.ofNumber 4.0 ]
+                "always_adapt", [ "weight_decay", zero ]
+                "trust_clip", [ "trust_coeff", Options.ofNumber 1.0 ]
             ]
 
     /// Options that choose how a step runs, or on what, and not what comes of it.
@@ -118,13 +127,14 @@ module Partition =
             | "eps", OptionValue.Tuple _ -> [ Options.ofPair (1e-3, 100.0) ]
             | _, OptionValue.Int number -> [ OptionValue.Int(number + 1L) ]
             | _, OptionValue.Bool flag -> [ Options.ofFlag (not flag) ]
+            | _, OptionValue.Float number when Double.IsInfinity number -> [ Options.ofNumber 1.0 ]
+            | _, OptionValue.Float 0.5 -> [ Options.ofNumber 0.75 ]
             | _, OptionValue.Float number -> [ Options.ofNumber (0.5 * number + 0.25) ]
             | _, OptionValue.Tuple parts ->
                 [
                     for index in 0 .. parts.Length - 1 do
                         match parts[index] with
-                        | OptionValue.Float number ->
-                            OptionValue.Tuple(parts.SetItem(index, Options.ofNumber (0.5 * number + 0.25)))
+                        | OptionValue.Float number -> OptionValue.Tuple(parts.SetItem(index, Options.ofNumber (0.5 * number + 0.25)))
                         | _ -> ()
                 ]
             | _ -> []
