@@ -21,6 +21,8 @@ type Catalogue private () =
             yield! SignFamily.all
             yield! TrustRatioFamily.all
             yield! ParameterFreeFamily.all
+            yield! FactoredFamily.all
+            yield! MatrixFamily.all
             yield! DAdaptationFamily.all
             yield! AveragesFamily.all
         |]

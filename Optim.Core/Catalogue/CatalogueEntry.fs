@@ -51,7 +51,9 @@ type CatalogueEntry
                                 (let rule = rule.Value
                                  let options = rule.Replace(rule.Defaults, known.Options)
                                  // The same definition with other defaults, which are checked once more when it is made.
-                                 Rule.define known.Name (InnerRule.ofRule rule options).Write :> Rule)
+                                 match rule with
+                                 | :? WholeRule as rule -> rule.Renamed(known.Name, rule.Table.Options options) :> Rule
+                                 | _ -> Rule.define known.Name (InnerRule.ofRule rule options).Write :> Rule)
                 ])
 
     /// The rule's name.
@@ -66,6 +68,11 @@ type CatalogueEntry
     member _.Differs = differs
     /// The names under which packages publish it.
     member _.Published: IReadOnlyList<PublishedName> = (published :> IReadOnlyList<_>)
+    /// What an option is, in words.
+    member _.Describe(option: string) =
+        Argument.notNull "option" option
+        OptionWords.of' name option
+
     /// The rule: made when it is asked for.
     member _.Rule = rule.Value
 

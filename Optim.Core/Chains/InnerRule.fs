@@ -2,7 +2,6 @@ namespace Optim.Core
 
 open System
 open System.Collections.Generic
-open System.Text.RegularExpressions
 open Optim.Kernels
 
 /// A rule as a part of another one's definition: it declares its options and its state, and says what becomes of the parameter.
@@ -13,7 +12,64 @@ type internal InnerRule =
     }
 
 module internal InnerRule =
-    /// The rule of a formula, whose first step may be another one than later ones.
+    /// What numbers come to in a step: of options, and of kept numbers as they happen to be.
+    let private valuesIn (rule: Rule) (options: IOptimizerOptions) (step: int64) : Expression -> double =
+        let ofOptions =
+            dict
+                [
+                    for number in rule.Numbers options do
+                        match rule.Read(options, number.Option) with
+                        | OptionValue.Float value -> number.Name, value
+                        | OptionValue.Tuple(Items parts) ->
+                            match parts[number.Part] with
+                            | OptionValue.Float value -> number.Name, value
+                            | _ -> ()
+                        | _ -> ()
+                ]
+
+        let rec value (number: Expression) =
+            match number.Operation with
+            | Operation.Constant -> number.Value
+            | Operation.Option ->
+                match ofOptions.TryGetValue number.Name with
+                | true, value -> value
+                | _ -> nan
+            | Operation.StepCount -> double step
+            | Operation.Kept -> 0.7
+            | operation ->
+                let operands = number.Operands.ToArray() |> Array.map value
+
+                let place index =
+                    if index < operands.Length then index else -1
+
+                StepNumbers.Evaluate(Node(operation, place 0, place 1, place 2), operands)
+
+        value
+
+    /// Whether the same is done to arrays and kept numbers, with the same numbers.
+    let private isLike value (assignments: Assignment list, kept: KeptNumber list) (others: Assignment list, othersKept: KeptNumber list) =
+        let same = HashSet<struct (Expression * Expression)>()
+
+        let rec alike (a: Expression) (b: Expression) =
+            obj.ReferenceEquals(a, b)
+            || same.Contains(struct (a, b))
+            || (isSame a b && same.Add(struct (a, b)))
+
+        and isSame a b =
+            if a.Scope < Scope.Element && b.Scope < Scope.Element then
+                let x, y: double * double = value a, value b
+                x.Equals y || abs (x - y) <= 1e-9 * (abs x + abs y)
+            else
+                a.Operation = b.Operation
+                && a.Name = b.Name
+                && a.Operands.Length = b.Operands.Length
+                && Array.forall2 alike (a.Operands.ToArray()) (b.Operands.ToArray())
+
+        assignments.Length = others.Length
+        && List.forall2 (fun (a: Assignment) (b: Assignment) -> a.Array = b.Array && alike a.Value b.Value) assignments others
+        && List.forall2 (fun (a: KeptNumber) (b: KeptNumber) -> alike a.Value b.Value) kept othersKept
+
+    /// The rule of a formula, whose first step may be another one than later ones, and early ones than late ones.
     let private ofFormula (rule: Rule) (options: IOptimizerOptions) : InnerRule =
         let name = rule.Name
 
@@ -23,29 +79,33 @@ module internal InnerRule =
         if rule.Scope <> RuleScope.Elements then
             refuse "it does not work element by element, and only formulas and definitions become part of another rule's program"
 
-        let text (assignments: Assignment list, kept: KeptNumber list) =
-            let lines =
-                [
-                    for assignment in assignments do
-                        $"{assignment.Array} = {assignment.Value}"
+        let phased: IPhased voption =
+            match box rule with
+            | :? IPhased as phased when phased.HasPhases -> ValueSome phased
+            | _ -> ValueNone
 
-                    for number in kept do
-                        $"{number.Name} = {number.Value}"
-                ]
-
-            // Steps and what is made of them differ from step to step; what is done does not.
-            Regex.Replace(String.Join("\n", lines), "[0-9]+(\\.[0-9]+)?(E[+-]?[0-9]+)?", "#")
+        // What differs by the step is recorded under options that show it; which numbers options are does not matter.
+        let telling =
+            match phased with
+            | ValueSome phased -> phased.WithBothPhases options
+            | ValueNone -> options
 
         let first, later =
-            Explanation.record rule options 1L, Explanation.recordLater rule options
+            Explanation.record rule telling 1L, Explanation.recordLater rule telling
 
-        let far = text (Explanation.record rule options 1_000_003L)
+        let early =
+            match phased with
+            | ValueSome _ -> Explanation.recordLike rule telling 2L 4L
+            | ValueNone -> later
+
+        let isLike step one =
+            isLike (valuesIn rule telling step) one (Explanation.record rule telling step)
 
         for step in 2L .. 64L do
-            if text (Explanation.record rule options step) <> far then
+            if not (isLike step later || isLike step early) then
                 refuse $"its formula in step {step} is another one than later"
 
-        let isSpecial = text first <> far
+        let isSpecial = not (isLike 1L early)
         let starts, keptStarts = Explanation.starts rule options
         let numbers = rule.Numbers options
 
@@ -133,28 +193,35 @@ module internal InnerRule =
                 kept[rule.ScalarNames[index]] <- Expression.Select(isFirst, translate keptStarts[index], before)
                 keptBefore[rule.ScalarNames[index]] <- before
 
-            let assignments, keptLater = later
-            let special, keptFirst = first
+            let isLate =
+                phased
+                |> ValueOption.map (fun phased -> Condition.Greater(translate (Explanation.phase phased options), Expression.Of 0.0))
 
-            let valueOf (first: Expression voption) (later: Expression) =
-                match first with
-                | ValueSome first when isSpecial -> Expression.Select(isFirst, translate first, translate later)
-                | _ -> translate later
+            /// What something becomes, chosen by the step among what each recording says of it.
+            let next (said: Assignment list * KeptNumber list -> Expression) =
+                let late = translate (said later)
+
+                let value =
+                    match isLate with
+                    | ValueSome isLate -> Expression.Select(isLate, late, translate (said early))
+                    | ValueNone -> late
+
+                if isSpecial then
+                    Expression.Select(isFirst, translate (said first), value)
+                else
+                    value
 
             let nextOf array =
-                let among (assignments: Assignment list) =
+                next (fun (assignments, _) ->
                     match assignments |> List.tryFind (fun assignment -> assignment.Array = array) with
                     | Some assignment -> assignment.Value
-                    | None -> Expression.Input array
-
-                valueOf (ValueSome(among special)) (among assignments)
+                    | None -> Expression.Input array)
 
             for column in used do
                 r.Set(columns[column], nextOf column)
 
-            for index in 0 .. keptLater.Length - 1 do
-                let number = keptLater[index]
-                r.Set(keptBefore[number.Name], valueOf (ValueSome keptFirst[index].Value) number.Value)
+            for index in 0 .. rule.ScalarNames.Length - 1 do
+                r.Set(keptBefore[rule.ScalarNames[index]], next (fun (_, kept) -> kept[index].Value))
 
             nextOf StepProgram.Parameter
 

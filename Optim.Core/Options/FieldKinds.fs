@@ -177,6 +177,23 @@ module Field =
                 | _ -> "")
         |> ranged $"None or {range.Words}"
 
+    /// Two numbers, each in a range of its own, or None.
+    let internal pairOrNothing name (first: Interval) (second: Interval) (read: 'o -> OptionValue) (write: 'o -> OptionValue -> 'o) =
+        field
+            name
+            read
+            (fun options value ->
+                match value with
+                | OptionValue.None -> Ok(write options value)
+                | OptionValue.Tuple(Items [ Number a; Number b ]) ->
+                    Ok(write options (OptionValue.TupleOf [ OptionValue.Float a; OptionValue.Float b ]))
+                | _ -> Error "two numbers or None")
+            (fun options ->
+                match read options with
+                | OptionValue.Tuple(Items [ Number a; Number b ]) -> wrong first $"{name}[0]" a + wrong second $"{name}[1]" b
+                | _ -> "")
+        |> ranged $"None or {first.Words}; {second.Words}"
+
     /// Three numbers, each in a range of its own.
     let internal tripleIn
         name

@@ -57,6 +57,13 @@ module ASGD =
                 Switch.bit ASGDFormula.Maximize o.Maximize
                 ||| Switch.bit ASGDFormula.L2 (o.WeightDecay <> 0.0)
 
+            member _.HasPhases = true
+
+            member _.Phase(read, o, step) =
+                ASGDFormula.Averages(read.Of("t0", o.T0), step)
+
+            member _.WithBothPhases o = { o with T0 = 10.0 }
+
             member arithmetic.Coefficients(read, o, step) =
                 arithmetic.Coefficients(read, o, step, arithmetic.Start(read, o))
 
@@ -68,7 +75,7 @@ module ASGD =
                 let lr, lambd, alpha =
                     read.Of("lr", o.Lr), read.Of("lambd", o.Lambd), read.Of("alpha", o.Alpha)
 
-                ASGDFormula.Next(lr, lambd, alpha, read.Of("t0", o.T0), double step - o.T0 > 1.0, step)
+                ASGDFormula.Next(lr, lambd, alpha, read.Of("t0", o.T0), ASGDFormula.Averages(Real o.T0, step).Value > 0.0, step)
 
             member _.Coefficients(read, o, _, before) =
                 ASGDFormula.Coefficients(before.First, before.Second, read.Of("lambd", o.Lambd), read.Of("weight_decay", o.WeightDecay))

@@ -74,6 +74,26 @@ module Adafactor =
                  1.0 - o.Lr * o.WeightDecay)
         )
 
+    /// The shape of a column, if a parameter has it.
+    let private shape column (parameter: Layout) : Layout | null =
+        let shape = parameter.Shape.AsSpan().ToArray()
+        let rank = shape.Length
+
+        let keep =
+            match column with
+            | 0 when rank > 1 ->
+                shape[rank - 1] <- 1L
+                true
+            | 1 when rank > 1 ->
+                shape[rank - 2] <- 1L
+                true
+            | column -> column = 2 && rank < 2
+
+        if keep then
+            (Layout.Contiguous(parameter.DType.ToStateDType(), ReadOnlySpan shape)).On parameter.Device
+        else
+            null
+
     let private arithmetic =
         { new TensorArithmetic<AdafactorOptions>() with
             member _.Scope = RuleScope.Tensors
@@ -81,24 +101,8 @@ module Adafactor =
             member _.Columns = [ "row_var"; "col_var"; "variance" ]
             member _.Refuse _ = ""
 
-            member _.Shape(column, parameter) =
-                let shape = parameter.Shape.AsSpan().ToArray()
-                let rank = shape.Length
-
-                let keep =
-                    match column with
-                    | 0 when rank > 1 ->
-                        shape[rank - 1] <- 1L
-                        true
-                    | 1 when rank > 1 ->
-                        shape[rank - 2] <- 1L
-                        true
-                    | column -> column = 2 && rank < 2
-
-                if keep then
-                    (Layout.Contiguous(parameter.DType.ToStateDType(), ReadOnlySpan shape)).On parameter.Device
-                else
-                    null
+            member _.Shape(_, column, parameter) = shape column parameter
+            member _.Restored(column, parameter, _) = shape column parameter
 
             member _.Step(o, step, dtype, tensors, workspace, executor) =
                 let struct (rows, columns) = matrix tensors.Parameter.Layout

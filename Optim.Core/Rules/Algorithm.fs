@@ -45,6 +45,7 @@ type Algorithm internal (name: string, table: OptionTable) =
 
     /// Whether the optimizer gives the option its value, whatever a loaded state dict says.
     member _.IsFixed(option: string) : bool = table.IsFixed option
+
     /// The values that an option can be, where it is one of some names; none elsewhere.
     member _.ChoicesOf(option: string) : IReadOnlyList<OptionValue> =
         (table.Choices option :> IReadOnlyList<_>)

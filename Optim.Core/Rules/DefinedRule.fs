@@ -191,7 +191,7 @@ type DefinedRule
         Rows.initial name parameters scalarNames columnNames (fun _ -> false) (fun column -> startOf columns[column] options)
 
     override _.Restore(parameters, stepCounts, scalars, rows) =
-        let order column (parameter: TensorView) : Layout | null =
+        let order column (parameter: TensorView) _ : Layout | null =
             let order = Rows.orderOf parameter
 
             if columns[column].IsTensorNumber then

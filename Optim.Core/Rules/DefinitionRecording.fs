@@ -42,6 +42,8 @@ type internal DefinedOptionKind =
     | Whole of Interval
     /// Two or three numbers.
     | Several of Interval list
+    /// Two numbers, or None.
+    | SeveralOrNone of Interval list
     /// True or False, which formulas read as 1 or 0.
     | Switch
     /// One of some values, by which formulas and columns may differ: flags, names, small whole numbers.

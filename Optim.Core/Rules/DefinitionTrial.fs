@@ -211,6 +211,7 @@ module internal DefinitionTrial =
                         | OptionValue.Tuple(Items [ a; b ]) -> struct (number a, number b)
                         | _ -> struct (nan, nan))
                     (fun o (struct (a, b)) -> write o (floats [ a; b ]))
+            | SeveralOrNone ranges -> Field.pairOrNothing name ranges[0] ranges[1] (fun o -> o.Values[index]) write
             | Several ranges ->
                 Field.tripleIn
                     name

@@ -142,6 +142,18 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
         else
             surrounded.Run(table, segment.First, segment.Count, segment.DType, switches, &coefficients, &kinds, prepared.Numbers, executor)
 
+/// A rule whose formula is another one in early steps than in late ones.
+type internal IPhased =
+    /// Whether it is.
+    abstract HasPhases: bool
+
+    /// Above 0 in late steps.
+    abstract Phase<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>> :
+        options: IOptimizerOptions * read: Reader<'n> * step: int64 -> 'n
+
+    /// Options under which steps from 2 to 4 are early, and those from 64 late.
+    abstract WithBothPhases: options: IOptimizerOptions -> IOptimizerOptions
+
 /// A rule that works element by element: the formula, the table of options, the columns, and how options become coefficients.
 [<Sealed>]
 type internal ElementWiseRule<'o, 'f
@@ -240,6 +252,15 @@ type internal ElementWiseRule<'o, 'f
         driver.Update(arithmetic.Switches(options, step), &coefficients, Span row)
         arithmetic.Next<'n>(read, options, step, scalars)
 
+    interface IPhased with
+        member _.HasPhases = arithmetic.HasPhases
+
+        member rule.Phase(options, read, step) =
+            arithmetic.Phase(read, rule.Table.Options options, step)
+
+        member rule.WithBothPhases options =
+            arithmetic.WithBothPhases(rule.Table.Options options)
+
     override rule.Init(options, parameters) =
         Argument.notNull "parameters" parameters
         let options = rule.Table.Options options
@@ -255,7 +276,7 @@ type internal ElementWiseRule<'o, 'f
     override rule.Restore(parameters, counts, scalars, rows) =
         Rows.restore
             name
-            (fun _ parameter -> Rows.orderOf parameter)
+            (fun _ parameter _ -> Rows.orderOf parameter)
             columnNames
             arithmetic.Scalars
             keepsStep

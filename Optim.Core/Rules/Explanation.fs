@@ -112,16 +112,27 @@ module Explanation =
             for i in 0 .. kept.Length - 1 -> KeptNumber(rule.ScalarNames[i], scalars[i].Expression)
         ]
 
-    /// The same of any step but the first ones, about which something may be special.
-    let internal recordLater (rule: Rule) (options: IOptimizerOptions) =
+    /// The same of any step that is like two of them: what depends on the step is told by what differs.
+    let internal recordLike (rule: Rule) (options: IOptimizerOptions) (one: int64) (other: int64) =
         let merge a b =
-            RecordedNumber.Merge(a, b, double steps[0], double steps[1])
+            RecordedNumber.Merge(a, b, double one, double other)
 
-        let assignments, kept = record rule options steps[0]
-        let later, keptLater = record rule options steps[1]
+        let assignments, kept = record rule options one
+        let later, keptLater = record rule options other
 
         List.map2 (fun (a: Assignment) (b: Assignment) -> Assignment(a.Array, merge a.Value b.Value)) assignments later,
         List.map2 (fun (a: KeptNumber) (b: KeptNumber) -> KeptNumber(a.Name, merge a.Value b.Value)) kept keptLater
+
+    /// The same of any step but the first ones, about which something may be special.
+    let internal recordLater (rule: Rule) (options: IOptimizerOptions) =
+        recordLike rule options steps[0] steps[1]
+
+    /// A number that tells early steps from late ones, of any step.
+    let internal phase (rule: IPhased) (options: IOptimizerOptions) =
+        let recorded step =
+            (rule.Phase<RecordedNumber>(options, reader, step)).Expression
+
+        RecordedNumber.Merge(recorded steps[0], recorded steps[1], double steps[0], double steps[1])
 
     /// The step of a rule as a program whose numbers are made of its options; none where it does not work element by element.
     let internal program (rule: Rule) (options: IOptimizerOptions) : StepProgram voption =

@@ -107,14 +107,17 @@ module Muon =
 
         MuonNumbers(o.Momentum, o.Nesterov, 1.0 - o.Lr * o.WeightDecay, rate, o.Eps, a, b, c, o.NsSteps, o.Precision)
 
+    let private shape (parameter: Layout) =
+        parameter.WithDType(parameter.DType.ToStateDType()).ToContiguous()
+
     let private arithmetic =
         { new TensorArithmetic<MuonOptions>() with
             member _.Scope = RuleScope.Matrices
             member _.Counts = false
             member _.Columns = [ "momentum_buffer" ]
 
-            member _.Shape(_, parameter) =
-                parameter.WithDType(parameter.DType.ToStateDType()).ToContiguous()
+            member _.Shape(_, _, parameter) = shape parameter
+            member _.Restored(_, parameter, _) = shape parameter
 
             member _.Refuse parameter =
                 if parameter.Shape.Length = 2 then

@@ -68,6 +68,16 @@ module RAdam =
             member arithmetic.Switches(o, step) =
                 arithmetic.Switches o ||| Switch.bit RAdamFormula.Rectified (rectifies o step)
 
+            member _.HasPhases = true
+
+            member _.Phase(read, o, step) =
+                let struct (_, beta2) = o.Betas
+                RAdamFormula.Tractable(read.Of("beta2", beta2), step)
+
+            member _.WithBothPhases o =
+                let struct (beta1, _) = o.Betas
+                { o with Betas = struct (beta1, 0.999) }
+
             member _.Coefficients(read, o, step) =
                 let struct (beta1, beta2) = o.Betas
                 let lr, decay = read.Of("lr", o.Lr), read.Of("weight_decay", o.WeightDecay)

@@ -14,8 +14,20 @@ type internal TensorArithmetic<'o>() =
     abstract Counts: bool
     /// The columns, in PyTorch's order.
     abstract Columns: string list
+    /// Whether a column is kept under these options.
+    abstract ColumnsUnder: options: 'o -> (string -> bool)
+
+    default _.ColumnsUnder options =
+        ignore options
+        fun _ -> true
+
     /// The shape of a column for a parameter, row by row, of the dtype of its state; null where there is none of it.
-    abstract Shape: column: int * parameter: Layout -> Layout | null
+    abstract Shape: options: 'o * column: int * parameter: Layout -> Layout | null
+    /// The same for a row that is given, whatever the options are; null where no options keep one.
+    abstract Restored: column: int * parameter: Layout * given: Layout -> Layout | null
+    /// Whether a row that other options have made may stay where these do not use it.
+    abstract MayHoldMore: bool
+    default _.MayHoldMore = false
     /// Why a parameter cannot be stepped, in words after its name; empty when it can be.
     abstract Refuse: parameter: Layout -> string
     /// Refuses what does not go by the table of options, before a step.

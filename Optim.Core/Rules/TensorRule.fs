@@ -6,7 +6,6 @@ open System.Collections.Immutable
 open Optim.Kernels
 
 /// A rule that works on whole tensors.
-[<Sealed>]
 type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>
     (name: string, defaults: 'o, fields: Field<'o> list, arithmetic: TensorArithmetic<'o>) =
     inherit Rule<'o>(name, OptionTable<'o>(name, defaults, fields))
@@ -22,8 +21,6 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOpti
             if problem <> "" then
                 raise (ArgumentException $"{name}: {parameters.Label row} {problem}")
 
-    let order column (parameter: TensorView) =
-        arithmetic.Shape(column, parameter.Layout)
 
     override _.Scope = arithmetic.Scope
     override _.KeepsStep = arithmetic.Counts
@@ -32,8 +29,8 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOpti
     override _.ColumnNames = columnNames
 
     override rule.ColumnsUnder options =
-        rule.Table.Options options |> ignore
-        columnNames
+        let kept = arithmetic.ColumnsUnder(rule.Table.Options options)
+        columnNames |> Seq.filter kept |> ImmutableArray.CreateRange
 
     override rule.Sparse options =
         rule.Table.Options options |> ignore
@@ -49,6 +46,10 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOpti
     override _.Restore(parameters, counts, scalars, rows) =
         Argument.notNull "parameters" parameters
         check parameters
+
+        let order column (parameter: TensorView) (given: TensorView) =
+            arithmetic.Restored(column, parameter.Layout, given.Layout)
+
         Rows.restore name order columnNames ImmutableArray.Empty arithmetic.Counts false parameters counts scalars rows
 
     override rule.Prepare(options, parameters, gradients, state) =
@@ -109,6 +110,10 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOpti
     member private _.Lay(prepared: PreparedTensors<'o>, parameters: Parameters, gradients: Gradients, state: State) =
         let lineage = state.Lineage
         let rows = parameters.Count
+
+        let order column row =
+            arithmetic.Shape(prepared.Options, column, parameters[row].Layout)
+
         check parameters
 
         let steps row =
@@ -123,8 +128,8 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOpti
 
                     let fits =
                         found.IsAbsent
-                        || match order column parameters[row] with
-                           | null -> false
+                        || match order column row with
+                           | null -> arithmetic.MayHoldMore
                            | wanted -> found.Layout.SameShape wanted
 
                     if not fits then
@@ -141,7 +146,7 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOpti
 
                 for row in 0 .. rows - 1 do
                     if steps row && column[row].IsAbsent then
-                        match order index parameters[row] with
+                        match order index row with
                         | null -> ()
                         | layout ->
                             layouts[row] <- layout

@@ -70,11 +70,11 @@ module internal Rows =
 
         State(rule, parameters.Count, scalarNames, Counts.Zero, names |> Seq.mapi column |> ImmutableArray.CreateRange, Lineage())
 
-    /// A state from rows that lie elsewhere: each is copied into the order that its column has for its parameter (null: none), and
+    /// A state from rows that lie elsewhere: each is copied into the order that its column has for its parameter and itself (null: none), and
     /// the dtype of its state.
     let restore
         rule
-        (order: int -> TensorView -> Layout | null)
+        (order: int -> TensorView -> TensorView -> Layout | null)
         (names: ImmutableArray<string>)
         (scalarNames: ImmutableArray<string>)
         keepsStep
@@ -118,7 +118,7 @@ module internal Rows =
                 let orders =
                     [|
                         for row in present do
-                            match order index parameters[row] with
+                            match order index parameters[row] rows[row] with
                             | null ->
                                 raise (
                                     ArgumentException

@@ -16,6 +16,10 @@ public readonly struct ASGDFormula : IFormula1<ASGDFormula>
     public static Scalars<N> Start<N>(N lr)
         where N : struct, IScalar<N> => new(lr, N.Of(1));
 
+    /// <summary>Above 0 where averages are taken in the next step.</summary>
+    public static N Averages<N>(N t0, long step)
+        where N : struct, IScalar<N> => N.Of(step) - t0 - N.Of(1);
+
     /// <summary>
     /// eta and mu of the step after this one: PyTorch works them out at the end of a step, so a change of lr is felt a step later.
     /// Averages are taken from the second step after t0 on; before that mu is 1.

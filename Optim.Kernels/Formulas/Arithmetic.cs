@@ -24,6 +24,16 @@ public abstract class Arithmetic<O>
     /// <summary>The switches in a step, for a rule whose steps differ; they use the same columns in all of them.</summary>
     public virtual int Switches(O options, long step) => Switches(options);
 
+    /// <summary>Whether the formula is another one in early steps than in late ones, beside the first.</summary>
+    public virtual bool HasPhases => false;
+
+    /// <summary>Above 0 in late steps, where there are such phases.</summary>
+    public virtual N Phase<N>(Reader<N> read, O options, long step)
+        where N : struct, IScalar<N> => N.Of(1);
+
+    /// <summary>The options with others among them under which the steps from 2 to 4 are early, and those from 64 late.</summary>
+    public virtual O WithBothPhases(O options) => options;
+
     /// <summary>The coefficients of a step, which is counted from 1 for each parameter by itself.</summary>
     public abstract Coefficients<N> Coefficients<N>(Reader<N> read, O options, long step)
         where N : struct, IScalar<N>;

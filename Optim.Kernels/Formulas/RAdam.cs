@@ -15,8 +15,12 @@ public readonly struct RAdamFormula : IFormula2<RAdamFormula>
     /// <inheritdoc/>
     public static int SwitchCount => 5;
 
-    /// <summary>Whether the variance of a step's rate is tractable: where the length of the average is beyond 5.</summary>
-    public static bool Rectifies(double beta2, long step) => Length(new Real(beta2), step).Value > 5;
+    /// <summary>Whether the variance of a step's rate is tractable.</summary>
+    public static bool Rectifies(double beta2, long step) => Tractable(new Real(beta2), step).Value > 0;
+
+    /// <summary>Above 0 where the variance of a step's rate is tractable: by how much the length of the average is beyond 5.</summary>
+    public static N Tractable<N>(N beta2, long step)
+        where N : struct, IScalar<N> => Length(beta2, step) - N.Of(5);
 
     /// <summary>
     /// Rectification and both bias corrections go into the rate: eps is added to the root as it is, unlike in Adam. A step that is not

@@ -44,6 +44,38 @@ public interface IWhole<V> : ILane<V>, ITakes<V, Real>
     /// <summary>Rounded to a half type, and in the type of the arithmetic as before.</summary>
     static abstract V Round(V value, DType dtype);
 
+    // What rules of matrices need beside that. Dimensions are counted from the first, which is 0, and stay, with a length of 1.
+
+    /// <summary>The sums along a dimension.</summary>
+    static abstract V Sum(V value, int dimension);
+
+    /// <summary>The largest elements along a dimension; NaN where there is one.</summary>
+    static abstract V Largest(V value, int dimension);
+
+    /// <summary>The same elements in row-major order under other lengths of dimensions.</summary>
+    static abstract V Reshaped(V value, ReadOnlySpan<long> shape);
+
+    /// <summary>The dimensions in another order; it may share its memory.</summary>
+    static abstract V Permuted(V value, ReadOnlySpan<int> dimensions);
+
+    /// <summary>In float32 or float64.</summary>
+    static abstract V Converted(V value, DType dtype);
+
+    /// <summary>Each element to a power, which is a number.</summary>
+    static abstract V Power(V value, V exponent);
+
+    /// <summary>Of a symmetric matrix the vectors, as columns, by falling eigenvalues, and these as a row.</summary>
+    static abstract V Eigenvectors(V matrix, out V values);
+
+    /// <summary>The Q of a matrix' factors Q R.</summary>
+    static abstract V Orthonormal(V matrix);
+
+    /// <summary>The slices along a dimension in falling order of as many keys.</summary>
+    static abstract V Ordered(V value, int dimension, V keys);
+
+    /// <summary>The identity matrix of so many rows, of the type and on the device of another lane.</summary>
+    static abstract V Identity(V like, long rows);
+
     /// <summary>Says that a value which nothing else shares is not needed any more, so that its memory can be used again.</summary>
     static abstract void Free(V value);
 }

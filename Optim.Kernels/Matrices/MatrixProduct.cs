@@ -59,6 +59,43 @@ internal static unsafe class MatrixProduct
             executor
         );
 
+    /// <summary>C of m x n = scale A B' + shift D, A of m x k, B of n x k. C is another matrix than the others.</summary>
+    public static void RunTransposed(
+        DType dtype,
+        nint m,
+        nint n,
+        nint k,
+        nint a,
+        nint b,
+        nint c,
+        nint room,
+        Executor executor,
+        double scale = 1,
+        double shift = 0,
+        nint d = 0,
+        nint depth = Depth
+    ) =>
+        Run(
+            new()
+            {
+                M = m,
+                N = n,
+                K = k,
+                A = (void*)a,
+                B = (void*)b,
+                ByRow = 1,
+                ByColumn = k,
+                C = (void*)c,
+                D = (void*)d,
+                Panels = (void*)room,
+                Scale = scale,
+                Shift = shift,
+                Depth = depth,
+            },
+            dtype,
+            executor
+        );
+
     /// <summary>C of m x m = scale A A' + shift D, A of m x k; D is symmetric, as C is. Half of it is worked out.</summary>
     public static void Square(
         DType dtype,

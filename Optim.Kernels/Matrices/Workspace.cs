@@ -24,6 +24,9 @@ internal sealed class Workspace
         return used <= room ? address : throw new InvalidOperationException("the workspace is too small");
     }
 
+    /// <summary>Who steps whole tensors in memory that is kept, too.</summary>
+    public HostWhole Whole => field ??= new();
+
     /// <summary>Keeps the memory until here.</summary>
     public void KeepAlive() => GC.KeepAlive(block);
 }

@@ -118,10 +118,10 @@ module Partition =
             | "dampening", _ -> [ Options.ofNumber 0.4 ]
             | "t0", _ -> [ Options.ofNumber 1.0 ]
             | "clip_exp", _ -> [ zero ]
-            | _ when rule.ChoicesOf(name).Count > 0 -> List.ofSeq (rule.ChoicesOf name) |> List.except [ value ]
             | _, OptionValue.None -> [ Options.ofNumber 4.0 ]
             | "ns_coefficients", _ -> [ OptionValue.TupleOf [ for c in [ 1.5; -0.5; 0.01 ] -> Options.ofNumber c ] ]
             | "adjust_lr_fn", _ -> [ OptionValue.Text "match_rms_adamw" ]
+            | _ when rule.ChoicesOf(name).Count > 0 -> List.ofSeq (rule.ChoicesOf name) |> List.except [ value ]
             // Of a tensor these count where it is small.
             | "eps", _ when rule.Scope = RuleScope.Matrices -> [ Options.ofNumber 1e3 ]
             | "eps", OptionValue.Tuple _ -> [ Options.ofPair (1e-3, 100.0) ]

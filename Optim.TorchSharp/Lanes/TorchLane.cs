@@ -163,6 +163,46 @@ internal readonly struct TorchLane : IWhole<TorchLane>, IScalar<TorchLane>, ITak
     public static TorchLane Round(TorchLane value, DType dtype) =>
         value.tensor is { } x ? new(x.to((ScalarType)(int)dtype).to(x.dtype)) : value;
 
+    public static TorchLane Sum(TorchLane value, int dimension) => new(Whole(value).sum(dimension, keepdim: true));
+
+    public static TorchLane Largest(TorchLane value, int dimension) => new(Whole(value).amax([dimension], keepdim: true));
+
+    public static TorchLane Reshaped(TorchLane value, ReadOnlySpan<long> shape) => new(Whole(value).reshape(shape.ToArray()));
+
+    public static TorchLane Permuted(TorchLane value, ReadOnlySpan<int> dimensions)
+    {
+        var order = new long[dimensions.Length];
+        for (var i = 0; i < order.Length; i++)
+            order[i] = dimensions[i];
+        return new(Whole(value).permute(order));
+    }
+
+    public static TorchLane Converted(TorchLane value, DType dtype) =>
+        value.tensor is { } x && x.dim() > 0 ? new(x.to((ScalarType)(int)dtype)) : value;
+
+    public static TorchLane Power(TorchLane value, TorchLane exponent) =>
+        value.tensor is { } x && exponent.tensor is null ? new(x.pow(Number(exponent.constant))) : Pow(value, exponent);
+
+    public static TorchLane Eigenvectors(TorchLane matrix, out TorchLane values)
+    {
+        // By rising eigenvalues there. In float64, as ours are, where there is such a thing.
+        var x = Whole(matrix);
+        var (numbers, vectors) = linalg.eigh(x.to(Widest(matrix)));
+        values = new(numbers.flip(0).unsqueeze(0).to(x.dtype));
+        return new(vectors.flip(1).to(x.dtype));
+    }
+
+    public static TorchLane Orthonormal(TorchLane matrix)
+    {
+        var x = Whole(matrix);
+        return new(linalg.qr(x.to(Widest(matrix))).Q.to(x.dtype));
+    }
+
+    public static TorchLane Ordered(TorchLane value, int dimension, TorchLane keys) =>
+        new(Whole(value).index_select(dimension, Whole(keys).flatten().argsort(descending: true)));
+
+    public static TorchLane Identity(TorchLane like, long rows) => new(eye(rows, dtype: Whole(like).dtype, device: Whole(like).device));
+
     public static void Free(TorchLane value) => value.tensor?.Dispose();
 
     private static Tensor Whole(TorchLane value) => value.tensor!;

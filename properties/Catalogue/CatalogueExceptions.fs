@@ -60,8 +60,24 @@ let withoutEffect =
 
 /// Options of single rules that are left out: by published name and option, the reason.
 let leftOut: Map<string * string, string> =
+    let flattened =
+        "tensors of more than two dimensions are taken as matrices of the first by all others"
+
     Map
         [
+            for option in [ "ns_method"; "ns_reset_steps" ] do
+                ("pytorch_optimizer.Muon", option), "Newton and Schulz's iteration by Gram matrices in float16 is another way to the same"
+            ("pytorch_optimizer.ROSE", "bf16_sr"), "parameters of bfloat16 are rounded to the nearest"
+            ("pytorch_optimizer.SCION", "norm_kwargs"), "its entries are options: normalized, max_scale, transpose"
+            ("pytorch_optimizer.SCIONLight", "norm_kwargs"), "its entries are options: normalized, max_scale, transpose"
+            ("pytorch_optimizer.SCIONLight", "momentum"), "it is kept in gradients that nobody may clear; gradients are not written to here"
+            ("pytorch_optimizer.SOAP", "merge_dims"), "every dimension has its own matrix"
+            ("pytorch_optimizer.SOAP", "data_format"), "dimensions are merged by it, which they are not here"
+            for name in [ "timm.muon"; "timm.adamuon" ] do
+                (name, "conv_mode"), flattened
+                (name, "normalize_spatial"), flattened
+                (name, "adamw_lr"), "it is deprecated there for fallback_lr_scale"
+                (name, "algo"), "its values are rules of their own here"
             ("pytorch_optimizer.Lamb", "rectify"), "the norm takes back what rectification multiplies by"
             ("pytorch_optimizer.Lamb", "n_sma_threshold"), "an option of rectify"
             ("pytorch_optimizer.Lamb", "degenerated_to_sgd"), "an option of rectify"
@@ -76,6 +92,8 @@ let otherDefaults: Map<string * string, string> =
         [
             ("pytorch_optimizer.AdamW", "decoupled_weight_decay"),
             "AdamW is True here, as it computes; the class reports Adam's own default"
+            ("timm.muon", "momentum"), "0.9, which timm's factory sets; the class has 0.95"
+            ("timm.adamuon", "momentum"), "0.9, which timm's factory sets; the class has 0.95"
         ]
 
 /// How close a rule must come, relative to 1 + |value|, where that is not 1e-11: why is in golden/README.md.
@@ -85,6 +103,10 @@ let tolerances =
             // Numbers over all tensors are float32 in the package.
             "pytorch_optimizer.ASGD", 1e-5
             "pytorch_optimizer.AdaGC", 1e-8
+            // Bases of matrices are float32 in the package; elements near 0 in them are divided by their own size.
+            "pytorch_optimizer.Conda", 1e-6
+            "pytorch_optimizer.SOAP", 1e-7
+            "pytorch_optimizer.SPlus", 1e-6
             // A factor is rounded to float32.
             "pytorch_optimizer.LaProp", 1e-8
             // The norm of all gradients is float32.
@@ -102,4 +124,6 @@ let firstStep =
         ]
 
 /// How many parameters are compared, where these are not all of them.
-let comparedParameters: Map<string, int> = Map []
+let comparedParameters: Map<string, int> =
+    // A statistic of the third one is singular, and its null vectors are rounding.
+    Map [ "pytorch_optimizer.SOAP", 2; "pytorch_optimizer.SPlus", 2 ]

@@ -47,8 +47,21 @@ let private run name (rule: Rule) (case: Case) =
                 for p in g.Parameters -> param (Option.toObj p.Name) dtypes[case.DType] p.Shape p.Initial
         ]
 
-    let optimizer =
-        RuleOptimizer(rule, parameters |> Seq.map (fun p -> p :> IParameterOrGroup), settings name rule case.Options)
+    // Packages with Muon ask for a group of their own for all that is no matrix.
+    let groups =
+        if rule.Has "use_muon" then
+            let matrices, others = parameters |> List.partition (fun p -> (p :> IParameter).Data.Shape.Length = 2)
+
+            [
+                for some, usesMuon in [ matrices, true; others, false ] do
+                    let group = ParameterGroup(some |> Seq.map (fun p -> p :> IParameter))
+                    group["use_muon"] <- OptionValue.Bool usesMuon
+                    group :> IParameterOrGroup
+            ]
+        else
+            [ for p in parameters -> p :> IParameterOrGroup ]
+
+    let optimizer = RuleOptimizer(rule, groups, settings name rule case.Options)
 
     [
         for gradients in case.Gradients do

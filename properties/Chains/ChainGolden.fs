@@ -17,6 +17,12 @@ let private isWeight = isNamed "weight"
 let private ruleOf transforms = chain transforms :> Rule
 let private withRate lr transforms = ruleOf (transforms @ [ scale -lr ])
 
+/// A rule of the catalogue with other defaults.
+let private preset name (values: (string * OptionValue) list) : Rule =
+    match Rules.Find name with
+    | :? WholeRule as rule -> rule.Renamed(name, rule.Replace(rule.Defaults, values |> List.map KeyValuePair)) :> Rule
+    | rule -> failtestf "%s is no rule over whole tensors" rule.Name
+
 /// A rule of the catalogue with a rate.
 let private ruleWith (name: string) (lr: float) =
     let rule = Rules.Find name
@@ -62,6 +68,8 @@ let private expressed: Map<string, Rule> =
             "rmsprop centered momentum", ruleOf [ scaleByStddev 0.9 1e-8; scale -0.01; trace 0.9 ]
             "adagrad", withRate 0.1 [ scaleByRss 0.1 1e-7 ]
             "adadelta", withRate 1.0 [ scaleByAdadelta 0.9 1e-6 ]
+            "adafactor", preset "optax.adafactor" [ "lr", OptionValue.Float 0.1; "min_dim_size_to_factor", OptionValue.Int 2L ]
+            "muon", preset "optax.muon" [ "lr", OptionValue.Float 0.01 ]
             "optimistic", withRate 0.1 [ scaleByOptimisticGradient 1.0 1.0 ]
             "fromage", ruleOf [ fromage 0.01 ]
             "ademamix", withRate 0.01 [ scaleByAdemamix (0.9, 0.999, 0.9999) 5.0 1e-8 ]
@@ -159,7 +167,8 @@ let private repeat (rule: Rule) (case: JsonElement) =
     worst, moves[0]
 
 /// Where optax computes in float32 inside.
-let private bounds = Map [ "MultiSteps 3 of adam 0.01", 1e-9; "madgrad", 1e-8 ]
+let private bounds =
+    Map [ "MultiSteps 3 of adam 0.01", 1e-9; "adafactor", 1e-7; "madgrad", 1e-8 ]
 
 let private check name rule case () =
     let worst, moved = repeat rule case
