@@ -30,7 +30,7 @@ let private ruleWith (name: string) (lr: float) =
     let options =
         rule.Replace(rule.Defaults, [ KeyValuePair("lr", OptionValue.Float lr) ])
 
-    Wrappers.Before(Transforms.Identity, rule, options) :> Rule
+    Wrappers.Before(Transforms.Identity, rule, options)
 
 let private cosine steps =
     Schedule.cosine steps |> Schedule.hold steps
