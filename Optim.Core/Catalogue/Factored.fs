@@ -230,6 +230,7 @@ let private bigVision =
             let isUnscaled = r.Flag("unscaled_wd", false)
             let isCautious = r.Flag("caution", false)
             let isCorrected = r.Flag("corrected_weight_decay", false)
+            r.OptOut("U5", "the first moment is rounded to bfloat16")
             r.Require("caution", momentum.HasValue || not isCautious, "it masks the first moment, which there is with momentum only")
             let g = r.Gradient
             let t = max 1.0 (double r.Step - double offset)
@@ -470,6 +471,7 @@ let private nero =
             let beta = r.Number("beta", 0.999, fraction)
             let isConstrained = r.Flag("constraints", true)
             let eps = r.Number("eps", 1e-8, nonNegative)
+            r.OptOut("U1", "the minimum need not lie on the spheres of the rows")
             r.OptOut("U4", "rows are put on their spheres, whatever the rate is")
             r.OptOut("U3", "rows are put back on their spheres, which moves elements whatever their gradient is")
 

@@ -37,6 +37,7 @@ type private Otherwise =
         adamW r otherwise.Lr otherwise.Betas eps { decay with Amount = otherwise.Decay }
 
 let private otherwise (r: WholeDefinition) beta2 =
+    turnsElements r
     r.OptOut("U4", "what is no matrix moves at adamw_lr, whatever lr is")
 
     {
@@ -338,6 +339,7 @@ let private optaxMuon =
                 r.Number("adam_b1", 0.9, fraction), r.Number("adam_b2", 0.999, fraction)
 
             let adamDecay = r.Number("adam_weight_decay", 0.0, nonNegative)
+            turnsElements r
             let g = r.Gradient
 
             /// The momentum, corrected for where it began, and looked ahead.

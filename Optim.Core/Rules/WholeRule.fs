@@ -272,7 +272,9 @@ type internal WholeArithmetic(rule: string, definition: WholeDefinition -> Whole
     override _.Look(options, step, tensors, workspace, executor) =
         let home = workspace.Whole
         home.Executor <- executor
-        HostStep(options, places, tensors.Parameter.Shape, step, tensors, home, true).Look definition
+
+        if tensors.Parameter.Count > 0n then
+            HostStep(options, places, tensors.Parameter.Shape, step, tensors, home, true).Look definition
 
     override _.Step(options, step, _, tensors, workspace, executor) =
         if tensors.Parameter.Count = 0n then
