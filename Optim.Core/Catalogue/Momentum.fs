@@ -88,6 +88,7 @@ let private pid =
             let dampening = r.Number("dampening", 0.0, nonNegative)
             let derivative = r.Number("derivative", 10.0, nonNegative)
             let integral = r.Number("integral", 5.0, nonNegative)
+            r.OptOut("U5", "momentum 0 leaves integral and derivative out")
             let decay = weightDecay r 0.0 false
             let x, g = decay.Applied(r, lr)
 
@@ -111,6 +112,7 @@ let private pnm =
         (fun r ->
             let lr = learningRate r 1e-3
             let struct (beta1, beta2) = r.Pair("betas", 0.9, fraction, 1.0, nonNegative)
+            r.OptOut("G3", "the second beta weighs the other momentum, and may be 1 and more")
             let decay = weightDecay r 0.0 true
             let x, g = decay.Applied(r, lr)
             x - lr * positiveNegativeMomentum r "pos_momentum" "neg_momentum" beta1 beta2 g)
@@ -131,6 +133,11 @@ let private qhm =
             let m = kept r buffer (moved momentum buffer g)
             x - lr * (nu * m + (1.0 - nu) * g))
 
+let private rowsAlone = "delta and wd_ratio are of parameters with rows"
+
+let private anyDampening =
+    "nesterov goes with any momentum and dampening, as in the package"
+
 let private sgdp =
     rule
         "SGDP"
@@ -146,6 +153,8 @@ let private sgdp =
             let ratio = r.Number("wd_ratio", 0.1, nonNegative)
             let isNesterov = r.Switch("nesterov", false)
             let eps = epsilon r 1e-8
+            r.OptOut("P3", rowsAlone)
+            r.OptOut("G3", anyDampening)
             let g, buffer = decay.Gradient(r.Parameter, r.Gradient), r.Column "momentum"
             let b = kept r buffer (momentum * buffer + (1.0 - dampening) * g)
             let struct (project, share) = projection r delta ratio eps g
@@ -169,6 +178,8 @@ let private timmSgdp =
         let eps = epsilon r 1e-8
         let delta = r.Number("delta", 0.1, nonNegative)
         let ratio = r.Number("wd_ratio", 0.1, nonNegative)
+        r.OptOut("P3", rowsAlone)
+        r.OptOut("G3", anyDampening)
         let x, g, buffer = r.Parameter, r.Gradient, r.Column "momentum"
         let b = kept r buffer (momentum * buffer + (1.0 - dampening) * g)
         let struct (project, share) = projection r delta ratio eps g
@@ -191,6 +202,8 @@ let private sgdSaI =
             let decay = weightDecayOf r 1e-2 true
             let eps = epsilon r 1e-8
             let x, g = decay.Applied(r, lr)
+
+            r.OptOut("P3", "eps is of parameters with several rows")
 
             let before, count, size =
                 r.TensorNumber("gsnr", 0.0), Expression.ElementCount, norm r.Gradient
@@ -225,6 +238,7 @@ let private sgdw =
             let decay = weightDecayOf r 0.0 true
             let dampening = r.Number("dampening", 0.0, nonNegative)
             let isNesterov = r.Switch("nesterov", false)
+            r.OptOut("G3", anyDampening)
             let x, g = decay.Applied(r, lr)
             x - lr * torchMomentum r momentum dampening isNesterov g)
     |> differs "the decay is lr times weight_decay, where the paper has the schedule's factor alone"
@@ -242,6 +256,7 @@ let private timmSgdw =
             let factor = TimmParts.decayFactor r lr
             let isNesterov = r.Switch("nesterov", true)
             let caution = TimmParts.caution r
+            r.OptOut("G3", anyDampening)
             let g = r.Gradient
 
             factor * r.Parameter
@@ -261,7 +276,7 @@ let private srmm =
             let beta = r.Number("beta", 0.5, nonNegative)
 
             let struct (isBound, length) =
-                r.NumberOrNone("memory_length", Nullable 100.0, Interval.atLeast 1.0)
+                r.NumberOrNone("memory_length", Nullable 100.0, Wrapping.whole 1)
 
             let weight =
                 if isBound then
@@ -271,9 +286,9 @@ let private srmm =
                     one
 
             let gradient, parameter = r.Column "mov_avg_grad", r.Column "mov_avg_param"
-            let m = kept r gradient ((1.0 - weight) * gradient + weight * r.Gradient)
+            let m = kept r gradient (fma weight (r.Gradient - gradient) gradient)
             let before = where (isFirst r) r.Parameter parameter
-            kept r parameter ((1.0 - weight) * before + weight * r.Parameter - lr * m))
+            kept r parameter (fma weight (r.Parameter - before) before - lr * m))
     |> differs "the average of parameters starts at them, where the authors' code starts it at 0 and so shrinks them in the first step"
 
 let private tam =

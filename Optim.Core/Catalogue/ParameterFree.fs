@@ -70,7 +70,8 @@ let private prodigy =
             let decay = weightDecay r 0.0 true
             let isCorrected = r.Switch("bias_correction", false)
             let isWarm = r.Switch("safeguard_warmup", false)
-            let eps = epsilon r 1e-8
+            r.OptOut("P3", "growth_rate and d_coef make no difference until the distance grows")
+            let eps = r.Number("eps", 1e-8, positive)
             let isFirst = isFirst r
             let before, mostBefore = r.Kept("d", 0.0), r.Kept("d_max", 0.0)
             let d = where isFirst start before
@@ -155,6 +156,7 @@ let private cocob =
         (fun r ->
             let lr = learningRate r 1.0
             let alpha = r.Number("alpha", 100.0, positive)
+            r.OptOut("SP1", "parameters go on towards their bet without a gradient")
             let decay = r.Number("weight_decay", 0.0, nonNegative)
             let eps = epsilon r 1e-8
             let x = r.Parameter

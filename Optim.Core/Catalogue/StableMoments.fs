@@ -46,7 +46,8 @@ let private mars =
             let isCautious = r.Flag("cautious", false)
             let eps = epsilon r 1e-8
             // lr_1d is relative to lr as it is at first, and follows its schedule.
-            let first = atFirst r "init_lr" lr
+            let first = firstRate r lr
+            r.OptOut("P3", "some options are of vectors alone, and others of the rest")
 
             let adam beta1 beta2 u v =
                 u
@@ -73,7 +74,7 @@ let private mars =
                     else
                         adam beta1 beta2 u (secondMoment r beta2 c)
             else
-                let rate = where (first |> isAbove zero) (lr / first) one * lrOfVectors
+                let rate = where (first |> isAbove zero) (lr / first) zero * lrOfVectors
                 let x, g = decayOfVectors.Applied(r, rate)
                 let m, v = firstMoment r vectorBeta1 g, secondMoment r vectorBeta2 g
                 x - rate * adam vectorBeta1 vectorBeta2 m v)
@@ -95,6 +96,7 @@ let private timmMars =
             r.Pair("betas_1d", 0.9, fraction, 0.99, fraction)
 
         let caution = TimmParts.caution r
+        r.OptOut("P3", "some options are of vectors alone, and others of the rest")
         let x, g = r.Parameter, r.Gradient
 
         let adam beta1 beta2 m v =
@@ -186,6 +188,7 @@ let private stableAdamW =
             let isCompensated = r.Flag("kahan_sum", true)
             let decay = weightDecayOf r 1e-2 true
             let eps = epsilon r 1e-8
+            r.OptOut("P3", "kahan_sum acts on half types alone")
             let g = decay.Gradient(r.Parameter, r.Gradient)
 
             let debiased (beta: Expression) =

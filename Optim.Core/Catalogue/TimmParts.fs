@@ -10,6 +10,7 @@ module internal TimmParts =
     /// The rate of decoupled decay: lr, or with option corrected_weight_decay (Defazio 2025, arXiv:2506.02285) its square relative to the largest one so
     /// far.
     let decayRate (r: RuleDefinition) (lr: Expression) =
+        r.OptOut("P3", "corrected_weight_decay makes no difference as long as the rate stays")
         let isCorrected = r.Switch("corrected_weight_decay", false)
         let before = r.Kept("max_lr_snapshot", 0.0)
         let most = kept r before (larger before lr)
@@ -28,6 +29,8 @@ module internal TimmParts =
         else
             r.Parameter, fma decay r.Parameter r.Gradient
 
+    let private jumpsWithCaution = "with caution elements jump as their sign changes"
+
     let private masked (gradient: Expression) (update: Expression) =
         let agrees = update * gradient |> isAbove zero
         let share = mean (where agrees one zero)
@@ -35,6 +38,8 @@ module internal TimmParts =
 
     /// Option caution (Liang et al. 2024, arXiv:2411.16085): what would move the parameter along a gradient becomes 0, and the rest grows by as much.
     let caution (r: RuleDefinition) : Expression -> Expression -> Expression =
+        r.OptOut("U5", jumpsWithCaution)
+
         if r.Flag("caution", false) then
             masked
         else

@@ -58,6 +58,7 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
                 arithmetic,
                 prepared.Options,
                 stepOf row,
+                parameters.DTypeOf row,
                 parameters[row],
                 gradients[row],
                 columns,
@@ -116,7 +117,7 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
                 prepared.ThreadsUsed <-
                     max
                         prepared.ThreadsUsed
-                        (arithmetic.Step(prepared.Options, stepOf row, parameters[row].DType, tensors, workspace, prepared.KernelExecutor))
+                        (arithmetic.Step(prepared.Options, stepOf row, parameters.DTypeOf row, tensors, workspace, prepared.KernelExecutor))
 
                 let struct (parameterCopy, _) = prepared.Copies[row]
 

@@ -82,6 +82,7 @@ type internal WholeUpdate<'o when 'o: not null and 'o: not struct and 'o :> IOpt
         arithmetic: TensorArithmetic<'o>,
         options: 'o,
         step: int64,
+        dtype: DType,
         parameter: TensorView,
         gradient: Gradient,
         columns: TensorView array,
@@ -104,4 +105,4 @@ type internal WholeUpdate<'o when 'o: not null and 'o: not struct and 'o :> IOpt
 
             row[1] <- changed[0]
 
-        arithmetic.StepTensorRow<'v>(options, step, parameter.Layout, row)
+        arithmetic.StepTensorRow<'v>(options, step, parameter.Layout.WithDType dtype, row)

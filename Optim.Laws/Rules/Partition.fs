@@ -89,6 +89,8 @@ module Partition =
             "min_dim_size_to_factor", OptionValue.Int 3L
             "num_iterations", OptionValue.Int 8L
             "keep_num", OptionValue.Int 3L
+            "grad_accu_steps", OptionValue.Int 2L
+            "steps_before_using_centered", OptionValue.Int 3L
         ]
 
     /// What an option needs of others to matter.
@@ -98,6 +100,12 @@ module Partition =
                 "fixed_decay", [ "weight_decouple", Options.ofFlag true ]
                 "degenerated_to_sgd", [ "rectify", Options.ofFlag true ]
                 "n_sma_threshold", [ "rectify", Options.ofFlag true ]
+                "max_grad_norm", [ "pre_norm", Options.ofFlag true ]
+                "steps_before_using_centered", [ "centered", Options.ofFlag true ]
+                "min_beta1", [ "beta1_warmup", Options.ofNumber 4.0 ]
+                "eta_min", [ "t_max", Options.ofNumber 4.0 ]
+                "always_adapt", [ "weight_decay", zero ]
+                "trust_clip", [ "trust_coeff", Options.ofNumber 1.0 ]
                 "lr", [ "relative_step", Options.ofFlag false ]
                 "relative_step", [ "lr", Options.ofNumber 0.3 ]
                 "caution", [ "betas", Options.ofPair (0.9, 0.999) ]
@@ -148,6 +156,8 @@ module Partition =
             | "eps", OptionValue.Tuple _ -> [ Options.ofPair (1e-3, 100.0) ]
             | _, OptionValue.Int number -> [ OptionValue.Int(number + 1L) ]
             | _, OptionValue.Bool flag -> [ Options.ofFlag (not flag) ]
+            | _, OptionValue.Float number when Double.IsInfinity number -> [ Options.ofNumber 1.0 ]
+            | _, OptionValue.Float 0.5 -> [ Options.ofNumber 0.75 ]
             | _, OptionValue.Float number -> [ Options.ofNumber (0.5 * number + 0.25) ]
             | _, OptionValue.Tuple parts ->
                 [

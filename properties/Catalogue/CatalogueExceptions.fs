@@ -111,7 +111,7 @@ let tolerances =
             // A factor is rounded to float32.
             "pytorch_optimizer.LaProp", 1e-8
             // The norm of all gradients is float32.
-            "pytorch_optimizer.Lamb", 1e-9
+            "pytorch_optimizer.Lamb", 1e-8
             // The weights of the averages are float32.
             "pytorch_optimizer.QHAdam", 1e-8
         ]
