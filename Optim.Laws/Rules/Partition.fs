@@ -87,6 +87,7 @@ module Partition =
             "precondition_frequency", OptionValue.Int 2L
             "inverse_steps", OptionValue.Int 2L
             "min_dim_size_to_factor", OptionValue.Int 3L
+            "num_iterations", OptionValue.Int 8L
             "keep_num", OptionValue.Int 3L
             "grad_accu_steps", OptionValue.Int 2L
             "steps_before_using_centered", OptionValue.Int 3L
@@ -135,7 +136,7 @@ module Partition =
                 [ Options.ofPair (0.7, 0.999); Options.ofPair (0.9, 0.2) ]
             | ("beta1" | "shampoo_beta"), OptionValue.None -> [ Options.ofNumber 0.5 ]
             | "clipping_threshold", OptionValue.None -> [ Options.ofNumber 0.1 ]
-            | ("g_norm_min" | "ratio_min" | "eps_scale"), _ -> [ Options.ofNumber 1e3 ]
+            | ("g_norm_min" | "ratio_min" | "eps_scale" | "agc_eps"), _ -> [ Options.ofNumber 1e3 ]
             | "eps2", _ when rule.StepsByValues -> [ Options.ofNumber 1e3 ]
             | "gamma", _ when rule.StepsByValues -> [ Options.ofNumber 0.01 ]
             | ("min_dim_size_to_factor" | "update_proj_gap"), OptionValue.Int 3L -> [ OptionValue.Int 100L ]
