@@ -1,6 +1,7 @@
 namespace Optim.Laws
 
 open System
+open FsCheck
 open FsCheck.FSharp
 open Optim
 open Optim.Core
@@ -82,52 +83,55 @@ module Partition =
             "lambd", Options.ofNumber 0.1
             "momentum", Options.ofNumber 0.9
             "dampening", zero
-            "warmup_steps", OptionValue.Int 3L
-            "keep_num", OptionValue.Int 3L
         ]
-
-    /// What an option needs of others to matter.
-    let private needed =
-        Map
-            [
-                "fixed_decay", [ "weight_decouple", Options.ofFlag true ]
-                "degenerated_to_sgd", [ "rectify", Options.ofFlag true ]
-                "n_sma_threshold", [ "rectify", Options.ofFlag true ]
-            ]
 
     /// Options that choose how a step runs, or on what, and not what comes of it.
     let private execution =
         [ "foreach"; "fused"; "capturable"; "differentiable"; "precision"; "product" ]
 
-    /// Another value of each option, where the rule takes one: what is changed first so that the option matters, and the change.
-    let private perturbations (rule: Rule) =
-        let another name (value: OptionValue) =
-            match name, value with
-            | "betas", OptionValue.Tuple(Items [ _; _ ]) -> [ Options.ofPair (0.7, 0.999); Options.ofPair (0.9, 0.95) ]
-            | "etas", _ -> [ Options.ofPair (0.3, 1.2); Options.ofPair (0.5, 1.5) ]
-            | "step_sizes", _ -> [ Options.ofPair (0.02, 50.0); Options.ofPair (1e-6, 0.004) ]
-            | "dampening", _ -> [ Options.ofNumber 0.4 ]
-            | "t0", _ -> [ Options.ofNumber 1.0 ]
-            | "clip_exp", _ -> [ zero ]
-            | _, OptionValue.None -> [ Options.ofNumber 4.0 ]
-            | "ns_coefficients", _ -> [ OptionValue.TupleOf [ for c in [ 1.5; -0.5; 0.01 ] -> Options.ofNumber c ] ]
-            | "adjust_lr_fn", _ -> [ OptionValue.Text "match_rms_adamw" ]
-            | _ when rule.ChoicesOf(name).Count > 0 -> List.ofSeq (rule.ChoicesOf name) |> List.except [ value ]
-            // Of a tensor these count where it is small.
-            | "eps", _ when rule.Scope = RuleScope.Matrices -> [ Options.ofNumber 1e3 ]
-            | "eps", OptionValue.Tuple _ -> [ Options.ofPair (1e-3, 100.0) ]
-            | _, OptionValue.Int number -> [ OptionValue.Int(number + 1L) ]
-            | _, OptionValue.Bool flag -> [ Options.ofFlag (not flag) ]
-            | _, OptionValue.Float number -> [ Options.ofNumber (0.5 * number + 0.25) ]
-            | _, OptionValue.Tuple parts ->
-                [
-                    for index in 0 .. parts.Length - 1 do
-                        match parts[index] with
-                        | OptionValue.Float number -> OptionValue.Tuple(parts.SetItem(index, Options.ofNumber (0.5 * number + 0.25)))
-                        | _ -> ()
-                ]
-            | _ -> []
+    /// Other values in the place of one, each list for itself: some of its values must make a difference, under some settings of the other options.
+    let private changes (rule: Rule) name (usual: OptionValue) : (OptionValue -> OptionValue list) list =
+        let each values =
+            values |> List.map (fun value -> fun _ -> [ value ])
 
+        let number x =
+            if 0.5 * x + 0.25 = x then 0.4 else 0.5 * x + 0.25
+
+        match name, usual with
+        | "etas", _ -> each [ Options.ofPair (0.3, 1.2); Options.ofPair (0.5, 1.5) ]
+        | "step_sizes", _ -> each [ Options.ofPair (0.02, 50.0); Options.ofPair (1e-6, 0.004) ]
+        | "dampening", _ -> each [ Options.ofNumber 0.4 ]
+        | "t0", _ -> each [ Options.ofNumber 1.0 ]
+        | "ns_coefficients", OptionValue.Tuple _ ->
+            each [ OptionValue.TupleOf [ for c in [ 1.5; -0.5; 0.01 ] -> Options.ofNumber c ] ]
+        | "adjust_lr_fn", _ -> each [ OptionValue.Text "match_rms_adamw" ]
+        // Of a tensor these count where it is small.
+        | "eps", _ when rule.Scope = RuleScope.Matrices -> each [ Options.ofNumber 1e3 ]
+        | "eps", OptionValue.Tuple _ -> each [ Options.ofPair (1e-3, 100.0) ]
+        | _ when rule.ChoicesOf(name).Count > 0 -> [ fun value -> List.ofSeq (rule.ChoicesOf name) |> List.except [ value ] ]
+        | _, OptionValue.Tuple parts ->
+            [
+                for index in 0 .. parts.Length - 1 do
+                    fun value ->
+                        match value with
+                        | OptionValue.Tuple parts ->
+                            match parts[index] with
+                            | OptionValue.Float x -> [ OptionValue.Tuple(parts.SetItem(index, Options.ofNumber (number x))) ]
+                            | _ -> []
+                        | _ -> []
+            ]
+        | _ ->
+            [
+                function
+                | OptionValue.Int x -> [ OptionValue.Int(x + 1L); OptionValue.Int(x - 1L); OptionValue.Int(4L * x) ]
+                | OptionValue.Bool flag -> [ Options.ofFlag (not flag) ]
+                | OptionValue.Float x -> [ Options.ofNumber (number x); zero; Options.ofNumber (8.0 * x) ]
+                | OptionValue.None -> [ Options.ofNumber 4.0; Options.ofNumber 0.5; Options.ofFlag true ]
+                | _ -> []
+            ]
+
+    /// Settings of the other options under which an option may matter: usual ones, then drawn ones with small whole numbers.
+    let private settings (rule: Rule) : IOptimizerOptions seq =
         // What a rule does not take stays as it was.
         let set values options =
             (options, values)
@@ -137,24 +141,102 @@ module Partition =
                 with :? OptionException ->
                     options)
 
+        let small count (options: IOptimizerOptions) =
+            set
+                [
+                    for name in rule.OptionNames do
+                        match rule.Read(options, name) with
+                        | OptionValue.Int _ -> name, OptionValue.Int count
+                        | _ -> ()
+                ]
+                options
+
+        seq {
+            set usual rule.Defaults
+            small 3L (set usual rule.Defaults)
+
+            for index, options in Gen.sampleWithSeed (Rnd 20261126UL) 50 40 (Options.generate rule) |> Seq.indexed do
+                set [ "lr", Options.ofNumber 0.01 ] options |> small (int64 (1 + index % 4))
+        }
+
+    /// The subject's parameters as matrices of two rows or one.
+    let private asMatrices (subject: Subject) =
+        let shaped (view: TensorView) =
+            if view.IsAbsent || view.Shape.Length <> 1 || view.Count % 2n <> 0n then
+                view
+            else
+                TensorView(view.Address, Layout.Contiguous(view.DType, ReadOnlySpan [| 2L; int64 view.Count / 2L |]), view.Owner)
+
+        let parameters (given: Parameters) =
+            Parameters.Of [ for k in 0 .. given.Count - 1 -> shaped given[k] ]
+
+        let gradients (given: Gradients) =
+            Gradients.Of
+                [
+                    for k in 0 .. given.Count - 1 ->
+                        if given[k].Kind = GradientKind.Dense then
+                            Gradient.OfDense(shaped given[k].Values)
+                        else
+                            given[k]
+                ]
+
+        { subject with
+            Init = fun options theta -> subject.Init options (parameters theta)
+            Step = fun options theta given state -> subject.Step options (parameters theta) (gradients given) state
+        }
+
+    /// The ways in which a run is tried: as vectors or matrices, with gradients of some size.
+    let private ways (subject: Subject) =
+        [
+            subject, 1.0
+            if subject.Rule.Scope <> RuleScope.Elements then
+                asMatrices subject, 1.0
+            subject, 100.0
+            if subject.Rule.Scope <> RuleScope.Elements then
+                asMatrices subject, 0.01
+            subject, 0.01
+        ]
+
+    let private scaled factor (s: Scenario) =
+        if factor = 1.0 then
+            s
+        else
+            { s with
+                History = s.History |> Array.map (Array.map (ValueOption.map (Array.map (fun g -> g * factor))))
+            }
+
+    /// For each option and each change of it whether some setting, before and after the change, makes the difference that is looked for.
+    let private perturbed (rule: Rule) (differs: string -> IOptimizerOptions -> IOptimizerOptions -> bool) : Verdict =
+        let settings = Seq.cache (settings rule)
+
         [
             for name in rule.OptionNames do
                 if not (List.contains name execution) then
-                    let options =
-                        rule.Defaults
-                        |> set (usual @ (needed |> Map.tryFind name |> Option.defaultValue []))
-
-                    for value in another name (rule.Read(options, name)) do
-                        let changed =
+                    for change in changes rule name (rule.Read(Seq.head settings, name)) do
+                        let replaced options value =
                             try
-                                Some(rule.Replace(options, name, value))
+                                Some(options, rule.Replace(options, name, value))
                             with :? OptionException ->
                                 None
 
-                        match changed with
-                        | Some changed -> name, options, changed
-                        | None -> ()
+                        let pairs =
+                            settings
+                            |> Seq.collect (fun options ->
+                                change (rule.Read(options, name))
+                                |> List.choose (replaced options))
+
+                        if not (Seq.isEmpty pairs) then
+                            pairs
+                            |> Seq.exists (fun (before, after) ->
+                                try
+                                    differs name before after
+                                with :? OptionException ->
+                                    false)
+                            |> Verdict.require (fun () ->
+                                let before, after = Seq.head pairs
+                                $"{name} makes no difference, such as {rule.Read(before, name)} and {rule.Read(after, name)}")
         ]
+        |> Verdict.all
 
     /// Gradients of changing size and sign, under which every option of an optimizer matters.
     let private lively (rule: Rule) =
@@ -168,20 +250,13 @@ module Partition =
     /// P3: no option is read and forgotten.
     let sensitivity =
         Statement.about "P3" "every option changes parameters or state when its value changes" everyRule lively (fun subject s ->
-            [
-                for name, before, after in perturbations subject.Rule do
+            perturbed subject.Rule (fun _ before after ->
+                ways subject
+                |> List.exists (fun (subject, factor) ->
                     let run options =
-                        Run.final subject { s with Options = options }
+                        Run.final subject { scaled factor s with Options = options }
 
-                    (Snapshot.compare Comparator.bit (run before) (run after)).IsBroken
-                    |> Verdict.require (fun () ->
-                        sprintf
-                            "%s makes no difference: %O and %O"
-                            name
-                            (subject.Rule.Read(before, name))
-                            (subject.Rule.Read(after, name)))
-            ]
-            |> Verdict.all)
+                    (Snapshot.compare Comparator.bit (run before) (run after)).IsBroken)))
         |> Statement.fewer 10
 
     /// Options that matter when the state is made, where that is before anybody can edit them.
@@ -192,42 +267,53 @@ module Partition =
         Statement.about "P3" "an option of a group changes that group and no other" everyRule lively (fun subject s ->
             let rule = subject.Rule
 
-            [
-                for name, before, after in
-                    perturbations rule
-                    |> List.filter (fun (name, _, _) -> not (List.contains name early)) do
-                    let two =
-                        { s with
-                            Start = Array.replicate 2 s.Start[0]
-                            History = s.History |> Array.map (fun row -> Array.replicate 2 row[0])
-                        }
+            let mutable others = Verdict.Trivial
 
-                    let run second =
-                        let parameters = Host.parameters two
+            let own =
+                perturbed rule (fun name before after ->
+                    List.contains name early
+                    || [ 1.0; 100.0; 0.01 ]
+                       |> List.exists (fun factor ->
+                           let two =
+                               { scaled factor s with
+                                   Start = Array.replicate 2 s.Start[0]
+                               }
 
-                        let groups =
-                            [
-                                Host.group rule before [ parameters[0] ]
-                                Host.group rule before [ parameters[1] ]
-                            ]
+                           let two =
+                               { two with
+                                   History = two.History |> Array.map (fun row -> Array.replicate 2 row[0])
+                               }
 
-                        let optimizer = subject.Shell.Open rule [] groups
+                           let run second =
+                               let parameters = Host.parameters two
 
-                        if second then
-                            subject.Shell.SetOption optimizer.ParamGroups[1] name (rule.Read(after, name))
+                               let groups =
+                                   [
+                                       Host.group rule before [ parameters[0] ]
+                                       Host.group rule before [ parameters[1] ]
+                                   ]
 
-                        Host.run subject optimizer s.DType parameters two.History
-                        Host.read s.DType optimizer parameters
+                               let optimizer = subject.Shell.Open rule [] groups
 
-                    let same, changed = run false, run true
+                               if second then
+                                   subject.Shell.SetOption optimizer.ParamGroups[1] name (rule.Read(after, name))
 
-                    Verdict.both
-                        (Snapshot.compare Comparator.bit (only 0 same) (only 0 changed)
-                         |> Verdict.where (name + " of the other group"))
-                        ((Snapshot.compare Comparator.bit (only 1 same) (only 1 changed)).IsBroken
-                         |> Verdict.require (fun () -> name + " makes no difference to its group"))
-            ]
-            |> Verdict.all)
+                               Host.run subject optimizer s.DType parameters two.History
+                               Host.read s.DType optimizer parameters
+
+                           let same, changed = run false, run true
+
+                           others <-
+                               Verdict.both
+                                   others
+                                   (Snapshot.compare Comparator.bit (only 0 same) (only 0 changed)
+                                    |> Verdict.where (name + " of the other group"))
+
+                           (Snapshot.compare Comparator.bit (only 1 same) (only 1 changed)).IsBroken))
+
+            // What matters for matrices only is seen by the law above.
+            Verdict.both others (if rule.Scope = RuleScope.Tensors then Verdict.Trivial else own)
+            |> Verdict.tellingIf (not others.IsBroken && not own.IsBroken))
         |> Statement.fewer 6
 
     /// P4: a group that comes later.
