@@ -85,9 +85,34 @@ module Partition =
             "dampening", zero
         ]
 
+    /// Settings of other options that some options wait for.
+    let private needed =
+        [
+            "weight_decouple", Options.ofFlag true
+            "decouple", Options.ofFlag true
+            "rectify", Options.ofFlag true
+            "pre_norm", Options.ofFlag true
+            "centered", Options.ofFlag true
+            "nesterov", Options.ofFlag true
+            "relative_step", Options.ofFlag false
+            "beta1_warmup", Options.ofNumber 4.0
+            "t_max", Options.ofNumber 4.0
+            "trust_coeff", Options.ofNumber 1.0
+        ]
+
     /// Options that choose how a step runs, or on what, and not what comes of it.
     let private execution =
-        [ "foreach"; "fused"; "capturable"; "differentiable"; "precision"; "product" ]
+        [
+            "foreach"
+            "fused"
+            "capturable"
+            "differentiable"
+            "precision"
+            "product"
+        ]
+
+    /// Options that count when the rate changes.
+    let private ofSchedules = [ "normalized"; "corrected_weight_decay" ]
 
     /// Other values in the place of one, each list for itself: some of its values must make a difference, under some settings of the other options.
     let private changes (rule: Rule) name (usual: OptionValue) : (OptionValue -> OptionValue list) list =
@@ -116,17 +141,18 @@ module Partition =
                         match value with
                         | OptionValue.Tuple parts ->
                             match parts[index] with
-                            | OptionValue.Float x -> [ OptionValue.Tuple(parts.SetItem(index, Options.ofNumber (number x))) ]
+                            | OptionValue.Float x ->
+                                [ for other in [ number x; 0.2 * x; 0.0 ] -> OptionValue.Tuple(parts.SetItem(index, Options.ofNumber other)) ]
                             | _ -> []
                         | _ -> []
             ]
         | _ ->
             [
                 function
-                | OptionValue.Int x -> [ OptionValue.Int(x + 1L); OptionValue.Int(x - 1L); OptionValue.Int(4L * x) ]
+                | OptionValue.Int x -> [ for other in [ x + 1L; x - 1L; 4L * x; 1L; 2L; 100L ] -> OptionValue.Int other ]
                 | OptionValue.Bool flag -> [ Options.ofFlag (not flag) ]
-                | OptionValue.Float x -> [ Options.ofNumber (number x); zero; Options.ofNumber (8.0 * x) ]
-                | OptionValue.None -> [ Options.ofNumber 4.0; Options.ofNumber 0.5; Options.ofFlag true ]
+                | OptionValue.Float x -> [ for other in [ number x; 0.0; 8.0 * x; 0.01 * x; 1.02; 1e3 ] -> Options.ofNumber other ]
+                | OptionValue.None -> [ Options.ofNumber 4.0; Options.ofNumber 0.5; Options.ofNumber 0.1; Options.ofFlag true ]
                 | _ -> []
             ]
 
@@ -153,7 +179,8 @@ module Partition =
 
         seq {
             set usual rule.Defaults
-            small 3L (set usual rule.Defaults)
+            small 3L (set (usual @ needed) rule.Defaults)
+            small 2L (set usual rule.Defaults)
 
             for index, options in Gen.sampleWithSeed (Rnd 20261126UL) 50 40 (Options.generate rule) |> Seq.indexed do
                 set [ "lr", Options.ofNumber 0.01 ] options |> small (int64 (1 + index % 4))
@@ -211,7 +238,7 @@ module Partition =
 
         [
             for name in rule.OptionNames do
-                if not (List.contains name execution) then
+                if not (List.contains name (execution @ ofSchedules)) then
                     for change in changes rule name (rule.Read(Seq.head settings, name)) do
                         let replaced options value =
                             try
@@ -242,7 +269,7 @@ module Partition =
     let private lively (rule: Rule) =
         { Recipe.one rule with
             Steps = 6, 9
-            Length = Gen.choose (8, 24)
+            Length = Gen.choose (4, 12) |> Gen.map ((*) 2)
             Options = Gen.constant rule.Defaults
         }
         |> Recipe.withoutZeros

@@ -68,8 +68,8 @@ let leftOut: Map<string * string, string> =
             for option in [ "ns_method"; "ns_reset_steps" ] do
                 ("pytorch_optimizer.Muon", option), "Newton and Schulz's iteration by Gram matrices in float16 is another way to the same"
             ("pytorch_optimizer.ROSE", "bf16_sr"), "parameters of bfloat16 are rounded to the nearest"
-            ("pytorch_optimizer.SCION", "norm_kwargs"), "its entries are options: normalized, max_scale, transpose"
-            ("pytorch_optimizer.SCIONLight", "norm_kwargs"), "its entries are options: normalized, max_scale, transpose"
+            ("pytorch_optimizer.SCION", "norm_kwargs"), "its entries are options: normalize, normalized, max_scale, transpose"
+            ("pytorch_optimizer.SCIONLight", "norm_kwargs"), "its entries are options: normalize, normalized, max_scale, transpose"
             ("pytorch_optimizer.SCIONLight", "momentum"), "it is kept in gradients that nobody may clear; gradients are not written to here"
             ("pytorch_optimizer.SOAP", "merge_dims"), "every dimension has its own matrix"
             ("pytorch_optimizer.SOAP", "data_format"), "dimensions are merged by it, which they are not here"
@@ -110,7 +110,7 @@ let tolerances =
             // A factor is rounded to float32.
             "pytorch_optimizer.LaProp", 1e-8
             // The norm of all gradients is float32.
-            "pytorch_optimizer.Lamb", 1e-9
+            "pytorch_optimizer.Lamb", 1e-8
             // The weights of the averages are float32.
             "pytorch_optimizer.QHAdam", 1e-8
         ]

@@ -50,7 +50,8 @@ let private run name (rule: Rule) (case: Case) =
     // Packages with Muon ask for a group of their own for all that is no matrix.
     let groups =
         if rule.Has "use_muon" then
-            let matrices, others = parameters |> List.partition (fun p -> (p :> IParameter).Data.Shape.Length = 2)
+            let matrices, others =
+                parameters |> List.partition (fun p -> (p :> IParameter).Data.Shape.Length = 2)
 
             [
                 for some, usesMuon in [ matrices, true; others, false ] do

@@ -11,11 +11,22 @@ open Plain
 
 let private shapes: int64[] list = [ [| 3L; 2L |]; [| 4L |] ]
 let private sizes = [ 6; 4 ]
-let private zeros () = [| for size in sizes -> Array.zeroCreate<float> size |]
+
+let private zeros () =
+    [| for size in sizes -> Array.zeroCreate<float> size |]
+
 let private noise = Random 20261126
-let private initial = [| for size in sizes -> Array.init size (fun _ -> 2.0 * noise.NextDouble() - 1.0) |]
+
+let private initial =
+    [|
+        for size in sizes -> Array.init size (fun _ -> 2.0 * noise.NextDouble() - 1.0)
+    |]
+
 /// Of a direction that lasts, so that rates which are found grow.
-let private gradient = [| for size in sizes -> Array.init size (fun _ -> 2.0 * noise.NextDouble() - 1.0) |]
+let private gradient =
+    [|
+        for size in sizes -> Array.init size (fun _ -> 2.0 * noise.NextDouble() - 1.0)
+    |]
 
 let private gradients =
     [
@@ -36,7 +47,8 @@ let private total (value: int -> int -> float) =
     each (fun tensor i -> sum <- sum + value tensor i)
     sum
 
-let private norm (values: float[]) = sqrt (Array.sumBy (fun x -> x * x) values)
+let private norm (values: float[]) =
+    sqrt (Array.sumBy (fun x -> x * x) values)
 
 /// A reference changes the parameters by the step, counted from 1, and the gradients of all tensors.
 type private Reference = float[][] -> int -> float[][] -> unit
@@ -77,7 +89,10 @@ let private ranger lr beta2 k : Reference =
         let most = 2.0 / (1.0 - beta2) - 1.0
 
         fun t g ->
-            let rows = g[0] |> Array.mapi (fun i value -> value - (g[0][i / 2 * 2] + g[0][i / 2 * 2 + 1]) / 2.0)
+            let rows =
+                g[0]
+                |> Array.mapi (fun i value -> value - (g[0][i / 2 * 2] + g[0][i / 2 * 2 + 1]) / 2.0)
+
             let g = [| rows; g[1] |]
             let power = beta2 ** float t
             let length = most - 2.0 * float t * power / (1.0 - power)
@@ -88,9 +103,14 @@ let private ranger lr beta2 k : Reference =
 
                 if length >= 5.0 then
                     let factor =
-                        sqrt ((1.0 - power) * (length - 4.0) * (length - 2.0) * most / ((most - 4.0) * (most - 2.0) * length))
+                        sqrt (
+                            (1.0 - power) * (length - 4.0) * (length - 2.0) * most
+                            / ((most - 4.0) * (most - 2.0) * length)
+                        )
 
-                    x[j][i] <- x[j][i] - lr * factor / (1.0 - 0.95 ** float t) * m[j][i] / (sqrt (v[j][i]) + 1e-5)
+                    x[j][i] <-
+                        x[j][i]
+                        - lr * factor / (1.0 - 0.95 ** float t) * m[j][i] / (sqrt (v[j][i]) + 1e-5)
 
                 if t % k = 0 then
                     slow[j][i] <- slow[j][i] + 0.5 * (x[j][i] - slow[j][i])
@@ -102,7 +122,9 @@ let private dAdaptAdan d0 decay isOutside : Reference =
         let mutable d, weighted = d0, 0.0
 
         fun t g ->
-            let change j i = if t = 1 then 0.0 else g[j][i] - last[j][i]
+            let change j i =
+                if t = 1 then 0.0 else g[j][i] - last[j][i]
+
             let root j i = sqrt (v[j][i]) + 1e-8
 
             each (fun j i ->
@@ -133,7 +155,9 @@ let private spam lr warmup threshold wait gap : Reference =
 
             let rate =
                 if taken >= gap && since < warmup then
-                    lr * (1.0 - 0.99 * (1.0 + cos (Math.PI * float (since + 1) / float (warmup + 1))) / 2.0)
+                    lr
+                    * (1.0
+                       - 0.99 * (1.0 + cos (Math.PI * float (since + 1) / float (warmup + 1))) / 2.0)
                 else
                     lr
 
@@ -159,8 +183,15 @@ let private stableSpam lr last gap : Reference =
         let largest, norms, squares = [| 0.0; 0.0 |], [| 0.0; 0.0 |], [| 0.0; 0.0 |]
 
         fun t g ->
-            let wave steps = 1.0 + cos (Math.PI * (steps + 1.0) / (last + 1.0))
-            let scale = if float t < last then 0.5 + 0.5 * wave (float t) / wave 0.0 else 0.5
+            let wave steps =
+                1.0 + cos (Math.PI * (steps + 1.0) / (last + 1.0))
+
+            let scale =
+                if float t < last then
+                    0.5 + 0.5 * wave (float t) / wave 0.0
+                else
+                    0.5
+
             let b1, gamma1 = 0.9 * scale, 0.7 * scale
             let taken = if t < gap then t else t % gap + 1
 
@@ -173,7 +204,8 @@ let private stableSpam lr last gap : Reference =
                 squares[j] <- 0.9 * squares[j] + 0.1 * norm g ** 2.0
 
                 let length =
-                    norms[j] / (1.0 - gamma1 ** float t)
+                    norms[j]
+                    / (1.0 - gamma1 ** float t)
                     / (sqrt (squares[j] / (1.0 - 0.9 ** float t)) + 1e-8)
 
                 for i in 0 .. g.Length - 1 do
@@ -207,7 +239,9 @@ let private swats lr eps : Reference =
                     step[j][i] <- lr * corrected * m[j][i] / (sqrt (v[j][i] + 1e-15) + eps)
                     x[j][i] <- x[j][i] - step[j][i])
 
-                let found = total (fun j i -> step[j][i] ** 2.0) / total (fun j i -> step[j][i] * g[j][i])
+                let found =
+                    total (fun j i -> step[j][i] ** 2.0) / total (fun j i -> step[j][i] * g[j][i])
+
                 average <- 0.999 * average + 0.001 * found
                 let settled = average / (1.0 - 0.999 ** float t)
 
@@ -218,8 +252,12 @@ let private swats lr eps : Reference =
                 Expect.isGreaterThan rate 0.0 "SGD has taken over"
 
 let private run (rule: Rule) (options: (string * OptionValue) list) =
-    let parameters = List.zip shapes (List.ofArray initial) |> List.map (fun (shape, values) -> param null DType.Float64 shape values)
-    let optimizer = RuleOptimizer(rule, Kit.parameters parameters, [| for name, value in options -> struct (name, value) |])
+    let parameters =
+        List.zip shapes (List.ofArray initial)
+        |> List.map (fun (shape, values) -> param null DType.Float64 shape values)
+
+    let optimizer =
+        RuleOptimizer(rule, Kit.parameters parameters, [| for name, value in options -> struct (name, value) |])
 
     [
         for gradients in gradients do
@@ -229,7 +267,8 @@ let private run (rule: Rule) (options: (string * OptionValue) list) =
     ]
 
 let private check (name: string) options (reference: Reference) =
-    let label = String.Join(", ", options |> List.map (fun (option, value) -> $"{option} {value}"))
+    let label =
+        String.Join(", ", options |> List.map (fun (option, value) -> $"{option} {value}"))
 
     testCase $"{name}: {label}" (fun () ->
         let x = Array.map Array.copy initial
@@ -246,7 +285,9 @@ let private check (name: string) options (reference: Reference) =
 
 let private float' value = OptionValue.Float value
 let private whole value = OptionValue.Int value
-let private pair a b = OptionValue.TupleOf [ float' a; float' b ]
+
+let private pair a b =
+    OptionValue.TupleOf [ float' a; float' b ]
 
 /// A sum of steps, each less than half of what a bfloat16 parameter can show.
 let private kahan =
@@ -261,7 +302,8 @@ let private kahan =
                     struct ("kahan_sum", OptionValue.Bool isOn)
                 |]
 
-            let optimizer = RuleOptimizer(Rules.Find "StableAdamW", Kit.parameters [ parameter ], options)
+            let optimizer =
+                RuleOptimizer(Rules.Find "StableAdamW", Kit.parameters [ parameter ], options)
 
             for _ in 1..50 do
                 setGradient parameter (Some [| 0.5; -0.5 |])
@@ -281,7 +323,10 @@ let private evaluation =
         let shape, start = shapes[1], initial[1]
         let parameter = param null DType.Float64 shape start
         let rule = Rules.Find "ScheduleFreeSGD"
-        let optimizer = RuleOptimizer(rule, Kit.parameters [ parameter ], [| struct ("lr", float' 0.1) |])
+
+        let optimizer =
+            RuleOptimizer(rule, Kit.parameters [ parameter ], [| struct ("lr", float' 0.1) |])
+
         let z, sum = Array.copy start, Array.zeroCreate<float> start.Length
 
         for t, g in List.indexed gradients do
