@@ -23,6 +23,7 @@ type Catalogue private () =
             yield! ParameterFreeFamily.all
             yield! FactoredFamily.all
             yield! MatrixFamily.all
+            yield! RowNormsFamily.all
             yield! DAdaptationFamily.all
             yield! AveragesFamily.all
         |]

@@ -470,6 +470,7 @@ let private nero =
             let beta = r.Number("beta", 0.999, fraction)
             let isConstrained = r.Flag("constraints", true)
             let eps = r.Number("eps", 1e-8, nonNegative)
+            r.OptOut("U4", "rows are put on their spheres, whatever the rate is")
             r.OptOut("U3", "rows are put back on their spheres, which moves elements whatever their gradient is")
 
             let rowNorm (x: WholeTensor) =
@@ -539,6 +540,8 @@ let private rose =
 
             let isCentralized = r.Flag("centralize", true)
             let isStabilized = r.Flag("stabilize", true)
+            r.OptOut("U1", "a row of one element is its own mean, and does not move")
+            r.OptOut("E9", "a number moves by its gradient's sign, and a vector by its gradient over the range of all")
             r.OptOut("U3", "the mean of a row is taken off its gradient, which turns single elements against their sign")
             let isWide = r.Choice("compute_dtype", "float64", "float64", "") = "float64"
             let dtype = r.Parameter.DType

@@ -585,6 +585,7 @@ let private soap =
             let isNormalized = r.Flag("normalize_gradient", false)
             let eps = r.Number("eps", 1e-8, nonNegative)
             turnsElements r
+            r.OptOut("W4", "the first step makes matrices of the gradient, and moves nothing")
             let g = r.Gradient
             let kept = if ofSquares.HasValue then ofSquares.Value else beta2
 
@@ -668,6 +669,7 @@ let private splus =
             let otherRate = r.Number("nonstandard_constant", 1e-3, nonNegative)
             let most = int64 (r.Whole("max_dim", 10000, Interval.atLeast 1.0))
             let eps = r.Number("eps", 1e-30, nonNegative)
+            turnsElements r
             let isMatrix = r.Rank = 2
 
             let rate =

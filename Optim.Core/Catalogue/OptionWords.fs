@@ -69,6 +69,7 @@ let private words =
             "update_scale", "What length an update has: the direction's own, or a root mean square of 0.2"
             "scale", "What an update is multiplied by"
             "constraint", "Whether parameters stay in a ball around 0 (Frank and Wolfe)"
+            "normalize", "Whether directions are divided by lengths of the matrix, too"
             "norm_type",
             "Which norm's direction: 0 none, 1 by the shape, 2 spectral, 3 of convolutions, 4 sign, 5 of biases, 6 columns, 7 rows"
             "normalized", "Whether directions are divided by the root of a length"

@@ -196,7 +196,7 @@ module internal ChainText =
         int value
 
     /// Each takes its numbers, and a rule after them.
-    let private wrappers: (string * Known<Rule -> DefinedRule>) list =
+    let private wrappers: (string * Known<Rule -> Rule>) list =
         let known name arguments make =
             name, { Arguments = arguments; Make = make }
 
@@ -294,7 +294,7 @@ module internal ChainText =
             | Some(_, known) ->
                 match List.rev arguments with
                 | ("", inner) :: before when inner.IsCall ->
-                    known.Make (numbers text name known.Arguments (List.rev before)) (rule text find inner) :> Rule
+                    known.Make (numbers text name known.Arguments (List.rev before)) (rule text find inner)
                 | _ -> refuse text $"the last argument of {name} must be the rule around which it is, such as adamw"
             | None ->
                 let names = "chain" :: List.map fst wrappers

@@ -5,13 +5,57 @@ open System.Collections.Generic
 open Optim.Kernels
 
 /// A rule as a part of another one's definition: it declares its options and its state, and says what becomes of the parameter.
+[<NoEquality; NoComparison>]
 type internal InnerRule =
     {
         Name: string
         Write: RuleDefinition -> Expression
+        /// Once that is written: the names of the columns of its momentum, which the definition around it may set anew.
+        Momentum: RuleDefinition -> string list
+        /// The rule and its options where it takes its step separately, between two programs of the definition around it.
+        Separate: struct (Rule * IOptimizerOptions) voption
     }
 
 module internal InnerRule =
+    /// What a rule that takes its step separately is given, and leaves its parameter in.
+    [<Literal>]
+    let Parameter = "inner.param"
+
+    /// The gradient that it is given.
+    [<Literal>]
+    let Gradient = "inner.grad"
+
+    /// 1 where it takes a step.
+    [<Literal>]
+    let Applies = "inner.applies"
+
+    /// What a number of the step comes to, by what options, kept numbers and the step count are.
+    let rec valueOf (leaf: Expression -> double) (number: Expression) : double =
+        match number.Operation with
+        | Operation.Constant -> number.Value
+        | Operation.Option
+        | Operation.StepCount
+        | Operation.Kept -> leaf number
+        | operation ->
+            let operands = number.Operands.ToArray() |> Array.map (valueOf leaf)
+
+            let place index =
+                if index < operands.Length then index else -1
+
+            StepNumbers.Evaluate(Node(operation, place 0, place 1, place 2), operands)
+
+    let private isMomentum (column: string) =
+        column = "momentum_buffer"
+        || column.EndsWith(".momentum_buffer", StringComparison.Ordinal)
+
+    /// The momentum among the columns that were declared.
+    let private declaredMomentum (r: RuleDefinition) =
+        [
+            for column in r.Recording.Columns do
+                if isMomentum column.Name then
+                    column.Name
+        ]
+
     /// What numbers come to in a step: of options, and of kept numbers as they happen to be.
     let private valuesIn (rule: Rule) (options: IOptimizerOptions) (step: int64) : Expression -> double =
         let ofOptions =
@@ -27,24 +71,14 @@ module internal InnerRule =
                         | _ -> ()
                 ]
 
-        let rec value (number: Expression) =
+        valueOf (fun number ->
             match number.Operation with
-            | Operation.Constant -> number.Value
-            | Operation.Option ->
-                match ofOptions.TryGetValue number.Name with
-                | true, value -> value
-                | _ -> nan
             | Operation.StepCount -> double step
             | Operation.Kept -> 0.7
-            | operation ->
-                let operands = number.Operands.ToArray() |> Array.map value
-
-                let place index =
-                    if index < operands.Length then index else -1
-
-                StepNumbers.Evaluate(Node(operation, place 0, place 1, place 2), operands)
-
-        value
+            | _ ->
+                match ofOptions.TryGetValue number.Name with
+                | true, value -> value
+                | _ -> nan)
 
     /// Whether the same is done to arrays and kept numbers, with the same numbers.
     let private isLike value (assignments: Assignment list, kept: KeptNumber list) (others: Assignment list, othersKept: KeptNumber list) =
@@ -69,16 +103,66 @@ module internal InnerRule =
         && List.forall2 (fun (a: Assignment) (b: Assignment) -> a.Array = b.Array && alike a.Value b.Value) assignments others
         && List.forall2 (fun (a: KeptNumber) (b: KeptNumber) -> alike a.Value b.Value) kept othersKept
 
-    /// The rule of a formula, whose first step may be another one than later ones, and early ones than late ones.
-    let private ofFormula (rule: Rule) (options: IOptimizerOptions) : InnerRule =
-        let name = rule.Name
+    /// A rule that takes its step separately. Its numbers are options of the definition around it, which may read them.
+    let private separate (rule: Rule) (options: IOptimizerOptions) : InnerRule =
+        let write (r: RuleDefinition) =
+            for option in rule.OptionNames do
+                match rule.Read(options, option) with
+                | OptionValue.Float value -> r.Number(option, value, Interval.any) |> ignore
+                | _ -> ()
 
-        let refuse (words: string) =
-            raise (NotSupportedException $"{name} cannot be wrapped: {words}")
+            r.Recording.Handed <-
+                ValueSome
+                    {
+                        Parameter = r.Parameter
+                        Gradient = r.Gradient
+                        Step = r.Step
+                    }
 
-        if rule.Scope <> RuleScope.Elements then
-            refuse "it does not work element by element, and only formulas and definitions become part of another rule's program"
+            if r.Recording.Part = WrapperPart.After then
+                let next = r.Column Parameter
+                r.Set(next, next)
+                next
+            else
+                r.Parameter
 
+        let momentum (r: RuleDefinition) =
+            let names =
+                [
+                    for column in rule.ColumnsUnder options do
+                        if isMomentum column then
+                            column
+                ]
+
+            for name in names do
+                if r.Recording.Part = WrapperPart.After then
+                    let column = r.Column name
+                    r.Set(column, column)
+                else
+                    r.Recording.Sets[name] <- r.Parameter
+
+            names
+
+        {
+            Name = rule.Name
+            Write = write
+            Momentum = momentum
+            Separate = ValueSome(struct (rule, options))
+        }
+
+    /// Whether options are what formulas read as numbers: one or two of them.
+    let private isOfNumbers (rule: Rule) (options: IOptimizerOptions) =
+        let numbers = rule.Numbers options
+
+        numbers
+        |> Seq.forall (fun number ->
+            match rule.Read(options, number.Option) with
+            | OptionValue.Float _ -> numbers |> Seq.filter (fun other -> other.Option = number.Option) |> Seq.length = 1
+            | OptionValue.Tuple(Items [ OptionValue.Float _; OptionValue.Float _ ]) -> true
+            | _ -> false)
+
+    /// The rule of a formula, whose first step may be another one than later ones, and early ones than late ones; none where steps differ otherwise.
+    let private ofFormula (rule: Rule) (options: IOptimizerOptions) : InnerRule voption =
         let phased: IPhased voption =
             match box rule with
             | :? IPhased as phased when phased.HasPhases -> ValueSome phased
@@ -101,9 +185,9 @@ module internal InnerRule =
         let isLike step one =
             isLike (valuesIn rule telling step) one (Explanation.record rule telling step)
 
-        for step in 2L .. 64L do
-            if not (isLike step later || isLike step early) then
-                refuse $"its formula in step {step} is another one than later"
+        let isSteady =
+            seq { 2L .. 64L }
+            |> Seq.forall (fun step -> isLike step later || isLike step early)
 
         let isSpecial = not (isLike 1L early)
         let starts, keptStarts = Explanation.starts rule options
@@ -143,7 +227,7 @@ module internal InnerRule =
 
                     for part in parts do
                         read[part.Name] <- (if part.Part = 0 then one else two)
-                | value, _ -> refuse $"its option {option} is {value}, which is no number"
+                | _ -> ()
 
             read
 
@@ -225,9 +309,19 @@ module internal InnerRule =
 
             nextOf StepProgram.Parameter
 
-        { Name = name; Write = write }
+        if isSteady && isOfNumbers rule options then
+            ValueSome
+                {
+                    Name = rule.Name
+                    Write = write
+                    Momentum = declaredMomentum
+                    Separate = ValueNone
+                }
+        else
+            ValueNone
 
-    /// A rule with these options. Options of a definition keep their own defaults, so that others than these are refused.
+    /// A rule with these options: a part of the definition around it where it is a definition or a formula itself. Options of a definition keep their own
+    /// defaults, so that others than these are refused.
     let ofRule (rule: Rule) (options: IOptimizerOptions) : InnerRule =
         Argument.notNull "rule" rule
         Argument.notNull "options" options
@@ -240,5 +334,18 @@ module internal InnerRule =
             {
                 Name = rule.Name
                 Write = fun r -> r.WithDefaults(given, defined.Definition)
+                Momentum = declaredMomentum
+                Separate = ValueNone
             }
-        | _ -> ofFormula rule (rule.Replace(options, []))
+        | _ ->
+            let given = rule.Replace(options, [])
+
+            let formula =
+                if rule.Scope = RuleScope.Elements then
+                    ofFormula rule given
+                else
+                    ValueNone
+
+            match formula with
+            | ValueSome formula -> formula
+            | ValueNone -> separate rule given

@@ -15,9 +15,10 @@ type LookaheadMomentum =
     /// It becomes zero.
     | Reset = 2
 
-/// Rules around rules: each takes a rule with its options, or the rule's defaults, and is a rule itself, of one program, with options and state
-/// under its own name beside those of the rule. Rules are definitions, chains, wrapped rules and those of formulas whose first step alone may be special; of
-/// a formula's options those are there that it reads under the given ones. Others (Muon, Adafactor, RAdam) are a NotSupportedException.
+/// Rules around rules: each takes any rule with its options, or the rule's defaults, and is a rule itself, with options and state under its own name
+/// beside those of the rule. Around a definition, a chain or a formula it is one program; of a formula's options those are there that it reads
+/// under the given ones. A rule that looks at whole tensors, such as Muon or Adafactor, takes its step between two programs, on a copy of parameter and
+/// gradient that lasts from step to step.
 [<AbstractClass; Sealed>]
 type Wrappers private () =
     static let inner (rule: Rule) (options: IOptimizerOptions | null) =
@@ -33,7 +34,7 @@ type Wrappers private () =
             transform: Transform,
             rule: Rule,
             [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null
-        ) : DefinedRule =
+        ) : Rule =
         Argument.notNull "transform" transform
         let inner = inner rule options
         let update = Transforming.update transform.Items
@@ -49,7 +50,7 @@ type Wrappers private () =
             [<Optional; DefaultParameterValue(LookaheadMomentum.Keep)>] momentum: LookaheadMomentum,
             [<Optional; DefaultParameterValue(false)>] fromFirstSync: bool,
             [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null
-        ) : DefinedRule =
+        ) : Rule =
         require "lookahead" "k" (whole 1) (double k)
         require "lookahead" "alpha" (Interval.within 0.0 1.0) alpha
 
@@ -80,19 +81,10 @@ type Wrappers private () =
                 own.Set(slow, next)
                 Expression.Select(isDue, next, value)
 
-            let sets = r.Recording.Sets
-
-            let buffers =
-                [
-                    for column in r.Recording.Columns do
-                        if
-                            column.Name = "momentum_buffer"
-                            || column.Name.EndsWith(".momentum_buffer", StringComparison.Ordinal)
-                        then
-                            column.Name
-                ]
-
             if momentum <> LookaheadMomentum.Keep then
+                let sets = r.Recording.Sets
+                let buffers = inner.Momentum r
+
                 if buffers.IsEmpty then
                     r.Recording.Refuse $"momentum is {momentum}, and {inner.Name} has no momentum_buffer"
 
@@ -114,7 +106,7 @@ type Wrappers private () =
     /// So many calls make a step, by the mean of their gradients (optax's MultiSteps): between them nothing but the mean changes.
     static member Accumulate
         (rule: Rule, calls: int, [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null)
-        : DefinedRule =
+        : Rule =
         require "accumulate" "calls" (whole 1) (double calls)
         let inner = inner rule options
 
@@ -133,7 +125,7 @@ type Wrappers private () =
     /// A step by gradients that are not all finite is left out (optax's apply_if_finite), unless the mostErrors before it were left out, too.
     static member ApplyIfFinite
         (rule: Rule, mostErrors: int, [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null)
-        : DefinedRule =
+        : Rule =
         require "apply_if_finite" "most_errors" (whole 0) (double mostErrors)
         let inner = inner rule options
 
@@ -157,7 +149,7 @@ type Wrappers private () =
             rule: Rule,
             maxSquaredNorm: double,
             [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null
-        ) : DefinedRule =
+        ) : Rule =
         require "skip_large_updates" "max_squared_norm" positive maxSquaredNorm
         let inner = inner rule options
 
@@ -173,7 +165,7 @@ type Wrappers private () =
     /// An exponential average of the parameters in the state, as the column average.ema: it starts at the parameters after the first step.
     static member Average
         (rule: Rule, decay: double, [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null)
-        : DefinedRule =
+        : Rule =
         require "average" "decay" (Interval.within 0.0 1.0) decay
         let inner = inner rule options
 
@@ -195,7 +187,7 @@ type Wrappers private () =
             [<Optional; DefaultParameterValue(0.0)>] r: double,
             [<Optional; DefaultParameterValue(2.0)>] weightLrPower: double,
             [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null
-        ) : DefinedRule =
+        ) : Rule =
         let power = r
         let open' = Interval.between 0.0 1.0
         require "schedule_free" "momentum" open' momentum
@@ -236,7 +228,7 @@ type Wrappers private () =
             rule: Rule,
             [<Optional; DefaultParameterValue(true)>] rescale: bool,
             [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null
-        ) : DefinedRule =
+        ) : Rule =
         let inner = inner rule options
 
         define "cautious" inner (fun r ->
@@ -256,7 +248,7 @@ type Wrappers private () =
     /// that parameters of one element stay.
     static member OrthoGrad
         (rule: Rule, [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null)
-        : DefinedRule =
+        : Rule =
         let inner = inner rule options
         define "ortho_grad" inner (fun r -> inner.Write(r.Of(r.Parameter, orthogonal (r.Within "ortho_grad") r.Gradient, r.Step)))
 
@@ -268,7 +260,7 @@ type Wrappers private () =
             [<Optional; DefaultParameterValue(0.55)>] gamma: double,
             [<Optional; DefaultParameterValue(0.0)>] seed: double,
             [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null
-        ) : DefinedRule =
+        ) : Rule =
         Wrappers.Before(Transforms.AddNoise(eta, gamma, seed), rule, options)
 
     /// TRAC (Muppidi et al. 2024): the distance from the start is scaled by what a parameter-free learner, a sum over betas, makes of its agreement
@@ -280,7 +272,7 @@ type Wrappers private () =
             [<Optional; DefaultParameterValue(1e-8)>] sPrev: double,
             [<Optional; DefaultParameterValue(1e-8)>] eps: double,
             [<Optional; DefaultParameterValue(null: IOptimizerOptions | null)>] options: IOptimizerOptions | null
-        ) : DefinedRule =
+        ) : Rule =
         let betas =
             match betas with
             | null -> [| 0.9; 0.99; 0.999; 0.9999; 0.99999; 0.999999 |]

@@ -8,17 +8,23 @@ module internal Wrapping =
     open TransformParts
 
     /// The rule of a wrapper around another one.
-    let define (name: string) (inner: InnerRule) (write: RuleDefinition -> Expression) =
-        DefinedRule.Define($"{name}({inner.Name})", Func<_, _> write)
+    let define (name: string) (inner: InnerRule) (write: RuleDefinition -> Expression) : Rule =
+        let name = $"{name}({inner.Name})"
+
+        match inner.Separate with
+        | ValueSome(struct (rule, options)) -> WrappedRule.Make(name, rule, options, write)
+        | ValueNone -> DefinedRule.Define(name, Func<_, _> write)
 
     /// What a part sets takes place under a condition only: otherwise it stays.
     let guarded (r: RuleDefinition) (condition: Condition) (write: unit -> Expression) : Expression =
         let sets = r.Recording.Sets
         let before = set sets.Keys
         let next = write ()
+        // A rule that takes its step separately takes none.
+        r.Recording.Applies <- ValueSome condition
 
         for name in List.ofSeq sets.Keys do
-            if not (before.Contains name) then
+            if r.Recording.Part = WrapperPart.All && not (before.Contains name) then
                 let old =
                     match r.Recording.Columns |> Seq.tryFind (fun column -> column.Name = name) with
                     | Some column -> column.Before

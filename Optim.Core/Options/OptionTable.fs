@@ -40,6 +40,9 @@ type internal OptionTable() =
     /// All that is wrong with a record.
     abstract Problems: options: IOptimizerOptions -> OptionError list
 
+    /// The row of an option in the table of options that have these as a part.
+    abstract RowWithin<'w> : option: string * part: ('w -> IOptimizerOptions) * replacePart: ('w -> IOptimizerOptions -> 'w) -> Field<'w>
+
 /// The same with the type of the options: the rows of the table, names beside those of the rows, under which some of them are found as
 /// well, and who owns it, for messages.
 [<Sealed>]
@@ -170,3 +173,22 @@ type internal OptionTable<'o when 'o: not null and 'o: not struct and 'o :> IOpt
     override table.Problems options = table.Errors(table.Options options)
     override _.Range option = (field option).Range
     override _.Choices option = Array.ofList (field option).choices
+
+    override table.RowWithin<'w>(option, part: 'w -> IOptimizerOptions, replacePart: 'w -> IOptimizerOptions -> 'w) : Field<'w> =
+        let row = field option
+        let own = part >> table.Options
+
+        {
+            name = row.name
+            read = own >> row.read
+            replace =
+                fun options value ->
+                    row.replace (own options) value
+                    |> Result.map (fun replaced -> replacePart options replaced)
+            wrong = own >> row.wrong
+            beyond = row.beyond
+            isFixed = row.isFixed
+            divisor = own >> row.divisor
+            range = row.range
+            choices = row.choices
+        }

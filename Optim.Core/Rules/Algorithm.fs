@@ -35,6 +35,8 @@ type Algorithm internal (name: string, table: OptionTable) =
 
     /// Whether PyTorch lacks an option of that name.
     member _.IsBeyondPyTorch(option: string) : bool = table.IsBeyondPyTorch option
+    /// The table of its options.
+    member internal _.OptionTable = table
     member internal _.LosesDivisor(options: IOptimizerOptions) : bool = table.LosesDivisor options
 
     /// Refuses numbers that keep a divisor from 0, such as eps, where they round to 0 in the arithmetic of a parameter's dtype: an

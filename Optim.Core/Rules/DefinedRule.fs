@@ -49,6 +49,7 @@ type DefinedRule
         |> List.collect variants.AllUnder
 
     let hasReductions = all |> List.exists _.Program.HasReductions
+    let inRowMajorOrder = all |> List.exists _.Uses.InRowMajorOrder
 
     let hasNode operations =
         all
@@ -196,7 +197,7 @@ type DefinedRule
 
             if columns[column].IsTensorNumber then
                 Rows.numberOf parameter
-            elif hasReductions then
+            elif inRowMajorOrder then
                 order.ToContiguous()
             else
                 order

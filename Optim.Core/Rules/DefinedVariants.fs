@@ -70,7 +70,7 @@ type internal DefinedVariants
         {
             Program = program
             Columns = recording.Columns
-            Uses = ColumnUses(bits [ recording ], program.HasReductions)
+            Uses = ColumnUses(bits [ recording ], program.HasReductions || recording.InRowMajorOrder)
         }
 
     let of' flags (answers: int list) =

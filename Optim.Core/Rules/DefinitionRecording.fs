@@ -123,7 +123,7 @@ type ParameterDescription =
                 else
                     parameters.Names[row]
             Shape = parameters[row].Layout.Shape
-            DType = parameters[row].DType
+            DType = parameters.DTypeOf row
         }
 
 /// What a definition asks of each parameter: one of some alternatives. Questions of the same key are the same.
@@ -149,8 +149,29 @@ type internal RecordedDefinition =
         Functions: (string * (int64 -> double)) list
         /// Arrays that hold what is made of many elements, between visits.
         Spreads: string list
+        /// Whether columns lie in row-major order, however their parameters do.
+        InRowMajorOrder: bool
         /// Laws that do not hold for the rule, and why.
         OptOuts: (string * string) list
+    }
+
+/// What is recorded of a rule around another one.
+type internal WrapperPart =
+    /// All of it, with the other one, which is a part of the same program.
+    | All = 0
+    /// What it hands to a rule that takes its step separately.
+    | Before = 1
+    /// What it makes of that step.
+    | After = 2
+
+/// What a rule that takes its step separately is given.
+[<NoEquality; NoComparison>]
+type internal HandedStep =
+    {
+        Parameter: Expression
+        Gradient: Expression
+        /// The number of its step, counted from 1.
+        Step: Expression
     }
 
 /// What a run of a definition has declared so far.
@@ -168,6 +189,12 @@ type internal DefinitionRecording(rule: string, alternatives: IReadOnlyDictionar
     member val Shared = Dictionary<string, int>()
     member val Sets = Dictionary<string, Expression>()
     member val OptOuts = List<string * string>()
+    /// Which part of a rule around another one is recorded.
+    member val Part = WrapperPart.All with get, set
+    /// What the other one is given, where it takes its step separately.
+    member val Handed: HandedStep voption = ValueNone with get, set
+    /// When it takes a step, if not always.
+    member val Applies: Condition voption = ValueNone with get, set
     /// Defaults that stand in for those that are declared.
     member val Defaults: DefinedOptions voption = ValueNone with get, set
 
@@ -270,7 +297,10 @@ type internal DefinitionRecording(rule: string, alternatives: IReadOnlyDictionar
             | true, value -> value
             | _ -> recording.Refuse $"{what} '{name}' is declared and never set"
 
-        let stays = next.Operation = Operation.Input && next.Name = StepProgram.Parameter
+        // What stays as it is is not stored.
+        let stays (name: string) (value: Expression) =
+            (value.Operation = Operation.Input || value.Operation = Operation.TensorNumber)
+            && value.Name = name
 
         {
             OptOuts = List.ofSeq recording.OptOuts
@@ -279,13 +309,17 @@ type internal DefinitionRecording(rule: string, alternatives: IReadOnlyDictionar
             Numbers = List.ofSeq recording.Numbers
             Functions = List.ofSeq recording.Functions
             Spreads = List.ofSeq recording.Spreads
+            InRowMajorOrder = recording.Part <> WrapperPart.All
             Assignments =
                 [
-                    if not stays then
+                    if not (stays StepProgram.Parameter next) then
                         Assignment(StepProgram.Parameter, next)
 
                     for column in recording.Columns do
-                        Assignment(column.Name, set "column" column.Name, column.IsTensorNumber)
+                        let value = set "column" column.Name
+
+                        if not (stays column.Name value) then
+                            Assignment(column.Name, value, column.IsTensorNumber)
                 ]
             Kept =
                 [

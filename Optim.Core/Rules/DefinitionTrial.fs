@@ -198,7 +198,17 @@ module internal DefinitionTrial =
                     Field.keepingDivisor read field
                 else
                     field
-            | NumberOr(OptionValue.None, range) -> Field.numberOrNone name range (fun o -> o.Values[index]) write
+            | NumberOr(OptionValue.None, range) ->
+                let field = Field.numberOrNone name range (fun (o: DefinedOptions) -> o.Values[index]) write
+
+                if name = "eps" then
+                    field
+                    |> Field.keepingDivisor (fun (o: DefinedOptions) ->
+                        match o.Values[index] with
+                        | OptionValue.Float number -> number
+                        | _ -> 0.0)
+                else
+                    field
             | NumberOr(_, range) -> Field.number name range read (fun o value -> write o (OptionValue.Float value))
             | Whole range -> Field.whole name range (read >> int) (fun o value -> write o (OptionValue.Int(int64 value)))
             | Several [ one; two ] ->

@@ -127,6 +127,11 @@ type Rule internal (name: string, table: OptionTable) =
         ignore asked
         raise (NotSupportedException $"{name} does not work element by element: its formula does not run on lanes")
 
+    /// The default options with other values, by name.
+    member rule.With([<ParamArray>] values: struct (string * OptionValue) array) : IOptimizerOptions =
+        Argument.notNull "values" values
+        rule.Replace(rule.Defaults, values |> Seq.map (fun (struct (option, value)) -> KeyValuePair(option, value)))
+
     /// A step in place: parameters and state change, the state that was given is spent, the next one is returned.
     member rule.Step(options: IOptimizerOptions, parameters, gradients, state) =
         rule.Prepare(options, parameters, gradients, state).Run()

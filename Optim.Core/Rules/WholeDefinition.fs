@@ -17,6 +17,8 @@ type internal WholeRun() =
     /// A column of a shape.
     abstract Column: name: string * shape: ImmutableArray<int64> -> WholeTensor
     abstract Set: name: string * value: WholeTensor -> unit
+    /// The sum over the elements of all parameters that step together.
+    abstract SumOverAll: value: WholeTensor -> WholeTensor
     abstract Require: option: string * holds: bool * words: string -> unit
     abstract OptOut: law: string * reason: string -> unit
 
@@ -145,6 +147,12 @@ type WholeDefinition internal (run: WholeRun) =
         Argument.notNull "name" name
         Argument.notNull "value" value
         run.Set(name, value)
+
+    /// The sum over the elements of all parameters that step together, which are those of a group. Definitions that ask for it are run twice in each
+    /// step: once for sums alone. On other devices than the processor they are refused.
+    member _.SumOverAll(value: WholeTensor) : WholeTensor =
+        Argument.notNull "value" value
+        run.SumOverAll value
 
     /// Declares that a law of Optim.Laws does not hold for the rule, by its id, and why: the reason is printed.
     member _.OptOut(law: string, reason: string) : unit = run.OptOut(law, reason)

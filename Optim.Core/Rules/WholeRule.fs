@@ -68,6 +68,14 @@ type internal WholeTrial(rule: string, given: DefinedOptions | null, shape: Immu
                 refuse $"column '{name}' is of shape [{words room}], and is set to one of [{words value.Shape}]"
         | _ -> refuse $"'{name}' is set, and is no column of the rule"
 
+    /// Whether it asks for sums over all parameters.
+    member val Looks = false with get, set
+
+    override trial.SumOverAll value =
+        ignore value
+        trial.Looks <- true
+        tensor ImmutableArray.Empty
+
     override _.Require(option, holds, words) =
         requirements.Add(struct (option, holds, words))
 
@@ -104,7 +112,7 @@ type internal WholeStep(options: DefinedOptions, places: Dictionary<string, int>
 
 /// The same in the memory of the processor.
 [<Sealed>]
-type internal HostStep(options, places, shape, step, tensors: StepTensors, home: HostWhole) =
+type internal HostStep(options, places, shape, step, tensors: StepTensors, home: HostWhole, isLook: bool) =
     inherit WholeStep(options, places, shape, step)
 
     let room (shape: ImmutableArray<int64>) =
@@ -116,6 +124,7 @@ type internal HostStep(options, places, shape, step, tensors: StepTensors, home:
     let parameter = given tensors.Parameter.Address shape
     let gradient = given tensors.Gradient.Address shape
     let columns = Dictionary<string, HostTensor>(StringComparer.Ordinal)
+    let mutable sums = 0
     override _.Parameter = parameter :> WholeTensor
     override _.Gradient = gradient :> WholeTensor
 
@@ -124,7 +133,25 @@ type internal HostStep(options, places, shape, step, tensors: StepTensors, home:
         columns.Add(name, column)
         column :> WholeTensor
 
-    override _.Set(name, value) = home.Set(columns[name], value)
+    override _.Set(name, value) =
+        if not isLook then
+            home.Set(columns[name], value)
+
+    override _.SumOverAll value =
+        let place = sums
+        sums <- sums + 1
+
+        if isLook then
+            home.AddTotal(place, value)
+
+        parameter.Constant(home.Total place)
+
+    /// Runs it for its sums over all parameters alone.
+    member run.Look(definition: WholeDefinition -> WholeTensor) =
+        try
+            definition (WholeDefinition run) |> ignore
+        finally
+            home.Forget()
 
     /// Runs it; parameter and columns change.
     member run.Run(definition: WholeDefinition -> WholeTensor) =
@@ -156,6 +183,9 @@ type internal LaneStep<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> Va
     override run.Set(name, value) =
         next.Add(struct (2 + run.Place name, lane value))
 
+    override _.SumOverAll _ =
+        raise (NotSupportedException "sums over all parameters are not worked out on other devices")
+
     /// Runs it; the row becomes that after the step.
     member run.Run(definition: WholeDefinition -> WholeTensor) =
         let parameter = lane (definition (WholeDefinition run))
@@ -167,7 +197,7 @@ type internal LaneStep<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> Va
 
 /// The step of a rule by a definition over whole tensors.
 [<Sealed>]
-type internal WholeArithmetic(rule: string, definition: WholeDefinition -> WholeTensor, names: string list) =
+type internal WholeArithmetic(rule: string, definition: WholeDefinition -> WholeTensor, names: string list, looks: bool) =
     inherit TensorArithmetic<DefinedOptions>()
 
     let places =
@@ -177,9 +207,23 @@ type internal WholeArithmetic(rule: string, definition: WholeDefinition -> Whole
     let known = Dictionary<Layout, WholeTrial>()
     let mutable under: DefinedOptions | null = null
 
+    /// Whether options ask for the same columns for certain: they may differ in their rate only, which schedules change in each step.
+    let alike (a: DefinedOptions) (b: DefinedOptions) =
+        obj.ReferenceEquals(a, b)
+        || Seq.forall2
+            (fun (name: string) (struct (x: OptionValue, y: OptionValue)) ->
+                match x, y with
+                | OptionValue.Float _, OptionValue.Float _ when name = "lr" -> true
+                | _ -> x.Equals y)
+            a.Names
+            (Seq.map2 (fun x y -> struct (x, y)) a.Values b.Values)
+
     let trial (options: DefinedOptions) (parameter: Layout) =
         lock known (fun () ->
-            if not (obj.ReferenceEquals(under, options)) then
+            match under with
+            | null -> under <- options
+            | before when alike before options -> ()
+            | _ ->
                 known.Clear()
                 under <- options
 
@@ -201,6 +245,7 @@ type internal WholeArithmetic(rule: string, definition: WholeDefinition -> Whole
     override _.Columns = names
     override _.Refuse _ = ""
     override _.MayHoldMore = true
+    override _.KeepsRows(before, after) = alike before after
 
     override _.ColumnsUnder options =
         let kept =
@@ -222,13 +267,20 @@ type internal WholeArithmetic(rule: string, definition: WholeDefinition -> Whole
     override _.Restored(_, parameter, given) : Layout | null =
         (Layout.Contiguous(parameter.DType.ToStateDType(), given.Shape.AsSpan())).On parameter.Device
 
+    override _.Looks = looks
+
+    override _.Look(options, step, tensors, workspace, executor) =
+        let home = workspace.Whole
+        home.Executor <- executor
+        HostStep(options, places, tensors.Parameter.Shape, step, tensors, home, true).Look definition
+
     override _.Step(options, step, _, tensors, workspace, executor) =
         if tensors.Parameter.Count = 0n then
             1
         else
             let home = workspace.Whole
             home.Executor <- executor
-            HostStep(options, places, tensors.Parameter.Shape, step, tensors, home).Run definition
+            HostStep(options, places, tensors.Parameter.Shape, step, tensors, home, false).Run definition
 
     override _.StepTensorRow<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>
         (options, step, parameter, row: 'v array)
@@ -255,9 +307,21 @@ type internal WholeArithmetic(rule: string, definition: WholeDefinition -> Whole
 /// A rule by a definition over whole tensors.
 [<Sealed>]
 type internal WholeRule
-    (name, defaults: DefinedOptions, declared: DefinedOption list, definition: WholeDefinition -> WholeTensor, columns: string list) =
+    (
+        name,
+        defaults: DefinedOptions,
+        declared: DefinedOption list,
+        definition: WholeDefinition -> WholeTensor,
+        columns: string list,
+        looks: bool
+    ) =
     inherit
-        TensorRule<DefinedOptions>(name, defaults, WholeRule.Fields(name, declared, definition), WholeArithmetic(name, definition, columns))
+        TensorRule<DefinedOptions>(
+            name,
+            defaults,
+            WholeRule.Fields(name, declared, definition),
+            WholeArithmetic(name, definition, columns, looks)
+        )
 
     override _.StepsByValues = true
 
@@ -290,7 +354,7 @@ type internal WholeRule
 
     /// The same rule under another name, with other defaults.
     member rule.Renamed(name: string, defaults: DefinedOptions) : Rule<DefinedOptions> =
-        let other = WholeRule(name, defaults, declared, definition, columns)
+        let other = WholeRule(name, defaults, declared, definition, columns, looks)
         other.Table.Check defaults
 
         other.Declare [| for KeyValue(law, reason) in rule.OptOuts -> Declaration.optOut law reason |]
@@ -346,6 +410,7 @@ type internal WholeRule
                         for number in [ 1L; 2L ] do
                             if range.Holds(double number) then
                                 yield! other (OptionValue.Int number)
+                    | SeveralOrNone _ -> yield! other (OptionValue.TupleOf [ OptionValue.Float 0.5; OptionValue.Float 0.5 ])
                     | Number range when range.Holds 0.5 -> yield! other (OptionValue.Float 0.5)
                     | _ -> ()
             ]
@@ -367,10 +432,19 @@ type internal WholeRule
             ]
 
         let columns = trials |> Seq.collect _.Names |> Seq.distinct |> List.ofSeq
-        let rule = WholeRule(name, defaults, declared, definition, columns)
+        let looks = trials |> List.exists _.Looks
+        let rule = WholeRule(name, defaults, declared, definition, columns, looks)
         rule.Table.Check defaults
 
-        rule.Declare [| for struct (law, reason) in first.OptOuts -> Declaration.optOut law reason |]
+        rule.Declare
+            [|
+                if looks then
+                    for law in [ "P1"; "P2"; "S3" ] do
+                        Declaration.optOut law "a number is made of all parameters of a group together"
+
+                for struct (law, reason) in first.OptOuts do
+                    Declaration.optOut law reason
+            |]
 
 /// Making rules by definition over whole tensors, in F#.
 [<AutoOpen>]

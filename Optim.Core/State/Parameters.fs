@@ -26,7 +26,8 @@ module internal Printed =
 /// The tensors that are optimized, in order, with names or without. Immutable: the tensors' elements change in place, the list does not.
 /// Compared by content.
 [<Sealed; StructuredFormatDisplay("{Printed}")>]
-type Parameters private (items: TensorView array, names: ImmutableArray<string>, executor: Executor | null, isFixed: bool) =
+type Parameters
+    private (items: TensorView array, names: ImmutableArray<string>, executor: Executor | null, isFixed: bool, dtypes: DType array | null) =
     static member private Checked(items: TensorView array, names: ImmutableArray<string>) =
         let seen = HashSet<string>(StringComparer.Ordinal)
 
@@ -37,7 +38,7 @@ type Parameters private (items: TensorView array, names: ImmutableArray<string>,
             if not (seen.Add name) then
                 raise (ArgumentException $"two parameters are called '{name}'; names must differ, since state is matched by name")
 
-        Parameters(items, names, null, true)
+        Parameters(items, names, null, true, null)
 
     /// Without names.
     static member Of(tensors: TensorView seq) =
@@ -46,7 +47,7 @@ type Parameters private (items: TensorView array, names: ImmutableArray<string>,
         for tensor in tensors do
             Argument.present "tensors" tensor
 
-        Parameters(tensors, ImmutableArray.Empty, null, true)
+        Parameters(tensors, ImmutableArray.Empty, null, true, null)
 
     /// With a name each.
     static member OfNamed(tensors: struct (string * TensorView) seq) =
@@ -61,7 +62,12 @@ type Parameters private (items: TensorView array, names: ImmutableArray<string>,
     /// Over an array that is not copied, so that whoever owns it can move the tensors between steps, and run by a given executor (null: the team).
     static member Over(items: TensorView array, names: ImmutableArray<string>, executor: Executor | null) =
         Argument.notNull "items" items
-        Parameters(items, names, executor, false)
+        Parameters(items, names, executor, false, null)
+
+    /// Over an array of wider tensors that stand for parameters in a part of a step.
+    static member internal StandingFor(items: TensorView array, parameters: Parameters) =
+        let dtypes = [| for row in 0 .. items.Length - 1 -> parameters.DTypeOf row |]
+        Parameters(items, parameters.Names, parameters.Executor, false, dtypes)
 
     /// How many there are.
     member _.Count = items.Length
@@ -88,12 +94,18 @@ type Parameters private (items: TensorView array, names: ImmutableArray<string>,
     member _.Executor = executor
     member internal _.Items = items
 
+    /// The dtype of the parameter at a place, or of that for which the tensor there stands.
+    member internal _.DTypeOf(index: int) =
+        match dtypes with
+        | null -> items[index].DType
+        | dtypes -> dtypes[index]
+
     /// Whether the tensors are those that were given: nobody refreshes them, so that their memory may have been given back.
     member internal _.IsFixed = isFixed
 
     /// The same elements in memory of their own.
     member _.Copy() =
-        Parameters(items |> Array.map _.Copy(), names, executor, true)
+        Parameters(items |> Array.map _.Copy(), names, executor, true, dtypes)
 
     /// The names, and dtype, shape and first numbers of each.
     override parameters.ToString() =

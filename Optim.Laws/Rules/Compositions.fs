@@ -130,6 +130,7 @@ module Compositions =
         [
             "AdamW", Rules.AdamW
             "RMSprop", Rules.RMSprop
+            "Adafactor", Rules.Adafactor
             "a chain", Chains.Of(Transforms.ScaleByAdam(), Transforms.Scale -0.1) :> Rule
         ]
 

@@ -9,6 +9,7 @@ open Expecto
 open Optim
 open Optim.Core
 open Optim.Kernels
+open Plain
 open Kit
 
 let private shapes = [ [| 3L; 2L |]; [| 4L |] ]
@@ -46,19 +47,15 @@ let private asPackage (rule: Rule) (dict: StateDict) =
 
     for name in List.ofSeq rule.ScalarNames do
         for KeyValue(_, state) in dict.State do
-            match state.TryGetValue name with
-            | true, value ->
-                group[name] <- Tree.op_Explicit value
+            if state.ContainsKey name then
+                group[name] <- Tree.op_Explicit state[name]
                 state.Remove name |> ignore
-            | _ -> ()
 
     for KeyValue(_, state) in dict.State do
-        match state.TryGetValue "step" with
-        | true, value ->
-            let step: float = Tree.op_Explicit value
+        if state.ContainsKey "step" then
+            let step: float = Tree.op_Explicit state["step"]
             group["step"] <- OptionValue.Int(int64 step + (if rule.Name = "Prodigy" then 1L else 0L))
             state.Remove "step" |> ignore
-        | _ -> ()
 
     if not (group.ContainsKey "step") then
         group["step"] <- OptionValue.Int 3L
@@ -84,13 +81,13 @@ let tests =
         "state dicts of packages"
         [
             test "every rule that a package has goes on from the package's file" {
-                inFolder (fun folder ->
+                inFolder (fun within ->
                     for name, rule in entries do
                         let parameters = parametersOf ()
                         let optimizer = optimizerOf rule parameters
                         steps optimizer parameters [ 1..3 ]
-                        let path = Path.Combine(folder, $"{name}.pt")
-                        Checkpoint.write path (asPackage rule (optimizer.StateDict().Clone())).ToTree()
+                        let path = within $"{name}.pt"
+                        Checkpoint.write path ((asPackage rule (optimizer.StateDict().Clone())).ToTree())
 
                         let others = parametersOf ()
 

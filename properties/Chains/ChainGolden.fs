@@ -30,7 +30,7 @@ let private ruleWith (name: string) (lr: float) =
     let options =
         rule.Replace(rule.Defaults, [ KeyValuePair("lr", OptionValue.Float lr) ])
 
-    Wrappers.Before(Transforms.Identity, rule, options) :> Rule
+    Wrappers.Before(Transforms.Identity, rule, options)
 
 let private cosine steps =
     Schedule.cosine steps |> Schedule.hold steps
@@ -97,10 +97,10 @@ let private expressed: Map<string, Rule> =
                         ]
                 ]
             "freeze: weight set_to_zero, others sgd 0.1", withRate 0.1 [ freeze isWeight ]
-            "MultiSteps 3 of adam 0.01", Wrap.accumulate 3 (withRate 0.01 [ scaleByAdam betas 1e-8 ]) :> Rule
-            "apply_if_finite 2 of sgd 0.1", Wrap.applyIfFinite 2 (withRate 0.1 []) :> Rule
-            "lookahead 3 0.5 of sgd 0.1", Wrap.lookahead 3 0.5 (withRate 0.1 []) :> Rule
-            "skip_large_updates", Wrap.skipLargeUpdates 9.0 (withRate 0.1 []) :> Rule
+            "MultiSteps 3 of adam 0.01", Wrap.accumulate 3 (withRate 0.01 [ scaleByAdam betas 1e-8 ])
+            "apply_if_finite 2 of sgd 0.1", Wrap.applyIfFinite 2 (withRate 0.1 [])
+            "lookahead 3 0.5 of sgd 0.1", Wrap.lookahead 3 0.5 (withRate 0.1 [])
+            "skip_large_updates", Wrap.skipLargeUpdates 9.0 (withRate 0.1 [])
             "prodigy", Rules.Find "optax.prodigy"
             "dadapt_adamw", Rules.Find "optax.dadapt_adamw"
             "dog", Rules.Find "optax.dog"
@@ -108,8 +108,8 @@ let private expressed: Map<string, Rule> =
             "cocob", Rules.Find "optax.cocob"
             "acprop", ruleWith "optax.acprop" 0.01
             "madgrad", ruleWith "optax.madgrad" 0.01
-            "schedule_free_sgd", Wrap.scheduleFree 0.9 (withRate 0.1 []) :> Rule
-            "schedule_free_adamw", Wrap.scheduleFree 0.9 (withRate 0.01 [ Transforms.ScaleByAdam(beta1 = 0.0) ]) :> Rule
+            "schedule_free_sgd", Wrap.scheduleFree 0.9 (withRate 0.1 [])
+            "schedule_free_adamw", Wrap.scheduleFree 0.9 (withRate 0.01 [ Transforms.ScaleByAdam(beta1 = 0.0) ])
         ]
 
 /// What is not expected to be as recorded, and why.

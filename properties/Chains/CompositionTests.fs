@@ -25,8 +25,7 @@ let private chains: (string * (Transform list -> Rule)) list =
                 ])
     ]
 
-let private lookahead (k: int) alpha (rule: Rule) =
-    Wrappers.Lookahead(rule, k, alpha) :> Rule
+let private lookahead (k: int) alpha (rule: Rule) = Wrappers.Lookahead(rule, k, alpha)
 
 let private wraps: (string * (int -> float -> Rule -> Rule)) list =
     [
@@ -34,8 +33,7 @@ let private wraps: (string * (int -> float -> Rule -> Rule)) list =
         "the slow step is shorter", (fun k alpha -> lookahead k (0.999 * alpha))
         "the slow step is at least a little", (fun k alpha -> lookahead k (max 1e-3 alpha))
         "a step late", (fun k -> lookahead (k + 1))
-        "slow weights begin at the first synchronization",
-        (fun k alpha rule -> Wrappers.Lookahead(rule, k, alpha, fromFirstSync = true) :> Rule)
+        "slow weights begin at the first synchronization", (fun k alpha rule -> Wrappers.Lookahead(rule, k, alpha, fromFirstSync = true))
     ]
 
 let private dies (law: Law) =

@@ -134,7 +134,9 @@ let private own: (string * Rule) list =
             ]
         :> Rule
         "a chain of elements", Chain.chain [ Chain.trace 0.9; Chain.scaleByLearningRate 1e-2 ] :> Rule
-        "a wrapped rule", Wrap.lookahead 3 0.6 Rules.AdamW :> Rule
+        "a wrapped rule", Wrap.lookahead 3 0.6 Rules.AdamW
+        "a wrapped rule of matrices", Wrap.lookahead 3 0.6 Rules.Muon
+        "a rule of whole tensors, wrapped twice", Rules.Adafactor |> Wrap.average 0.9 |> Wrap.cautious
     ]
 
 [<Tests>]

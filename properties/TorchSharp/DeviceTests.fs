@@ -50,10 +50,17 @@ let private together: (string * Rule) list =
                 Chain.freeze (fun p -> p.Name = "b")
                 Chain.scale -0.05
             ]
-        "skipping", Wrap.skipLargeUpdates 30.0 (Rules.Find "Adam") :> Rule
-        "if finite", Wrap.applyIfFinite 1 (Rules.Find "SGD") :> Rule
-        "TRAC", Wrap.trac (Rules.Find "Adam") :> Rule
+        "skipping", Wrap.skipLargeUpdates 30.0 (Rules.Find "Adam")
+        "if finite", Wrap.applyIfFinite 1 (Rules.Find "SGD")
+        "TRAC", Wrap.trac (Rules.Find "Adam")
         "NovoGrad", DefinedRules.novoGrad :> Rule
+        "Muon, skipping", Wrap.skipLargeUpdates 30.0 Rules.Muon
+        "CAME, if finite", Wrap.applyIfFinite 1 (Rules.Find "CAME")
+        "TRAC of Adafactor", Wrap.trac Rules.Adafactor
+        "Schedule-Free of Muon", Wrap.scheduleFree 0.9 Rules.Muon
+        "Adafactor, cautious and accumulated", Rules.Adafactor |> Wrap.cautious |> Wrap.accumulate 2
+        "Muon, slow, with its momentum", Wrappers.Lookahead(Rules.Muon, 2, 0.5, LookaheadMomentum.Pullback)
+        "Muon, with noise before", Wrap.gradientNoise 0.1 0.5 3.0 Rules.Muon
     ]
 
 let private elsewhere =

@@ -33,6 +33,9 @@ Func<Param, Optimizer>[] rules =
         ),
         [p]
     ),
+    p => new RuleOptimizer(Wrappers.Lookahead(Rules.AdamW, k: 3), [p]),
+    p => new RuleOptimizer(Wrappers.Cautious(Wrappers.Average(Rules.Muon, 0.9)), [p]),
+    p => new RuleOptimizer(Wrappers.SkipLargeUpdates(Rules.Find("CAME"), 1e9), [p]),
 ];
 
 foreach (var rule in rules)
