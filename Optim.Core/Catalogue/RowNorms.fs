@@ -60,6 +60,8 @@ let private ranger21 =
             let decay = weightDecay r 1e-4 true
             let normLoss = r.Number("norm_loss_factor", 1e-4, nonNegative)
             let eps = r.Number("eps", 1e-8, nonNegative)
+            r.OptOut("U1", "gradients are centred by rows, and a row of one element does not move")
+            r.OptOut("U3", "the mean of a row is taken off its gradient, which turns single elements against their sign")
 
             let lr =
                 if isSteady then

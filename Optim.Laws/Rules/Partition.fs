@@ -111,6 +111,7 @@ module Partition =
             "differentiable"
             "precision"
             "product"
+            "compute_dtype"
         ]
 
     /// Options that count when the rate changes, or for half types.
