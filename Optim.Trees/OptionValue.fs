@@ -90,17 +90,36 @@ type OptionValue =
     static member op_Implicit(value: Nullable<bool>) =
         if value.HasValue then Bool value.Value else None
 
+    /// A number, or None.
+    static member op_Implicit(value: Nullable<double>) =
+        if value.HasValue then Float value.Value else None
+
+    /// A whole number, or None.
+    static member op_Implicit(value: Nullable<int>) =
+        if value.HasValue then Int(int64 value.Value) else None
+
     /// A text.
     static member op_Implicit(value: string | null) : OptionValue =
         match value with
         | null -> None
         | text -> Text text
 
-
     /// Two numbers.
     static member op_Implicit(value: struct (double * double)) =
         let struct (first, second) = value
         OptionValue.TupleOf [ Float first; Float second ]
+
+    /// Three numbers.
+    static member op_Implicit(value: struct (double * double * double)) =
+        let struct (first, second, third) = value
+        OptionValue.TupleOf [ Float first; Float second; Float third ]
+
+    /// Two numbers, or None.
+    static member op_Implicit(value: Nullable<struct (double * double)>) =
+        if value.HasValue then
+            OptionValue.op_Implicit value.Value
+        else
+            None
 
     member private value.Refuse(kind: string) : 'a =
         raise (InvalidCastException($"{value} is not {kind}"))

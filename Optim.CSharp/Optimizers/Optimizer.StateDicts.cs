@@ -88,7 +88,7 @@ public abstract partial class Optimizer
             Algorithm,
             groups,
             source => LoadAccumulation(dict.Accumulation, source),
-            dict,
+            PackageDicts.Adapted(Algorithm, dict),
             strict,
             matchBy,
             origins => GroupOrigins = origins

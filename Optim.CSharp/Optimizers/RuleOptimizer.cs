@@ -10,7 +10,7 @@ namespace Optim;
 /// <param name="parameters">Parameters, or groups of them with options of their own.</param>
 /// <param name="options">Options that are not at the rule's default.</param>
 /// <exception cref="OptionException">An option is unknown, or outside of its range.</exception>
-public sealed class RuleOptimizer(Rule rule, IEnumerable<IParameterOrGroup> parameters, params (string Option, OptionValue Value)[] options)
+public class RuleOptimizer(Rule rule, IEnumerable<IParameterOrGroup> parameters, params (string Option, OptionValue Value)[] options)
     : Optimizer(rule, Replaced(rule, options), parameters)
 {
     private static IOptimizerOptions Replaced(Rule rule, (string Option, OptionValue Value)[] options)

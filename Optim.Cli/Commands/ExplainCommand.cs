@@ -28,23 +28,35 @@ internal static class ExplainCommand
         command.SetAction(parsed =>
         {
             var named = NamedSettings.Parse(parsed.GetRequiredValue(rule));
-            var known = parsed.GetValue(assembly) is { } file
-                ? [.. RuleAssembly.Rules(file).Select(found => found.Rule)]
-                : Optim.Core.Rules.All;
-            var found = Find(named.Name, known);
+            var found = parsed.GetValue(assembly) is { } file
+                ? Among([.. RuleAssembly.Rules(file).Select(found => found.Rule)], named.Name)
+                : Known(named.Name);
             var options = found.Replace(found.Defaults, named.Settings.Select(each => KeyValuePair.Create(each.Name, each.Value)));
-            foreach (var line in Lines(ExplanationModule.ofRule(found, options)))
+            var entry = Catalogue.All.FirstOrDefault(entry =>
+                ReferenceEquals(entry.Rule, found) || entry.Published.Any(name => name.Name == found.Name)
+            );
+            foreach (var line in Lines(ExplanationModule.ofRule(found, options), entry))
                 screen.Say(line);
             return 0;
         });
         return command;
     }
 
-    private static Rule Find(string name, IReadOnlyList<Rule> known)
+    /// <summary>A rule of this library, of the catalogue, or a chain or a wrapped rule as it is written.</summary>
+    private static Rule Known(string name)
     {
-        // A chain or a wrapped rule, as it is written.
-        if (name.Contains('(', StringComparison.Ordinal) && RuleNames.Find(name) is Rule written)
-            return written;
+        try
+        {
+            return Optim.Core.Rules.Find(name);
+        }
+        catch (ArgumentException e)
+        {
+            throw new CommandException($"{e.Message}.");
+        }
+    }
+
+    private static Rule Among(IReadOnlyList<Rule> known, string name)
+    {
         var names = known.Select(rule => rule.Name).ToList();
         return known.FirstOrDefault(rule => string.Equals(rule.Name, name, StringComparison.OrdinalIgnoreCase))
             ?? throw new CommandException(
@@ -52,9 +64,19 @@ internal static class ExplainCommand
             );
     }
 
-    private static IEnumerable<string> Lines(Explanation explained)
+    private static IEnumerable<string> Lines(Explanation explained, CatalogueEntry? entry)
     {
         yield return explained.Rule;
+        if (entry is not null)
+        {
+            yield return $"  {entry.Summary}";
+            if (entry.Paper.Length > 0)
+                yield return $"  {entry.Paper}";
+            if (entry.Differs.Length > 0)
+                yield return $"  differs from the paper: {entry.Differs}";
+            if (entry.Published.Count > 0)
+                yield return $"  published as {string.Join(", ", entry.Published.Select(name => name.Name))}";
+        }
         yield return "";
         yield return "options";
         var names = explained.Options.Select(option => option.Name.Length).Append(0).Max();
@@ -69,6 +91,8 @@ internal static class ExplainCommand
             yield return $"  {number}, one number for each parameter";
         if (explained.Columns.IsEmpty && explained.Numbers.IsEmpty)
             yield return "  none";
+        else if (explained.Formula.Length > 0)
+            yield return $"  in all {explained.Columns.Length * sizeof(float)} bytes for each element of a float32 parameter";
         if (explained.Formula.Length == 0)
         {
             yield return "";

@@ -57,7 +57,13 @@ let private adaShift =
             let m, v = r.Column "exp_avg", r.Column "exp_avg_sq"
             let last = Expression.Pow(beta1, n - 1.0) / weights
             let m' = kept r m (beta1 * (m - last * oldest) + 1.0 / weights * g)
-            let size = if reduction = "max" then Expression.Largest oldest else oldest
+
+            let size =
+                if reduction = "max" then
+                    Expression.Largest oldest
+                else
+                    oldest
+
             let v' = kept r v (beta2 * v + (1.0 - beta2) * (size * size))
             let correction2 = 1.0 - Expression.Pow(beta2, larger one (r.Step - n))
             let moves = r.Step |> isAbove (Expression.Of n)
@@ -133,7 +139,10 @@ let private apolloDQN =
         [ "pytorch_optimizer.ApolloDQN" ]
         (fun r ->
             let lr = learningRate r 1e-2
-            let struct (isGiven, initial) = r.NumberOrNone("init_lr", Nullable 1e-5, nonNegative)
+
+            let struct (isGiven, initial) =
+                r.NumberOrNone("init_lr", Nullable 1e-5, nonNegative)
+
             let beta = r.Number("beta", 0.9, fraction)
             let rebound = r.Choice("rebound", "constant", "constant", "belief")
             let decay = r.Number("weight_decay", 0.0, nonNegative)
@@ -149,13 +158,19 @@ let private apolloDQN =
             let share = (1.0 - beta) / correction r beta
             let x = r.Parameter
             let g = if kind = "l2" then fma decay x r.Gradient else r.Gradient
-            let m, hessian, update = r.Column "exp_avg_grad", r.Column "approx_hessian", r.Column "update"
+
+            let m, hessian, update =
+                r.Column "exp_avg_grad", r.Column "approx_hessian", r.Column "update"
+
             let y = g - m
             let m' = kept r m (m + share * y)
             let squares = update * update
             let norm = sqrt (sqrt (Expression.Sum(squares * squares))) + e
             let u = update / norm
-            let secant = -(share * Expression.Sum(y * u)) / norm - Expression.Sum(hessian * (u * u))
+
+            let secant =
+                -(share * Expression.Sum(y * u)) / norm - Expression.Sum(hessian * (u * u))
+
             let hessian' = kept r hessian (fma secant (u * u) hessian)
 
             let divisor =
@@ -190,7 +205,10 @@ let private diffGrad =
             let eps = epsilon r 1e-8
             let correction1 = firstCorrection r beta1
             let x, g = decay.Applied(r, lr)
-            let m, v, before = firstMoment r beta1 g, secondMoment r beta2 g, r.Column "previous_grad"
+
+            let m, v, before =
+                firstMoment r beta1 g, secondMoment r beta2 g, r.Column "previous_grad"
+
             let friction = 1.0 / (1.0 + Expression.Exp(-(abs (before - g))))
             r.Set(before, g)
             let direction = friction * m / denominator r isBound "max_exp_avg_sq" eps v
@@ -210,7 +228,10 @@ let private ftrl =
         [ "pytorch_optimizer.FTRL" ]
         (fun r ->
             let lr = r.Number("lr", 1e-3, positive)
-            let power = r.Number("lr_power", -0.5, Interval.where "below 0" (fun power -> power < 0.0))
+
+            let power =
+                r.Number("lr_power", -0.5, Interval.where "below 0" (fun power -> power < 0.0))
+
             let beta = r.Number("beta", 0.0, nonNegative)
             let lambda1 = r.Number("lambda_1", 0.0, nonNegative)
             let lambda2 = r.Number("lambda_2", 0.0, nonNegative)
@@ -225,13 +246,4 @@ let private ftrl =
             where (n' |> isAbove zero) (where (abs z' |> isAbove lambda1) next zero) x)
     |> differs "elements that never had a gradient keep their value; the denominator has the power lr_power, too"
 
-let all =
-    [
-        adaBelief
-        adaShift
-        adaSmooth
-        aida
-        apolloDQN
-        diffGrad
-        ftrl
-    ]
+let all = [ adaBelief; adaShift; adaSmooth; aida; apolloDQN; diffGrad; ftrl ]

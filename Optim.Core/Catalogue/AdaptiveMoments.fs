@@ -175,6 +175,8 @@ let private adan =
             let struct (isClipped, most) = r.NumberOrZero("max_grad_norm", 0.0, nonNegative)
             let eps = epsilon r 1e-8
 
+            r.OptOut("U5", "max_grad_norm 0 stands for no clipping")
+
             let g =
                 if isClipped then
                     smaller one (most / (r.NormOverAll r.Gradient + eps)) * r.Gradient
@@ -211,7 +213,9 @@ let private ademamix =
             let struct (warmsUp, warmup) = r.NumberOrNone("t_alpha_beta3", Nullable(), positive)
             let eps = epsilon r 1e-8
             let x, g = decay.Applied(r, lr)
-            let m, v, slow = firstMoment r beta1 g, secondMoment r beta2 g, r.Column "exp_avg_slow"
+
+            let m, v, slow =
+                firstMoment r beta1 g, secondMoment r beta2 g, r.Column "exp_avg_slow"
 
             let alpha, beta3 =
                 if warmsUp then
@@ -236,7 +240,10 @@ let private adopt =
         (fun r ->
             let lr = learningRate r 1e-3
             let struct (beta1, beta2) = betas r 0.9 0.9999
-            let struct (isClipped, power) = r.NumberOrNone("clip_exp", Nullable 0.25, nonNegative)
+
+            let struct (isClipped, power) =
+                r.NumberOrNone("clip_exp", Nullable 0.25, nonNegative)
+
             let decay = weightDecay r 0.0 false
             let eps = epsilon r 1e-6
             r.OptOut("W4", movesLater)
@@ -358,7 +365,9 @@ let private grokFast =
                     g
 
             let m, v = firstMoment r beta1 g, secondMoment r beta2 g
-            x - lr / correction r beta1 * m / larger (sqrt v / sqrt (correction r beta2)) eps)
+
+            x
+            - lr / correction r beta1 * m / larger (sqrt v / sqrt (correction r beta2)) eps)
     |> differs "eps is a floor of the divisor; the rate is divided by 1 + grokfast_lamb in every group, and not in the constructor alone"
 
 let all =

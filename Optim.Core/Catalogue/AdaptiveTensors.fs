@@ -77,7 +77,10 @@ let private adaTAM =
             let eps = epsilon r 1e-8
             let x, g = decay.Applied(r, lr)
             let similarity, m = r.Column "s", r.Column "exp_avg"
-            let s = kept r similarity (moved rate similarity (ofUnitColumns r m * ofUnitColumns r g))
+
+            let s =
+                kept r similarity (moved rate similarity (ofUnitColumns r m * ofUnitColumns r g))
+
             let m' = kept r m (beta1 * m + ((1.0 + s) / 2.0 + eps) * g)
             let v = secondMoment r beta2 g
             x - lr * m' / (sqrt v + eps))
@@ -94,7 +97,10 @@ let private adai =
             let struct (beta0, beta2) = betas r 0.1 0.99
             let decay = weightDecay r 0.0 false
             let isStable = r.Flag("stable_weight_decay", false)
-            let struct (isOther, dampening) = r.NumberOr(OptionValue.Float 1.0, "dampening", OptionValue.Float 1.0, Interval.upTo 0.0 1.5)
+
+            let struct (isOther, dampening) =
+                r.NumberOr(OptionValue.Float 1.0, "dampening", OptionValue.Float 1.0, Interval.upTo 0.0 1.5)
+
             let eps = epsilon r 1e-3
             let x, g = decay.Applied(r, lr)
             let v = secondMoment r beta2 (if isStable then r.Gradient else g)
@@ -146,9 +152,14 @@ let private adamP =
             let m, v = firstMoment r beta1 g, secondMoment r beta2 g
             let n = if isNesterov then moved beta1 m g else m
             let u = sqrt (correction r beta2) * n / (sqrt v + eps)
-            let struct (u, share) = projected r delta ratio eps g u
-            let decay = { decay with Amount = decay.Amount * share }
-            decay.Parameter(r.Parameter, lr) - lr / correction1 * u)
+            let struct (project, share) = projection r delta ratio eps g
+
+            let decay =
+                { decay with
+                    Amount = decay.Amount * share
+                }
+
+            decay.Parameter(r.Parameter, lr) - lr / correction1 * project u)
     |> differs "eps is inside the division by the second moment's correction; weight_decouple False is L2, where the package forgets it"
 
 let private adamS =
@@ -169,7 +180,12 @@ let private adamS =
             let m, v = firstMoment r beta1 g, secondMoment r beta2 g
             let v = largestSoFar r isBound "max_exp_avg_sq" v / correction r beta2
             let size = sqrt (r.SumOverAll v / countOverAll r v) + eps
-            let decay = { decay with Amount = decay.Amount / size }
+
+            let decay =
+                { decay with
+                    Amount = decay.Amount / size
+                }
+
             decay.Parameter(r.Parameter, lr) - lr / correction1 * m / (sqrt v + eps))
 
 let private amos =
@@ -191,9 +207,12 @@ let private amos =
             let second = Expression.LeadingCount 2 / Expression.LeadingCount 1
 
             let eta =
-                if not (hasRows r) then Expression.Of 0.5
-                elif r.Asks("is a matrix", (fun parameter -> parameter.Shape.Length = 2)) then sqrt (2.0 / second)
-                else sqrt (1.0 / second)
+                if not (hasRows r) then
+                    Expression.Of 0.5
+                elif r.Asks("is a matrix", (fun parameter -> parameter.Shape.Length = 2)) then
+                    sqrt (2.0 / second)
+                else
+                    sqrt (1.0 / second)
 
             let size = mean (g * g)
             let v, b = r.TensorNumber("exp_avg_sq", 0.0), r.TensorNumber("decay", 0.0)
@@ -236,14 +255,4 @@ let private avaGrad =
             where (isFirst r) x (x - step))
     |> differs "the normalization is by the second moments of two steps before; decay is decoupled by default, and of the first step, too"
 
-let all =
-    [
-        adaGC
-        adaNorm
-        adaTAM
-        adai
-        adamP
-        adamS
-        amos
-        avaGrad
-    ]
+let all = [ adaGC; adaNorm; adaTAM; adai; adamP; adamS; amos; avaGrad ]

@@ -13,11 +13,18 @@ type Catalogue private () =
             yield! AdaptiveMomentsFamily.all
             yield! AdaptiveDenominatorsFamily.all
             yield! AdaptiveTensorsFamily.all
+            yield! RectifiedMomentsFamily.all
+            yield! AveragedMomentsFamily.all
+            yield! StableMomentsFamily.all
+            yield! ChangingMomentsFamily.all
+            yield! TimmMomentsFamily.all
             yield! SignFamily.all
             yield! TrustRatioFamily.all
             yield! ParameterFreeFamily.all
             yield! FactoredFamily.all
             yield! MatrixFamily.all
+            yield! DAdaptationFamily.all
+            yield! AveragesFamily.all
         |]
         |> Array.sortBy _.Name.ToUpperInvariant()
         :> IReadOnlyList<_>

@@ -68,6 +68,12 @@ type CatalogueEntry
     member _.Differs = differs
     /// The names under which packages publish it.
     member _.Published: IReadOnlyList<PublishedName> = (published :> IReadOnlyList<_>)
+
+    /// What an option is, in words.
+    member _.Describe(option: string) =
+        Argument.notNull "option" option
+        OptionWords.of' name option
+
     /// The rule: made when it is asked for.
     member _.Rule = rule.Value
 

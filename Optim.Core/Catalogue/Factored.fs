@@ -52,6 +52,8 @@ let private adaFactor =
             let eps2 = r.Number("eps2", 1e-3, nonNegative)
             let isNarrow = r.Choice("momentum_dtype", "bfloat16", "bfloat16", "") = "bfloat16"
             let isCautious = r.Flag("cautious", false)
+            r.OptOut("U4", "with relative_step the rate is that of the step's number, whatever lr is")
+            r.OptOut("U5", "the first moment is rounded to bfloat16")
             let rate = if isRelative then relativeStep r warmsUp else lr
 
             let rate =
@@ -386,6 +388,7 @@ let private sm3 =
             let momentum = r.Number("momentum", 0.0, fraction)
             let beta = r.Number("beta", 0.0, fraction)
             let eps = r.Number("eps", 1e-30, nonNegative)
+            r.OptOut("U5", "with a beta of 0 squares add up, and with any other they are averaged")
             let g = r.Gradient
             let rank = max 1 r.Rank
 
@@ -467,7 +470,7 @@ let private nero =
             let beta = r.Number("beta", 0.999, fraction)
             let isConstrained = r.Flag("constraints", true)
             let eps = r.Number("eps", 1e-8, nonNegative)
-            r.OptOut("R1", "the first step puts the parameter's rows on spheres, whatever the gradient is")
+            r.OptOut("U3", "rows are put back on their spheres, which moves elements whatever their gradient is")
 
             let rowNorm (x: WholeTensor) =
                 if r.Rank < 2 then abs x else x.Norm(1, -1)
@@ -536,6 +539,7 @@ let private rose =
 
             let isCentralized = r.Flag("centralize", true)
             let isStabilized = r.Flag("stabilize", true)
+            r.OptOut("U3", "the mean of a row is taken off its gradient, which turns single elements against their sign")
             let isWide = r.Choice("compute_dtype", "float64", "float64", "") = "float64"
             let dtype = r.Parameter.DType
 

@@ -10,14 +10,15 @@ open Optim.Kernels
 
 let private rule = defineWhole RuleFamily.Matrix
 
+/// Rules whose step is of a matrix as a whole.
 let private turnsElements (r: WholeDefinition) =
-    r.OptOut("U3", "the step is made orthogonal as a whole, which turns single elements against their sign")
+    r.OptOut("U3", "the step is of the matrix as a whole, which turns single elements against their sign")
 
 // Muon and its relatives.
 
 /// Options of Newton and Schulz's iteration, as pytorch_optimizer has them: its coefficients.
 let private iteration (r: WholeDefinition) =
-    let steps = r.Whole("ns_steps", 5, nonNegative)
+    let steps = r.Whole("ns_steps", 5, Interval.within 0.0 99.0)
     coefficients (r.Choice("ns_coeffs", "original", "original", "quintic")) steps
 
 /// Options of groups that are not stepped as matrices: the step of AdamW, which vectors take in any case.
@@ -36,6 +37,8 @@ type private Otherwise =
         adamW r otherwise.Lr otherwise.Betas eps { decay with Amount = otherwise.Decay }
 
 let private otherwise (r: WholeDefinition) beta2 =
+    r.OptOut("U4", "what is no matrix moves at adamw_lr, whatever lr is")
+
     {
         UsesMuon = r.Flag("use_muon", true)
         Lr = r.Number("adamw_lr", 3e-4, nonNegative)
@@ -69,7 +72,6 @@ let private muon =
             let otherwise = otherwise r 0.95
             let eps = r.Number("adamw_eps", 1e-10, nonNegative)
             let isCautious = r.Flag("cautious", false)
-            turnsElements r
 
             if otherwise.Takes r then
                 otherwise.Step(r, eps, decay)
@@ -106,7 +108,6 @@ let private norMuon =
             let otherwise = otherwise r 0.95
             let adamEps = r.Number("adamw_eps", 1e-10, nonNegative)
             let eps = r.Number("eps", 1e-10, nonNegative)
-            turnsElements r
 
             if otherwise.Takes r then
                 otherwise.Step(r, adamEps, decay)
@@ -145,7 +146,6 @@ let private adaMuon =
             let isAdjusted = r.Flag("use_adjusted_lr", true)
             let otherwise = otherwise r 0.999
             let eps = r.Number("eps", 1e-10, nonNegative)
-            turnsElements r
 
             if otherwise.Takes r then
                 otherwise.Step(r, eps, decay)
@@ -161,7 +161,8 @@ let private adaMuon =
                 let u = (shapedAs x o / (sqrt (v / r.Correction beta2) + eps)).To DType.BFloat16
 
                 // Number after number is rounded, as the matrix is.
-                let length = sqrt (min rows columns) * (1.0 / (norm u + eps))
+                // An eps that is lost in bfloat16 would divide by 0.
+                let length = sqrt (min rows columns) * (1.0 / (norm u + max eps 1e-37))
                 let u = (u * length).To x.DType
                 x - lr * shapeFactor isAdjusted (struct (rows, columns)) * u)
     |> differs "Later versions of the paper make the signs of the momentum orthogonal."
@@ -184,7 +185,6 @@ let private adaGO =
             let isAdjusted = r.Flag("use_adjusted_lr", false)
             let otherwise = otherwise r 0.95
             let adamEps = r.Number("adamw_eps", 1e-10, nonNegative)
-            turnsElements r
 
             if otherwise.Takes r then
                 otherwise.Step(r, adamEps, decay)
@@ -233,7 +233,7 @@ let private timmMuon name isAdaptive summary paper published (scales: string arr
 
         let momentum = r.Number("momentum", 0.95, fraction)
         let isNesterov = r.Flag("nesterov", false)
-        let steps = r.Whole("ns_steps", 5, nonNegative)
+        let steps = r.Whole("ns_steps", 5, Interval.within 0.0 99.0)
 
         let iteration =
             coefficients (r.Choice("ns_coefficients", "quintic", "quintic", "original")) steps
@@ -245,7 +245,6 @@ let private timmMuon name isAdaptive summary paper published (scales: string arr
         let struct (beta1, beta2) = betas r 0.9 0.95
         let scalesEps = r.Flag("scale_eps", false)
         let usesFallback = r.Flag("use_fallback", false)
-        turnsElements r
 
         if usesFallback || not (isFit r) then
             let lr = lr * fallbackScale
@@ -322,7 +321,7 @@ let private optaxMuon =
         [ "optax.muon" ]
         (fun r ->
             let lr = learningRate r 1e-3
-            let steps = r.Whole("ns_steps", 5, nonNegative)
+            let steps = r.Whole("ns_steps", 5, Interval.within 0.0 99.0)
             let beta = r.Number("beta", 0.95, fraction)
             let eps = r.Number("eps", 1e-8, nonNegative)
 
@@ -339,7 +338,6 @@ let private optaxMuon =
                 r.Number("adam_b1", 0.9, fraction), r.Number("adam_b2", 0.999, fraction)
 
             let adamDecay = r.Number("adam_weight_decay", 0.0, nonNegative)
-            turnsElements r
             let g = r.Gradient
 
             /// The momentum, corrected for where it began, and looked ahead.
@@ -373,13 +371,16 @@ let private optaxMuon =
 /// Options of SCION's norm, and its oracle.
 let private oracle (r: WholeDefinition) (scale: double) =
     let kind = r.Whole("norm_type", 1, Interval.within 0.0 7.0)
+    let isOfInputs = r.Flag("normalize", true)
     let isNormalized = r.Choice("normalized", "", "", "true", "false")
     let hasLeastScale = r.Flag("max_scale", false)
     let isTransposed = r.Flag("transpose", false)
     let isSpectral = kind = 1 || kind = 2
-    r.Require("normalized", isNormalized = "" || isSpectral || kind = 4 || kind = 6 || kind = 7, "it is for norm_type 1, 2, 4, 6 and 7")
+    let isOfLines = kind = 6 || kind = 7
+    r.Require("normalize", isOfInputs || isSpectral || kind = 4, "it is for norm_type 1 and 2, the spectral norm, and 4, that of signs")
     r.Require("max_scale", not hasLeastScale || isSpectral, "it is for norm_type 1 and 2, the spectral norm")
-    r.Require("transpose", not isTransposed || kind = 6 || kind = 7, "it is for norm_type 6 and 7, norms of columns and rows")
+    r.Require("normalized", isNormalized = "" || isOfLines, "it is for norm_type 6 and 7, norms of columns and rows")
+    r.Require("transpose", not isTransposed || isOfLines, "it is for norm_type 6 and 7, norms of columns and rows")
 
     let normalized usually =
         isNormalized = "true" || isNormalized = "" && usually
@@ -405,18 +406,14 @@ let private oracle (r: WholeDefinition) (scale: double) =
         | 5 -> own (d / (sqrt ((d * d).Mean(0, 0)) + 1e-8))
         | 2 ->
             let struct (rows, columns) = sides d.Flattened
-            let factor = sqrt (if normalized true then rows / columns else rows)
+            let factor = sqrt (if isOfInputs then rows / columns else rows)
             narrow (if hasLeastScale then max 1.0 factor else factor)
         | 3 when r.Rank > 1 ->
             let places = r.Shape |> Seq.skip 2 |> Seq.fold (*) 1L
             narrow (sqrt (double r.Shape[0] / double r.Shape[1]) / double places)
         | 3 -> narrow 1.0
         | 4 ->
-            let inputs =
-                if r.Rank > 1 && normalized true then
-                    double r.Shape[1]
-                else
-                    1.0
+            let inputs = if r.Rank > 1 && isOfInputs then double r.Shape[1] else 1.0
 
             own (signs d / inputs)
         | kind ->
@@ -456,8 +453,8 @@ let private scion =
             let scale = r.Number("scale", 1.0, nonNegative)
             let oracle = oracle r scale
             let decay = decoupling r 0.0 true
-            r.Require("constraint", not isConstrained || decay.Amount = 0.0, "it takes the place of weight_decay, which must be 0 then")
             turnsElements r
+            r.Require("constraint", not isConstrained || decay.Amount = 0.0, "it takes the place of weight_decay, which must be 0 then")
 
             let direction (decay: WholeDecay) =
                 let x, g = decay.Applied(r, lr)
@@ -477,8 +474,8 @@ let private scionLight =
             let scale = r.Number("scale", 1.0, nonNegative)
             let oracle = oracle r scale
             let decay = decoupling r 0.0 true
-            r.Require("constraint", not isConstrained || decay.Amount = 0.0, "it takes the place of weight_decay, which must be 0 then")
             turnsElements r
+            r.Require("constraint", not isConstrained || decay.Amount = 0.0, "it takes the place of weight_decay, which must be 0 then")
             scionStep (fun decay -> decay.Applied(r, lr)) lr isConstrained decay oracle)
     |> differs "The package keeps momentum in gradients that nobody may clear; gradients are not written to here."
 
@@ -554,7 +551,9 @@ let private shampoo =
                     let root =
                         if r.IsFirst || r.Step % int64 every = 0L then
                             let struct (values, vectors) = sum.Eigenvectors()
-                            (vectors * (values ** (-0.5 / double rank))) @. transposed vectors
+
+                            (vectors * ((values |> atLeast eps) ** (-0.5 / double rank)))
+                            @. transposed vectors
                         else
                             known
 
@@ -586,7 +585,6 @@ let private soap =
             let isNormalized = r.Flag("normalize_gradient", false)
             let eps = r.Number("eps", 1e-8, nonNegative)
             turnsElements r
-            r.OptOut("U1", "the first step makes matrices of the gradient, and moves nothing")
             let g = r.Gradient
             let kept = if ofSquares.HasValue then ofSquares.Value else beta2
 
@@ -670,7 +668,6 @@ let private splus =
             let otherRate = r.Number("nonstandard_constant", 1e-3, nonNegative)
             let most = int64 (r.Whole("max_dim", 10000, Interval.atLeast 1.0))
             let eps = r.Number("eps", 1e-30, nonNegative)
-            turnsElements r
             let isMatrix = r.Rank = 2
 
             let rate =

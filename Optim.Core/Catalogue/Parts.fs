@@ -41,26 +41,37 @@ type internal Rectification =
         DegeneratesToSgd: Condition
     }
 
-    /// The step: what is divided by the root of a second moment, times a number that rises to 1, or plain momentum as long as the second
-    /// moment is of too few steps. The number has the moment's correction in it.
-    member rectification.Step(r: RuleDefinition, beta2: Expression, adaptive: Expression, momentum: Expression) =
+    /// Of how many steps the second moment is, in the sense of its variance: in the long run, and in this step.
+    member private _.Lengths(r: RuleDefinition, beta2: Expression) =
         let power = beta2 ** r.Step
         let most = 2.0 / (1.0 - beta2) - 1.0
-        let length = most - 2.0 * r.Step * power / (1.0 - power)
+        struct (most, most - 2.0 * r.Step * power / (1.0 - power))
 
-        let factor =
-            sqrt (
-                (1.0 - power)
-                * ((length - 4.0) / (most - 4.0)
-                   * ((length - 2.0) / length)
-                   * (most / (most - 2.0)))
-            )
+    /// Whether the second moment is of too few steps.
+    member rectification.IsEarly(r: RuleDefinition, beta2: Expression) =
+        let struct (_, length) = rectification.Lengths(r, beta2)
+        rectification.Threshold |> isAbove length
 
+    /// What a step that is divided by the root of a second moment is multiplied by: it rises to 1, with the moment's correction in it.
+    member rectification.Factor(r: RuleDefinition, beta2: Expression) =
+        let struct (most, length) = rectification.Lengths(r, beta2)
+
+        sqrt (
+            (1.0 - beta2 ** r.Step)
+            * ((length - 4.0) / (most - 4.0)
+               * ((length - 2.0) / length)
+               * (most / (most - 2.0)))
+        )
+
+    /// The step: what is divided by the root of a second moment, times its factor, or plain momentum as long as the second moment is of too few
+    /// steps.
+    member rectification.Step(r: RuleDefinition, beta2: Expression, adaptive: Expression, momentum: Expression) =
         let early =
             where rectification.DegeneratesToSgd (Expression.Of 1.0) (Expression.Of 0.0)
 
-        let isEarly = rectification.Threshold |> isAbove length
-        where isEarly (early * momentum) (where isEarly (Expression.Of 0.0) factor * adaptive)
+        let isEarly = rectification.IsEarly(r, beta2)
+        let factor = where isEarly (Expression.Of 0.0) (rectification.Factor(r, beta2))
+        where isEarly (early * momentum) (factor * adaptive)
 
 /// What the catalogue's rules are made of, beside what transforms are: TransformParts.
 module internal Parts =
@@ -102,17 +113,19 @@ module internal Parts =
             IsFixed = never
         }
 
+    /// Options n_sma_threshold and degenerated_to_sgd.
+    let rectificationOf (r: RuleDefinition) (degenerates: bool) : Rectification =
+        r.OptOut("U5", "rectification begins at a step, which betas decide")
+
+        {
+            Threshold = r.Number("n_sma_threshold", 5.0, Interval.above 4.0)
+            DegeneratesToSgd = r.Switch("degenerated_to_sgd", degenerates)
+        }
+
     /// Options rectify, n_sma_threshold and degenerated_to_sgd; none where it is off.
     let rectification (r: RuleDefinition) (isOn: bool) (degenerates: bool) : Rectification voption =
         let isOn = r.Flag("rectify", isOn)
-        r.OptOut("U5", "rectification begins at a step, which betas decide")
-
-        let rectification =
-            {
-                Threshold = r.Number("n_sma_threshold", 5.0, Interval.above 4.0)
-                DegeneratesToSgd = r.Switch("degenerated_to_sgd", degenerates)
-            }
-
+        let rectification = rectificationOf r degenerates
         if isOn then ValueSome rectification else ValueNone
 
     /// By what the first moment is divided: 1 with the option adam_debias, which leaves the step without that correction.
@@ -165,18 +178,17 @@ module internal Parts =
 
     /// For each element the sum of those with the same first index.
     let rowSum (r: RuleDefinition) (elements: Expression) =
-        r.RowMean elements
-        * (Expression.ElementCount / Expression.LeadingCount 1)
+        r.RowMean elements * (Expression.ElementCount / Expression.LeadingCount 1)
 
     /// Whether a parameter has rows: two dimensions or more.
     let hasRows (r: RuleDefinition) =
         r.Asks("has rows", (fun parameter -> parameter.Shape.Length > 1))
 
-    /// The projection of Heo et al. 2020: an update without its part along the parameter, row by row or as a whole, where the gradient is nearly
-    /// orthogonal to the parameter, and the factor of the decay there.
-    let projected (r: RuleDefinition) (delta: Expression) (ratio: Expression) (eps: Expression) (gradient: Expression) (update: Expression) =
+    /// The projection of Heo et al. 2020: what takes the part along the parameter off an update, row by row or as a whole, where the gradient is nearly
+    /// orthogonal to the parameter, and leaves it elsewhere; and the factor of the decay.
+    let projection (r: RuleDefinition) (delta: Expression) (ratio: Expression) (eps: Expression) (gradient: Expression) =
         if not (hasRows r) then
-            struct (update, Expression.Of 1.0)
+            struct (id, Expression.Of 1.0)
         else
             let x, count = r.Parameter, Expression.ElementCount
             let length = count / Expression.LeadingCount 1
@@ -193,11 +205,13 @@ module internal Parts =
             let ofRows = delta / sqrt length |> isAbove (Expression.Largest cosines)
             let ofWhole = delta / sqrt count |> isAbove cosine
             let unit = x / (size + eps)
-            let byRows = update - unit * (rowSum r (x * update) / (size + eps))
-            let along = Expression.Sum(x * update) / ((whole + eps) * (whole + eps))
-            let one = Expression.Of 1.0
 
-            struct (where ofRows byRows (where ofWhole (update - along * x) update), where ofRows ratio (where ofWhole ratio one))
+            let project (update: Expression) =
+                let byRows = update - unit * (rowSum r (x * update) / (size + eps))
+                let along = Expression.Sum(x * update) / ((whole + eps) * (whole + eps))
+                where ofRows byRows (where ofWhole (update - along * x) update)
+
+            struct (project, where ofRows ratio (where ofWhole ratio (Expression.Of 1.0)))
 
     /// Elements divided by the norm of all that differ from them in the first index only.
     let ofUnitColumns (r: RuleDefinition) (elements: Expression) =
@@ -216,3 +230,19 @@ module internal Parts =
     let countOverAll (r: RuleDefinition) (elements: Expression) =
         let one = Expression.Of 1.0
         larger (r.SumOverAll(where (Condition.IsNaN elements) (Expression.Of 1.0) one)) one
+
+    /// The momentum of torch.optim's SGD, which starts at the first gradient; the gradient itself where it is off.
+    let torchMomentum
+        (r: RuleDefinition)
+        struct (isOn: bool, momentum: Expression)
+        (dampening: Expression)
+        (isNesterov: Condition)
+        gradient
+        =
+        if isOn then
+            let buffer = r.Column "momentum_buffer"
+            let later = momentum * buffer + (1.0 - dampening) * gradient
+            let next = kept r buffer (where (TransformParts.isFirst r) gradient later)
+            where isNesterov (gradient + momentum * next) next
+        else
+            gradient

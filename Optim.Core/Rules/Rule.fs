@@ -78,6 +78,12 @@ type Rule internal (name: string, table: OptionTable) =
     default _.OptOuts =
         (ImmutableSortedDictionary<string, string>.Empty :> IReadOnlyDictionary<_, _>)
 
+    /// Whether steps are worked out by values that are whole tensors (Rule.defineWhole): these are written down anew for each parameter, which
+    /// takes some kilobytes of managed memory, and formula and state depend on the parameter's shape.
+    abstract StepsByValues: bool
+
+    default _.StepsByValues = false
+
     /// The numbers among the options that a step reads.
     abstract Numbers: options: IOptimizerOptions -> ImmutableArray<OptionNumber>
 

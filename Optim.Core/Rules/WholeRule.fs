@@ -259,6 +259,8 @@ type internal WholeRule
     inherit
         TensorRule<DefinedOptions>(name, defaults, WholeRule.Fields(name, declared, definition), WholeArithmetic(name, definition, columns))
 
+    override _.StepsByValues = true
+
     /// The table of its options, with the conditions that they put on each other.
     static member private Fields(name, declared, definition: WholeDefinition -> WholeTensor) : Field<DefinedOptions> list =
         let requirements (options: DefinedOptions) =
@@ -340,6 +342,10 @@ type internal WholeRule
                         for number in [ 0.5; 1.0; 2.0 ] do
                             if range.Holds number then
                                 yield! other (OptionValue.Float number)
+                    | Whole range ->
+                        for number in [ 1L; 2L ] do
+                            if range.Holds(double number) then
+                                yield! other (OptionValue.Int number)
                     | Number range when range.Holds 0.5 -> yield! other (OptionValue.Float 0.5)
                     | _ -> ()
             ]

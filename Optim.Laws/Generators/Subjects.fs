@@ -126,17 +126,41 @@ module Shell =
                     | Hook.EveryPost -> Optimizer.RegisterOptimizerStepPostHook(Action<Optimizer> act)
         }
 
-/// How the laws lay elements out: in one dimension, and as matrices of one row or two for rules that take nothing else.
+/// How the laws lay elements out: in one dimension, as matrices of one row or two for rules that take nothing else, and in both ways, by their
+/// number, for rules whose formula depends on the shape.
 [<RequireQualifiedAccess>]
 module Shapes =
     /// A contiguous tensor as the rule takes it, in the same memory.
     let suit (rule: Rule) (view: TensorView) =
-        if rule.Scope <> RuleScope.Matrices || view.IsAbsent || view.Shape.Length >= 2 then
+        let takesMatricesOnly = rule.Scope = RuleScope.Matrices
+
+        if
+            not (takesMatricesOnly || rule.StepsByValues)
+            || view.IsAbsent
+            || view.Shape.Length >= 2
+        then
             view
         else
             let count = int64 view.Count
-            let rows = if count > 0L && count % 2L = 0L then 2L else 1L
-            TensorView(view.Address, Layout.Contiguous(view.DType, ReadOnlySpan [| rows; count / rows |]), view.Owner)
+
+            let rows =
+                if count > 0L && count % 2L = 0L then
+                    // Wide ones, and tall ones; large ones with short sides, as matrices may be made of these.
+                    if not takesMatricesOnly && count % 4096L = 0L then
+                        128L
+                    elif takesMatricesOnly || count % 8L <> 0L || count < 24L then
+                        2L
+                    elif count % 16L = 0L then
+                        4L
+                    else
+                        count / 4L
+                else
+                    1L
+
+            if takesMatricesOnly || rows > 1L then
+                TensorView(view.Address, Layout.Contiguous(view.DType, ReadOnlySpan [| rows; count / rows |]), view.Owner)
+            else
+                view
 
     /// All parameters as the rule takes them.
     let parameters (rule: Rule) (parameters: Parameters) =
@@ -161,7 +185,7 @@ module Subject =
     /// The rule as it is.
     let ofRule (rule: Rule) =
         let parameters, gradients =
-            if rule.Scope = RuleScope.Matrices then
+            if rule.Scope = RuleScope.Matrices || rule.StepsByValues then
                 Shapes.parameters rule, Shapes.gradients rule
             else
                 id, id

@@ -140,7 +140,11 @@ module Equivalence =
             everyRule
             (fun rule ->
                 { Recipe.any rule with
-                    Length = Gen.oneof [ Gen.choose (3000, 9000); Gen.choose (20_000, 60_000) ]
+                    Length =
+                        if rule.StepsByValues then
+                            Gen.elements [ 16384; 24576 ]
+                        else
+                            Gen.oneof [ Gen.choose (3000, 9000); Gen.choose (20_000, 60_000) ]
                     Steps = 2, 3
                 })
             (Gen.choose (2, 8))
@@ -168,7 +172,7 @@ module Equivalence =
         Statement.forAll
             "F8"
             "a step allocates at most 512 bytes, however many parameters there are"
-            everyRule
+            (fun rule -> not rule.StepsByValues)
             (fun _ -> Gen.elements [ 1; 10; 1000 ])
             (fun _ _ -> Seq.empty)
             (fun subject count ->

@@ -83,6 +83,10 @@ module Partition =
             "momentum", Options.ofNumber 0.9
             "dampening", zero
             "warmup_steps", OptionValue.Int 3L
+            "update_proj_gap", OptionValue.Int 3L
+            "precondition_frequency", OptionValue.Int 2L
+            "inverse_steps", OptionValue.Int 2L
+            "min_dim_size_to_factor", OptionValue.Int 3L
             "keep_num", OptionValue.Int 3L
         ]
 
@@ -93,26 +97,51 @@ module Partition =
                 "fixed_decay", [ "weight_decouple", Options.ofFlag true ]
                 "degenerated_to_sgd", [ "rectify", Options.ofFlag true ]
                 "n_sma_threshold", [ "rectify", Options.ofFlag true ]
+                "lr", [ "relative_step", Options.ofFlag false ]
+                "relative_step", [ "lr", Options.ofNumber 0.3 ]
+                "caution", [ "betas", Options.ofPair (0.9, 0.999) ]
+                "wd_schedule", [ "weight_decouple", Options.ofFlag true ]
+                "constraint", [ "weight_decay", zero ]
+                "subset_size", [ "sn", Options.ofFlag true ]
+                "scale_eps", [ "eps", Options.ofNumber 0.25 ]
             ]
 
     /// Options that choose how a step runs, or on what, and not what comes of it.
     let private execution =
-        [ "foreach"; "fused"; "capturable"; "differentiable"; "precision"; "product" ]
+        [
+            "foreach"
+            "fused"
+            "capturable"
+            "differentiable"
+            "precision"
+            "product"
+            "compute_dtype"
+        ]
 
     /// Another value of each option, where the rule takes one: what is changed first so that the option matters, and the change.
     let private perturbations (rule: Rule) =
         let another name (value: OptionValue) =
             match name, value with
+            // Betas that only cap what the step's number makes of them.
+            | "betas", OptionValue.Tuple(Items [ _; _ ]) when Options.has "decay_rate" rule && rule.StepsByValues ->
+                [ Options.ofPair (0.7, 0.999); Options.ofPair (0.9, 0.2) ]
+            | ("beta1" | "shampoo_beta"), OptionValue.None -> [ Options.ofNumber 0.5 ]
+            | "clipping_threshold", OptionValue.None -> [ Options.ofNumber 0.1 ]
+            | ("g_norm_min" | "ratio_min" | "eps_scale"), _ -> [ Options.ofNumber 1e3 ]
+            | "eps2", _ when rule.StepsByValues -> [ Options.ofNumber 1e3 ]
+            | "gamma", _ when rule.StepsByValues -> [ Options.ofNumber 0.01 ]
+            | ("min_dim_size_to_factor" | "update_proj_gap"), OptionValue.Int 3L -> [ OptionValue.Int 100L ]
+            | ("max_dim" | "max_precondition_dim"), _ -> [ OptionValue.Int 2L ]
             | "betas", OptionValue.Tuple(Items [ _; _ ]) -> [ Options.ofPair (0.7, 0.999); Options.ofPair (0.9, 0.95) ]
             | "etas", _ -> [ Options.ofPair (0.3, 1.2); Options.ofPair (0.5, 1.5) ]
             | "step_sizes", _ -> [ Options.ofPair (0.02, 50.0); Options.ofPair (1e-6, 0.004) ]
             | "dampening", _ -> [ Options.ofNumber 0.4 ]
             | "t0", _ -> [ Options.ofNumber 1.0 ]
             | "clip_exp", _ -> [ zero ]
-            | _ when rule.ChoicesOf(name).Count > 0 -> List.ofSeq (rule.ChoicesOf name) |> List.except [ value ]
             | _, OptionValue.None -> [ Options.ofNumber 4.0 ]
             | "ns_coefficients", _ -> [ OptionValue.TupleOf [ for c in [ 1.5; -0.5; 0.01 ] -> Options.ofNumber c ] ]
             | "adjust_lr_fn", _ -> [ OptionValue.Text "match_rms_adamw" ]
+            | _ when rule.ChoicesOf(name).Count > 0 -> List.ofSeq (rule.ChoicesOf name) |> List.except [ value ]
             // Of a tensor these count where it is small.
             | "eps", _ when rule.Scope = RuleScope.Matrices -> [ Options.ofNumber 1e3 ]
             | "eps", OptionValue.Tuple _ -> [ Options.ofPair (1e-3, 100.0) ]
@@ -123,8 +152,7 @@ module Partition =
                 [
                     for index in 0 .. parts.Length - 1 do
                         match parts[index] with
-                        | OptionValue.Float number ->
-                            OptionValue.Tuple(parts.SetItem(index, Options.ofNumber (0.5 * number + 0.25)))
+                        | OptionValue.Float number -> OptionValue.Tuple(parts.SetItem(index, Options.ofNumber (0.5 * number + 0.25)))
                         | _ -> ()
                 ]
             | _ -> []
@@ -153,8 +181,8 @@ module Partition =
                                 None
 
                         match changed with
-                        | Some changed -> name, options, changed
-                        | None -> ()
+                        | Some changed when rule.Read(changed, name) <> rule.Read(options, name) -> name, options, changed
+                        | _ -> ()
         ]
 
     /// Gradients of changing size and sign, under which every option of an optimizer matters.
@@ -166,13 +194,31 @@ module Partition =
         }
         |> Recipe.withoutZeros
 
+    /// The run of a vector, of a wide matrix and of a tall one, for rules whose formula depends on the shape.
+    let private ofAllShapes (rule: Rule) (s: Scenario) =
+        let laid (values: float[]) =
+            [|
+                for length in [ 9; 32; 24 ] ->
+                    Array.init length (fun i -> values[i % values.Length] * (1.0 + float (i / values.Length) / 8.0))
+            |]
+
+        if not rule.StepsByValues then
+            s
+        else
+            { s with
+                Start = laid s.Start[0]
+                History =
+                    s.History
+                    |> Array.map (fun row -> row[0] |> ValueOption.get |> laid |> Array.map ValueSome)
+            }
+
     /// P3: no option is read and forgotten.
     let sensitivity =
         Statement.about "P3" "every option changes parameters or state when its value changes" everyRule lively (fun subject s ->
             [
                 for name, before, after in perturbations subject.Rule do
                     let run options =
-                        Run.final subject { s with Options = options }
+                        Run.final subject (ofAllShapes subject.Rule { s with Options = options })
 
                     (Snapshot.compare Comparator.bit (run before) (run after)).IsBroken
                     |> Verdict.require (fun () ->
@@ -197,10 +243,13 @@ module Partition =
                 for name, before, after in
                     perturbations rule
                     |> List.filter (fun (name, _, _) -> not (List.contains name early)) do
+                    let one = ofAllShapes rule s
+                    let count = one.Start.Length
+
                     let two =
-                        { s with
-                            Start = Array.replicate 2 s.Start[0]
-                            History = s.History |> Array.map (fun row -> Array.replicate 2 row[0])
+                        { one with
+                            Start = Array.append one.Start one.Start
+                            History = one.History |> Array.map (fun row -> Array.append row row)
                         }
 
                     let run second =
@@ -208,8 +257,8 @@ module Partition =
 
                         let groups =
                             [
-                                Host.group rule before [ parameters[0] ]
-                                Host.group rule before [ parameters[1] ]
+                                Host.group rule before (List.ofArray parameters[.. count - 1])
+                                Host.group rule before (List.ofArray parameters[count..])
                             ]
 
                         let optimizer = subject.Shell.Open rule [] groups
@@ -222,10 +271,13 @@ module Partition =
 
                     let same, changed = run false, run true
 
+                    let compared k =
+                        Snapshot.compare Comparator.bit (only k same) (only k changed)
+
                     Verdict.both
-                        (Snapshot.compare Comparator.bit (only 0 same) (only 0 changed)
+                        (Verdict.all [ for k in 0 .. count - 1 -> compared k ]
                          |> Verdict.where (name + " of the other group"))
-                        ((Snapshot.compare Comparator.bit (only 1 same) (only 1 changed)).IsBroken
+                        (List.exists (fun k -> (compared k).IsBroken) [ count .. 2 * count - 1 ]
                          |> Verdict.require (fun () -> name + " makes no difference to its group"))
             ]
             |> Verdict.all)

@@ -29,6 +29,9 @@ let private textOf (value: Setting) = (option value).ToString()
 
 let private settings name (rule: Rule) (given: (string * Setting) list) =
     [|
+        for option', value in asPackage |> Map.tryFind name |> Option.defaultValue [] do
+            struct (option', value)
+
         for option', value in given do
             if rule.Has option' then
                 struct (option', option value)
@@ -47,7 +50,8 @@ let private run name (rule: Rule) (case: Case) =
     // Packages with Muon ask for a group of their own for all that is no matrix.
     let groups =
         if rule.Has "use_muon" then
-            let matrices, others = parameters |> List.partition (fun p -> (p :> IParameter).Data.Shape.Length = 2)
+            let matrices, others =
+                parameters |> List.partition (fun p -> (p :> IParameter).Data.Shape.Length = 2)
 
             [
                 for some, usesMuon in [ matrices, true; others, false ] do
@@ -107,9 +111,30 @@ let private check name (rule: Rule) element () =
     GoldenTests.note name case.DType largest share
     Cases.add "catalogue" 1
 
+/// The defaults of a case: those of the package's class, or what timm's factory makes of them, which the group tells of options that are not given.
+let private defaultsOf (name: string) (case: JsonElement) =
+    let group =
+        tryField "group_at_the_end" case
+        |> Option.orElse (
+            tryField "groups_at_the_end" case
+            |> Option.map (fun groups -> (list id groups).Head)
+        )
+
+    match tryField "defaults" case, group with
+    | Some defaults, Some group when name.StartsWith("timm.", StringComparison.Ordinal) ->
+        let given = field "options" case |> pairs id |> List.map fst
+
+        [
+            for option', value in pairs id defaults do
+                if not (List.contains option' given) then
+                    option', setting (tryField option' group |> Option.defaultValue value)
+        ]
+    | Some defaults, _ -> pairs setting defaults
+    | None, _ -> []
+
 /// The options that the package declares, with their defaults, are the rule's.
-let private checkDefaults name (rule: Rule) (defaults: JsonElement) () =
-    for option', value in pairs setting defaults do
+let private checkDefaults name (rule: Rule) (defaults: (string * Setting) list) () =
+    for option', value in defaults do
         if otherDefaults.ContainsKey(name, option') then
             ()
         elif rule.Has option' then
@@ -133,9 +158,9 @@ let private ofFile (path: string) (root: JsonElement) =
                 testList
                     name
                     [
-                        match cases.Head |> tryField "defaults" with
-                        | Some defaults -> testCase "defaults" (checkDefaults name rule defaults)
-                        | None -> ()
+                        match defaultsOf name cases.Head with
+                        | [] -> ()
+                        | defaults -> testCase "defaults" (checkDefaults name rule defaults)
 
                         for number, element in List.indexed cases do
                             let given = field "options" element |> pairs setting
@@ -145,7 +170,10 @@ let private ofFile (path: string) (root: JsonElement) =
 
                             let label = $"{number + 1}: {options}"
 
-                            match defects.TryFind(file, name, options) with
+                            match
+                                defects.TryFind(file, name, options)
+                                |> Option.orElse (defectiveRules.TryFind name)
+                            with
                             | Some reason -> ptestCase $"{label}: {reason}" ignore
                             | None -> testCase label (check name rule element)
                     ]

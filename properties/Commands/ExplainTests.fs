@@ -43,6 +43,24 @@ let private adamTests =
             ]
     }
 
+let private catalogueTests =
+    test "a rule of the catalogue: what it does, the paper, where packages have it, and its memory" {
+        has
+            (explained [ "lion" ])
+            [
+                "Lion\n  The sign"
+                "Chen et al. 2023, arXiv:2302.06675"
+                "published as pytorch_optimizer.Lion"
+                "exp_avg, for each element"
+                "in all 4 bytes for each element of a float32 parameter"
+                "sign("
+            ]
+
+        has (explained [ "schedule-free-adamw" ]) [ "ScheduleFreeAdamW" ]
+        has (explained [ "timm.cadamw" ]) [ "caution"; "True" ]
+        has (explained [ "soap" ]) [ "SOAP"; "works on whole tensors" ]
+    }
+
 let private otherTests =
     test "numbers that are kept, rules of whole tensors, rules of an assembly, and what is refused" {
         has
@@ -97,7 +115,7 @@ let private otherTests =
                 "20 bytes for each element"
             ]
 
-        refused [ "explain"; "adamm" ] [ "there is no rule 'adamm'; did you mean 'Adam'?" ]
+        refused [ "explain"; "adamm" ] [ "optimizer 'adamm' is not known"; "did you mean 'Adam'" ]
         refused [ "explain"; "adam:rate=1" ] [ "Adam has no option 'rate'" ]
         refused [ "explain"; "adam"; "--assembly"; "/nowhere/rules.dll" ] [ "/nowhere/rules.dll" ]
         refused [ "explain"; "adam"; "--assembly"; samples ] [ "there is no rule 'adam'" ]
