@@ -140,7 +140,8 @@ let private guardTests =
             same $"{name} and the rule itself" (steps inner [ gradients[0]; gradients[2] ] |> fst) found
             // Beyond the number of errors in a row it is let through.
             if name.StartsWith "applyIfFinite" then
-                let through, _ = steps rule [ bad value; bad value ]
+                // SOAP moves nothing in its first step.
+                let through, _ = steps rule [ bad value; bad value; bad value ]
                 Expect.notEqual through [| for p in parameters -> p.ToDoubles() |] "the second in a row"
     }
 
