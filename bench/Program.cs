@@ -14,11 +14,20 @@ var quick = new Option<bool>("--quick")
     Description =
         "At most three minutes: shorter measurements, and only what the goals ask for, without the lists whose steps take longest; the report says what only the full run measures. With --rule, --list, --peer or --threads: all that they choose, measured shortly.",
 };
+var suite = new Option<string>("--suite")
+{
+    Description =
+        "What is compared: torch.optim's rules (optimizers), or the rules of the catalogue beside the same rules on libtorch's operators (catalogue; a quick run takes some ten minutes).",
+    HelpName = $"optimizers|{CatalogueSuite.Name}",
+    DefaultValueFactory = _ => "optimizers",
+};
+suite.AcceptOnlyFromAmong("optimizers", CatalogueSuite.Name);
 var rules = Filter(
     "--rule",
     "Only this rule; sgd stands for plain SGD and SGD with momentum.",
-    [.. RuleCase.All.Select(rule => rule.Name)]
+    [.. RuleCase.All.Select(rule => rule.Name), .. Optim.Core.Catalogue.All.Select(entry => entry.Name)]
 );
+rules.HelpName = "RULE";
 var lists = Filter("--list", "Only this list of parameters.", [.. ParameterList.All.Append(Training.Step).Select(list => list.Name)]);
 var peers = Filter("--peer", "Only against this peer.", Measurement.Peers);
 var threads = new Option<int[]>("--threads")
@@ -39,6 +48,7 @@ var command = new RootCommand(
 {
     json,
     quick,
+    suite,
     rules,
     lists,
     peers,
@@ -47,6 +57,8 @@ var command = new RootCommand(
 command.Add(Checkpoints.Create());
 command.SetAction(result =>
 {
+    if (result.GetValue(suite) == CatalogueSuite.Name)
+        return CatalogueSuite.Run(result.GetValue(rules) ?? [], result.GetValue(lists) ?? [], result.GetValue(quick));
     var counts = result.GetValue(threads) is { Length: > 0 } given
         ? given
         : [.. ((int[])[1, 2]).Where(count => count <= Environment.ProcessorCount)];

@@ -81,9 +81,14 @@ internal sealed record RuleCase(
 
     /// <summary>Rules by definition, whose peers are the same traffic and the other engine.</summary>
     public static readonly RuleCase Lion =
-            new("lion by definition", Rate(), false, parameters => new RuleOptimizer(Definitions.Lion, parameters, ("lr", Lr))),
+            new("lion by definition", Rate(), false, parameters => new RuleOptimizer(Core.Rules.Find("Lion"), parameters, ("lr", Lr))),
         AdaBelief =
-            new("adabelief by definition", Rate(), false, parameters => new RuleOptimizer(Definitions.AdaBelief, parameters, ("lr", Lr)));
+            new(
+                "adabelief by definition",
+                Rate(),
+                false,
+                parameters => new RuleOptimizer(Core.Rules.Find("AdaBelief"), parameters, ("lr", Lr))
+            );
 
     /// <summary>A chain: clipped by global norm, Adam, decay, cautious, averaged.</summary>
     public static readonly RuleCase Chain = new(

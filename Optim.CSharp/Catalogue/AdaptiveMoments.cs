@@ -42,14 +42,14 @@ public sealed class ACProp(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
-/// <param name="rectify">Whether the rate is rectified by its variance, as in RAdam: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="rectify">Whether the rate is rectified by its variance, as in RAdam.</param>
 /// <param name="nSmaThreshold">From which length of the average on the rate is rectified: above 4.</param>
-/// <param name="degeneratedToSgd">Whether steps before that move by the momentum; otherwise they do not move: True or False.</param>
-/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad: True or False.</param>
+/// <param name="degeneratedToSgd">Whether steps before that move by the momentum; otherwise they do not move.</param>
+/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
-/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate: True or False.</param>
+/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaBelief(
     IEnumerable<IParameterOrGroup> parameters,
@@ -93,9 +93,9 @@ public sealed class AdaBelief(
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="gamma">How fast the bounds come together: above 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
-/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaBound(
@@ -137,8 +137,8 @@ public sealed class AdaBound(
 /// <param name="lambdaRel">The largest ratio of a gradient's norm to its average after it: at least 0.</param>
 /// <param name="warmupSteps">How many steps the rate, or its bound, takes to its full size: a whole number at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaGC(
@@ -179,9 +179,9 @@ public sealed class AdaGC(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">The largest share of the new gradient, and the decay of the average of squares: in [0, 1); in [0, 1); (0.1, 0.99) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
-/// <param name="stableWeightDecay">Whether decay is divided by the mean second moment: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="stableWeightDecay">Whether decay is divided by the mean second moment.</param>
 /// <param name="dampening">How the rate depends on the momentum: 1 for as SGD with momentum: in [0, 1.5).</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
@@ -219,11 +219,11 @@ public sealed class Adai(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
-/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
-/// <param name="normalized">Whether the parameter is one that a normalization follows, whose decay is by the square of the rate: True or False.</param>
+/// <param name="normalized">Whether the parameter is one that a normalization follows, whose decay is by the square of the rate.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdamC(
     IEnumerable<IParameterOrGroup> parameters,
@@ -260,8 +260,8 @@ public sealed class AdamC(
 /// <param name="p">By what the second moment's power is multiplied: at least 0.</param>
 /// <param name="q">To which power the second moment goes: above 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdamG(
@@ -298,10 +298,10 @@ public sealed class AdamG(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares, and of the rates: in [0, 1); (0.9, 0.99, 0.9999) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
-/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate: True or False.</param>
+/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaMod(
     IEnumerable<IParameterOrGroup> parameters,
@@ -335,13 +335,13 @@ public sealed class AdaMod(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="delta">Up to which cosine a gradient counts as orthogonal to its parameter: at least 0.</param>
 /// <param name="wdRatio">By what weight decay is multiplied where an update was projected: at least 0.</param>
-/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's: True or False.</param>
+/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
-/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate: True or False.</param>
+/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdamP(
     IEnumerable<IParameterOrGroup> parameters,
@@ -380,11 +380,11 @@ public sealed class AdamP(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
-/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
-/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate: True or False.</param>
+/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdamS(
     IEnumerable<IParameterOrGroup> parameters,
@@ -420,7 +420,7 @@ public sealed class AdamS(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients, of their changes and of the squares: in [0, 1); (0.98, 0.92, 0.99) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="maxGradNorm">The largest norm of all gradients together; longer ones are scaled down, 0 for none: at least 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
@@ -454,11 +454,11 @@ public sealed class Adan(
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.99) when null.</param>
 /// <param name="r">Decay of the average of norms: in [0, 1).</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
-/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
-/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate: True or False.</param>
+/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaNorm(
     IEnumerable<IParameterOrGroup> parameters,
@@ -496,11 +496,11 @@ public sealed class AdaNorm(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares, and how much the older average counts against the newer: in [0, 1); at least 0; (0.9, 0.999, 1) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
-/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
-/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate: True or False.</param>
+/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaPNM(
     IEnumerable<IParameterOrGroup> parameters,
@@ -566,8 +566,8 @@ public sealed class AdaShift(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">The least and the largest memory of the squares: in [0, 1); in [0, 1); (0.5, 0.99) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaSmooth(
@@ -601,8 +601,8 @@ public sealed class AdaSmooth(
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="decayRate">Decay of the average agreement: in [0, 1).</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaTAM(
@@ -637,8 +637,8 @@ public sealed class AdaTAM(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares, and of the slow average: in [0, 1); (0.9, 0.999, 0.9999) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="alpha">How much the slow average counts: at least 0.</param>
 /// <param name="tAlphaBeta3">Over how many steps alpha and the third decay grow; at once without a value: None or above 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
@@ -678,8 +678,8 @@ public sealed class AdEMAMix(
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.9999) when null.</param>
 /// <param name="clipExp">By which power of the step updates are limited; none without a value: None or at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class ADOPT(
@@ -715,14 +715,14 @@ public sealed class ADOPT(
 /// <param name="k">How many times gradient and momentum are projected on each other: a whole number in [0, 8].</param>
 /// <param name="xi">What keeps the projections' divisors from 0: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
-/// <param name="rectify">Whether the rate is rectified by its variance, as in RAdam: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="rectify">Whether the rate is rectified by its variance, as in RAdam.</param>
 /// <param name="nSmaThreshold">From which length of the average on the rate is rectified: above 4.</param>
-/// <param name="degeneratedToSgd">Whether steps before that move by the momentum; otherwise they do not move: True or False.</param>
-/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad: True or False.</param>
+/// <param name="degeneratedToSgd">Whether steps before that move by the momentum; otherwise they do not move.</param>
+/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
-/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate: True or False.</param>
+/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Aida(
     IEnumerable<IParameterOrGroup> parameters,
@@ -805,9 +805,9 @@ public sealed class Amos(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0.5, 1); (0.92, 0.99) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
-/// <param name="logarithmicSchedule">Whether the momentum grows with the logarithm of the step: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="logarithmicSchedule">Whether the momentum grows with the logarithm of the step.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Ano(
@@ -882,10 +882,10 @@ public sealed class ApolloDQN(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
-/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate: True or False.</param>
+/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AvaGrad(
     IEnumerable<IParameterOrGroup> parameters,
@@ -918,14 +918,14 @@ public sealed class AvaGrad(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
-/// <param name="rectify">Whether the rate is rectified by its variance, as in RAdam: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="rectify">Whether the rate is rectified by its variance, as in RAdam.</param>
 /// <param name="nSmaThreshold">From which length of the average on the rate is rectified: above 4.</param>
-/// <param name="degeneratedToSgd">Whether steps before that move by the momentum; otherwise they do not move: True or False.</param>
-/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad: True or False.</param>
+/// <param name="degeneratedToSgd">Whether steps before that move by the momentum; otherwise they do not move.</param>
+/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
-/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate: True or False.</param>
+/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class DiffGrad(
     IEnumerable<IParameterOrGroup> parameters,
@@ -968,8 +968,8 @@ public sealed class DiffGrad(
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="switchRate">How fast the first part gives way to Adam, a step: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class DualAdam(
@@ -1003,8 +1003,8 @@ public sealed class DualAdam(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class EXAdam(
@@ -1067,7 +1067,7 @@ public sealed class FTRL(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Grams(
@@ -1097,14 +1097,14 @@ public sealed class Grams(
 /// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.99) when null.</param>
-/// <param name="grokfast">Whether slow gradients are amplified: True or False.</param>
+/// <param name="grokfast">Whether slow gradients are amplified.</param>
 /// <param name="grokfastAlpha">Decay of the slow gradient: in [0, 1).</param>
 /// <param name="grokfastLamb">How much the slow gradient counts: at least 0.</param>
 /// <param name="grokfastAfterStep">From which step on: a whole number at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
-/// <param name="normalizeLr">Whether the rate is divided by 1 + grokfast_lamb: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="normalizeLr">Whether the rate is divided by 1 + grokfast_lamb.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class GrokFastAdamW(
@@ -1147,8 +1147,8 @@ public sealed class GrokFastAdamW(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="delta">Up to which cosine a gradient counts as orthogonal to its parameter: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Kate(
@@ -1180,12 +1180,12 @@ public sealed class Kate(
 /// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
-/// <param name="centered">Whether the mean's square is taken off the second moment: True or False.</param>
+/// <param name="centered">Whether the mean's square is taken off the second moment.</param>
 /// <param name="stepsBeforeUsingCentered">From which step on: a whole number at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
-/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class LaProp(
@@ -1224,7 +1224,7 @@ public sealed class LaProp(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class MADGRAD(
@@ -1256,15 +1256,15 @@ public sealed class MADGRAD(
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.95, 0.99) when null.</param>
 /// <param name="gamma">How much the change of gradients counts: at least 0.</param>
 /// <param name="marsType">The rule that the corrected gradient goes to: one of 'adamw', 'lion'.</param>
-/// <param name="optimize1d">Whether vectors are stepped like matrices: True or False.</param>
+/// <param name="optimize1d">Whether vectors are stepped like matrices.</param>
 /// <param name="lr1d">Learning rate of vectors: at least 0.</param>
 /// <param name="betas1d">Decays of the averages of vectors: in [0, 1); in [0, 1); (0.9, 0.95) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="weightDecay1d">Weight decay of vectors: at least 0.</param>
-/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad: True or False.</param>
-/// <param name="cautious">Whether elements that would move along their gradient stay: True or False.</param>
+/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
+/// <param name="cautious">Whether elements that would move along their gradient stay.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class MARS(
@@ -1312,9 +1312,9 @@ public sealed class MARS(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.95, 0.98) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
-/// <param name="gradAveraging">Whether the newest gradient counts by 1 minus the decay: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="gradAveraging">Whether the newest gradient counts by 1 minus the decay.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class NovoGrad(
@@ -1350,8 +1350,8 @@ public sealed class NovoGrad(
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="partial">By which power the second moment divides: in [0, 0.5].</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class PAdam(
@@ -1385,8 +1385,8 @@ public sealed class PAdam(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="rho">Decay of the averages of squares: in [0, 1).</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class PytorchOptimizerAdaDelta(
@@ -1418,10 +1418,10 @@ public sealed class PytorchOptimizerAdaDelta(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
-/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate: True or False.</param>
+/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class PytorchOptimizerAdaMax(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1455,12 +1455,12 @@ public sealed class PytorchOptimizerAdaMax(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="nSmaThreshold">From which length of the average on the rate is rectified: above 4.</param>
-/// <param name="degeneratedToSgd">Whether steps before that move by the momentum; otherwise they do not move: True or False.</param>
+/// <param name="degeneratedToSgd">Whether steps before that move by the momentum; otherwise they do not move.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
-/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate: True or False.</param>
+/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class PytorchOptimizerRAdam(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1498,8 +1498,8 @@ public sealed class PytorchOptimizerRAdam(
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="nus">How much the averages count against gradient and square: at least 0; at least 0; (1, 1) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class QHAdam(
@@ -1536,12 +1536,12 @@ public sealed class QHAdam(
 /// <param name="alpha">How far the slow weights move: in [0, 1].</param>
 /// <param name="k">How many steps, or iterations, between: a whole number at least 1.</param>
 /// <param name="nSmaThreshold">From which length of the average on the rate is rectified: above 4.</param>
-/// <param name="degeneratedToSgd">Whether steps before that move by the momentum; otherwise they do not move: True or False.</param>
+/// <param name="degeneratedToSgd">Whether steps before that move by the momentum; otherwise they do not move.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
-/// <param name="useGc">Whether gradients of two or more dimensions are centred by rows first: True or False.</param>
-/// <param name="gcConvOnly">Whether only gradients of four or more dimensions are centred: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="useGc">Whether gradients of two or more dimensions are centred by rows first.</param>
+/// <param name="gcConvOnly">Whether only gradients of four or more dimensions are centred.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Ranger(
@@ -1586,11 +1586,11 @@ public sealed class Ranger(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.99, 0.95) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="alpha">How much the second part of an update counts: at least 0.</param>
-/// <param name="beta1Warmup">: None or above 0.</param>
-/// <param name="minBeta1">: in [0, 1).</param>
+/// <param name="beta1Warmup">Over how many steps the first decay grows; at once without a value: None or above 0.</param>
+/// <param name="minBeta1">The first decay at the start: in [0, 1).</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SimplifiedAdEMAMix(
@@ -1667,9 +1667,9 @@ public sealed class SPAM(
 /// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.99) when null.</param>
-/// <param name="kahanSum">: True or False.</param>
+/// <param name="kahanSum">Whether what rounding takes from parameters of half types is kept and added later.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class StableAdamW(
@@ -1747,10 +1747,10 @@ public sealed class StableSPAM(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
-/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad: True or False.</param>
-/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
+/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SWATS(
@@ -1788,11 +1788,11 @@ public sealed class SWATS(
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="decoupledDecay">Whether decay shrinks the parameter; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
-/// <param name="amsgrad">Whether the largest second moment so far divides: True or False.</param>
-/// <param name="rectify">Whether the rate is rectified by its variance, as in RAdam: True or False.</param>
-/// <param name="degeneratedToSgd">Whether steps before that move by the momentum; otherwise they do not move: True or False.</param>
+/// <param name="decoupledDecay">Whether decay shrinks the parameter; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="amsgrad">Whether the largest second moment so far divides.</param>
+/// <param name="rectify">Whether the rate is rectified by its variance, as in RAdam.</param>
+/// <param name="degeneratedToSgd">Whether steps before that move by the momentum; otherwise they do not move.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmAdabelief(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1832,8 +1832,8 @@ public sealed class TimmAdabelief(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="delta">Up to which cosine a gradient counts as orthogonal to its parameter: at least 0.</param>
 /// <param name="wdRatio">By what weight decay is multiplied where an update was projected: at least 0.</param>
-/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's: True or False.</param>
-/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more: True or False.</param>
+/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
+/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmAdamp(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1868,10 +1868,10 @@ public sealed class TimmAdamp(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
-/// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate: True or False.</param>
+/// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="amsgrad">Whether the largest second moment so far divides: True or False.</param>
-/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more: True or False.</param>
+/// <param name="amsgrad">Whether the largest second moment so far divides.</param>
+/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <param name="clippingThreshold">From which root mean square on an update is scaled down; none without a value: None or above 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmAdamwlegacy(
@@ -1909,8 +1909,8 @@ public sealed class TimmAdamwlegacy(
 /// <param name="betas">Decays of the averages of gradients, of their changes and of the squares: in [0, 1); (0.98, 0.92, 0.99) when null.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="noProx">Whether decay comes before the update; otherwise after it: True or False.</param>
-/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more: True or False.</param>
+/// <param name="noProx">Whether decay comes before the update; otherwise after it.</param>
+/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmAdan(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1944,9 +1944,9 @@ public sealed class TimmAdan(
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="clipExp">By which power of the step updates are limited; none without a value: None or at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate: True or False.</param>
-/// <param name="decoupled">Whether decay shrinks the parameter; otherwise it is added to the gradient: True or False.</param>
-/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more: True or False.</param>
+/// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate.</param>
+/// <param name="decoupled">Whether decay shrinks the parameter; otherwise it is added to the gradient.</param>
+/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmAdopt(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1981,9 +1981,9 @@ public sealed class TimmAdopt(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
-/// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate: True or False.</param>
+/// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more: True or False.</param>
+/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmLaprop(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2015,7 +2015,7 @@ public sealed class TimmLaprop(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="decoupledDecay">Whether decay shrinks the parameter; otherwise it is added to the gradient: True or False.</param>
+/// <param name="decoupledDecay">Whether decay shrinks the parameter; otherwise it is added to the gradient.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmMadgrad(
@@ -2049,10 +2049,10 @@ public sealed class TimmMadgrad(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="gamma">How much the second part of an update counts: at least 0.</param>
 /// <param name="marsType">The rule that the corrected gradient goes to: one of 'adamw', 'lion'.</param>
-/// <param name="optimize1d">Whether vectors are stepped like matrices: True or False.</param>
-/// <param name="lr1dFactor">: at least 0.</param>
+/// <param name="optimize1d">Whether vectors are stepped like matrices.</param>
+/// <param name="lr1dFactor">What lr is multiplied by for vectors: at least 0.</param>
 /// <param name="betas1d">Decays of the averages of vectors: in [0, 1); in [0, 1); (0.9, 0.99) when null.</param>
-/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more: True or False.</param>
+/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmMars(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2121,9 +2121,9 @@ public sealed class TimmNadamlegacy(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
-/// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate: True or False.</param>
+/// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more: True or False.</param>
+/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <param name="clippingThreshold">From which root mean square on an update is scaled down; none without a value: None or above 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmNadamw(
@@ -2158,10 +2158,10 @@ public sealed class TimmNadamw(
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.95, 0.98) when null.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="gradAveraging">Whether the newest gradient counts by 1 minus the decay: True or False.</param>
-/// <param name="amsgrad">Whether the largest second moment so far divides: True or False.</param>
-/// <param name="decoupledDecay">Whether decay shrinks the parameter; otherwise it is added to the gradient: True or False.</param>
-/// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate: True or False.</param>
+/// <param name="gradAveraging">Whether the newest gradient counts by 1 minus the decay.</param>
+/// <param name="amsgrad">Whether the largest second moment so far divides.</param>
+/// <param name="decoupledDecay">Whether decay shrinks the parameter; otherwise it is added to the gradient.</param>
+/// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmNovograd(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2198,7 +2198,7 @@ public sealed class TimmNovograd(
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="decoupledWeightDecay">Whether decay is free of the size of the first lr: True or False.</param>
+/// <param name="decoupledWeightDecay">Whether decay is free of the size of the first lr.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmRadamw(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2228,12 +2228,12 @@ public sealed class TimmRadamw(
 /// <param name="alpha">How much the second part of an update counts: in [0, 1).</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
-/// <param name="centered">Whether the mean's square is taken off the second moment: True or False.</param>
+/// <param name="centered">Whether the mean's square is taken off the second moment.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate: True or False.</param>
-/// <param name="decoupledDecay">Whether decay shrinks the parameter; otherwise it is added to the gradient: True or False.</param>
-/// <param name="lrInMomentum">: True or False.</param>
-/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more: True or False.</param>
+/// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate.</param>
+/// <param name="decoupledDecay">Whether decay shrinks the parameter; otherwise it is added to the gradient.</param>
+/// <param name="lrInMomentum">Whether lr is in the momentum; otherwise it multiplies after it.</param>
+/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmRmsproptf(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2275,7 +2275,7 @@ public sealed class TimmRmsproptf(
 /// <param name="tau1">How fast the first remembered share shrinks: at least 0.</param>
 /// <param name="tau2">How fast the second remembered share shrinks: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class VSGD(
@@ -2313,10 +2313,10 @@ public sealed class VSGD(
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="initialAccumulator">What moments begin at: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
-/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate: True or False.</param>
+/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Yogi(
     IEnumerable<IParameterOrGroup> parameters,

@@ -53,8 +53,8 @@ public sealed class SchedulefreeAdamWScheduleFree(
 /// <param name="r">Decay of the average of norms: a number.</param>
 /// <param name="weightLrPower">By which power of the largest rate a step counts in the average: a number.</param>
 /// <param name="warmupSteps">How many steps the rate, or its bound, takes to its full size: a whole number at least 0.</param>
-/// <param name="decouplingC">: at least 0.</param>
-/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad: True or False.</param>
+/// <param name="decouplingC">By which power of the step averages are decoupled from the momentum; 0 for not: at least 0.</param>
+/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class ScheduleFreeAdamW(
@@ -95,7 +95,7 @@ public sealed class ScheduleFreeAdamW(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="r">Decay of the average of norms: a number.</param>
 /// <param name="weightLrPower">By which power of the largest rate a step counts in the average: a number.</param>
-/// <param name="silentSgdPhase">: True or False.</param>
+/// <param name="silentSgdPhase">Whether parameters stay while the rate is not rectified.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class ScheduleFreeRAdam(

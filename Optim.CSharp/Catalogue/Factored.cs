@@ -14,8 +14,8 @@ namespace Optim;
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="gNormMin">The least norm that a gradient counts as: above 0.</param>
 /// <param name="ratioMin">The least ratio of norms: at least 0.</param>
 /// <param name="tau">Temperature of the weights of rows and columns: above 0.</param>
@@ -60,11 +60,11 @@ public sealed class Adalite(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="subsetSize">How many elements share a second moment; a negative one divides the root of their number: a whole number a number.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
-/// <param name="sn">Whether elements share second moments: True or False.</param>
+/// <param name="sn">Whether elements share second moments.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdamWSN(
     IEnumerable<IParameterOrGroup> parameters,
@@ -100,10 +100,10 @@ public sealed class AdamWSN(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); (0.9, 0.999, 0.9999) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="clipThreshold">From which root mean square on an update is scaled down: above 0.</param>
-/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad: True or False.</param>
+/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps1">What is added to squares of gradients: at least 0.</param>
 /// <param name="eps2">What keeps the second divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
@@ -141,7 +141,7 @@ public sealed class CAME(
 /// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="beta">Decay of the average: in [0, 1).</param>
-/// <param name="constraints">Whether rows keep mean 0 and norm 1: True or False.</param>
+/// <param name="constraints">Whether rows keep mean 0 and norm 1.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Nero(
@@ -162,7 +162,7 @@ public sealed class Nero(
 /// <param name="minDimSizeToFactor">From which length of both dimensions on a matrix keeps rows and columns only: a whole number at least 0.</param>
 /// <param name="decayRate">By which power of the step the second moment's decay goes to 1: at least 0.</param>
 /// <param name="clippingThreshold">From which root mean square on an update is scaled down; none without a value: None or above 0.</param>
-/// <param name="multiplyByParameterScale">Whether the rate is in proportion to the parameter's root mean square: True or False.</param>
+/// <param name="multiplyByParameterScale">Whether the rate is in proportion to the parameter's root mean square.</param>
 /// <param name="weightDecayRate">Weight decay, without lr: at least 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
@@ -199,17 +199,17 @@ public sealed class OptaxAdafactor(
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="decayRate">By which power of the step the second moment's decay goes to 1: at most 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="clipThreshold">From which root mean square on an update is scaled down: above 0.</param>
-/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad: True or False.</param>
-/// <param name="scaleParameter">Whether the rate is in proportion to the parameter's root mean square: True or False.</param>
-/// <param name="relativeStep">Whether the rate is made of the step count, and lr is not used: True or False.</param>
-/// <param name="warmupInit">Whether that rate begins at 1e-6 times the step: True or False.</param>
+/// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
+/// <param name="scaleParameter">Whether the rate is in proportion to the parameter's root mean square.</param>
+/// <param name="relativeStep">Whether the rate is made of the step count, and lr is not used.</param>
+/// <param name="warmupInit">Whether that rate begins at 1e-6 times the step.</param>
 /// <param name="eps1">What is added to squares of gradients: at least 0.</param>
 /// <param name="eps2">What keeps the second divisor from 0: at least 0.</param>
 /// <param name="momentumDtype">The type that momentum is kept in: one of 'bfloat16', 'None'.</param>
-/// <param name="cautious">Whether elements that would move along their gradient stay: True or False.</param>
+/// <param name="cautious">Whether elements that would move along their gradient stay.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class PytorchOptimizerAdaFactor(
     IEnumerable<IParameterOrGroup> parameters,
@@ -261,8 +261,8 @@ public sealed class PytorchOptimizerAdaFactor(
 /// <param name="alpha">What an update is multiplied by: at least 0.</param>
 /// <param name="gamma">By how much the norm of an update may grow in a step: above 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class RACS(
@@ -298,11 +298,11 @@ public sealed class RACS(
 /// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="wdSchedule">Whether decay follows the rate's schedule: True or False.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
-/// <param name="centralize">Whether gradients are centred by rows: True or False.</param>
-/// <param name="stabilize">Whether the divisors of rows are drawn to their mean: True or False.</param>
+/// <param name="wdSchedule">Whether decay follows the rate's schedule.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="centralize">Whether gradients are centred by rows.</param>
+/// <param name="stabilize">Whether the divisors of rows are drawn to their mean.</param>
 /// <param name="computeDtype">The type that steps are computed in; the parameter's own without a value: one of 'float64', 'None'.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class ROSE(
@@ -363,10 +363,10 @@ public sealed class SM3(
 /// <param name="decayRate">By which power of the step the second moment's decay goes to 1: at most 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: None or in [0, 1); in [0, 1).</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="scaleParameter">Whether the rate is in proportion to the parameter's root mean square: True or False.</param>
-/// <param name="warmupInit">Whether that rate begins at 1e-6 times the step: True or False.</param>
+/// <param name="scaleParameter">Whether the rate is in proportion to the parameter's root mean square.</param>
+/// <param name="warmupInit">Whether that rate begins at 1e-6 times the step.</param>
 /// <param name="minDimSizeToFactor">From which length of both dimensions on a matrix keeps rows and columns only: a whole number at least 0.</param>
-/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more: True or False.</param>
+/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmAdafactor(
     IEnumerable<IParameterOrGroup> parameters,
@@ -414,9 +414,9 @@ public sealed class TimmAdafactor(
 /// <param name="eps">What keeps a divisor from 0: None or at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="clippingThreshold">From which root mean square on an update is scaled down; none without a value: None or above 0.</param>
-/// <param name="unscaledWd">Whether decay is without lr: True or False.</param>
-/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more: True or False.</param>
-/// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate: True or False.</param>
+/// <param name="unscaledWd">Whether decay is without lr.</param>
+/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
+/// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmAdafactorbv(
     IEnumerable<IParameterOrGroup> parameters,
@@ -465,9 +465,9 @@ public sealed class TimmAdafactorbv(
 /// <param name="decayRate">By which power of the step the second moment's decay goes to 1: at most 0.</param>
 /// <param name="beta1">Decay of the average of updates; none without a value: None or in [0, 1).</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="scaleParameter">Whether the rate is in proportion to the parameter's root mean square: True or False.</param>
-/// <param name="relativeStep">Whether the rate is made of the step count, and lr is not used: True or False.</param>
-/// <param name="warmupInit">Whether that rate begins at 1e-6 times the step: True or False.</param>
+/// <param name="scaleParameter">Whether the rate is in proportion to the parameter's root mean square.</param>
+/// <param name="relativeStep">Whether the rate is made of the step count, and lr is not used.</param>
+/// <param name="warmupInit">Whether that rate begins at 1e-6 times the step.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TransformersAdafactor(
     IEnumerable<IParameterOrGroup> parameters,

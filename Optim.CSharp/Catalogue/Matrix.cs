@@ -15,15 +15,15 @@ namespace Optim;
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="gamma">The largest norm of a gradient that counts: above 0.</param>
 /// <param name="eps">The least rate: at least 0.</param>
 /// <param name="v">What the sum of squares begins at: above 0.</param>
-/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's: True or False.</param>
-/// <param name="nsSteps">How many iterations of Newton and Schulz: a whole number at least 0.</param>
+/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
+/// <param name="nsSteps">How many iterations of Newton and Schulz: a whole number in [0, 99].</param>
 /// <param name="nsCoeffs">Coefficients of the iteration, by their name: one of 'original', 'quintic'.</param>
-/// <param name="useAdjustedLr">Whether the rate of a matrix is 0.2 times the root of its longer side: True or False.</param>
-/// <param name="useMuon">Whether matrices are stepped as such; otherwise all parameters are stepped by AdamW: True or False.</param>
+/// <param name="useAdjustedLr">Whether the rate of a matrix is 0.2 times the root of its longer side.</param>
+/// <param name="useMuon">Whether matrices are stepped as such; otherwise all parameters are stepped by AdamW.</param>
 /// <param name="adamwLr">Learning rate where AdamW steps: at least 0.</param>
 /// <param name="adamwBetas">Decays of the averages where AdamW steps: in [0, 1); in [0, 1); (0.9, 0.95) when null.</param>
 /// <param name="adamwWd">Weight decay where AdamW steps: at least 0.</param>
@@ -79,11 +79,11 @@ public sealed class AdaGO(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.95) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="nsSteps">How many iterations of Newton and Schulz: a whole number at least 0.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="nsSteps">How many iterations of Newton and Schulz: a whole number in [0, 99].</param>
 /// <param name="nsCoeffs">Coefficients of the iteration, by their name: one of 'original', 'quintic'.</param>
-/// <param name="useAdjustedLr">Whether the rate of a matrix is 0.2 times the root of its longer side: True or False.</param>
-/// <param name="useMuon">Whether matrices are stepped as such; otherwise all parameters are stepped by AdamW: True or False.</param>
+/// <param name="useAdjustedLr">Whether the rate of a matrix is 0.2 times the root of its longer side.</param>
+/// <param name="useMuon">Whether matrices are stepped as such; otherwise all parameters are stepped by AdamW.</param>
 /// <param name="adamwLr">Learning rate where AdamW steps: at least 0.</param>
 /// <param name="adamwBetas">Decays of the averages where AdamW steps: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="adamwWd">Weight decay where AdamW steps: at least 0.</param>
@@ -168,13 +168,13 @@ public sealed class Conda(
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
 /// <param name="beta2">Decay of the second moment: in [0, 1).</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's: True or False.</param>
-/// <param name="nsSteps">How many iterations of Newton and Schulz: a whole number at least 0.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
+/// <param name="nsSteps">How many iterations of Newton and Schulz: a whole number in [0, 99].</param>
 /// <param name="nsCoeffs">Coefficients of the iteration, by their name: one of 'original', 'quintic'.</param>
 /// <param name="updateScale">What length an update has: the direction's own, or a root mean square of 0.2: one of 'preserve_norm', 'match_rms'.</param>
-/// <param name="useAdjustedLr">Whether the rate of a matrix is 0.2 times the root of its longer side: True or False.</param>
-/// <param name="useMuon">Whether matrices are stepped as such; otherwise all parameters are stepped by AdamW: True or False.</param>
+/// <param name="useAdjustedLr">Whether the rate of a matrix is 0.2 times the root of its longer side.</param>
+/// <param name="useMuon">Whether matrices are stepped as such; otherwise all parameters are stepped by AdamW.</param>
 /// <param name="adamwLr">Learning rate where AdamW steps: at least 0.</param>
 /// <param name="adamwBetas">Decays of the averages where AdamW steps: in [0, 1); in [0, 1); (0.9, 0.95) when null.</param>
 /// <param name="adamwWd">Weight decay where AdamW steps: at least 0.</param>
@@ -228,11 +228,11 @@ public sealed class NorMuon(
 /// </remarks>
 /// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
 /// <param name="lr">Learning rate: at least 0.</param>
-/// <param name="nsSteps">How many iterations of Newton and Schulz: a whole number at least 0.</param>
+/// <param name="nsSteps">How many iterations of Newton and Schulz: a whole number in [0, 99].</param>
 /// <param name="beta">Decay of the average: in [0, 1).</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's: True or False.</param>
+/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
 /// <param name="adamB1">Decay of the average of gradients where Adam steps: in [0, 1).</param>
 /// <param name="adamB2">Decay of the average of squares where Adam steps: in [0, 1).</param>
 /// <param name="adamWeightDecay">Weight decay where Adam steps: at least 0.</param>
@@ -273,17 +273,17 @@ public sealed class OptaxMuon(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's: True or False.</param>
-/// <param name="nsSteps">How many iterations of Newton and Schulz: a whole number at least 0.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
+/// <param name="nsSteps">How many iterations of Newton and Schulz: a whole number in [0, 99].</param>
 /// <param name="nsCoeffs">Coefficients of the iteration, by their name: one of 'original', 'quintic'.</param>
-/// <param name="useAdjustedLr">Whether the rate of a matrix is 0.2 times the root of its longer side: True or False.</param>
-/// <param name="useMuon">Whether matrices are stepped as such; otherwise all parameters are stepped by AdamW: True or False.</param>
+/// <param name="useAdjustedLr">Whether the rate of a matrix is 0.2 times the root of its longer side.</param>
+/// <param name="useMuon">Whether matrices are stepped as such; otherwise all parameters are stepped by AdamW.</param>
 /// <param name="adamwLr">Learning rate where AdamW steps: at least 0.</param>
 /// <param name="adamwBetas">Decays of the averages where AdamW steps: in [0, 1); in [0, 1); (0.9, 0.95) when null.</param>
 /// <param name="adamwWd">Weight decay where AdamW steps: at least 0.</param>
 /// <param name="adamwEps">What keeps AdamW's divisor from 0: at least 0.</param>
-/// <param name="cautious">Whether elements that would move along their gradient stay: True or False.</param>
+/// <param name="cautious">Whether elements that would move along their gradient stay.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class PytorchOptimizerMuon(
     IEnumerable<IParameterOrGroup> parameters,
@@ -329,14 +329,15 @@ public sealed class PytorchOptimizerMuon(
 /// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="momentum">Decay of the average of gradients: in (0, 1].</param>
-/// <param name="constraint">Whether parameters stay in a ball around 0 (Frank and Wolfe): True or False.</param>
+/// <param name="constraint">Whether parameters stay in a ball around 0 (Frank and Wolfe).</param>
 /// <param name="scale">What an update is multiplied by: at least 0.</param>
 /// <param name="normType">Which norm's direction: 0 none, 1 by the shape, 2 spectral, 3 of convolutions, 4 sign, 5 of biases, 6 columns, 7 rows: a whole number in [0, 7].</param>
+/// <param name="normalize">.</param>
 /// <param name="normalized">Whether directions are divided by the root of a length: one of 'None', 'true', 'false'.</param>
-/// <param name="maxScale">Whether the spectral factor is at least 1: True or False.</param>
-/// <param name="transpose">Whether rows and columns are exchanged: True or False.</param>
+/// <param name="maxScale">Whether the spectral factor is at least 1.</param>
+/// <param name="transpose">Whether rows and columns are exchanged.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SCION(
     IEnumerable<IParameterOrGroup> parameters,
@@ -345,6 +346,7 @@ public sealed class SCION(
     bool constraint = false,
     double scale = 1,
     int normType = 1,
+    bool normalize = true,
     string normalized = "None",
     bool maxScale = false,
     bool transpose = false,
@@ -359,6 +361,7 @@ public sealed class SCION(
         ("constraint", constraint),
         ("scale", scale),
         ("norm_type", normType),
+        ("normalize", normalize),
         ("normalized", normalized),
         ("max_scale", maxScale),
         ("transpose", transpose),
@@ -374,14 +377,15 @@ public sealed class SCION(
 /// </remarks>
 /// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
 /// <param name="lr">Learning rate: at least 0.</param>
-/// <param name="constraint">Whether parameters stay in a ball around 0 (Frank and Wolfe): True or False.</param>
+/// <param name="constraint">Whether parameters stay in a ball around 0 (Frank and Wolfe).</param>
 /// <param name="scale">What an update is multiplied by: at least 0.</param>
 /// <param name="normType">Which norm's direction: 0 none, 1 by the shape, 2 spectral, 3 of convolutions, 4 sign, 5 of biases, 6 columns, 7 rows: a whole number in [0, 7].</param>
+/// <param name="normalize">.</param>
 /// <param name="normalized">Whether directions are divided by the root of a length: one of 'None', 'true', 'false'.</param>
-/// <param name="maxScale">Whether the spectral factor is at least 1: True or False.</param>
-/// <param name="transpose">Whether rows and columns are exchanged: True or False.</param>
+/// <param name="maxScale">Whether the spectral factor is at least 1.</param>
+/// <param name="transpose">Whether rows and columns are exchanged.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SCIONLight(
     IEnumerable<IParameterOrGroup> parameters,
@@ -389,6 +393,7 @@ public sealed class SCIONLight(
     bool constraint = false,
     double scale = 1,
     int normType = 1,
+    bool normalize = true,
     string normalized = "None",
     bool maxScale = false,
     bool transpose = false,
@@ -402,6 +407,7 @@ public sealed class SCIONLight(
         ("constraint", constraint),
         ("scale", scale),
         ("norm_type", normType),
+        ("normalize", normalize),
         ("normalized", normalized),
         ("max_scale", maxScale),
         ("transpose", transpose),
@@ -419,8 +425,8 @@ public sealed class SCIONLight(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="preconditioningComputeSteps">After how many steps the roots are made anew: a whole number at least 1.</param>
 /// <param name="matrixEps">What is added to the diagonals: above 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
@@ -459,9 +465,9 @@ public sealed class Shampoo(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="preconditionFrequency">After how many steps the bases are made anew: a whole number at least 1.</param>
 /// <param name="maxPreconditionDim">Up to which length a dimension has a basis: a whole number at least 0.</param>
-/// <param name="precondition1d">Whether vectors have bases, too: True or False.</param>
-/// <param name="correctBias">Whether moments are corrected for their start at 0: True or False.</param>
-/// <param name="normalizeGradient">Whether updates are divided by their root mean square: True or False.</param>
+/// <param name="precondition1d">Whether vectors have bases, too.</param>
+/// <param name="correctBias">Whether moments are corrected for their start at 0.</param>
+/// <param name="normalizeGradient">Whether updates are divided by their root mean square.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SOAP(
@@ -502,8 +508,8 @@ public sealed class SOAP(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="emaRate">Decay of the average of parameters: in [0, 1).</param>
 /// <param name="inverseSteps">After how many steps the eigenvectors are made anew: a whole number at least 1.</param>
 /// <param name="nonstandardConstant">What lr is multiplied by for parameters that are no matrices: at least 0.</param>
@@ -548,16 +554,16 @@ public sealed class SPlus(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
-/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's: True or False.</param>
-/// <param name="nsSteps">How many iterations of Newton and Schulz: a whole number at least 0.</param>
+/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
+/// <param name="nsSteps">How many iterations of Newton and Schulz: a whole number in [0, 99].</param>
 /// <param name="nsCoefficients">Coefficients of the iteration, by their name: one of 'quintic', 'original'.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="safetyFactor">What a matrix's norm is multiplied by before the iteration: above 0.</param>
 /// <param name="adjustLrFn">How the rate depends on a matrix's shape: one of 'match_rms_adamw', 'rms_to_rms', 'rsqrt_in', 'None'.</param>
 /// <param name="fallbackLrScale">What lr is multiplied by where AdamW steps: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.95) when null.</param>
-/// <param name="scaleEps">What keeps the scale's divisor from 0: True or False.</param>
-/// <param name="useFallback">Whether all parameters are stepped by AdamW: True or False.</param>
+/// <param name="scaleEps">What keeps the scale's divisor from 0.</param>
+/// <param name="useFallback">Whether all parameters are stepped by AdamW.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmAdamuon(
     IEnumerable<IParameterOrGroup> parameters,
@@ -602,16 +608,16 @@ public sealed class TimmAdamuon(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
-/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's: True or False.</param>
-/// <param name="nsSteps">How many iterations of Newton and Schulz: a whole number at least 0.</param>
+/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
+/// <param name="nsSteps">How many iterations of Newton and Schulz: a whole number in [0, 99].</param>
 /// <param name="nsCoefficients">Coefficients of the iteration, by their name: one of 'quintic', 'original'.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="safetyFactor">What a matrix's norm is multiplied by before the iteration: above 0.</param>
 /// <param name="adjustLrFn">How the rate depends on a matrix's shape: one of 'match_rms_adamw', 'original', 'rms_to_rms', 'None'.</param>
 /// <param name="fallbackLrScale">What lr is multiplied by where AdamW steps: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.95) when null.</param>
-/// <param name="scaleEps">What keeps the scale's divisor from 0: True or False.</param>
-/// <param name="useFallback">Whether all parameters are stepped by AdamW: True or False.</param>
+/// <param name="scaleEps">What keeps the scale's divisor from 0.</param>
+/// <param name="useFallback">Whether all parameters are stepped by AdamW.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmMuon(
     IEnumerable<IParameterOrGroup> parameters,

@@ -45,8 +45,8 @@ public sealed class AccSGD(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the momenta: in [0, 1); (0, 0.9, 0.99) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AggMo(
     IEnumerable<IParameterOrGroup> parameters,
@@ -92,8 +92,8 @@ public sealed class MSVAG(IEnumerable<IParameterOrGroup> parameters, double lr =
 /// <param name="derivative">How much the gradient's changes count: at least 0.</param>
 /// <param name="integral">How much the sum of gradients counts: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class PID(
     IEnumerable<IParameterOrGroup> parameters,
@@ -128,8 +128,8 @@ public sealed class PID(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); at least 0; (0.9, 1) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class PNM(
     IEnumerable<IParameterOrGroup> parameters,
@@ -159,8 +159,8 @@ public sealed class PNM(
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
 /// <param name="nu">How much the momentum counts against the gradient: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class QHM(
     IEnumerable<IParameterOrGroup> parameters,
@@ -193,11 +193,11 @@ public sealed class QHM(
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
 /// <param name="dampening">By what the newest gradient counts less: 1 minus it: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="delta">Up to which cosine a gradient counts as orthogonal to its parameter: at least 0.</param>
 /// <param name="wdRatio">By what weight decay is multiplied where an update was projected: at least 0.</param>
-/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's: True or False.</param>
+/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SGDP(
@@ -238,7 +238,7 @@ public sealed class SGDP(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SGDSaI(
@@ -269,9 +269,9 @@ public sealed class SGDSaI(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="dampening">By what the newest gradient counts less: 1 minus it: at least 0.</param>
-/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's: True or False.</param>
+/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SGDW(
     IEnumerable<IParameterOrGroup> parameters,
@@ -318,8 +318,8 @@ public sealed class SRMM(IEnumerable<IParameterOrGroup> parameters, double lr = 
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
 /// <param name="decayRate">By which power of the step the second moment's decay goes to 1: in [0, 1).</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TAM(
@@ -354,11 +354,11 @@ public sealed class TAM(
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
 /// <param name="dampening">By what the newest gradient counts less: 1 minus it: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's: True or False.</param>
+/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="delta">Up to which cosine a gradient counts as orthogonal to its parameter: at least 0.</param>
 /// <param name="wdRatio">By what weight decay is multiplied where an update was projected: at least 0.</param>
-/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more: True or False.</param>
+/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmSgdp(
     IEnumerable<IParameterOrGroup> parameters,
@@ -396,10 +396,10 @@ public sealed class TimmSgdp(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
 /// <param name="dampening">By what the newest gradient counts less: 1 minus it: at least 0.</param>
-/// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate: True or False.</param>
+/// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's: True or False.</param>
-/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more: True or False.</param>
+/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
+/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmSgdw(
     IEnumerable<IParameterOrGroup> parameters,

@@ -34,8 +34,8 @@ public sealed class COCOB(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="d0">The first estimate of the distance to the solution: above 0.</param>
 /// <param name="growthRate">By how much the estimate may grow in a step: at least 1.</param>
@@ -74,9 +74,9 @@ public sealed class DAdaptAdaGrad(
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
-/// <param name="biasCorrection">Whether moments are corrected for their start at 0: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="biasCorrection">Whether moments are corrected for their start at 0.</param>
 /// <param name="d0">The first estimate of the distance to the solution: above 0.</param>
 /// <param name="growthRate">By how much the estimate may grow in a step: at least 1.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
@@ -117,7 +117,7 @@ public sealed class DAdaptAdam(
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); (0.98, 0.92, 0.99) when null.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="d0">The first estimate of the distance to the solution: above 0.</param>
 /// <param name="growthRate">By how much the estimate may grow in a step: at least 1.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
@@ -186,8 +186,8 @@ public sealed class DadaptationDAdaptAdaGrad(
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="decouple">: True or False.</param>
-/// <param name="useBiasCorrection">: True or False.</param>
+/// <param name="decouple">Whether decay shrinks the parameter; otherwise it is added to the gradient.</param>
+/// <param name="useBiasCorrection">Whether moments are corrected for their start at 0.</param>
 /// <param name="d0">The first estimate of the distance to the solution: above 0.</param>
 /// <param name="growthRate">By how much the estimate may grow in a step: at least 1.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
@@ -225,7 +225,7 @@ public sealed class DadaptationDAdaptAdam(
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); (0.98, 0.92, 0.99) when null.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="noProx">Whether decay comes before the update; otherwise after it: True or False.</param>
+/// <param name="noProx">Whether decay comes before the update; otherwise after it.</param>
 /// <param name="d0">The first estimate of the distance to the solution: above 0.</param>
 /// <param name="growthRate">By how much the estimate may grow in a step: at least 1.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
@@ -320,8 +320,8 @@ public sealed class DadaptationDAdaptSGD(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="d0">The first estimate of the distance to the solution: above 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class DAdaptLion(
@@ -354,8 +354,8 @@ public sealed class DAdaptLion(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="d0">The first estimate of the distance to the solution: above 0.</param>
 /// <param name="growthRate">By how much the estimate may grow in a step: at least 1.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
@@ -388,7 +388,7 @@ public sealed class DAdaptSGD(
 /// </remarks>
 /// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
 /// <param name="lr">Learning rate: at least 0.</param>
-/// <param name="repsRel">: above 0.</param>
+/// <param name="repsRel">The first distance, relative to 1 plus the parameters' norm: above 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
@@ -407,7 +407,7 @@ public sealed class DoG(
 /// </remarks>
 /// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
 /// <param name="lr">Learning rate: at least 0.</param>
-/// <param name="initEstimSqDist">: above 0.</param>
+/// <param name="initEstimSqDist">The first estimate of the squared distance: above 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
@@ -440,10 +440,10 @@ public sealed class DoWG(
 /// <param name="dCoef">What the estimate of the distance is multiplied by: above 0.</param>
 /// <param name="growthRate">By how much the estimate may grow in a step: at least 1.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
-/// <param name="biasCorrection">Whether moments are corrected for their start at 0: True or False.</param>
-/// <param name="safeguardWarmup">Whether the rate is left out of the estimate's sums, for a warm-up: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="biasCorrection">Whether moments are corrected for their start at 0.</param>
+/// <param name="safeguardWarmup">Whether the rate is left out of the estimate's sums, for a warm-up.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Prodigy(
@@ -488,8 +488,8 @@ public sealed class Prodigy(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="amplifier">How much the rate may grow: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="theta">Decay of the largest element: at least 0.</param>
 /// <param name="dampening">By what the newest gradient counts less: 1 minus it: above 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>

@@ -42,8 +42,8 @@ public sealed class FOCUS(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.99) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Lion(
     IEnumerable<IParameterOrGroup> parameters,
@@ -73,7 +73,7 @@ public sealed class Lion(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.99) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="decoupledWeightDecay">Whether decay is free of the size of the first lr: True or False.</param>
+/// <param name="decoupledWeightDecay">Whether decay is free of the size of the first lr.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class LionPytorchLion(
     IEnumerable<IParameterOrGroup> parameters,
@@ -100,7 +100,7 @@ public sealed class LionPytorchLion(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SignSGD(
     IEnumerable<IParameterOrGroup> parameters,
@@ -128,8 +128,8 @@ public sealed class SignSGD(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="beta">Decay of the average: in [0, 1).</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Tiger(
     IEnumerable<IParameterOrGroup> parameters,
@@ -157,9 +157,9 @@ public sealed class Tiger(
 /// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.99) when null.</param>
-/// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate: True or False.</param>
+/// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more: True or False.</param>
+/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmLion(
     IEnumerable<IParameterOrGroup> parameters,

@@ -27,14 +27,14 @@ public sealed class Fromage(IEnumerable<IParameterOrGroup> parameters, double lr
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient: True or False.</param>
-/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr: True or False.</param>
-/// <param name="gradAveraging">Whether the newest gradient counts by 1 minus the decay: True or False.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="gradAveraging">Whether the newest gradient counts by 1 minus the decay.</param>
 /// <param name="maxGradNorm">The largest norm of all gradients together; longer ones are scaled down, 0 for none: above 0.</param>
-/// <param name="adam">Whether the ratio of norms is left out: True or False.</param>
-/// <param name="preNorm">Whether gradients are scaled down to max_grad_norm first: True or False.</param>
+/// <param name="adam">Whether the ratio of norms is left out.</param>
+/// <param name="preNorm">Whether gradients are scaled down to max_grad_norm first.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
-/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate: True or False.</param>
+/// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Lamb(
     IEnumerable<IParameterOrGroup> parameters,
@@ -78,7 +78,7 @@ public sealed class Lamb(
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
 /// <param name="dampening">By what the newest gradient counts less: 1 minus it: at least 0.</param>
 /// <param name="trustCoefficient">What the ratio of norms is multiplied by: at least 0.</param>
-/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's: True or False.</param>
+/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class LARS(
     IEnumerable<IParameterOrGroup> parameters,
@@ -108,17 +108,17 @@ public sealed class LARS(
 /// </remarks>
 /// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
 /// <param name="lr">Learning rate: at least 0.</param>
-/// <param name="biasCorrection">Whether moments are corrected for their start at 0: True or False.</param>
+/// <param name="biasCorrection">Whether moments are corrected for their start at 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="gradAveraging">Whether the newest gradient counts by 1 minus the decay: True or False.</param>
+/// <param name="gradAveraging">Whether the newest gradient counts by 1 minus the decay.</param>
 /// <param name="maxGradNorm">The largest norm of all gradients together; longer ones are scaled down, 0 for none: None or above 0.</param>
-/// <param name="trustClip">Whether the ratio of norms is at most 1: True or False.</param>
-/// <param name="alwaysAdapt">Whether parameters without weight decay have a ratio, too: True or False.</param>
-/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more: True or False.</param>
-/// <param name="decoupledDecay">Whether decay shrinks the parameter; otherwise it is added to the gradient: True or False.</param>
-/// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate: True or False.</param>
+/// <param name="trustClip">Whether the ratio of norms is at most 1.</param>
+/// <param name="alwaysAdapt">Whether parameters without weight decay have a ratio, too.</param>
+/// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
+/// <param name="decoupledDecay">Whether decay shrinks the parameter; otherwise it is added to the gradient.</param>
+/// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmLamb(
     IEnumerable<IParameterOrGroup> parameters,
@@ -163,11 +163,11 @@ public sealed class TimmLamb(
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
 /// <param name="dampening">By what the newest gradient counts less: 1 minus it: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
-/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's: True or False.</param>
+/// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
 /// <param name="trustCoeff">What the ratio of norms is multiplied by: at least 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
-/// <param name="trustClip">Whether the ratio of norms is at most 1: True or False.</param>
-/// <param name="alwaysAdapt">Whether parameters without weight decay have a ratio, too: True or False.</param>
+/// <param name="trustClip">Whether the ratio of norms is at most 1.</param>
+/// <param name="alwaysAdapt">Whether parameters without weight decay have a ratio, too.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmLars(
     IEnumerable<IParameterOrGroup> parameters,

@@ -26,9 +26,11 @@ internal static class PackageDicts
             foreach (var (key, value) in saved)
                 if (IsForeign(rule, key, value))
                 {
-                    group.Remove(key);
+                    // A number of the run may be called as the option that it begins at.
+                    if (!rule.Has(key))
+                        group.Remove(key);
                     foreach (var id in saved.Params)
-                        if (dict.State.TryGetValue(id, out var state) && !state.ContainsKey(key))
+                        if (!adapted.State.TryGetValue(id, out var state) ? rule.ColumnNames.IsEmpty : !state.ContainsKey(key))
                             Take(rule, adapted.State, id, key, value);
                 }
             adapted.ParamGroups[i] = group;
@@ -37,18 +39,18 @@ internal static class PackageDicts
     }
 
     private static bool IsForeign(Rule rule, string key, OptionValue value) =>
-        !rule.Has(key)
-        && (
-            key == "step" && Number(value) is not null
-            || rule.ScalarNames.Contains(key) && Number(value) is not null
-            || switches.Contains(key) && (value.IsNone || value.Equals(OptionValue.NewBool(false)))
-        );
+        rule.ScalarNames.Contains(key) && Number(value) is not null
+        || !rule.Has(key)
+            && (
+                key == "step" && Number(value) is not null
+                || switches.Contains(key) && (value.IsNone || value.Equals(OptionValue.NewBool(false)))
+            );
 
     private static void Take(Rule rule, IDictionary<int, ParameterState> states, int id, string key, OptionValue value)
     {
         if (Number(value) is not { } number || key == "step" && !rule.KeepsStep)
             return;
-        var state = states[id].Clone();
+        var state = states.TryGetValue(id, out var known) ? known.Clone() : [];
         if (key == "step")
             state.Insert(0, key, Counting.toTree((long)number - (ahead.Contains(rule.Name) ? 1 : 0)));
         else

@@ -126,7 +126,13 @@ let private adai =
                     1.0 - beta
 
             let m' = kept r m (beta * m + share * g)
-            let scale = if isOther then Expression.Pow(beta0, 1.0 - dampening) else one
+
+            let scale =
+                if isOther then
+                    Expression.Pow(beta0, 1.0 - dampening)
+                else
+                    one
+
             let rest = 1.0 - product'
             // Where no momentum has ever taken a gradient nothing moves.
             where (rest |> isAbove zero) (x - lr * scale * m' / rest) x)
@@ -145,7 +151,6 @@ let private adamP =
             let delta = r.Number("delta", 0.1, nonNegative)
             let ratio = r.Number("wd_ratio", 0.1, nonNegative)
             let isNesterov = r.Flag("nesterov", false)
-            r.OptOut("P3", "delta and wd_ratio are of parameters with rows")
             let eps = epsilon r 1e-8
             let correction1 = firstCorrection r beta1
             let g = decay.Gradient(r.Parameter, r.Gradient)
@@ -220,7 +225,10 @@ let private amos =
             let divisor = (v' + eps) / correction r beta
             let gamma = lr * lr * size / divisor / sqrt (1.0 + c * sqrt lr * b)
             let shrink = (gamma + extra) / 2.0
-            let step = (shrink * x + lr * eta * g / sqrt divisor) / (1.0 + d * sqrt (lr * eta) * b)
+
+            let step =
+                (shrink * x + lr * eta * g / sqrt divisor) / (1.0 + d * sqrt (lr * eta) * b)
+
             r.Set(b, (1.0 + gamma) * b + gamma)
 
             if hasMomentum then

@@ -108,6 +108,10 @@ let private averaged (start: Expression) (sum: Expression) (squares: Expression)
     let root = cbrt squares + eps
     start - where (root |> isAbove zero) (sum / root) zero
 
+/// lr and eps together; a rate of 0 moves nothing.
+let private rateOf (lr: Expression) (eps: Expression) =
+    where (lr |> isAbove zero) (lr + eps) zero
+
 /// The step of MADGRAD by a rate: towards the point of dual averaging, by momentum.
 let private madgradStep (r: RuleDefinition) struct (hasMomentum: bool, momentum: Expression) rate eps (x: Expression) (g: Expression) =
     let squares, sum = r.Column "grad_sum_sq", r.Column "s"
@@ -123,10 +127,7 @@ let private madgradStep (r: RuleDefinition) struct (hasMomentum: bool, momentum:
     let next =
         averaged start (kept r sum (fma q g sum)) (kept r squares (squares + q * g * g)) eps
 
-    if hasMomentum then
-        momentum * x + (1.0 - momentum) * next
-    else
-        next
+    if hasMomentum then moved momentum x next else next
 
 let private madgrad =
     rule
@@ -139,7 +140,7 @@ let private madgrad =
             let momentum = r.NumberOrZero("momentum", 0.9, fraction)
             let decay = weightDecayOf r 0.0 false
             let eps = epsilon r 1e-6
-            let rate = where (lr |> isAbove zero) (lr + eps) zero
+            let rate = rateOf lr eps
             let x, g = r.Parameter, decay.Gradient(r.Parameter, r.Gradient)
             let next = madgradStep r momentum rate eps x g
 
@@ -163,7 +164,7 @@ let private timmMadgrad =
 
         let eps = epsilon r 1e-6
         let x, g = decay.Applied(r, lr)
-        madgradStep r momentum (lr + eps) eps x g)
+        madgradStep r momentum (rateOf lr eps) eps x g)
     |> also "timm.madgradw" [ "decoupled_decay", OptionValue.Bool true ]
     |> differs "eps is added to lr, too; with momentum, decoupled decay does not reach the point that the parameter moves to"
 
@@ -263,6 +264,7 @@ let private vsgd =
             let tau2 = r.Number("tau2", 0.9, nonNegative)
             let decay = weightDecayOf r 0.0 true
             let eps = epsilon r 1e-8
+            r.OptOut("G4", "squares of gradients weigh samples, and overflow")
             let x, g = decay.Applied(r, lr)
 
             let shape, ofGradient, ofNoise =
@@ -292,6 +294,9 @@ let private yogi =
             let decay = weightDecay r 0.0 true
             let eps = epsilon r 1e-3
             let correction1 = firstCorrection r beta1
+            r.OptOut("SP1", "the first moment starts at initial_accumulator, and moves rows without a gradient")
+            r.OptOut("E4", "the first moment starts at initial_accumulator, which has a sign")
+            r.OptOut("G1", "the first moment starts at initial_accumulator, and moves parameters without a gradient")
             let x, g = decay.Applied(r, lr)
             let m, v = r.Column("exp_avg", start), r.Column("exp_avg_sq", start)
             let m' = kept r m (moved beta1 m g)

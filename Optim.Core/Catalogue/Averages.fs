@@ -113,6 +113,7 @@ let private rAdam =
 
             let weights = weightsOf r
             let isSilent = r.Switch("silent_sgd_phase", true)
+            r.OptOut("W4", movesLater)
             let eps = epsilon r 1e-8
 
             let rectification =

@@ -21,8 +21,12 @@ type Catalogue private () =
             yield! SignFamily.all
             yield! TrustRatioFamily.all
             yield! ParameterFreeFamily.all
+            yield! AdafactorFamily.all
             yield! FactoredFamily.all
-            yield! MatrixFamily.all
+            yield! OrthogonalFamily.all
+            yield! OracleFamily.all
+            yield! PreconditionedFamily.all
+            yield! RowNormsFamily.all
             yield! DAdaptationFamily.all
             yield! AveragesFamily.all
         |]

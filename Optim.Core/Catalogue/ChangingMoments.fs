@@ -78,7 +78,10 @@ let private stableSpam =
         (fun r ->
             let lr = learningRate r 1e-3
             let struct (beta1, beta2) = betas r 0.9 0.999
-            let gamma1 = r.Number("gamma1", 0.7, Interval.within -1.0 1.0)
+
+            let struct (hasGamma1, gamma1) =
+                r.NumberOr(OptionValue.Float -1.0, "gamma1", OptionValue.Float 0.7, fraction)
+
             let gamma2 = r.Number("gamma2", 0.9, fraction)
             let theta = r.Number("theta", 0.999, fraction)
 
@@ -101,7 +104,7 @@ let private stableSpam =
                     one
 
             let beta1 = beta1 * scale
-            let gamma1 = where (zero |> isAbove gamma1) beta1 (gamma1 * scale)
+            let gamma1 = if hasGamma1 then gamma1 * scale else beta1
             let since = remainder r.Step gap
             let isAnew = Expression.Of 0.5 |> isAbove since
             let taken = where (gap |> isAbove r.Step) r.Step (since + 1.0)

@@ -46,7 +46,8 @@ let private l2 (r: RuleDefinition) =
 let private adamStep (r: RuleDefinition) (correction: string) (decayOf: RuleDefinition -> WeightDecay) =
     let lr = learningRate r 1.0
     let struct (beta1, beta2) = betas r 0.9 0.999
-    let eps = epsilon r 1e-8
+    // Divided by before there is a second moment.
+    let eps = r.Number("eps", 1e-8, positive)
     let decay = decayOf r
     let isCorrected = r.Switch(correction, false)
     let struct (d, found) = distance r (startOf r) (growthOf r)
@@ -97,7 +98,7 @@ let private adaGradStep (r: RuleDefinition) (squares: string) eps (decayOf: Rule
     let before = r.Kept("gsq_weighted", 0.0)
     let weighted = kept r before (before + rate * rate * r.SumOverAll(g * g / root))
     found (r.SumOverAll(s * s / root) - weighted) (r.SumOverAll(abs s))
-    momentum * x + (1.0 - momentum) * (x0 - s / root)
+    moved momentum x (x0 - s / root)
 
 let private adaGrad =
     rule
@@ -117,6 +118,7 @@ let private sgdStep (r: RuleDefinition) momentum (decayOf: RuleDefinition -> Wei
     let momentum = r.Number("momentum", momentum, fraction)
     let decay = decayOf r
     let struct (d, found) = distance r (startOf r) (growthOf r)
+    r.OptOut("F8", "sums over all parameters are three, one more than fit in the bound")
     let first = r.Kept("g0_norm", 0.0)
 
     let unit =
@@ -131,7 +133,7 @@ let private sgdStep (r: RuleDefinition) momentum (decayOf: RuleDefinition -> Wei
     let agreement = kept r before (before + rate * r.SumOverAll(g * sum))
     let s = kept r sum (fma rate g sum)
     found (2.0 * agreement) (r.NormOverAll s)
-    momentum * x + (1.0 - momentum) * (x0 - s)
+    moved momentum x (x0 - s)
 
 let private sgd =
     rule
@@ -142,14 +144,16 @@ let private sgd =
     |> differs "decoupled decay acts on the share of the parameter that momentum keeps, as the rest is made anew from the start"
 
 let private authorsSgd =
-    rule "dadaptation.DAdaptSGD" "DAdaptSGD by the options of its authors' package." [ "dadaptation.DAdaptSGD" ] (fun r -> sgdStep r 0.0 l2)
+    rule "dadaptation.DAdaptSGD" "DAdaptSGD by the options of its authors' package." [ "dadaptation.DAdaptSGD" ] (fun r ->
+        r.OptOut("U2", "the rate grows without bound where gradients are of no function")
+        sgdStep r 0.0 l2)
     |> differs "a first gradient of zeros is measured again in the next step"
 
 /// The step by averages of gradients and of their differences; the gradient before is kept under a name and by a sign.
 let private adanStep (r: RuleDefinition) (last: string) (sign: double) decay (isOutside: RuleDefinition -> bool) =
     let lr = learningRate r 1.0
     let struct (beta1, beta2, beta3) = threeBetas r 0.98 0.92 0.99
-    let eps = epsilon r 1e-8
+    let eps = r.Number("eps", 1e-8, positive)
     let decay = r.Number("weight_decay", decay, nonNegative)
     let isOutside = isOutside r
     let struct (d, found) = distance r (startOf r) (growthOf r)

@@ -88,6 +88,7 @@ let private pid =
             let dampening = r.Number("dampening", 0.0, nonNegative)
             let derivative = r.Number("derivative", 10.0, nonNegative)
             let integral = r.Number("integral", 5.0, nonNegative)
+            r.OptOut("U5", "momentum 0 leaves integral and derivative out")
             let decay = weightDecay r 0.0 false
             let x, g = decay.Applied(r, lr)
 
@@ -111,6 +112,7 @@ let private pnm =
         (fun r ->
             let lr = learningRate r 1e-3
             let struct (beta1, beta2) = r.Pair("betas", 0.9, fraction, 1.0, nonNegative)
+            r.OptOut("G3", "the second beta weighs the other momentum, and may be 1 and more")
             let decay = weightDecay r 0.0 true
             let x, g = decay.Applied(r, lr)
             x - lr * positiveNegativeMomentum r "pos_momentum" "neg_momentum" beta1 beta2 g)
@@ -192,6 +194,7 @@ let private sgdSaI =
             let eps = epsilon r 1e-8
             let x, g = decay.Applied(r, lr)
 
+
             let before, count, size =
                 r.TensorNumber("gsnr", 0.0), Expression.ElementCount, norm r.Gradient
 
@@ -261,7 +264,7 @@ let private srmm =
             let beta = r.Number("beta", 0.5, nonNegative)
 
             let struct (isBound, length) =
-                r.NumberOrNone("memory_length", Nullable 100.0, Interval.atLeast 1.0)
+                r.NumberOrNone("memory_length", Nullable 100.0, Wrapping.whole 1)
 
             let weight =
                 if isBound then
@@ -271,9 +274,9 @@ let private srmm =
                     one
 
             let gradient, parameter = r.Column "mov_avg_grad", r.Column "mov_avg_param"
-            let m = kept r gradient ((1.0 - weight) * gradient + weight * r.Gradient)
+            let m = kept r gradient (fma weight (r.Gradient - gradient) gradient)
             let before = where (isFirst r) r.Parameter parameter
-            kept r parameter ((1.0 - weight) * before + weight * r.Parameter - lr * m))
+            kept r parameter (fma weight (r.Parameter - before) before - lr * m))
     |> differs "the average of parameters starts at them, where the authors' code starts it at 0 and so shrinks them in the first step"
 
 let private tam =

@@ -23,7 +23,6 @@ let private asgd =
             let theta = r.Number("theta", 1.0, nonNegative)
             let dampening = r.Number("dampening", 1.0, positive)
             let eps = epsilon r 1e-5
-            r.OptOut("P3", "without momentum decay of the gradient and of the parameter are the same")
             let isFirst = isFirst r
 
             let lastSize, lastSteepness =
@@ -70,7 +69,7 @@ let private prodigy =
             let decay = weightDecay r 0.0 true
             let isCorrected = r.Switch("bias_correction", false)
             let isWarm = r.Switch("safeguard_warmup", false)
-            let eps = epsilon r 1e-8
+            let eps = r.Number("eps", 1e-8, positive)
             let isFirst = isFirst r
             let before, mostBefore = r.Kept("d", 0.0), r.Kept("d_max", 0.0)
             let d = where isFirst start before
@@ -155,6 +154,7 @@ let private cocob =
         (fun r ->
             let lr = learningRate r 1.0
             let alpha = r.Number("alpha", 100.0, positive)
+            r.OptOut("SP1", "parameters go on towards their bet without a gradient")
             let decay = r.Number("weight_decay", 0.0, nonNegative)
             let eps = epsilon r 1e-8
             let x = r.Parameter

@@ -148,12 +148,10 @@ module internal Parts =
         r.Set(column, value)
         value
 
-    /// Options as they are when the first step is taken, kept for each parameter as a whole.
-    let atFirst (r: RuleDefinition) (name: string) (value: Expression) =
-        let before = r.Kept(name, 0.0)
-        let known = where (TransformParts.isFirst r) value before
-        r.Set(before, known)
-        known
+    /// lr as it was when it was first above 0, kept for each parameter as a whole.
+    let firstRate (r: RuleDefinition) (lr: Expression) =
+        let before = r.Kept("init_lr", 0.0)
+        kept r before (where (before |> isAbove (Expression.Of 0.0)) before lr)
 
     /// A column that starts at what it is given in the first step.
     let startingAt (r: RuleDefinition) (name: string) (start: Expression) =

@@ -22,6 +22,7 @@ let private rAdam =
             let rectification = rectificationOf r false
             let eps = epsilon r 1e-8
             let correction1 = firstCorrection r beta1
+            r.OptOut("W4", movesLater)
             let x, g = decay.Applied(r, lr)
             let m, v = firstMoment r beta1 g, secondMoment r beta2 g
             let step = rectification.Step(r, beta2, m / (sqrt v + eps), m)
@@ -109,6 +110,9 @@ let private ranger =
             let isCentered = r.Flag("use_gc", true)
             let isOfKernels = r.Flag("gc_conv_only", false)
             let eps = epsilon r 1e-5
+
+            r.OptOut("W4", movesLater)
+            r.OptOut("U1", "use_gc leaves the mean of each row where it is")
 
             let hasRows =
                 if isOfKernels then

@@ -46,6 +46,7 @@ let private lion =
             let lr = learningRate r 1e-4
             let struct (beta1, beta2) = betas r 0.9 0.99
             let decay = weightDecay r 0.0 true
+            r.OptOut("U5", jumps)
             let x, g = decay.Applied(r, lr)
             x - lr * lionStep r beta1 beta2 g)
 
@@ -72,8 +73,9 @@ let private lionPytorch =
             let decay = r.Number("weight_decay", 0.0, nonNegative)
 
             let isDecoupled = r.Switch("decoupled_weight_decay", false)
-            let first = atFirst r "init_lr" lr
-            let rate = where isDecoupled (where (first |> isAbove zero) (lr / first) one) lr
+            r.OptOut("U5", jumps)
+            let first = firstRate r lr
+            let rate = where isDecoupled (where (first |> isAbove zero) (lr / first) zero) lr
 
             r.Parameter * (1.0 - rate * decay) - lr * lionStep r beta1 beta2 r.Gradient)
     |> differs "the first rate is that of the parameter's first step, where the package takes the constructor's for all groups"
@@ -83,6 +85,7 @@ let private signSGD =
         let lr = learningRate r 1e-3
         let struct (hasMomentum, momentum) = r.NumberOrZero("momentum", 0.9, fraction)
         let decay = weightDecayOf r 0.0 true
+        r.OptOut("U5", jumps)
         let x, g = decay.Applied(r, lr)
 
         if hasMomentum then
@@ -101,6 +104,7 @@ let private tiger =
             let lr = learningRate r 1e-3
             let beta = r.Number("beta", 0.965, fraction)
             let decay = weightDecay r 0.01 true
+            r.OptOut("U5", jumps)
             let x, g = decay.Applied(r, lr)
             x - lr * sign (firstMoment r beta g))
     |> differs "rate and decay are the same for all kinds of parameters"

@@ -46,7 +46,7 @@ let private mars =
             let isCautious = r.Flag("cautious", false)
             let eps = epsilon r 1e-8
             // lr_1d is relative to lr as it is at first, and follows its schedule.
-            let first = atFirst r "init_lr" lr
+            let first = firstRate r lr
 
             let adam beta1 beta2 u v =
                 u
@@ -73,7 +73,7 @@ let private mars =
                     else
                         adam beta1 beta2 u (secondMoment r beta2 c)
             else
-                let rate = where (first |> isAbove zero) (lr / first) one * lrOfVectors
+                let rate = where (first |> isAbove zero) (lr / first) zero * lrOfVectors
                 let x, g = decayOfVectors.Applied(r, rate)
                 let m, v = firstMoment r vectorBeta1 g, secondMoment r vectorBeta2 g
                 x - rate * adam vectorBeta1 vectorBeta2 m v)

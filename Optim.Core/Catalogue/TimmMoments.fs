@@ -135,6 +135,7 @@ let private adopt =
 
         let x, g = decayed r "decoupled" lr
         let caution, isFirst = caution r, isFirst r
+        r.OptOut("W4", movesLater)
         let m, v = r.Column "exp_avg", r.Column "exp_avg_sq"
         let u = g / larger (sqrt v) eps
 

@@ -28,6 +28,8 @@ module internal TimmParts =
         else
             r.Parameter, fma decay r.Parameter r.Gradient
 
+    let private jumpsWithCaution = "with caution elements jump as their sign changes"
+
     let private masked (gradient: Expression) (update: Expression) =
         let agrees = update * gradient |> isAbove zero
         let share = mean (where agrees one zero)
@@ -35,6 +37,8 @@ module internal TimmParts =
 
     /// Option caution (Liang et al. 2024, arXiv:2411.16085): what would move the parameter along a gradient becomes 0, and the rest grows by as much.
     let caution (r: RuleDefinition) : Expression -> Expression -> Expression =
+        r.OptOut("U5", jumpsWithCaution)
+
         if r.Flag("caution", false) then
             masked
         else

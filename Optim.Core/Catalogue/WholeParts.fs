@@ -160,6 +160,10 @@ let sides (matrix: WholeTensor) =
 /// In the shape of another tensor.
 let shapedAs (other: WholeTensor) (value: WholeTensor) = value.Reshaped(other.Shape.AsSpan())
 
+/// Rules whose step is of a matrix as a whole.
+let turnsElements (r: WholeDefinition) =
+    r.OptOut("U3", "the step is of the matrix as a whole, which turns single elements against their sign")
+
 /// An entry of a rule by a definition over whole tensors.
 let defineWhole family (name: string) paper summary (published: string list) (definition: WholeDefinition -> WholeTensor) =
     CatalogueEntry(

@@ -198,19 +198,37 @@ module internal DefinitionTrial =
                     Field.keepingDivisor read field
                 else
                     field
-            | NumberOr(OptionValue.None, range) -> Field.numberOrNone name range (fun o -> o.Values[index]) write
+            | NumberOr(OptionValue.None, range) ->
+                let field =
+                    Field.numberOrNone name range (fun (o: DefinedOptions) -> o.Values[index]) write
+
+                if name = "eps" then
+                    field
+                    |> Field.keepingDivisor (fun (o: DefinedOptions) ->
+                        match o.Values[index] with
+                        | OptionValue.Float number -> number
+                        | _ -> 0.0)
+                else
+                    field
             | NumberOr(_, range) -> Field.number name range read (fun o value -> write o (OptionValue.Float value))
             | Whole range -> Field.whole name range (read >> int) (fun o value -> write o (OptionValue.Int(int64 value)))
             | Several [ one; two ] ->
-                Field.pair
-                    name
-                    one
-                    two
-                    (fun (o: DefinedOptions) ->
-                        match o.Values[index] with
-                        | OptionValue.Tuple(Items [ a; b ]) -> struct (number a, number b)
-                        | _ -> struct (nan, nan))
-                    (fun o (struct (a, b)) -> write o (floats [ a; b ]))
+                let both (o: DefinedOptions) =
+                    match o.Values[index] with
+                    | OptionValue.Tuple(Items [ a; b ]) -> struct (number a, number b)
+                    | _ -> struct (nan, nan)
+
+                let field =
+                    Field.pair name one two both (fun o (struct (a, b)) -> write o (floats [ a; b ]))
+
+                // Of two the first one keeps the divisor.
+                if name = "eps" then
+                    field
+                    |> Field.keepingDivisor (fun (o: DefinedOptions) ->
+                        let struct (first, _) = both o
+                        first)
+                else
+                    field
             | SeveralOrNone ranges -> Field.pairOrNothing name ranges[0] ranges[1] (fun o -> o.Values[index]) write
             | Several ranges ->
                 Field.tripleIn

@@ -79,36 +79,47 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
                 prepared.KernelExecutor
             )
 
+        let tensorsOf row =
+            let struct (parameterCopy, gradientCopy) = prepared.Copies[row]
+
+            if not gradientCopy.IsAbsent then
+                gradientCopy.ConvertFrom(gradientOf row)
+
+            if not parameterCopy.IsAbsent then
+                parameterCopy.ConvertFrom parameters[row]
+
+            {
+                Parameter =
+                    if parameterCopy.IsAbsent then
+                        parameters[row]
+                    else
+                        parameterCopy
+                Gradient =
+                    if gradientCopy.IsAbsent then
+                        gradientOf row
+                    else
+                        gradientCopy
+                Row = row
+                Columns = lineage.Columns
+            }
+
+        if arithmetic.Looks then
+            workspace.Whole.ClearTotals()
+
+            for row in 0 .. parameters.Count - 1 do
+                if prepared.OnKernels[row] then
+                    arithmetic.Look(prepared.Options, stepOf row, tensorsOf row, workspace, prepared.KernelExecutor)
+
         for row in 0 .. parameters.Count - 1 do
             if prepared.OnKernels[row] then
-                let struct (parameterCopy, gradientCopy) = prepared.Copies[row]
-
-                if not gradientCopy.IsAbsent then
-                    gradientCopy.ConvertFrom(gradientOf row)
-
-                if not parameterCopy.IsAbsent then
-                    parameterCopy.ConvertFrom parameters[row]
-
-                let tensors =
-                    {
-                        Parameter =
-                            if parameterCopy.IsAbsent then
-                                parameters[row]
-                            else
-                                parameterCopy
-                        Gradient =
-                            if gradientCopy.IsAbsent then
-                                gradientOf row
-                            else
-                                gradientCopy
-                        Row = row
-                        Columns = lineage.Columns
-                    }
+                let tensors = tensorsOf row
 
                 prepared.ThreadsUsed <-
                     max
                         prepared.ThreadsUsed
                         (arithmetic.Step(prepared.Options, stepOf row, parameters.DTypeOf row, tensors, workspace, prepared.KernelExecutor))
+
+                let struct (parameterCopy, _) = prepared.Copies[row]
 
                 if not parameterCopy.IsAbsent then
                     parameters[row].ConvertFrom parameterCopy

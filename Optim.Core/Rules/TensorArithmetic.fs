@@ -25,6 +25,13 @@ type internal TensorArithmetic<'o>() =
     abstract Shape: options: 'o * column: int * parameter: Layout -> Layout | null
     /// The same for a row that is given, whatever the options are; null where no options keep one.
     abstract Restored: column: int * parameter: Layout * given: Layout -> Layout | null
+    /// Whether parameters have the same columns, of the same shapes, under both.
+    abstract KeepsRows: before: 'o * after: 'o -> bool
+
+    default _.KeepsRows(before, after) =
+        ignore (before, after)
+        true
+
     /// Whether a row that other options have made may stay where these do not use it.
     abstract MayHoldMore: bool
     default _.MayHoldMore = false
@@ -33,6 +40,17 @@ type internal TensorArithmetic<'o>() =
     /// Refuses what does not go by the table of options, before a step.
     abstract Check: options: 'o -> unit
     default _.Check _ = ()
+
+    /// Whether a step asks for sums over all parameters, which are looked at before the first of them is stepped.
+    abstract Looks: bool
+
+    default _.Looks = false
+
+    /// A look at a parameter before the first is stepped: workspace and tensors are those of a step, and nothing is written to these.
+    abstract Look: options: 'o * step: int64 * tensors: StepTensors * workspace: Workspace * executor: Executor -> unit
+
+    default _.Look(options, step, tensors, workspace, executor) =
+        ignore (options, step, tensors, workspace, executor)
 
     /// One step, counted from 1, of a parameter in row-major order of the dtype of its state; the dtype that it was given in is beside it.
     /// Returns how many threads took part.

@@ -66,6 +66,12 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOpti
         lineage.Prepared <- ValueSome(prepared :> PreparedStep)
 
         if not (obj.ReferenceEquals(prepared.Options, options)) then
+            if
+                not (isNull (box prepared.Options))
+                && not (arithmetic.KeepsRows(prepared.Options, options))
+            then
+                lineage.ParameterLayouts <- [||]
+
             prepared.IsForLoop <- rule.CheckForStep options
             prepared.LosesDivisor <- rule.LosesDivisor options
             prepared.Options <- options
@@ -179,6 +185,14 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOpti
                 TensorView()
             else
                 TensorView.Zeros layout
+
+        if arithmetic.Looks then
+            for row in 0 .. rows - 1 do
+                if steps row && byOthers[row].IsSome then
+                    raise (
+                        NotSupportedException
+                            $"{name} asks for sums over all parameters, which are worked out in the memory of the processor only; {parameters.Label row} is stepped by {byOthers[row].Value.Name}"
+                    )
 
         prepared.OnKernels <- Array.init rows (fun row -> steps row && byOthers[row].IsNone)
 

@@ -17,6 +17,8 @@ type internal WholeRun() =
     /// A column of a shape.
     abstract Column: name: string * shape: ImmutableArray<int64> -> WholeTensor
     abstract Set: name: string * value: WholeTensor -> unit
+    /// The sum over the elements of all parameters that step together.
+    abstract SumOverAll: value: WholeTensor -> WholeTensor
     abstract Require: option: string * holds: bool * words: string -> unit
     abstract OptOut: law: string * reason: string -> unit
 
@@ -83,10 +85,10 @@ type WholeDefinition internal (run: WholeRun) =
         | _ -> struct (nan, nan, nan)
 
     /// An option that is two numbers, each in a range of its own, or None, which it is by default.
-    member _.PairOrNone(name: string, firstRange: Interval, secondRange: Interval) : struct (double * double) voption =
+    member _.PairOrNone(name: string, firstRange: Interval, secondRange: Interval) : Nullable<struct (double * double)> =
         match run.Option(name, declare name OptionValue.None (SeveralOrNone [ firstRange; secondRange ])) with
-        | OptionValue.Tuple(Items [ a; b ]) -> ValueSome(struct (number a, number b))
-        | _ -> ValueNone
+        | OptionValue.Tuple(Items [ a; b ]) -> Nullable(struct (number a, number b))
+        | _ -> Nullable()
 
     /// An option that is true or false.
     member _.Flag(name: string, value: bool) : bool =
@@ -145,6 +147,12 @@ type WholeDefinition internal (run: WholeRun) =
         Argument.notNull "name" name
         Argument.notNull "value" value
         run.Set(name, value)
+
+    /// The sum over the elements of all parameters that step together, which are those of a group. Definitions that ask for it are run twice in each
+    /// step: once for sums alone. On other devices than the processor they are refused.
+    member _.SumOverAll(value: WholeTensor) : WholeTensor =
+        Argument.notNull "value" value
+        run.SumOverAll value
 
     /// Declares that a law of Optim.Laws does not hold for the rule, by its id, and why: the reason is printed.
     member _.OptOut(law: string, reason: string) : unit = run.OptOut(law, reason)

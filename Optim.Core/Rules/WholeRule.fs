@@ -5,169 +5,9 @@ open System.Collections.Generic
 open System.Collections.Immutable
 open Optim.Kernels
 
-/// A definition run on shapes: it notes what is declared.
-[<Sealed>]
-type internal WholeTrial(rule: string, given: DefinedOptions | null, shape: ImmutableArray<int64>, step: int64) =
-    inherit WholeRun()
-
-    let tensor (shape: ImmutableArray<int64>) : WholeTensor =
-        ShapeTensor(DType.Float64, (if shape.IsEmpty then ImmutableArray.Create 1L else shape)) :> WholeTensor
-
-    let options = List<DefinedOption>()
-    let columns = Dictionary<string, ImmutableArray<int64>>(StringComparer.Ordinal)
-    let names = List<string>()
-    let set = HashSet<string>(StringComparer.Ordinal)
-    let optOuts = List<struct (string * string)>()
-
-    let refuse (words: string) =
-        raise (ArgumentException $"{rule}: {words}")
-
-    let requirements = List<struct (string * bool * string)>()
-    member _.Options = options
-    /// Conditions of options, whether they hold, and in words.
-    member _.Requirements = requirements
-    member _.Names = names
-    member _.Columns = columns
-    member _.OptOuts = optOuts
-    override _.Parameter = tensor shape
-    override _.Gradient = tensor shape
-    override _.Shape = shape
-    override _.Step = step
-
-    override _.Option(name, declare) =
-        let declared = declare ()
-
-        if options.Exists(fun known -> known.Name = name) then
-            refuse $"option '{name}' is declared twice"
-
-        options.Add declared
-
-        match given with
-        | null -> declared.Default
-        | given ->
-            let index = given.Names.IndexOf name
-            if index < 0 then declared.Default else given.Values[index]
-
-    override _.Column(name, shape) =
-        if not (columns.TryAdd(name, shape)) then
-            refuse $"column '{name}' is declared twice"
-
-        names.Add name
-        tensor shape
-
-    override _.Set(name, value) =
-        match columns.TryGetValue name with
-        | true, shape ->
-            if not (set.Add name) then
-                refuse $"column '{name}' is set twice"
-
-            let room = if shape.IsEmpty then ImmutableArray.Create 1L else shape
-
-            if not (value.Shape.AsSpan().SequenceEqual(room.AsSpan()) || value.Count = 1n) then
-                let words (shape: ImmutableArray<int64>) = String.Join(", ", shape)
-                refuse $"column '{name}' is of shape [{words room}], and is set to one of [{words value.Shape}]"
-        | _ -> refuse $"'{name}' is set, and is no column of the rule"
-
-    override _.Require(option, holds, words) =
-        requirements.Add(struct (option, holds, words))
-
-    override _.OptOut(law, reason) = optOuts.Add(struct (law, reason))
-
-    /// Runs it, and refuses what is wrong with it.
-    member run.Try(definition: WholeDefinition -> WholeTensor) =
-        let next = definition (WholeDefinition run)
-
-        if isNull (box next) then
-            refuse "the definition returns null; it returns the parameter after the step"
-
-        if next.Count <> run.Parameter.Count && next.Count <> 1n then
-            refuse $"the parameter of {run.Parameter} becomes one of {next}"
-
-        for name in names do
-            if not (set.Contains name) then
-                refuse $"column '{name}' is declared and never set"
-
-/// A definition run on tensors.
-[<AbstractClass>]
-type internal WholeStep(options: DefinedOptions, places: Dictionary<string, int>, shape: ImmutableArray<int64>, step: int64) =
-    inherit WholeRun()
-    override _.Shape = shape
-    override _.Step = step
-
-    override _.Option(name, _) =
-        options.Values[options.Names.IndexOf name]
-
-    override _.Require(_, _, _) = ()
-    override _.OptOut(_, _) = ()
-    /// The place of a column.
-    member _.Place(name: string) = places[name]
-
-/// The same in the memory of the processor.
-[<Sealed>]
-type internal HostStep(options, places, shape, step, tensors: StepTensors, home: HostWhole) =
-    inherit WholeStep(options, places, shape, step)
-
-    let room (shape: ImmutableArray<int64>) =
-        if shape.IsEmpty then ImmutableArray.Create 1L else shape
-
-    let given address shape =
-        home.Given(tensors.Parameter.DType, room shape, address)
-
-    let parameter = given tensors.Parameter.Address shape
-    let gradient = given tensors.Gradient.Address shape
-    let columns = Dictionary<string, HostTensor>(StringComparer.Ordinal)
-    override _.Parameter = parameter :> WholeTensor
-    override _.Gradient = gradient :> WholeTensor
-
-    override run.Column(name, shape) =
-        let column = given (tensors.Address(run.Place name)) shape
-        columns.Add(name, column)
-        column :> WholeTensor
-
-    override _.Set(name, value) = home.Set(columns[name], value)
-
-    /// Runs it; parameter and columns change.
-    member run.Run(definition: WholeDefinition -> WholeTensor) =
-        try
-            home.Set(parameter, definition (WholeDefinition run))
-            home.Finish()
-            home.Threads
-        finally
-            home.Forget()
-
-/// The same on lanes.
-[<Sealed>]
-type internal LaneStep<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>
-    (options, places, shape, step, dtype: DType, row: 'v array) =
-    inherit WholeStep(options, places, shape, step)
-
-    let tensor (lane: 'v) (shape: ImmutableArray<int64>) : WholeTensor =
-        LaneTensor<'v>(lane, dtype, (if shape.IsEmpty then ImmutableArray.Create 1L else shape)) :> WholeTensor
-
-    let next = List<struct (int * 'v)>()
-
-    let lane (value: WholeTensor) =
-        (value.To dtype :?> LaneTensor<'v>).Lane
-
-    override _.Parameter = tensor row[0] shape
-    override _.Gradient = tensor row[1] shape
-    override run.Column(name, shape) = tensor row[2 + run.Place name] shape
-
-    override run.Set(name, value) =
-        next.Add(struct (2 + run.Place name, lane value))
-
-    /// Runs it; the row becomes that after the step.
-    member run.Run(definition: WholeDefinition -> WholeTensor) =
-        let parameter = lane (definition (WholeDefinition run))
-
-        for struct (place, value) in next do
-            row[place] <- value
-
-        row[0] <- parameter
-
 /// The step of a rule by a definition over whole tensors.
 [<Sealed>]
-type internal WholeArithmetic(rule: string, definition: WholeDefinition -> WholeTensor, names: string list) =
+type internal WholeArithmetic(rule: string, definition: WholeDefinition -> WholeTensor, names: string list, looks: bool) =
     inherit TensorArithmetic<DefinedOptions>()
 
     let places =
@@ -177,9 +17,23 @@ type internal WholeArithmetic(rule: string, definition: WholeDefinition -> Whole
     let known = Dictionary<Layout, WholeTrial>()
     let mutable under: DefinedOptions | null = null
 
+    /// Whether options ask for the same columns for certain: they may differ in their rate only, which schedules change in each step.
+    let alike (a: DefinedOptions) (b: DefinedOptions) =
+        obj.ReferenceEquals(a, b)
+        || Seq.forall2
+            (fun (name: string) (struct (x: OptionValue, y: OptionValue)) ->
+                match x, y with
+                | OptionValue.Float _, OptionValue.Float _ when name = "lr" -> true
+                | _ -> x.Equals y)
+            a.Names
+            (Seq.map2 (fun x y -> struct (x, y)) a.Values b.Values)
+
     let trial (options: DefinedOptions) (parameter: Layout) =
         lock known (fun () ->
-            if not (obj.ReferenceEquals(under, options)) then
+            match under with
+            | null -> under <- options
+            | before when alike before options -> ()
+            | _ ->
                 known.Clear()
                 under <- options
 
@@ -201,6 +55,7 @@ type internal WholeArithmetic(rule: string, definition: WholeDefinition -> Whole
     override _.Columns = names
     override _.Refuse _ = ""
     override _.MayHoldMore = true
+    override _.KeepsRows(before, after) = alike before after
 
     override _.ColumnsUnder options =
         let kept =
@@ -222,18 +77,27 @@ type internal WholeArithmetic(rule: string, definition: WholeDefinition -> Whole
     override _.Restored(_, parameter, given) : Layout | null =
         (Layout.Contiguous(parameter.DType.ToStateDType(), given.Shape.AsSpan())).On parameter.Device
 
+    override _.Looks = looks
+
+    override _.Look(options, step, tensors, workspace, executor) =
+        let home = workspace.Whole
+        home.Executor <- executor
+
+        if tensors.Parameter.Count > 0n then
+            HostRun(options, places, tensors.Parameter.Shape, step, tensors, home, true).Look definition
+
     override _.Step(options, step, _, tensors, workspace, executor) =
         if tensors.Parameter.Count = 0n then
             1
         else
             let home = workspace.Whole
             home.Executor <- executor
-            HostStep(options, places, tensors.Parameter.Shape, step, tensors, home).Run definition
+            HostRun(options, places, tensors.Parameter.Shape, step, tensors, home, false).Run definition
 
     override _.StepTensorRow<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>
         (options, step, parameter, row: 'v array)
         =
-        LaneStep<'v>(options, places, parameter.Shape, step, parameter.DType.ToStateDType(), row).Run definition
+        LaneRun<'v>(options, places, parameter.Shape, step, parameter.DType.ToStateDType(), row).Run definition
 
     /// Shapes on which definitions are tried, for what they declare: of none to five dimensions.
     static member Shapes: ImmutableArray<int64> list =
@@ -255,9 +119,21 @@ type internal WholeArithmetic(rule: string, definition: WholeDefinition -> Whole
 /// A rule by a definition over whole tensors.
 [<Sealed>]
 type internal WholeRule
-    (name, defaults: DefinedOptions, declared: DefinedOption list, definition: WholeDefinition -> WholeTensor, columns: string list) =
+    (
+        name,
+        defaults: DefinedOptions,
+        declared: DefinedOption list,
+        definition: WholeDefinition -> WholeTensor,
+        columns: string list,
+        looks: bool
+    ) =
     inherit
-        TensorRule<DefinedOptions>(name, defaults, WholeRule.Fields(name, declared, definition), WholeArithmetic(name, definition, columns))
+        TensorRule<DefinedOptions>(
+            name,
+            defaults,
+            WholeRule.Fields(name, declared, definition),
+            WholeArithmetic(name, definition, columns, looks)
+        )
 
     override _.StepsByValues = true
 
@@ -290,7 +166,7 @@ type internal WholeRule
 
     /// The same rule under another name, with other defaults.
     member rule.Renamed(name: string, defaults: DefinedOptions) : Rule<DefinedOptions> =
-        let other = WholeRule(name, defaults, declared, definition, columns)
+        let other = WholeRule(name, defaults, declared, definition, columns, looks)
         other.Table.Check defaults
 
         other.Declare [| for KeyValue(law, reason) in rule.OptOuts -> Declaration.optOut law reason |]
@@ -346,6 +222,7 @@ type internal WholeRule
                         for number in [ 1L; 2L ] do
                             if range.Holds(double number) then
                                 yield! other (OptionValue.Int number)
+                    | SeveralOrNone _ -> yield! other (OptionValue.TupleOf [ OptionValue.Float 0.5; OptionValue.Float 0.5 ])
                     | Number range when range.Holds 0.5 -> yield! other (OptionValue.Float 0.5)
                     | _ -> ()
             ]
@@ -367,10 +244,19 @@ type internal WholeRule
             ]
 
         let columns = trials |> Seq.collect _.Names |> Seq.distinct |> List.ofSeq
-        let rule = WholeRule(name, defaults, declared, definition, columns)
+        let looks = trials |> List.exists _.Looks
+        let rule = WholeRule(name, defaults, declared, definition, columns, looks)
         rule.Table.Check defaults
 
-        rule.Declare [| for struct (law, reason) in first.OptOuts -> Declaration.optOut law reason |]
+        rule.Declare
+            [|
+                if looks then
+                    for law in [ "P1"; "P2"; "S3" ] do
+                        Declaration.optOut law "a number is made of all parameters of a group together"
+
+                for struct (law, reason) in first.OptOuts do
+                    Declaration.optOut law reason
+            |]
 
 /// Making rules by definition over whole tensors, in F#.
 [<AutoOpen>]

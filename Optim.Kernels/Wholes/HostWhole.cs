@@ -25,6 +25,23 @@ internal sealed unsafe class HostWhole
     /// <summary>A pass has run on so many threads.</summary>
     public void Ran(int threads) => Threads = Math.Max(Threads, threads);
 
+    private readonly List<double> totals = [];
+
+    /// <summary>Begins sums over all parameters.</summary>
+    public void ClearTotals() => totals.Clear();
+
+    /// <summary>Adds the elements of a value to a sum over all parameters.</summary>
+    public void AddTotal(int place, WholeTensor value)
+    {
+        while (totals.Count <= place)
+            totals.Add(0);
+        var sum = InOrder((HostTensor)value.Sum());
+        totals[place] += sum.Work == DType.Float64 ? *(double*)sum.Address : *(float*)sum.Address;
+    }
+
+    /// <summary>A sum over all parameters, as far as it has come.</summary>
+    public double Total(int place) => totals[place];
+
     /// <summary>Row-major strides.</summary>
     public static ImmutableArray<long> RowMajor(ImmutableArray<long> shape)
     {

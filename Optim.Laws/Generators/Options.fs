@@ -10,7 +10,10 @@ open Optim.Core
 [<RequireQualifiedAccess>]
 module Options =
     /// Whether the rule has an option of that name.
-    let has (name: string) (rule: Rule) = rule.OptionNames.Contains name
+    let has (name: string) (rule: Rule) =
+        // A rate that is None by default is made of the step's number, and may not be given beside that.
+        rule.OptionNames.Contains name
+        && not (name = "lr" && rule.Read(rule.Defaults, name) = OptionValue.None)
 
     /// The options with these values; names that the rule does not have are passed over, and the first of three numbers take the place of a pair.
     let set (values: (string * OptionValue) list) (rule: Rule) (options: IOptimizerOptions) : IOptimizerOptions =

@@ -162,7 +162,14 @@ module Resume =
                 // The first one goes on; the second must not see it.
                 Host.run subject firstOptimizer s.DType first s.History[at..]
                 let defaults = firstOptimizer.Defaults |> Seq.map string |> Seq.toList
-                subject.Shell.SetOption firstOptimizer.ParamGroups[0] "lr" (Options.ofNumber 0.123)
+
+                let edited =
+                    if Options.has "lr" subject.Rule then
+                        "lr"
+                    else
+                        "weight_decay"
+
+                subject.Shell.SetOption firstOptimizer.ParamGroups[0] edited (Options.ofNumber 0.123)
 
                 let sameDefaults =
                     defaults = (firstOptimizer.Defaults |> Seq.map string |> Seq.toList)

@@ -65,7 +65,7 @@ module Onlookers =
                         []
 
                 let scheduler =
-                    if there.Schedule then
+                    if there.Schedule && Options.has "lr" subject.Rule then
                         [
                             Schedulers.Create("ConstantLR", optimizer, [ struct ("factor", Options.ofNumber 1.0) ])
                         ]

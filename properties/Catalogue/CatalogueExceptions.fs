@@ -71,6 +71,7 @@ let leftOut: Map<string * string, string> =
             ("pytorch_optimizer.SCION", "norm_kwargs"), "its entries are options: normalize, normalized, max_scale, transpose"
             ("pytorch_optimizer.SCIONLight", "norm_kwargs"), "its entries are options: normalize, normalized, max_scale, transpose"
             ("pytorch_optimizer.SCIONLight", "momentum"), "it is kept in gradients that nobody may clear; gradients are not written to here"
+            ("pytorch_optimizer.APOLLO", "scale_type"), "it is for projections to a rank, which draw random matrices"
             ("pytorch_optimizer.SOAP", "merge_dims"), "every dimension has its own matrix"
             ("pytorch_optimizer.SOAP", "data_format"), "dimensions are merged by it, which they are not here"
             for name in [ "timm.muon"; "timm.adamuon" ] do
@@ -110,7 +111,7 @@ let tolerances =
             // A factor is rounded to float32.
             "pytorch_optimizer.LaProp", 1e-8
             // The norm of all gradients is float32.
-            "pytorch_optimizer.Lamb", 1e-9
+            "pytorch_optimizer.Lamb", 1e-8
             // The weights of the averages are float32.
             "pytorch_optimizer.QHAdam", 1e-8
         ]
