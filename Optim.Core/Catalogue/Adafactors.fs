@@ -176,7 +176,7 @@ let private timm =
             let warmsUp = r.Flag("warmup_init", false)
             let least = int64 (r.Whole("min_dim_size_to_factor", 16, nonNegative))
             let isCautious = r.Flag("caution", false)
-            r.Require("caution", betas.IsSome || not isCautious, "it masks the first moment, which there is with betas only")
+            r.Require("caution", betas.HasValue || not isCautious, "it masks the first moment, which there is with betas only")
 
             let rate =
                 if lr.HasValue then
@@ -201,11 +201,12 @@ let private timm =
             let u = rate * clipped limit (g / root)
 
             let u =
-                match betas with
-                | ValueSome(struct (beta1, _)) ->
+                if betas.HasValue then
+                    let struct (beta1, _) = betas.Value
                     let m = firstMoment r beta1 u
                     if isCautious then timmCautious m g else m
-                | ValueNone -> u
+                else
+                    u
 
             r.Parameter * (1.0 - decay * rate) - u)
     |> differs "A given lr is not scaled by the parameter's root mean square. The second of betas is not used."

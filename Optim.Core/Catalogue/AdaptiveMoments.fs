@@ -129,7 +129,6 @@ let private adamC =
             let isBound = r.Flag("ams_bound", false)
             let eps = epsilon r 1e-8
             let normalized = r.Switch("normalized", false)
-            r.OptOut("P3", "normalized makes no difference as long as the rate stays")
             let correction1 = correction r beta1
             let most = r.Kept("max_lr", 0.0)
             let most' = kept r most (larger most lr)

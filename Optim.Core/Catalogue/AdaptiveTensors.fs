@@ -151,7 +151,6 @@ let private adamP =
             let delta = r.Number("delta", 0.1, nonNegative)
             let ratio = r.Number("wd_ratio", 0.1, nonNegative)
             let isNesterov = r.Flag("nesterov", false)
-            r.OptOut("P3", "delta and wd_ratio are of parameters with rows")
             let eps = epsilon r 1e-8
             let correction1 = firstCorrection r beta1
             let g = decay.Gradient(r.Parameter, r.Gradient)

@@ -154,7 +154,6 @@ let private swats =
             let isBound = r.Flag("ams_bound", false)
             let isNesterov = r.Switch("nesterov", false)
             let eps = epsilon r 1e-6
-            r.OptOut("P3", "nesterov acts when SGD has taken over")
             let x, g = decay.Applied(r, lr)
             // The rate of SGD relative to lr, 0 as long as Adam steps.
             let ratio = r.Kept("rate", 0.0)

@@ -15,7 +15,6 @@ let private startOf (r: RuleDefinition) = r.Number("d0", 1e-6, positive)
 
 /// Option growth_rate.
 let private growthOf (r: RuleDefinition) =
-    r.OptOut("P3", "growth_rate makes no difference until the distance grows")
     r.Number("growth_rate", infinity, Interval.atLeast 1.0)
 
 /// The distance in this step, which starts at d0, and what moves it after the step: up to an estimate where there is one, by a bounded factor.
@@ -197,7 +196,6 @@ let private lionStep (r: RuleDefinition) (beta2: double) (decayOf: RuleDefinitio
     let lr = learningRate r 1.0
     let struct (beta1, beta2) = betas r 0.9 beta2
     let decay = decayOf r
-    r.OptOut("P3", "betas count for little in the sign")
     let struct (d, found) = distance r (startOf r) (Expression.Of infinity)
     let rate, root = d * lr, sqrt beta2
     let x, g = decay.Applied(r, rate)

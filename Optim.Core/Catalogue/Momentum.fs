@@ -133,11 +133,6 @@ let private qhm =
             let m = kept r buffer (moved momentum buffer g)
             x - lr * (nu * m + (1.0 - nu) * g))
 
-let private rowsAlone = "delta and wd_ratio are of parameters with rows"
-
-let private anyDampening =
-    "nesterov goes with any momentum and dampening, as in the package"
-
 let private sgdp =
     rule
         "SGDP"
@@ -153,8 +148,6 @@ let private sgdp =
             let ratio = r.Number("wd_ratio", 0.1, nonNegative)
             let isNesterov = r.Switch("nesterov", false)
             let eps = epsilon r 1e-8
-            r.OptOut("P3", rowsAlone)
-            r.OptOut("G3", anyDampening)
             let g, buffer = decay.Gradient(r.Parameter, r.Gradient), r.Column "momentum"
             let b = kept r buffer (momentum * buffer + (1.0 - dampening) * g)
             let struct (project, share) = projection r delta ratio eps g
@@ -178,8 +171,6 @@ let private timmSgdp =
         let eps = epsilon r 1e-8
         let delta = r.Number("delta", 0.1, nonNegative)
         let ratio = r.Number("wd_ratio", 0.1, nonNegative)
-        r.OptOut("P3", rowsAlone)
-        r.OptOut("G3", anyDampening)
         let x, g, buffer = r.Parameter, r.Gradient, r.Column "momentum"
         let b = kept r buffer (momentum * buffer + (1.0 - dampening) * g)
         let struct (project, share) = projection r delta ratio eps g
@@ -203,7 +194,6 @@ let private sgdSaI =
             let eps = epsilon r 1e-8
             let x, g = decay.Applied(r, lr)
 
-            r.OptOut("P3", "eps is of parameters with several rows")
 
             let before, count, size =
                 r.TensorNumber("gsnr", 0.0), Expression.ElementCount, norm r.Gradient
@@ -238,7 +228,6 @@ let private sgdw =
             let decay = weightDecayOf r 0.0 true
             let dampening = r.Number("dampening", 0.0, nonNegative)
             let isNesterov = r.Switch("nesterov", false)
-            r.OptOut("G3", anyDampening)
             let x, g = decay.Applied(r, lr)
             x - lr * torchMomentum r momentum dampening isNesterov g)
     |> differs "the decay is lr times weight_decay, where the paper has the schedule's factor alone"
@@ -256,7 +245,6 @@ let private timmSgdw =
             let factor = TimmParts.decayFactor r lr
             let isNesterov = r.Switch("nesterov", true)
             let caution = TimmParts.caution r
-            r.OptOut("G3", anyDampening)
             let g = r.Gradient
 
             factor * r.Parameter

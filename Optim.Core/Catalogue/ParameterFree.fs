@@ -23,7 +23,6 @@ let private asgd =
             let theta = r.Number("theta", 1.0, nonNegative)
             let dampening = r.Number("dampening", 1.0, positive)
             let eps = epsilon r 1e-5
-            r.OptOut("P3", "without momentum decay of the gradient and of the parameter are the same")
             let isFirst = isFirst r
 
             let lastSize, lastSteepness =
@@ -70,7 +69,6 @@ let private prodigy =
             let decay = weightDecay r 0.0 true
             let isCorrected = r.Switch("bias_correction", false)
             let isWarm = r.Switch("safeguard_warmup", false)
-            r.OptOut("P3", "growth_rate and d_coef make no difference until the distance grows")
             let eps = r.Number("eps", 1e-8, positive)
             let isFirst = isFirst r
             let before, mostBefore = r.Kept("d", 0.0), r.Kept("d_max", 0.0)

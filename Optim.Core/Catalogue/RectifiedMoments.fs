@@ -113,7 +113,6 @@ let private ranger =
 
             r.OptOut("W4", movesLater)
             r.OptOut("U1", "use_gc leaves the mean of each row where it is")
-            r.OptOut("P3", "use_gc and gc_conv_only are of parameters with rows")
 
             let hasRows =
                 if isOfKernels then

@@ -47,7 +47,6 @@ let private mars =
             let eps = epsilon r 1e-8
             // lr_1d is relative to lr as it is at first, and follows its schedule.
             let first = firstRate r lr
-            r.OptOut("P3", "some options are of vectors alone, and others of the rest")
 
             let adam beta1 beta2 u v =
                 u
@@ -96,7 +95,6 @@ let private timmMars =
             r.Pair("betas_1d", 0.9, fraction, 0.99, fraction)
 
         let caution = TimmParts.caution r
-        r.OptOut("P3", "some options are of vectors alone, and others of the rest")
         let x, g = r.Parameter, r.Gradient
 
         let adam beta1 beta2 m v =
@@ -188,7 +186,6 @@ let private stableAdamW =
             let isCompensated = r.Flag("kahan_sum", true)
             let decay = weightDecayOf r 1e-2 true
             let eps = epsilon r 1e-8
-            r.OptOut("P3", "kahan_sum acts on half types alone")
             let g = decay.Gradient(r.Parameter, r.Gradient)
 
             let debiased (beta: Expression) =

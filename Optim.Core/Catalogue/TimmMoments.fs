@@ -86,7 +86,6 @@ let private adamP =
         let delta = r.Number("delta", 0.1, nonNegative)
         let ratio = r.Number("wd_ratio", 0.01, nonNegative)
         let isNesterov, g = r.Flag("nesterov", true), r.Gradient
-        r.OptOut("P3", "delta and wd_ratio are of parameters with rows")
         let m, v = firstMoment r beta1 g, secondMoment r beta2 g
         let n = if isNesterov then moved beta1 m g else m
         let struct (project, share) = projection r delta ratio eps g

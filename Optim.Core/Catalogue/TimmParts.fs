@@ -10,7 +10,6 @@ module internal TimmParts =
     /// The rate of decoupled decay: lr, or with option corrected_weight_decay (Defazio 2025, arXiv:2506.02285) its square relative to the largest one so
     /// far.
     let decayRate (r: RuleDefinition) (lr: Expression) =
-        r.OptOut("P3", "corrected_weight_decay makes no difference as long as the rate stays")
         let isCorrected = r.Switch("corrected_weight_decay", false)
         let before = r.Kept("max_lr_snapshot", 0.0)
         let most = kept r before (larger before lr)

@@ -49,8 +49,6 @@ let private lars =
             let dampening = r.Number("dampening", 0.0, nonNegative)
             let trust = r.Number("trust_coefficient", 1e-3, nonNegative)
             let isNesterov = r.Switch("nesterov", false)
-            r.OptOut("P3", "weight_decay and trust_coefficient are of parameters with rows")
-            r.OptOut("G3", "nesterov goes with any momentum and dampening, as in the package")
             let x = r.Parameter
 
             let g =
@@ -86,7 +84,6 @@ let private timmLars =
             let eps = epsilon r 1e-8
             let isClipped = r.Switch("trust_clip", false)
             let isAlways = r.Flag("always_adapt", false)
-            r.OptOut("G3", "nesterov goes with any momentum and dampening, as in the package")
             let x = r.Parameter
 
             let g =

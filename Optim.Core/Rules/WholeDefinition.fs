@@ -85,10 +85,10 @@ type WholeDefinition internal (run: WholeRun) =
         | _ -> struct (nan, nan, nan)
 
     /// An option that is two numbers, each in a range of its own, or None, which it is by default.
-    member _.PairOrNone(name: string, firstRange: Interval, secondRange: Interval) : struct (double * double) voption =
+    member _.PairOrNone(name: string, firstRange: Interval, secondRange: Interval) : Nullable<struct (double * double)> =
         match run.Option(name, declare name OptionValue.None (SeveralOrNone [ firstRange; secondRange ])) with
-        | OptionValue.Tuple(Items [ a; b ]) -> ValueSome(struct (number a, number b))
-        | _ -> ValueNone
+        | OptionValue.Tuple(Items [ a; b ]) -> Nullable(struct (number a, number b))
+        | _ -> Nullable()
 
     /// An option that is true or false.
     member _.Flag(name: string, value: bool) : bool =

@@ -84,7 +84,7 @@ type internal WholeArithmetic(rule: string, definition: WholeDefinition -> Whole
         home.Executor <- executor
 
         if tensors.Parameter.Count > 0n then
-            HostStep(options, places, tensors.Parameter.Shape, step, tensors, home, true).Look definition
+            HostRun(options, places, tensors.Parameter.Shape, step, tensors, home, true).Look definition
 
     override _.Step(options, step, _, tensors, workspace, executor) =
         if tensors.Parameter.Count = 0n then
@@ -92,12 +92,12 @@ type internal WholeArithmetic(rule: string, definition: WholeDefinition -> Whole
         else
             let home = workspace.Whole
             home.Executor <- executor
-            HostStep(options, places, tensors.Parameter.Shape, step, tensors, home, false).Run definition
+            HostRun(options, places, tensors.Parameter.Shape, step, tensors, home, false).Run definition
 
     override _.StepTensorRow<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>
         (options, step, parameter, row: 'v array)
         =
-        LaneStep<'v>(options, places, parameter.Shape, step, parameter.DType.ToStateDType(), row).Run definition
+        LaneRun<'v>(options, places, parameter.Shape, step, parameter.DType.ToStateDType(), row).Run definition
 
     /// Shapes on which definitions are tried, for what they declare: of none to five dimensions.
     static member Shapes: ImmutableArray<int64> list =

@@ -112,7 +112,7 @@ type internal WholeStep(options: DefinedOptions, places: Dictionary<string, int>
 
 /// The same in the memory of the processor.
 [<Sealed>]
-type internal HostStep(options, places, shape, step, tensors: StepTensors, home: HostWhole, isLook: bool) =
+type internal HostRun(options, places, shape, step, tensors: StepTensors, home: HostWhole, isLook: bool) =
     inherit WholeStep(options, places, shape, step)
 
     let room (shape: ImmutableArray<int64>) =
@@ -164,7 +164,7 @@ type internal HostStep(options, places, shape, step, tensors: StepTensors, home:
 
 /// The same on lanes.
 [<Sealed>]
-type internal LaneStep<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>
+type internal LaneRun<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>
     (options, places, shape, step, dtype: DType, row: 'v array) =
     inherit WholeStep(options, places, shape, step)
 

@@ -224,7 +224,9 @@ and [<AbstractClass>] TensorExecutor() =
     /// that make numbers of all parameters together, before these are stepped.
     abstract Look: update: TensorUpdate -> unit
 
-    default executor.Look _ =
+    default executor.Look update =
+        ignore update
+
         raise (
             NotSupportedException $"{executor.Name} only steps tensors, and a number of all parameters together needs a look at them first"
         )

@@ -118,7 +118,12 @@ module Guards =
                 if Options.has name rule then
                     for value in values do
                         [ name, value ]
-            if Options.has "nesterov" rule && Options.has "dampening" rule then
+            // Definitions take options one by one.
+            if
+                Options.has "nesterov" rule
+                && Options.has "dampening" rule
+                && not (rule :? DefinedRule)
+            then
                 [ "momentum", zero; "nesterov", Options.ofFlag true ]
 
                 [

@@ -42,6 +42,13 @@ let tests =
             for entry in Catalogue.All do
                 testCase entry.Name (check false entry)
 
+            // What these look at is the same code for all rules by definition: the first of each family stands for the others.
             testSequenced
-            <| testList "alone" [ for entry in Catalogue.All -> testCase entry.Name (check true entry) ]
+            <| testList
+                "alone"
+                [
+                    for _, family in Catalogue.All |> Seq.groupBy _.Family do
+                        let entry = Seq.head family
+                        testCase entry.Name (check true entry)
+                ]
         ]
