@@ -130,8 +130,7 @@ module Partition =
         | "step_sizes", _ -> each [ Options.ofPair (0.02, 50.0); Options.ofPair (1e-6, 0.004) ]
         | "dampening", _ -> each [ Options.ofNumber 0.4 ]
         | "t0", _ -> each [ Options.ofNumber 1.0 ]
-        | "ns_coefficients", OptionValue.Tuple _ ->
-            each [ OptionValue.TupleOf [ for c in [ 1.5; -0.5; 0.01 ] -> Options.ofNumber c ] ]
+        | "ns_coefficients", OptionValue.Tuple _ -> each [ OptionValue.TupleOf [ for c in [ 1.5; -0.5; 0.01 ] -> Options.ofNumber c ] ]
         | "adjust_lr_fn", _ -> each [ OptionValue.Text "match_rms_adamw" ]
         // Of a tensor these count where it is small.
         | "eps", _ when rule.Scope = RuleScope.Matrices -> each [ Options.ofNumber 1e3 ]
@@ -145,17 +144,32 @@ module Partition =
                         | OptionValue.Tuple parts ->
                             match parts[index] with
                             | OptionValue.Float x ->
-                                [ for other in [ number x; 0.2 * x; 0.0 ] -> OptionValue.Tuple(parts.SetItem(index, Options.ofNumber other)) ]
+                                [
+                                    for other in [ number x; 0.2 * x; 0.0 ] ->
+                                        OptionValue.Tuple(parts.SetItem(index, Options.ofNumber other))
+                                ]
                             | _ -> []
                         | _ -> []
             ]
         | _ ->
             [
                 function
-                | OptionValue.Int x -> [ for other in [ x + 1L; x - 1L; 4L * x; 1L; 2L; 100L ] -> OptionValue.Int other ]
+                | OptionValue.Int x ->
+                    [
+                        for other in [ x + 1L; x - 1L; 4L * x; 1L; 2L; 100L ] -> OptionValue.Int other
+                    ]
                 | OptionValue.Bool flag -> [ Options.ofFlag (not flag) ]
-                | OptionValue.Float x -> [ for other in [ number x; 0.0; 8.0 * x; 0.01 * x; 1.02; 1e3 ] -> Options.ofNumber other ]
-                | OptionValue.None -> [ Options.ofNumber 4.0; Options.ofNumber 0.5; Options.ofNumber 0.1; Options.ofFlag true ]
+                | OptionValue.Float x ->
+                    [
+                        for other in [ number x; 0.0; 8.0 * x; 0.01 * x; 1.02; 1e3 ] -> Options.ofNumber other
+                    ]
+                | OptionValue.None ->
+                    [
+                        Options.ofNumber 4.0
+                        Options.ofNumber 0.5
+                        Options.ofNumber 0.1
+                        Options.ofFlag true
+                    ]
                 | _ -> []
             ]
 
@@ -254,9 +268,7 @@ module Partition =
 
                         let pairs =
                             settings
-                            |> Seq.collect (fun options ->
-                                change (rule.Read(options, name))
-                                |> List.choose (replaced options))
+                            |> Seq.collect (fun options -> change (rule.Read(options, name)) |> List.choose (replaced options))
 
                         if not (Seq.isEmpty pairs) then
                             pairs
@@ -291,7 +303,11 @@ module Partition =
                 ways subject
                 |> List.exists (fun (subject, factor) ->
                     let run options =
-                        Run.final subject { scaled factor s with Options = options }
+                        Run.final
+                            subject
+                            { scaled factor s with
+                                Options = options
+                            }
 
                     (Snapshot.compare Comparator.bit (run before) (run after)).IsBroken)))
         |> Statement.fewer 10
@@ -349,7 +365,12 @@ module Partition =
                            (Snapshot.compare Comparator.bit (only 1 same) (only 1 changed)).IsBroken))
 
             // What matters for matrices only is seen by the law above.
-            Verdict.both others (if rule.Scope = RuleScope.Tensors then Verdict.Trivial else own)
+            Verdict.both
+                others
+                (if rule.Scope = RuleScope.Tensors then
+                     Verdict.Trivial
+                 else
+                     own)
             |> Verdict.tellingIf (not others.IsBroken && not own.IsBroken))
         |> Statement.fewer 6
 
