@@ -69,7 +69,6 @@ let private words =
             "update_scale", "What length an update has: the direction's own, or a root mean square of 0.2"
             "scale", "What an update is multiplied by"
             "constraint", "Whether parameters stay in a ball around 0 (Frank and Wolfe)"
-            "normalize", "Whether directions are divided by lengths of the matrix, too"
             "norm_type",
             "Which norm's direction: 0 none, 1 by the shape, 2 spectral, 3 of convolutions, 4 sign, 5 of biases, 6 columns, 7 rows"
             "beta0", "By how much the newer of two momenta counts more than 1, and the older less than 0"

@@ -12,6 +12,8 @@ type internal InnerRule =
         Write: RuleDefinition -> Expression
         /// Once that is written: the names of the columns of its momentum, which the definition around it may set anew.
         Momentum: RuleDefinition -> string list
+        /// Whether it goes along the gradient, under options that stay as they are.
+        Maximizes: bool
         /// The rule and its options where it takes its step separately, between two programs of the definition around it.
         Separate: struct (Rule * IOptimizerOptions) voption
     }
@@ -55,6 +57,24 @@ module internal InnerRule =
                 if isMomentum column.Name then
                     column.Name
         ]
+
+    [<Literal>]
+    let private maximize = "maximize"
+
+    /// Once a rule is written: the gradient against which it goes, which is the negated one where it maximizes.
+    let descended (inner: InnerRule) (r: RuleDefinition) : Expression =
+        match r.Recording.Options |> Seq.tryFind (fun option -> option.Name = maximize) with
+        | Some option when option.Alternatives > 1 ->
+            if r.Recording.AlternativeOf option = 1 then
+                -r.Gradient
+            else
+                r.Gradient
+        | Some _ ->
+            let isOn =
+                Condition.Greater(Expression.Named(Operation.Option, maximize), Expression.Of 0.5)
+
+            Expression.Select(isOn, -r.Gradient, r.Gradient)
+        | None -> if inner.Maximizes then -r.Gradient else r.Gradient
 
     /// What numbers come to in a step: of options, and of kept numbers as they happen to be.
     let private valuesIn (rule: Rule) (options: IOptimizerOptions) (step: int64) : Expression -> double =
@@ -109,6 +129,7 @@ module internal InnerRule =
             for option in rule.OptionNames do
                 match rule.Read(options, option) with
                 | OptionValue.Float value -> r.Number(option, value, Interval.any) |> ignore
+                | OptionValue.Bool value when option = maximize -> r.Switch(option, value) |> ignore
                 | _ -> ()
 
             r.Recording.Handed <-
@@ -147,6 +168,7 @@ module internal InnerRule =
             Name = rule.Name
             Write = write
             Momentum = momentum
+            Maximizes = false
             Separate = ValueSome(struct (rule, options))
         }
 
@@ -315,6 +337,7 @@ module internal InnerRule =
                     Name = rule.Name
                     Write = write
                     Momentum = declaredMomentum
+                    Maximizes = rule.Has maximize && rule.Read(options, maximize) = OptionValue.Bool true
                     Separate = ValueNone
                 }
         else
@@ -335,6 +358,7 @@ module internal InnerRule =
                 Name = rule.Name
                 Write = fun r -> r.WithDefaults(given, defined.Definition)
                 Momentum = declaredMomentum
+                Maximizes = false
                 Separate = ValueNone
             }
         | _ ->

@@ -52,6 +52,7 @@ type internal WrappedRule
         else
             RuleScope.Tensors
 
+    override _.StepsByValues = inside.StepsByValues
     override _.KeepsStep = counts
     override _.StepsAreWhole = inside.StepsAreWhole
     override _.ScalarNames = wrapping.ScalarNames
@@ -276,5 +277,14 @@ type internal WrappedRule
                     after.OptOuts
                 ]
             |> Seq.distinctBy _.Key
+            |> Seq.filter (fun optOut -> optOut.Key <> "F8")
 
-        rule.Declare [| for KeyValue(law, reason) in optOuts -> Declaration.optOut law reason |]
+        rule.Declare
+            [|
+                for KeyValue(law, reason) in optOuts do
+                    Declaration.optOut law reason
+
+                Declaration.optOut
+                    "F8"
+                    "a step is made of three, each with a state of its own: some kilobytes, however many parameters there are"
+            |]

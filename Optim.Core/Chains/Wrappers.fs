@@ -233,7 +233,9 @@ type Wrappers private () =
 
         define "cautious" inner (fun r ->
             let next = inner.Write r
-            let agrees = Condition.Greater((r.Parameter - next) * r.Gradient, zero)
+            r.OptOut("U5", "elements stay or move by the sign of a product")
+            let gradient = InnerRule.descended inner r
+            let agrees = Condition.Greater((r.Parameter - next) * gradient, zero)
 
             if rescale then
                 let share =
@@ -301,7 +303,7 @@ type Wrappers private () =
             let start = Expression.Select(isFirst r, r.Parameter, column)
             own.Set(column, start)
             let distance = (r.Parameter - start) / (scale + eps)
-            let agreement = own.SumOverAll(distance * r.Gradient)
+            let agreement = own.SumOverAll(distance * InnerRule.descended inner r)
 
             let terms =
                 betas

@@ -30,24 +30,6 @@ internal static class LaneMath
     private const double Ln2High = 0.693145751953125;
     private const double Ln2Low = 1.4286068203094172321e-6;
 
-    // 1 / k!, and 1 / (2 k + 1), from the highest that counts.
-    private static readonly double[] factorials =
-    [
-        1.0 / 6227020800,
-        1.0 / 479001600,
-        1.0 / 39916800,
-        1.0 / 3628800,
-        1.0 / 362880,
-        1.0 / 40320,
-        1.0 / 5040,
-        1.0 / 720,
-        1.0 / 120,
-        1.0 / 24,
-        1.0 / 6,
-        0.5,
-    ];
-    private const int Floats = 5;
-
     /// <summary>e to the power of the value.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static V Exp<V>(V value)
@@ -60,9 +42,22 @@ internal static class LaneMath
         var whole = V.Of(V.IsDouble ? 1.5 * (1L << 52) : 1.5 * (1 << 23));
         var n = V.Fma(x, V.Of(1.4426950408889634), whole) - whole;
         var rest = V.Fma(n, V.Of(-Ln2Low), V.Fma(n, V.Of(-Ln2High), x));
-        var sum = V.Of(factorials[V.IsDouble ? 0 : Floats]);
-        for (var k = V.IsDouble ? 1 : Floats + 1; k < factorials.Length; k++)
-            sum = V.Fma(sum, rest, V.Of(factorials[k]));
+        // 1 / k!, from the highest that counts.
+        var sum = V.Of(1.0 / 40320);
+        if (V.IsDouble)
+        {
+            sum = V.Fma(V.Of(1.0 / 6227020800), rest, V.Of(1.0 / 479001600));
+            sum = V.Fma(sum, rest, V.Of(1.0 / 39916800));
+            sum = V.Fma(sum, rest, V.Of(1.0 / 3628800));
+            sum = V.Fma(sum, rest, V.Of(1.0 / 362880));
+            sum = V.Fma(sum, rest, V.Of(1.0 / 40320));
+        }
+        sum = V.Fma(sum, rest, V.Of(1.0 / 5040));
+        sum = V.Fma(sum, rest, V.Of(1.0 / 720));
+        sum = V.Fma(sum, rest, V.Of(1.0 / 120));
+        sum = V.Fma(sum, rest, V.Of(1.0 / 24));
+        sum = V.Fma(sum, rest, V.Of(1.0 / 6));
+        sum = V.Fma(sum, rest, V.Of(0.5));
         sum = V.Fma(V.Fma(sum, rest, V.Of(1)), rest, V.Of(1));
         // In two steps: the power by itself may be out of range.
         var half = V.Fma(n, V.Of(0.5), whole) - whole;
@@ -88,9 +83,20 @@ internal static class LaneMath
         // ln m = 2 artanh((m - 1) / (m + 1)).
         var s = (m - one) / (m + one);
         var square = s * s;
-        var sum = zero;
-        for (var k = V.IsDouble ? 23 : 11; k > 1; k -= 2)
-            sum = V.Fma(sum, square, V.Of(1.0 / k));
+        // 1 / (2 k + 1), from the highest that counts.
+        var sum = V.Of(1.0 / 11);
+        if (V.IsDouble)
+        {
+            sum = V.Fma(V.Of(1.0 / 21), square, V.Of(1.0 / 19));
+            sum = V.Fma(sum, square, V.Of(1.0 / 17));
+            sum = V.Fma(sum, square, V.Of(1.0 / 15));
+            sum = V.Fma(sum, square, V.Of(1.0 / 13));
+            sum = V.Fma(sum, square, V.Of(1.0 / 11));
+        }
+        sum = V.Fma(sum, square, V.Of(1.0 / 9));
+        sum = V.Fma(sum, square, V.Of(1.0 / 7));
+        sum = V.Fma(sum, square, V.Of(1.0 / 5));
+        sum = V.Fma(sum, square, V.Of(1.0 / 3));
         // What is added to 2 s is small against it.
         var tail = V.Fma(s * square, sum + sum, exponent * V.Of(Ln2Low));
         var result = V.Fma(exponent, V.Of(Ln2High), s + s + tail);
