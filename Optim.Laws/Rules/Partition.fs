@@ -1,3 +1,4 @@
+// Long, because the laws of options share the settings under which an option may matter.
 namespace Optim.Laws
 
 open System

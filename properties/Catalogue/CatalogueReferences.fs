@@ -1,3 +1,4 @@
+// Long, because each reference is a rule written out once more.
 /// Rules of the catalogue of which recordings show a defect, or do not reach what is special: a scalar reference of each, written from its paper.
 module CatalogueReferences
 

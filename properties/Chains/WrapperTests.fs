@@ -1,3 +1,4 @@
+// Long, because each wrapper is tested around rules of every kind.
 /// Rules around rules: their laws, what they refuse, and that they are rules like any other.
 module WrapperTests
 

@@ -1,3 +1,4 @@
+// Long, because engines, functions, texts and visits of programs are tested by the same kit.
 /// Recorded programs: the same bits from both engines, at every width, tail and executor, as from the static driver and as from plain arithmetic.
 module ProgramTests
 

@@ -1,3 +1,4 @@
+// Long, because every operation on whole tensors is held against plain arrays.
 /// Whole tensors as values, against plain arrays.
 module WholeTensorTests
 
