@@ -832,6 +832,43 @@ public sealed class Ano(
         ("eps", eps)
     );
 
+/// <summary>Adam whose decay comes after the step: what APOLLO is where no projection to a rank is asked for.</summary>
+/// <remarks>
+/// Zhu et al. 2024, arXiv:2412.05270.
+/// Published as pytorch_optimizer.APOLLO.
+/// Differs from the paper: There is no rank: the package's projections draw random matrices, and scale what they project, where the paper scales the gradient..
+/// </remarks>
+/// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
+/// <param name="lr">Learning rate: at least 0.</param>
+/// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
+/// <param name="weightDecay">Weight decay: at least 0.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="correctBias">Whether moments are corrected for their start at 0.</param>
+/// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <exception cref="OptionException">An option is outside of its range.</exception>
+public sealed class APOLLO(
+    IEnumerable<IParameterOrGroup> parameters,
+    double lr = 0.01,
+    (double, double)? betas = null,
+    double weightDecay = 0,
+    bool weightDecouple = true,
+    bool fixedDecay = false,
+    bool correctBias = true,
+    double eps = 1e-6
+)
+    : RuleOptimizer(
+        Rules.Find("APOLLO"),
+        parameters,
+        ("lr", lr),
+        ("betas", betas ?? (0.9, 0.999)),
+        ("weight_decay", weightDecay),
+        ("weight_decouple", weightDecouple),
+        ("fixed_decay", fixedDecay),
+        ("correct_bias", correctBias),
+        ("eps", eps)
+    );
+
 /// <summary>A quasi-Newton method that keeps a diagonal of the Hessian by the secant of averaged gradients.</summary>
 /// <remarks>
 /// Ma 2020, arXiv:2009.13586.
@@ -1576,6 +1613,85 @@ public sealed class Ranger(
         ("eps", eps)
     );
 
+/// <summary>AdamW with everything: clipping by rows, centred gradients, positive and negative momentum, a softened divisor, norms of rows that are held, lookahead, warm-up and warm-down.</summary>
+/// <remarks>
+/// Wright, Demeure 2021, arXiv:2106.13731.
+/// Published as pytorch_optimizer.Ranger21.
+/// Differs from the paper: The sum of second moments over all parameters begins at 1, and gradients are centred and scaled twice. weight_decouple False is L2, where the package forgets it, and the warm-down begins at the group's own rate..
+/// </remarks>
+/// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
+/// <param name="numIterations">How many steps the training has, for the rate's schedule: a whole number at least 1.</param>
+/// <param name="lr">Learning rate: at least 0.</param>
+/// <param name="beta0">By how much the newer of two momenta counts more than 1, and the older less than 0: at least 0.</param>
+/// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
+/// <param name="useSoftplus">Whether divisors go through a softplus.</param>
+/// <param name="betaSoftplus">How sharp the softplus is: above 0.</param>
+/// <param name="disableLrScheduler">Whether the rule has no schedule of its own.</param>
+/// <param name="numWarmUpIterations">How many steps the warm-up has: None or at least 0.</param>
+/// <param name="numWarmDownIterations">How many steps the warm-down has: None or at least 0.</param>
+/// <param name="warmDownMinLr">The rate at the end: at least 0.</param>
+/// <param name="agcClippingValue">The largest norm of a gradient's rows over that of the parameter's: above 0.</param>
+/// <param name="agcEps">The least norm that a row counts as: above 0.</param>
+/// <param name="centralizeGradients">Whether gradients are centred by rows.</param>
+/// <param name="normalizeGradients">Whether gradients are divided by their deviation.</param>
+/// <param name="lookaheadMergeTime">After how many steps the slow weights move: a whole number at least 1.</param>
+/// <param name="lookaheadBlendingAlpha">How far the weights keep to the fast ones: in [0, 1].</param>
+/// <param name="weightDecay">Weight decay: at least 0.</param>
+/// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="normLossFactor">How strongly rows are drawn to norm 1: at least 0.</param>
+/// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <exception cref="OptionException">An option is outside of its range.</exception>
+public sealed class Ranger21(
+    IEnumerable<IParameterOrGroup> parameters,
+    int numIterations = 10000,
+    double lr = 1e-3,
+    double beta0 = 0.9,
+    (double, double)? betas = null,
+    bool useSoftplus = true,
+    double betaSoftplus = 50,
+    bool disableLrScheduler = false,
+    double? numWarmUpIterations = null,
+    double? numWarmDownIterations = null,
+    double warmDownMinLr = 3e-5,
+    double agcClippingValue = 0.01,
+    double agcEps = 1e-3,
+    bool centralizeGradients = true,
+    bool normalizeGradients = true,
+    int lookaheadMergeTime = 5,
+    double lookaheadBlendingAlpha = 0.5,
+    double weightDecay = 1e-4,
+    bool weightDecouple = true,
+    bool fixedDecay = false,
+    double normLossFactor = 1e-4,
+    double eps = 1e-8
+)
+    : RuleOptimizer(
+        Rules.Find("Ranger21"),
+        parameters,
+        ("num_iterations", numIterations),
+        ("lr", lr),
+        ("beta0", beta0),
+        ("betas", betas ?? (0.9, 0.999)),
+        ("use_softplus", useSoftplus),
+        ("beta_softplus", betaSoftplus),
+        ("disable_lr_scheduler", disableLrScheduler),
+        ("num_warm_up_iterations", numWarmUpIterations),
+        ("num_warm_down_iterations", numWarmDownIterations),
+        ("warm_down_min_lr", warmDownMinLr),
+        ("agc_clipping_value", agcClippingValue),
+        ("agc_eps", agcEps),
+        ("centralize_gradients", centralizeGradients),
+        ("normalize_gradients", normalizeGradients),
+        ("lookahead_merge_time", lookaheadMergeTime),
+        ("lookahead_blending_alpha", lookaheadBlendingAlpha),
+        ("weight_decay", weightDecay),
+        ("weight_decouple", weightDecouple),
+        ("fixed_decay", fixedDecay),
+        ("norm_loss_factor", normLossFactor),
+        ("eps", eps)
+    );
+
 /// <summary>Adam with one long momentum, and the gradient beside it.</summary>
 /// <remarks>
 /// Morwani et al. 2025, arXiv:2502.02431.
@@ -1700,7 +1816,7 @@ public sealed class StableAdamW(
 /// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
-/// <param name="gamma1">Decay of the average of norms: in [-1, 1].</param>
+/// <param name="gamma1">Decay of the average of norms: in [0, 1).</param>
 /// <param name="gamma2">Decay of the average of squared norms: in [0, 1).</param>
 /// <param name="theta">Decay of the largest element: in [0, 1).</param>
 /// <param name="tMax">After how many steps the decays stay; none without a value: None or at least 1.</param>

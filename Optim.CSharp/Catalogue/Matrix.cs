@@ -332,8 +332,8 @@ public sealed class PytorchOptimizerMuon(
 /// <param name="constraint">Whether parameters stay in a ball around 0 (Frank and Wolfe).</param>
 /// <param name="scale">What an update is multiplied by: at least 0.</param>
 /// <param name="normType">Which norm's direction: 0 none, 1 by the shape, 2 spectral, 3 of convolutions, 4 sign, 5 of biases, 6 columns, 7 rows: a whole number in [0, 7].</param>
-/// <param name="normalize">.</param>
-/// <param name="normalized">Whether directions are divided by the root of a length: one of 'None', 'true', 'false'.</param>
+/// <param name="normalize">Whether steps of matrices are in proportion to the root of rows over columns, and signs over columns.</param>
+/// <param name="normalized">Whether norms of rows or columns are divided by the root of a length; by the norm's own custom without a value: one of 'None', 'true', 'false'.</param>
 /// <param name="maxScale">Whether the spectral factor is at least 1.</param>
 /// <param name="transpose">Whether rows and columns are exchanged.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
@@ -380,8 +380,8 @@ public sealed class SCION(
 /// <param name="constraint">Whether parameters stay in a ball around 0 (Frank and Wolfe).</param>
 /// <param name="scale">What an update is multiplied by: at least 0.</param>
 /// <param name="normType">Which norm's direction: 0 none, 1 by the shape, 2 spectral, 3 of convolutions, 4 sign, 5 of biases, 6 columns, 7 rows: a whole number in [0, 7].</param>
-/// <param name="normalize">.</param>
-/// <param name="normalized">Whether directions are divided by the root of a length: one of 'None', 'true', 'false'.</param>
+/// <param name="normalize">Whether steps of matrices are in proportion to the root of rows over columns, and signs over columns.</param>
+/// <param name="normalized">Whether norms of rows or columns are divided by the root of a length; by the norm's own custom without a value: one of 'None', 'true', 'false'.</param>
 /// <param name="maxScale">Whether the spectral factor is at least 1.</param>
 /// <param name="transpose">Whether rows and columns are exchanged.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
@@ -562,7 +562,7 @@ public sealed class SPlus(
 /// <param name="adjustLrFn">How the rate depends on a matrix's shape: one of 'match_rms_adamw', 'rms_to_rms', 'rsqrt_in', 'None'.</param>
 /// <param name="fallbackLrScale">What lr is multiplied by where AdamW steps: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.95) when null.</param>
-/// <param name="scaleEps">What keeps the scale's divisor from 0.</param>
+/// <param name="scaleEps">Whether eps is added to a matrix's norm, in proportion to its shape; otherwise the norm is at least eps.</param>
 /// <param name="useFallback">Whether all parameters are stepped by AdamW.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmAdamuon(
@@ -616,7 +616,7 @@ public sealed class TimmAdamuon(
 /// <param name="adjustLrFn">How the rate depends on a matrix's shape: one of 'match_rms_adamw', 'original', 'rms_to_rms', 'None'.</param>
 /// <param name="fallbackLrScale">What lr is multiplied by where AdamW steps: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.95) when null.</param>
-/// <param name="scaleEps">What keeps the scale's divisor from 0.</param>
+/// <param name="scaleEps">Whether eps is added to a matrix's norm, in proportion to its shape; otherwise the norm is at least eps.</param>
 /// <param name="useFallback">Whether all parameters are stepped by AdamW.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmMuon(

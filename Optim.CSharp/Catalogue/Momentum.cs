@@ -302,9 +302,9 @@ public sealed class SGDW(
 /// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="beta">Decay of the average: at least 0.</param>
-/// <param name="memoryLength">How many steps the averages remember: None or at least 1.</param>
+/// <param name="memoryLength">How many steps the averages remember: None or a whole number of at least 1.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
-public sealed class SRMM(IEnumerable<IParameterOrGroup> parameters, double lr = 0.01, double beta = 0.5, double? memoryLength = 100)
+public sealed class SRMM(IEnumerable<IParameterOrGroup> parameters, double lr = 0.01, double beta = 0.5, int memoryLength = 100)
     : RuleOptimizer(Rules.Find("SRMM"), parameters, ("lr", lr), ("beta", beta), ("memory_length", memoryLength));
 
 /// <summary>Momentum that takes more of gradients that point along it.</summary>

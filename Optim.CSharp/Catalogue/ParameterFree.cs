@@ -72,7 +72,7 @@ public sealed class DAdaptAdaGrad(
 /// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
-/// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="eps">What keeps a divisor from 0: above 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
@@ -115,7 +115,7 @@ public sealed class DAdaptAdam(
 /// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); (0.98, 0.92, 0.99) when null.</param>
-/// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="eps">What keeps a divisor from 0: above 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="d0">The first estimate of the distance to the solution: above 0.</param>
@@ -184,7 +184,7 @@ public sealed class DadaptationDAdaptAdaGrad(
 /// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
-/// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="eps">What keeps a divisor from 0: above 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="decouple">Whether decay shrinks the parameter; otherwise it is added to the gradient.</param>
 /// <param name="useBiasCorrection">Whether moments are corrected for their start at 0.</param>
@@ -223,7 +223,7 @@ public sealed class DadaptationDAdaptAdam(
 /// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); (0.98, 0.92, 0.99) when null.</param>
-/// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="eps">What keeps a divisor from 0: above 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="noProx">Whether decay comes before the update; otherwise after it.</param>
 /// <param name="d0">The first estimate of the distance to the solution: above 0.</param>
@@ -444,7 +444,7 @@ public sealed class DoWG(
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="biasCorrection">Whether moments are corrected for their start at 0.</param>
 /// <param name="safeguardWarmup">Whether the rate is left out of the estimate's sums, for a warm-up.</param>
-/// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="eps">What keeps a divisor from 0: above 0.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Prodigy(
     IEnumerable<IParameterOrGroup> parameters,

@@ -207,6 +207,7 @@ let private amos =
             let c = r.Number("c_coef", 0.25, nonNegative)
             let d = r.Number("d_coef", 0.25, nonNegative)
             let eps = epsilon r 1e-18
+            r.OptOut("U3", "its decay is a part of the rule, and has no option that turns it off")
             r.OptOut("U4", "extra_l2 shrinks parameters, whatever the rate is")
             let x, g = r.Parameter, r.Gradient
             let second = Expression.LeadingCount 2 / Expression.LeadingCount 1

@@ -109,6 +109,7 @@ let private forFSharp =
             "GradientModule", "Gradient"
             "OptionValuePatterns", "OptionValue"
             "RuleDefinitions", "DefinedRule"
+            "WholeDefinitions", "WholeRules"
             "Chain", "Chains"
             "Sam", "SAM"
         ]

@@ -22,6 +22,7 @@ Func<Param, Optimizer>[] rules =
     p => new ASGD([p]),
     p => new Adafactor([p]),
     p => new Muon([p]),
+    p => new DiffGrad([p]),
     p => new OwnRuleCSharp.Lion([p], lr: 0.01, weightDecay: 0.1),
     p => new RuleOptimizer(
         Chains.Of(
