@@ -209,13 +209,14 @@ let private qhAdam =
             let struct (nu1, nu2) = r.Pair("nus", 1.0, nonNegative, 1.0, nonNegative)
             let decay = weightDecay r 0.0 false
             let eps = epsilon r 1e-8
+            r.OptOut("G4", "squares of gradients are weighed by nus, and overflow")
             let x, g = decay.Applied(r, lr)
             let first, second = r.Kept("beta1_weight", 0.0), r.Kept("beta2_weight", 0.0)
             let weight1 = kept r first (beta1 * first + 1.0)
             let weight2 = kept r second (beta2 * second + 1.0)
             let m, v = r.Column "exp_avg", r.Column "exp_avg_sq"
             let m' = kept r m (m + 1.0 / weight1 * (g - m))
-            let v' = kept r v (v + 1.0 / weight2 * (g * g - v))
+            let v' = kept r v (movedSquare (1.0 - 1.0 / weight2) v g)
             let size = sqrt (nu2 * v' + (1.0 - nu2) * (g * g)) + eps
             x - lr * (nu1 * m' + (1.0 - nu1) * g) / size)
 

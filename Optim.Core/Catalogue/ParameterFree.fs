@@ -118,7 +118,7 @@ let private dog =
                 kept r before (where isFirst (first * (1.0 + r.NormOverAll x)) (larger before distance))
 
             let sum' = kept r sum (sum + size * size)
-            x - lr * most / sqrt (sum' + eps) * g)
+            x - lr * where (sum' |> isAbove zero) (most / sqrt (sum' + eps)) zero * g)
 
 let private dowg =
     rule
@@ -143,7 +143,7 @@ let private dowg =
 
             let size = r.NormOverAll g
             let sum' = kept r sum (sum + most * size * size)
-            x - lr * most / (sqrt sum' + eps) * g)
+            x - lr * where (sum' |> isAbove zero) (most / (sqrt sum' + eps)) zero * g)
 
 let private cocob =
     rule
@@ -167,7 +167,9 @@ let private cocob =
             let sizes' = kept r sizes (sizes + abs g)
             let reward' = kept r reward (larger (reward - g * (x - x0)) zero)
             let sum' = kept r sum (sum - g)
-            let bet = sum' / (scale' * larger (sizes' + scale') (alpha * scale'))
-            fma lr (x0 + bet * (scale' + reward') - x) x)
+            // Quotients first: products of small gradients would be 0.
+            let wealth = (scale' + reward') / larger (sizes' + scale') (alpha * scale')
+            let bet = where (scale' |> isAbove zero) (sum' / scale' * wealth) zero
+            fma lr (x0 + bet - x) x)
 
 let all = [ asgd; prodigy; dog; dowg; cocob ]

@@ -47,6 +47,7 @@ let private mars =
             let eps = epsilon r 1e-8
             // lr_1d is relative to lr as it is at first, and follows its schedule.
             let first = firstRate r lr
+            r.OptOut("U3", "vectors are decayed by weight_decay_1d, too")
 
             let adam beta1 beta2 u v =
                 u
@@ -192,7 +193,10 @@ let private stableAdamW =
                 (beta - beta ** r.Step) / correction r beta
 
             let m, v = firstMoment r (debiased beta1) g, secondMoment r (debiased beta2) g
-            let excess = mean (g * g / larger v (eps * eps))
+
+            let excess =
+                mean (where (g * g |> isAbove zero) (g * g / larger v (eps * eps)) zero)
+
             let rate = lr / larger one (sqrt excess)
             let x, step = decay.Parameter(r.Parameter, rate), rate * m / (sqrt v + eps)
 
