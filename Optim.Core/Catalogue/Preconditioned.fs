@@ -190,6 +190,7 @@ let private splus =
         "Signs of the momentum in the eigenvectors of Shampoo's matrices, with an average of the parameters."
         [ "pytorch_optimizer.SPlus" ]
         (fun r ->
+            r.OptOut("U5", "a step is of signs, which jump")
             let lr = learningRate r 0.1
             let struct (beta1, beta2) = betas r 0.9 0.999
             let decay = weightDecay r 1e-2 true

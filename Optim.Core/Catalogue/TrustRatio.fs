@@ -75,6 +75,7 @@ let private timmLars =
         "LARS, and LARC with trust_clip: gradients are scaled where there is weight decay."
         [ "timm.lars" ]
         (fun r ->
+            r.OptOut("U5", "without weight decay there is no ratio of norms")
             let lr = learningRate r 1.0
             let momentum = r.NumberOrZero("momentum", 0.9, fraction)
             let dampening = r.Number("dampening", 0.0, nonNegative)

@@ -43,7 +43,7 @@ let private words =
             Expect.isTrue (entry.Summary.EndsWith('.') && entry.Summary.Length > 20) $"{entry.Name}: {entry.Summary}"
 
             if entry.Paper <> "" then
-                Expect.isTrue (Regex.IsMatch(entry.Paper, "(19|20)[0-9]{2}|arXiv:[0-9]{4}|repository; no paper")) $"{entry.Name}: {entry.Paper}"
+                Expect.isTrue (Regex.IsMatch(entry.Paper, "(19|20)[0-9]{2}|arXiv:[0-9]{4}|no paper")) $"{entry.Name}: {entry.Paper}"
 
             for published in entry.Published do
                 Expect.stringContains published.Name "." $"{entry.Name}: {published.Name}"
@@ -57,7 +57,10 @@ let private finding =
                 entry.Published
                 |> Seq.exists (fun published -> published.Name = entry.Name && published.Options.Count > 0)
 
-            for name in if isPreset then [] else [ entry.Name; entry.Name.ToLowerInvariant(); entry.Name.Replace('_', '-') ] do
+            let own =
+                [ entry.Name; entry.Name.ToLowerInvariant(); entry.Name.Replace('_', '-') ]
+
+            for name in (if isPreset then [] else own) do
                 Expect.isTrue (Object.ReferenceEquals(Rules.Find name, entry.Rule)) name
 
             Expect.isTrue (Object.ReferenceEquals(Catalogue.Find(entry.Name.ToUpperInvariant()), entry)) entry.Name
