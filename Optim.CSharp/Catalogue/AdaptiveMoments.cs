@@ -1533,7 +1533,7 @@ public sealed class PytorchOptimizerRAdam(
 /// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
-/// <param name="nus">How much the averages count against gradient and square: at least 0; at least 0; (1, 1) when null.</param>
+/// <param name="nus">How much the averages count against gradient and square: in [0, 1]; in [0, 1]; (1, 1) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>

@@ -1,3 +1,4 @@
+// Long, because the rules of a family are read side by side.
 /// Rules of the catalogue that are Adam's relatives: averages of gradients, divided by the root of an average of their squares.
 module internal Optim.Core.AdaptiveMomentsFamily
 

@@ -206,7 +206,10 @@ let private qhAdam =
         (fun r ->
             let lr = learningRate r 1e-3
             let struct (beta1, beta2) = betas r 0.9 0.999
-            let struct (nu1, nu2) = r.Pair("nus", 1.0, nonNegative, 1.0, nonNegative)
+
+            let struct (nu1, nu2) =
+                r.Pair("nus", 1.0, Interval.within 0.0 1.0, 1.0, Interval.within 0.0 1.0)
+
             let decay = weightDecay r 0.0 false
             let eps = epsilon r 1e-8
             r.OptOut("G4", "squares of gradients are weighed by nus, and overflow")

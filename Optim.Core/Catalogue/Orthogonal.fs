@@ -1,3 +1,4 @@
+// Long, because the relatives of Muon are read side by side.
 /// Rules of the catalogue that make the momentum orthogonal: Muon and its relatives.
 module internal Optim.Core.OrthogonalFamily
 
@@ -33,6 +34,7 @@ type private Otherwise =
 let private otherwise (r: WholeDefinition) beta2 =
     turnsElements r
     r.OptOut("U4", "what is no matrix moves at adamw_lr, whatever lr is")
+    r.OptOut("U5", "the iteration is rounded to bfloat16, which jumps")
 
     {
         UsesMuon = r.Flag("use_muon", true)

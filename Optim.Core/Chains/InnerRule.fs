@@ -1,3 +1,4 @@
+// Long, because it tells how rules of each kind become a part of another one.
 namespace Optim.Core
 
 open System

@@ -1,3 +1,4 @@
+// Long, because a rule of elements, its steps as tensors and its steps by kernels share one table of options.
 namespace Optim.Core
 
 open System

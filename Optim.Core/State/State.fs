@@ -1,3 +1,4 @@
+// Long, because state, what is kept between steps and who steps name each other.
 namespace Optim.Core
 
 open System

@@ -1,3 +1,4 @@
+// Long, because it is the language of definitions: an operator or a function in a few lines each.
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.CompilerServices;
 

@@ -1,3 +1,4 @@
+// Long, because visits, spreads, reductions and numbers of a run share its memory.
 using System.Runtime.InteropServices;
 
 namespace Optim.Kernels;

@@ -1,3 +1,4 @@
+// Long, because eigenvectors and orthonormal columns share their reflections.
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 

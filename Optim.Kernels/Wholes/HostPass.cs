@@ -1,3 +1,4 @@
+// Long, because planning a pass and its steps share one table.
 using System.Collections.Immutable;
 
 namespace Optim.Kernels;

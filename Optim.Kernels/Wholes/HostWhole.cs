@@ -1,3 +1,4 @@
+// Long, because it is all that a whole tensor of the processor can do.
 using System.Collections.Immutable;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;

@@ -164,10 +164,11 @@ module Resume =
                 let defaults = firstOptimizer.Defaults |> Seq.map string |> Seq.toList
 
                 let edited =
-                    if Options.has "lr" subject.Rule then
-                        "lr"
-                    else
+                    // Chains have an lr that is no option of theirs.
+                    if Options.has "weight_decay" subject.Rule && not (Options.has "lr" subject.Rule) then
                         "weight_decay"
+                    else
+                        "lr"
 
                 subject.Shell.SetOption firstOptimizer.ParamGroups[0] edited (Options.ofNumber 0.123)
 
