@@ -167,11 +167,21 @@ module Wholes =
     let larger (a: WholeTensor) (b: WholeTensor) = WholeTensor.Max(a, b)
     /// The smaller ones.
     let smaller (a: WholeTensor) (b: WholeTensor) = WholeTensor.Min(a, b)
+
     /// The Euclidean norm of all elements.
-    let norm (value: WholeTensor) = value.Norm()
+    let norm (value: WholeTensor) =
+        Argument.notNull "value" value
+        value.Norm()
+
     /// The root of the mean square of all elements.
-    let rms (value: WholeTensor) = value.RootMeanSquare()
+    let rms (value: WholeTensor) =
+        Argument.notNull "value" value
+        value.RootMeanSquare()
+
     /// The product of two matrices.
     let (@.) (left: WholeTensor) (right: WholeTensor) = WholeTensor.Product(left, right)
+
     /// A matrix with rows and columns exchanged.
-    let transposed (matrix: WholeTensor) = matrix.Transposed
+    let transposed (matrix: WholeTensor) =
+        Argument.notNull "matrix" matrix
+        matrix.Transposed

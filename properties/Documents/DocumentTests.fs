@@ -132,7 +132,7 @@ let private session () =
         ]
 
 let private fsharp =
-    ptestCase "the F# blocks" (fun () ->
+    testCase "the F# blocks" (fun () ->
         inFolder (fun folder ->
             let script = Path.Combine(folder, "blocks.fsx")
             File.WriteAllText(script, session ())

@@ -305,7 +305,7 @@ let tests =
     <| testList
         "null, empty and default arguments"
         [
-            ptestCase "the public members of kernels, core and shell answer, or say in words what is wrong" (fun () ->
+            testCase "the public members of kernels, core and shell answer, or say in words what is wrong" (fun () ->
                 let libraries =
                     [
                         typeof<Layout>

@@ -129,6 +129,7 @@ let agreeWith (rule: Rule) settings others slack dtype shape =
         let kernels = make rule settings (Torch.Parameters(struct ("w", ours)))
         let operators = make rule others (parametersAt executor [ "w", theirs ])
         let before = doubles theirs
+        let mutable moves = false
 
         for step in 1..5 do
             if step <> 3 then
@@ -140,6 +141,8 @@ let agreeWith (rule: Rule) settings others slack dtype shape =
 
             kernels.Step()
             operators.Step()
+            // Steps of one length may end where they began.
+            moves <- moves || doubles theirs <> before
 
         Expect.equal operators.LastExecutor "libtorch's operators" "who stepped"
         let size = String.Join(", ", shape)
@@ -152,7 +155,7 @@ let agreeWith (rule: Rule) settings others slack dtype shape =
 
         // Numbers of a half type may lie too far from the next ones.
         if n > 0 && not (List.contains dtype halves) then
-            Expect.notEqual actual before "it moved"
+            Expect.isTrue moves $"{what}: it moved"
 
         let a, b = operators.StateDict(), kernels.StateDict()
         Expect.sequenceEqual a.State.Keys b.State.Keys what
