@@ -327,6 +327,7 @@ let private grams =
         "Adam's step sizes along the gradient's signs."
         [ "pytorch_optimizer.Grams" ]
         (fun r ->
+            r.OptOut("U5", jumps)
             let lr = learningRate r 1e-3
             let struct (beta1, beta2) = betas r 0.9 0.999
             let decay = weightDecayOf r 0.0 true

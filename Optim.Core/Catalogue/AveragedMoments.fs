@@ -212,7 +212,6 @@ let private qhAdam =
 
             let decay = weightDecay r 0.0 false
             let eps = epsilon r 1e-8
-            r.OptOut("G4", "squares of gradients are weighed by nus, and overflow")
             let x, g = decay.Applied(r, lr)
             let first, second = r.Kept("beta1_weight", 0.0), r.Kept("beta2_weight", 0.0)
             let weight1 = kept r first (beta1 * first + 1.0)
@@ -292,6 +291,7 @@ let private yogi =
         "Adam whose second moment moves by the gradient's square alone, so that it falls no faster than it grows."
         [ "pytorch_optimizer.Yogi" ]
         (fun r ->
+            r.OptOut("U5", "the second moment moves by a sign, which jumps")
             let lr = learningRate r 1e-2
             let struct (beta1, beta2) = betas r 0.9 0.999
             let start = r.Number("initial_accumulator", 1e-6, nonNegative)

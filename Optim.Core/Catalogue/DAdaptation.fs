@@ -213,7 +213,9 @@ let private lion =
         "DAdaptLion"
         "Lion whose rate is the distance to the solution, as far as gradients have shown it."
         [ "pytorch_optimizer.DAdaptLion" ]
-        (fun r -> lionStep r 0.999 (fun r -> weightDecay r 0.0 false))
+        (fun r ->
+            r.OptOut("P3", "the momentum counts for little beside the gradient while the rate is small, and the sign hides it")
+            lionStep r 0.999 (fun r -> weightDecay r 0.0 false))
     |> differs "momentum takes in gradients times the rate, and counts for little in the sign while that is small"
 
 let private authorsLion =

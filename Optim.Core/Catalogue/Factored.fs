@@ -215,6 +215,7 @@ let private rose =
         "Gradients divided by the range of their row, without any state."
         [ "pytorch_optimizer.ROSE" ]
         (fun r ->
+            r.OptOut("E4", "the divisor of a vector is the magnitude of its largest element less its least one")
             let lr = learningRate r 1e-3
 
             let decay =

@@ -17,39 +17,34 @@ let private seed =
     | "" -> 20261126UL
     | _ -> Statement.seed
 
-/// What a law asks of a rule without telling anything, by parts of their names, and why.
-let private excused =
-    [
-        "DAdaptLion: every option changes",
-        "the momentum counts for little beside the gradient while the rate is small, and the sign hides it"
-        "Grams: the step is continuous", "a step has the sign of the gradient, which jumps"
-        "Yogi: the step is continuous", "the second moment moves by a sign, which jumps"
-        "ROSE: negating", "the range of a vector is that of its largest element's magnitude and its least element"
-        "QHAdam: finite gradients", "squares of gradients are weighed by nus, and overflow"
-    ]
+/// What is wrong with laws that a rule does not opt out of.
+let private broken (law: Law) =
+    let trial = law.Try(cases, seed)
+    Cases.add "catalogue's laws" trial.Cases
 
-/// A law that holds, or one that a rule opts out of because it does not.
-let private problem (law: Law) =
-    if law.OptOut = "" then
-        let trial = law.Try(cases, seed)
-        Cases.add "catalogue's laws" trial.Cases
-        if trial.Why = "" then "" else $"{law.Name}\n{trial.Broken}"
-    // Whether a sum over all tells two orders apart depends on the numbers.
-    elif law.OptOut.StartsWith("a number is made of all parameters", StringComparison.Ordinal) then
-        ""
-    elif law.Try(300, 20261123UL).Why = "" then
-        $"{law.Name}: the law holds, and there is no reason to opt out of it"
+    if trial.Why = "" then
+        None
     else
-        ""
+        Some $"{law.Name}\n{trial.Broken}"
+
+/// An id that a rule opts out of, of one law or several, while all of these hold.
+let private needless (id: string, laws: Law list) =
+    // Whether a sum over all tells two orders apart depends on the numbers.
+    if laws.Head.OptOut.StartsWith("a number is made of all parameters", StringComparison.Ordinal) then
+        None
+    elif laws |> List.forall (fun law -> law.Try(300, 20261123UL).Why = "") then
+        Some $"{laws.Head.Name}: what {id} says holds, and there is no reason to opt out of it"
+    else
+        None
 
 let private check alone (entry: CatalogueEntry) () =
-    let problems =
+    let out, asked =
         Laws.forRule entry.Rule
-        |> List.filter (fun law ->
-            law.Alone = alone
-            && not (excused |> List.exists (fun (name, _) -> law.Name.StartsWith name)))
-        |> List.map problem
-        |> List.filter ((<>) "")
+        |> List.filter (fun law -> law.Alone = alone)
+        |> List.partition (fun law -> law.OptOut <> "")
+
+    let problems =
+        List.choose broken asked @ (out |> List.groupBy _.Id |> List.choose needless)
 
     if not problems.IsEmpty then
         failtestf "%s" (String.Join("\n\n", problems))
