@@ -80,14 +80,14 @@ internal static class CatalogueSuite
     private static Result Measure(Rule rule, bool isOfElements, ParameterList list, Effort effort)
     {
         var options = rule.Has("lr") ? rule.Replace(rule.Defaults, "lr", RuleCase.Lr) : rule.Defaults;
-        using var ours = new HostSide(rule, options, list);
+        using var ours = Ours.Over(parameters => Of(rule, options, parameters), list);
         using var operators = new OperatorSide(rule, options, list);
         var (oursUs, operatorsUs) = Timing.Compare(Timing.Of(ours.Step), Timing.Of(operators.Step), effort);
         if (!isOfElements || list.Name != "16M")
             return new(rule.Name, list.Name, isOfElements, oursUs[0], operatorsUs[0], null);
         var bytes = ExplanationModule.ofRule(rule, options).Visits.Sum(visit => visit.Bytes);
         var columns = rule.ColumnsUnder(options).Length;
-        using var traffic = new HostSide(TrafficOf(columns), null, list);
+        using var traffic = Ours.Over(parameters => new RuleOptimizer(TrafficOf(columns), parameters), list);
         var (again, trafficUs) = Timing.Compare(Timing.Of(ours.Step), Timing.Of(traffic.Step), effort);
         // The traffic's rule reads the gradient, and reads and writes everything else.
         var moved = sizeof(float) * (3 + 2 * columns);
@@ -109,38 +109,13 @@ internal static class CatalogueSuite
             }
         );
 
-    private sealed class HostSide : IDisposable
-    {
-        private readonly Param[] parameters;
-        private readonly Optimizer optimizer;
-
-        public HostSide(Rule rule, IOptimizerOptions? options, ParameterList list)
-        {
-            parameters = [.. list.Shapes.Select((shape, i) => Param.Zeros($"p{i}", Kernels.DType.Float32, shape))];
-            for (var i = 0; i < parameters.Length; i++)
-            {
-                Values.Parameter(parameters[i].Data<float>(), i);
-                Values.Gradient(parameters[i].Gradient<float>(), i);
-            }
-            optimizer = Of(rule, options, parameters);
-        }
-
-        public void Step() => optimizer.Step();
-
-        public void Dispose()
-        {
-            foreach (var parameter in parameters)
-                parameter.Dispose();
-        }
-    }
-
     private sealed class OperatorSide : IDisposable
     {
         private readonly Tensor[] tensors,
             gradients;
         private readonly Optimizer optimizer;
 
-        public OperatorSide(Rule rule, IOptimizerOptions? options, ParameterList list)
+        public OperatorSide(Rule rule, IOptimizerOptions options, ParameterList list)
         {
             (tensors, gradients) = (Peers.Tensors.Parameters(list, ScalarType.Float32), Peers.Tensors.Gradients(list, ScalarType.Float32));
             for (var i = 0; i < tensors.Length; i++)
@@ -156,6 +131,6 @@ internal static class CatalogueSuite
         public void Dispose() => Peers.Tensors.Dispose(tensors, gradients);
     }
 
-    private static RuleOptimizer Of(Rule rule, IOptimizerOptions? options, IEnumerable<IParameter> parameters) =>
-        new(rule, parameters, options is null ? [] : [.. rule.OptionNames.Select(option => (option, rule.Read(options, option)))]);
+    private static RuleOptimizer Of(Rule rule, IOptimizerOptions options, IEnumerable<IParameter> parameters) =>
+        new(rule, parameters, [.. rule.OptionNames.Select(option => (option, rule.Read(options, option)))]);
 }

@@ -30,6 +30,9 @@ internal abstract class Ours : Side
         : m.Parameters == Row.Host ? new OverHost(m.Rule.Ours, m.List, m.DType, m.Rule == RuleCase.LBFGS)
         : new OverTorchSharp(m.Rule, m.List, (ScalarType)(int)m.DType);
 
+    /// <summary>An optimizer over host parameters in float32.</summary>
+    public static Ours Over(Func<IEnumerable<IParameter>, Optimizer> rule, ParameterList list) => new OverHost(rule, list, DType.Float32);
+
     /// <summary>What moves the bytes of a step of ours, and does not compute.</summary>
     public static Ours Traffic(Measurement m) => new OverHost(parameters => Peers.Traffic.Of(m.Rule, parameters), m.List, m.DType);
 

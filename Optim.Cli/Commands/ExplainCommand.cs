@@ -32,9 +32,7 @@ internal static class ExplainCommand
                 ? Among([.. RuleAssembly.Rules(file).Select(found => found.Rule)], named.Name)
                 : Known(named.Name);
             var options = found.Replace(found.Defaults, named.Settings.Select(each => KeyValuePair.Create(each.Name, each.Value)));
-            var entry = Catalogue.All.FirstOrDefault(entry =>
-                ReferenceEquals(entry.Rule, found) || entry.Published.Any(name => name.Name == found.Name)
-            );
+            _ = Catalogue.TryFind(found.Name, out var entry);
             foreach (var line in Lines(ExplanationModule.ofRule(found, options), entry))
                 screen.Say(line);
             return 0;

@@ -76,9 +76,14 @@ type Catalogue private () =
 
     static member private TryEntry(name: string) =
         Argument.notNull "name" name
-        all |> Seq.tryFind (fun entry -> plain entry.Name = plain name)
+        let name = plain name
 
-    /// Whether there is a rule of a name in the catalogue; case, hyphens and underscores do not count.
+        all
+        |> Seq.tryFind (fun entry ->
+            plain entry.Name = name
+            || entry.Published |> Seq.exists (fun published -> plain published.Name = name))
+
+    /// Whether there is a rule of a name, or of a published name, in the catalogue; case, hyphens and underscores do not count.
     static member TryFind(name: string, [<System.Runtime.InteropServices.Out>] entry: byref<CatalogueEntry | null>) =
         match Catalogue.TryEntry name with
         | Some found ->
@@ -88,7 +93,7 @@ type Catalogue private () =
             entry <- null
             false
 
-    /// The entry of a name; an ArgumentException says what is near where there is none.
+    /// The entry of a name or of a published name; an ArgumentException says what is near where there is none.
     static member Find(name: string) : CatalogueEntry =
         match Catalogue.TryEntry name with
         | Some entry -> entry

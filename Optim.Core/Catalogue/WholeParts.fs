@@ -119,18 +119,18 @@ let adamW (r: WholeDefinition) (lr: double) (struct (beta1, beta2)) (eps: double
 
     x - lr / r.Correction beta1 * m / (sqrt v / sqrt (r.Correction beta2) + eps)
 
+/// 1 where an update goes along with the gradient, and 0 elsewhere.
+let private agreement (update: WholeTensor) (gradient: WholeTensor) =
+    WholeTensor.WhereGreater(update * gradient, 0.0, update.Constant 1.0, update.Constant 0.0)
+
 /// Only where the update goes along with the gradient, the more there: Liang et al. 2024, arXiv:2411.16085.
 let cautious (update: WholeTensor) (gradient: WholeTensor) =
-    let along =
-        WholeTensor.WhereGreater(update * gradient, 0.0, update.Constant 1.0, update.Constant 0.0)
-
+    let along = agreement update gradient
     update * along * (double update.Count / (along.Sum() + 1.0))
 
 /// timm's form of it.
 let timmCautious (update: WholeTensor) (gradient: WholeTensor) =
-    let along =
-        WholeTensor.WhereGreater(update * gradient, 0.0, update.Constant 1.0, update.Constant 0.0)
-
+    let along = agreement update gradient
     update * along / (along.Mean() |> atLeast 1e-3)
 
 /// Coefficients of Newton and Schulz's iteration, by the names that packages have for them.

@@ -21,6 +21,31 @@ type internal WrapperPrograms =
         ColumnNames: ImmutableArray<string>
     }
 
+    /// The numbers that are kept for a row, of those of the rule inside and of the wrapper's.
+    member wrapping.Scalars(ofInside: Counts, ofWrapper: Counts, row: int) =
+        let first, second = ofInside.Scalars row, ofWrapper.Scalars row
+        let inside = wrapping.Rule.ScalarNames.Length
+
+        Scalars<Real>(
+            ReadOnlySpan
+                [|
+                    for index in 0 .. wrapping.ScalarNames.Length - 1 do
+                        if index < inside then
+                            first[index]
+                        else
+                            second[index - inside]
+                |]
+        )
+
+    /// The columns, of those of the rule inside and of the wrapper's.
+    member wrapping.Columns(ofInside: State, ofWrapper: State) =
+        ImmutableArray.CreateRange(
+            Seq.append
+                ofInside.Columns
+                (ofWrapper.Columns
+                 |> Seq.filter (fun column -> wrapping.ColumnNames.IndexOf column.Name >= wrapping.Rule.ColumnNames.Length))
+        )
+
     /// How many steps the rule inside has taken, when so many were taken in all.
     member wrapping.StepsInside(taken: int64, scalar: string -> double) : int64 =
         let leaf (number: Expression) =
@@ -278,18 +303,7 @@ type internal PreparedWrapping(name: string, wrapping: WrapperPrograms) =
                 ofAfter.Counts
             else
                 let scalars row =
-                    let first, second = ofInside.Counts.Scalars row, ofAfter.Counts.Scalars row
-
-                    Scalars<Real>(
-                        ReadOnlySpan
-                            [|
-                                for index in 0 .. inside.ScalarNames.Length - 1 do
-                                    first[index]
-
-                                for index in 0 .. after.ScalarNames.Length - 1 do
-                                    second[index]
-                            |]
-                    )
+                    wrapping.Scalars(ofInside.Counts, ofAfter.Counts, row)
 
                 Counts.Of((fun row -> ofAfter.Counts.Steps row), scalars, (fun _ -> false), state.RowCount)
 

@@ -82,10 +82,7 @@ type internal WrappedRule
         let ofInside = inside.Init(options.Inside, parameters)
         let ofWrapper = (after :> Rule).Init(ownOptions options, parameters)
 
-        let columns =
-            Seq.append ofInside.Columns (ofWrapper.Columns |> Seq.filter (fun column -> ownColumns.Contains column.Name))
-
-        State(name, parameters.Count, wrapping.ScalarNames, Counts.Zero, ImmutableArray.CreateRange columns, Lineage())
+        State(name, parameters.Count, wrapping.ScalarNames, Counts.Zero, wrapping.Columns(ofInside, ofWrapper), Lineage())
 
     override _.Restore(parameters, stepCounts, scalars, rows) =
         Argument.notNull "parameters" parameters
@@ -116,28 +113,14 @@ type internal WrappedRule
                 }
 
         let kept row =
-            let first, second = ofInside.Counts.Scalars row, ofWrapper.Counts.Scalars row
-
-            Scalars<Real>(
-                ReadOnlySpan
-                    [|
-                        for index in 0 .. inside.ScalarNames.Length - 1 do
-                            first[index]
-
-                        for index in 0 .. after.ScalarNames.Length - 1 do
-                            second[index]
-                    |]
-            )
-
-        let columns =
-            Seq.append ofInside.Columns (ofWrapper.Columns |> Seq.filter (fun column -> ownColumns.Contains column.Name))
+            wrapping.Scalars(ofInside.Counts, ofWrapper.Counts, row)
 
         State(
             name,
             parameters.Count,
             wrapping.ScalarNames,
             Counts.Of(count, kept, (fun _ -> false), parameters.Count),
-            ImmutableArray.CreateRange columns,
+            wrapping.Columns(ofInside, ofWrapper),
             Lineage()
         )
 

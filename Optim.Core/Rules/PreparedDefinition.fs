@@ -168,26 +168,24 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
         prepared.State.Lineage.TensorRows.Length > 0
         && (runsOf prepared.Kinds) |> Array.exists _.HasTotals
 
-    /// The program of a row that is stepped as a whole tensor.
-    member private prepared.RunOf(tensorRow: TensorRow) =
+    /// The program of a row that is stepped as a whole tensor, and its columns.
+    member private prepared.RunOf(tensorRow: TensorRow) : struct (ProgramRun * TensorView array) =
         let struct (index, _) = prepared.StepOf tensorRow.Row
 
-        let struct (around, _) =
+        let struct (around, columns) =
             prepared.SurroundTensorRow(tensorRow, prepared.State.Lineage)
 
-        (runsOf around).[prepared.State.Lineage.ClassKinds[index]]
+        struct ((runsOf around).[prepared.State.Lineage.ClassKinds[index]], columns)
 
     member private prepared.UpdateOf(visit, tensorRow: TensorRow) =
         let struct (index, step) = prepared.StepOf tensorRow.Row
-
-        let struct (_, columns) =
-            prepared.SurroundTensorRow(tensorRow, prepared.State.Lineage)
+        let struct (run, columns) = prepared.RunOf tensorRow
 
         let leaves =
             names.Leaves<Real>(RealReader.Instance, prepared.Options, step, prepared.ScalarsOf index, ValueSome prepared.Around)
 
         DefinedUpdate(
-            prepared.RunOf tensorRow,
+            run,
             leaves,
             sparse,
             SliceLayout.streamOf prepared.Parameters tensorRow.Row,
@@ -230,7 +228,9 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
 
         let threads =
             if prepared.TensorRowsWait then
-                let others = lineage.TensorRows |> Array.map prepared.RunOf
+                let others =
+                    lineage.TensorRows
+                    |> Array.map (fun tensorRow -> let struct (run, _) = prepared.RunOf tensorRow in run)
 
                 let look visit =
                     for index in 0 .. others.Length - 1 do

@@ -22,7 +22,7 @@ internal static unsafe class MatrixProduct
     /// <summary>Elements that a product needs room for, for B of so many rows and columns.</summary>
     public static nint Room(nint k, nint n) => checked(k * ((n + 63) / 64 * 64));
 
-    /// <summary>C of m x n = scale A B + shift D, A of m x k, B of k x n. C is another matrix than the others.</summary>
+    /// <summary>C of m x n = scale A B + shift D, A of m x k, B of k x n, or B' of n x k. C is another matrix than the others.</summary>
     public static void Run(
         DType dtype,
         nint m,
@@ -36,7 +36,8 @@ internal static unsafe class MatrixProduct
         double scale = 1,
         double shift = 0,
         nint d = 0,
-        nint depth = Depth
+        nint depth = Depth,
+        bool isTransposed = false
     ) =>
         Run(
             new()
@@ -46,45 +47,8 @@ internal static unsafe class MatrixProduct
                 K = k,
                 A = (void*)a,
                 B = (void*)b,
-                ByRow = n,
-                ByColumn = 1,
-                C = (void*)c,
-                D = (void*)d,
-                Panels = (void*)room,
-                Scale = scale,
-                Shift = shift,
-                Depth = depth,
-            },
-            dtype,
-            executor
-        );
-
-    /// <summary>C of m x n = scale A B' + shift D, A of m x k, B of n x k. C is another matrix than the others.</summary>
-    public static void RunTransposed(
-        DType dtype,
-        nint m,
-        nint n,
-        nint k,
-        nint a,
-        nint b,
-        nint c,
-        nint room,
-        Executor executor,
-        double scale = 1,
-        double shift = 0,
-        nint d = 0,
-        nint depth = Depth
-    ) =>
-        Run(
-            new()
-            {
-                M = m,
-                N = n,
-                K = k,
-                A = (void*)a,
-                B = (void*)b,
-                ByRow = 1,
-                ByColumn = k,
+                ByRow = isTransposed ? 1 : n,
+                ByColumn = isTransposed ? k : 1,
                 C = (void*)c,
                 D = (void*)d,
                 Panels = (void*)room,

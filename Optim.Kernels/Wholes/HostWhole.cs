@@ -200,7 +200,22 @@ internal sealed unsafe class HostWhole
         if (isTransposed && right.Address == a.Address && n == m)
             MatrixProduct.Square(work, m, k, a.Address, result.Address, room, Executor, scale, shift, d, depth);
         else if (isTransposed && !right.IsInOrder)
-            MatrixProduct.RunTransposed(work, m, n, k, a.Address, right.Address, result.Address, room, Executor, scale, shift, d, depth);
+            MatrixProduct.Run(
+                work,
+                m,
+                n,
+                k,
+                a.Address,
+                right.Address,
+                result.Address,
+                room,
+                Executor,
+                scale,
+                shift,
+                d,
+                depth,
+                isTransposed: true
+            );
         else
             MatrixProduct.Run(work, m, n, k, a.Address, InOrder(right).Address, result.Address, room, Executor, scale, shift, d, depth);
         Memory.Give(room);

@@ -8,31 +8,8 @@ open Optim.Kernels
 let private nonNegative = Interval.atLeast 0.0
 let private fraction = Interval.upTo 0.0 1.0
 
-/// AdaBelief (Zhuang et al., arXiv:2010.07468), as pytorch_optimizer has it.
-let adaBelief =
-    Rule.define "AdaBelief" (fun r ->
-        let lr = r.Number("lr", 1e-3, nonNegative)
-        let struct (beta1, beta2) = r.Pair("betas", 0.9, fraction, 0.999, fraction)
-        let decay = r.Number("weight_decay", 0.0, nonNegative)
-        let eps = r.Number("eps", 1e-16, nonNegative)
-        let largest = r.Flag("ams_bound", false)
-        let g, x, t = r.Gradient, r.Parameter * (1.0 - lr * decay), r.Step
-        let m, s = r.Column "exp_avg", r.Column "exp_avg_var"
-        let m' = beta1 * m + (1.0 - beta1) * g
-        let s' = beta2 * s + (1.0 - beta2) * (g - m') * (g - m') + eps
-        r.Set(m, m')
-        r.Set(s, s')
-
-        let second =
-            if largest then
-                let most = r.Column "max_exp_avg_var"
-                let most' = larger most s'
-                r.Set(most, most')
-                most'
-            else
-                s'
-
-        x - lr / (1.0 - beta1 ** t) * m' / (sqrt second / sqrt (1.0 - beta2 ** t) + eps))
+/// AdaBelief of the catalogue.
+let adaBelief = Rules.Find "AdaBelief" :?> DefinedRule
 
 /// LAMB (You et al., arXiv:1904.00962), as pytorch_optimizer has it: no correction of the second moment, and norms of the parameter up to 10.
 let lamb =
@@ -84,20 +61,5 @@ let nAdam =
            + lr * next / (1.0 - product' * next) * m')
           / denominator)
 
-/// NovoGrad (Ginsburg et al., arXiv:1905.11286), whose second moment is one number for a parameter.
-let novoGrad =
-    Rule.define "NovoGrad" (fun r ->
-        let lr = r.Number("lr", 1e-3, nonNegative)
-        let struct (beta1, beta2) = r.Pair("betas", 0.95, fraction, 0.98, fraction)
-        let decay = r.Number("weight_decay", 0.0, nonNegative)
-        let eps = r.Number("eps", 1e-8, nonNegative)
-        let m, v = r.Column "moments", r.TensorNumber("grads_ema", 0.0)
-        let square = Expression.Pow(norm r.Gradient, 2.0)
-
-        let v' =
-            where (isAbove (Expression.Of 1.5) r.Step) (beta2 * v + (1.0 - beta2) * square) square
-
-        let m' = beta1 * m + r.Gradient / (sqrt v' + eps) + decay * r.Parameter
-        r.Set(v, v')
-        r.Set(m, m')
-        r.Parameter - lr * m')
+/// NovoGrad of the catalogue, whose second moment is one number for a parameter.
+let novoGrad = Rules.Find "NovoGrad" :?> DefinedRule
