@@ -188,28 +188,25 @@ module internal DefinitionTrial =
             let floats values =
                 OptionValue.TupleOf [ for value in values -> OptionValue.Float value ]
 
+            // What is called eps keeps a divisor from 0, by custom; of two the first one does.
+            let keepsDivisor = name = "eps" || name.EndsWith(".eps", StringComparison.Ordinal)
+
+            let keeping (divisor: DefinedOptions -> double) field =
+                if keepsDivisor then
+                    Field.keepingDivisor divisor field
+                else
+                    field
+
             match option.Kind with
             | Number range ->
-                let field =
-                    Field.number name range read (fun o value -> write o (OptionValue.Float value))
-
-                // What is called eps keeps a divisor from 0, by custom.
-                if name = "eps" || name.EndsWith(".eps", StringComparison.Ordinal) then
-                    Field.keepingDivisor read field
-                else
-                    field
+                Field.number name range read (fun o value -> write o (OptionValue.Float value))
+                |> keeping read
             | NumberOr(OptionValue.None, range) ->
-                let field =
-                    Field.numberOrNone name range (fun (o: DefinedOptions) -> o.Values[index]) write
-
-                if name = "eps" then
-                    field
-                    |> Field.keepingDivisor (fun (o: DefinedOptions) ->
-                        match o.Values[index] with
-                        | OptionValue.Float number -> number
-                        | _ -> 0.0)
-                else
-                    field
+                Field.numberOrNone name range (fun (o: DefinedOptions) -> o.Values[index]) write
+                |> keeping (fun o ->
+                    match o.Values[index] with
+                    | OptionValue.Float number -> number
+                    | _ -> 0.0)
             | NumberOr(_, range) -> Field.number name range read (fun o value -> write o (OptionValue.Float value))
             | Whole range -> Field.whole name range (read >> int) (fun o value -> write o (OptionValue.Int(int64 value)))
             | Several [ one; two ] ->
@@ -218,17 +215,10 @@ module internal DefinitionTrial =
                     | OptionValue.Tuple(Items [ a; b ]) -> struct (number a, number b)
                     | _ -> struct (nan, nan)
 
-                let field =
-                    Field.pair name one two both (fun o (struct (a, b)) -> write o (floats [ a; b ]))
-
-                // Of two the first one keeps the divisor.
-                if name = "eps" then
-                    field
-                    |> Field.keepingDivisor (fun (o: DefinedOptions) ->
-                        let struct (first, _) = both o
-                        first)
-                else
-                    field
+                Field.pair name one two both (fun o (struct (a, b)) -> write o (floats [ a; b ]))
+                |> keeping (fun o ->
+                    let struct (first, _) = both o
+                    first)
             | SeveralOrNone ranges -> Field.pairOrNothing name ranges[0] ranges[1] (fun o -> o.Values[index]) write
             | Several ranges ->
                 Field.tripleIn
