@@ -9,6 +9,7 @@ internal sealed unsafe class EmittedKernel : VisitKernel
     /// <summary>Arrays beyond which there are enough loads under way as it is; from main memory two vectors at a time are faster with fewer.</summary>
     private const int FewArrays = 5;
 
+    private readonly KernelCode spelledOut;
     private readonly VectorMethods methods;
     private readonly KernelBody single;
     private readonly bool inPairs;
@@ -18,7 +19,8 @@ internal sealed unsafe class EmittedKernel : VisitKernel
         : base(code)
     {
         methods = VectorMethods.Of(width, code.IsDouble);
-        single = new KernelEmitter(code, methods, 1).Emit();
+        spelledOut = code.SpelledOut();
+        single = new KernelEmitter(spelledOut, methods, 1).Emit();
         inPairs = code.ArrayUses.Length <= FewArrays;
     }
 
@@ -37,7 +39,7 @@ internal sealed unsafe class EmittedKernel : VisitKernel
         if (inPairs && streams)
         {
             // Two threads may both make it: the same code.
-            (pair ??= new KernelEmitter(Code, methods, 2).Emit())(&span);
+            (pair ??= new KernelEmitter(spelledOut, methods, 2).Emit())(&span);
             if (span.At < end)
                 // The rest of the slice that has more than pairs.
                 span.End = Math.Min(end, span.Entry[stride]);

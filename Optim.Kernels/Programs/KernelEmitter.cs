@@ -23,7 +23,7 @@ internal sealed unsafe class KernelEmitter
         to,
         numbers;
 
-    /// <param name="code">What to do with each element.</param>
+    /// <param name="code">What to do with each element, spelled out.</param>
     /// <param name="methods">On which vectors.</param>
     /// <param name="vectors">How many vectors go at a time: all are loaded before the first is stored.</param>
     public KernelEmitter(KernelCode code, VectorMethods methods, int vectors)

@@ -75,8 +75,6 @@ internal sealed class VectorMethods
             Vector512.Divide,
             Vector512.Negate,
             Vector512.Sqrt,
-            Bits512<T>.Exp,
-            Bits512<T>.Log,
             Vector512.Abs,
             fma,
             Vector512.GreaterThan,
@@ -87,7 +85,10 @@ internal sealed class VectorMethods
             Bits512<T>.Add,
             Bits512<T>.ShiftLeft,
             Bits512<T>.ShiftRight,
-            Bits512<T>.Greater
+            Bits512<T>.Greater,
+            Bits512<T>.PowerOfTwo,
+            Bits512<T>.BiasedExponent,
+            Bits512<T>.Significand
         );
 
     private static unsafe VectorMethods Of256<T>(
@@ -110,8 +111,6 @@ internal sealed class VectorMethods
             Vector256.Divide,
             Vector256.Negate,
             Vector256.Sqrt,
-            Bits256<T>.Exp,
-            Bits256<T>.Log,
             Vector256.Abs,
             fma,
             Vector256.GreaterThan,
@@ -122,7 +121,10 @@ internal sealed class VectorMethods
             Bits256<T>.Add,
             Bits256<T>.ShiftLeft,
             Bits256<T>.ShiftRight,
-            Bits256<T>.Greater
+            Bits256<T>.Greater,
+            Bits256<T>.PowerOfTwo,
+            Bits256<T>.BiasedExponent,
+            Bits256<T>.Significand
         );
 
     private static unsafe VectorMethods Of128<T>(
@@ -145,8 +147,6 @@ internal sealed class VectorMethods
             Vector128.Divide,
             Vector128.Negate,
             Vector128.Sqrt,
-            Bits128<T>.Exp,
-            Bits128<T>.Log,
             Vector128.Abs,
             fma,
             Vector128.GreaterThan,
@@ -157,7 +157,10 @@ internal sealed class VectorMethods
             Bits128<T>.Add,
             Bits128<T>.ShiftLeft,
             Bits128<T>.ShiftRight,
-            Bits128<T>.Greater
+            Bits128<T>.Greater,
+            Bits128<T>.PowerOfTwo,
+            Bits128<T>.BiasedExponent,
+            Bits128<T>.Significand
         );
 
     private VectorMethods With<V>(
@@ -167,8 +170,6 @@ internal sealed class VectorMethods
         Func<V, V, V> divide,
         Func<V, V> negate,
         Func<V, V> sqrt,
-        Func<V, V> exp,
-        Func<V, V> log,
         Func<V, V> abs,
         Func<V, V, V, V> fma,
         Func<V, V, V> greater,
@@ -179,7 +180,10 @@ internal sealed class VectorMethods
         Func<V, V, V> addBits,
         Func<V, int, V> shiftLeft,
         Func<V, int, V> shiftRight,
-        Func<V, V, V> greaterBits
+        Func<V, V, V> greaterBits,
+        Func<V, V> powerOfTwo,
+        Func<V, V> biasedExponent,
+        Func<V, V> significand
     )
     {
         Set(Operation.Add, add);
@@ -188,8 +192,6 @@ internal sealed class VectorMethods
         Set(Operation.Divide, divide);
         Set(Operation.Negate, negate);
         Set(Operation.Sqrt, sqrt);
-        Set(Operation.Exp, exp);
-        Set(Operation.Log, log);
         Set(Operation.Abs, abs);
         Set(Operation.Fma, fma);
         Set(Operation.Greater, greater);
@@ -201,6 +203,9 @@ internal sealed class VectorMethods
         Set(Operation.ShiftLeft, shiftLeft);
         Set(Operation.ShiftRight, shiftRight);
         Set(Operation.GreaterBits, greaterBits);
+        Set(Operation.PowerOfTwo, powerOfTwo);
+        Set(Operation.BiasedExponent, biasedExponent);
+        Set(Operation.Significand, significand);
         return this;
     }
 
