@@ -14,6 +14,7 @@ internal sealed unsafe class EmittedKernel : VisitKernel
     private readonly KernelBody single;
     private readonly bool inPairs;
     private KernelBody? pair;
+    private KernelBody? reducing;
 
     public EmittedKernel(KernelCode code, Width width)
         : base(code)
@@ -25,6 +26,25 @@ internal sealed unsafe class EmittedKernel : VisitKernel
     }
 
     public override int Count => methods.Count;
+
+    public override bool Reduce(nint* entry, nint stride, nint at, nint end, void* numbers, double* sums)
+    {
+        if (!KernelEmitter.CanReduce(methods))
+            return false;
+        // Two threads may both make it: the same code.
+        reducing ??= KernelEmitter.Reducing(spelledOut, methods).Emit();
+        var span = new SliceSpan
+        {
+            Entry = entry,
+            Stride = stride,
+            At = at,
+            End = end,
+            Numbers = numbers,
+            Sums = sums,
+        };
+        reducing(&span);
+        return true;
+    }
 
     protected override nint Vectors(ref nint* entry, nint stride, nint at, nint end, void* numbers, bool streams)
     {
@@ -68,6 +88,9 @@ internal unsafe struct SliceSpan
 
     /// <summary>The numbers that are handed in.</summary>
     public void* Numbers;
+
+    /// <summary>The running sums of each reduction, where they are kept in registers meanwhile.</summary>
+    public double* Sums;
 }
 
 /// <summary>Whole vectors of one slice after the other, up to the first that has a tail.</summary>

@@ -110,3 +110,33 @@ internal static unsafe class Bits128<T>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<T> Significand(Vector128<T> value) => Lane128<T>.Significand(new(value)).Value;
 }
+
+/// <summary>How a reduction's running sums, in 256 bits, take elements.</summary>
+internal static class Running256<R>
+    where R : struct, IReducer
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<double> All(Vector256<double> sums, Vector256<double> x) =>
+        R.Take<Lane256<double>>(new(sums), new(x), default).Value;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<double> Lower(Vector256<double> sums, Vector256<float> x) => All(sums, Vector256.WidenLower(x));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<double> Upper(Vector256<double> sums, Vector256<float> x) => All(sums, Vector256.WidenUpper(x));
+}
+
+/// <summary>How a reduction's running sums, in 512 bits, take elements.</summary>
+internal static class Running512<R>
+    where R : struct, IReducer
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<double> All(Vector512<double> sums, Vector512<double> x) =>
+        R.Take<Lane512<double>>(new(sums), new(x), default).Value;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<double> Lower(Vector512<double> sums, Vector512<float> x) => All(sums, Vector512.WidenLower(x));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<double> Upper(Vector512<double> sums, Vector512<float> x) => All(sums, Vector512.WidenUpper(x));
+}

@@ -36,6 +36,28 @@ internal sealed class VectorMethods
     /// <summary>Words to an address.</summary>
     public required MethodInfo StoreWords { get; init; }
 
+    /// <summary>How a reduction's running sums take the elements of a vector, part by part; none where that is not done in registers.</summary>
+    public MethodInfo[] Takes(Operation reduction) =>
+        reduction switch
+        {
+            Operation.Sum => Takes<Sums>(),
+            Operation.SumOfSquares => Takes<Squares>(),
+            _ => Takes<Largest>(),
+        };
+
+    /// <summary>The methods of vectors that hold running sums.</summary>
+    public static VectorMethods OfSums(Type vector) =>
+        Of(vector == typeof(Vector512<double>) ? Width.Bits512 : Width.Bits256, isDouble: true);
+
+    private MethodInfo[] Takes<R>()
+        where R : struct, IReducer =>
+        Vector == typeof(Vector512<float>) ? Methods<Vector512<double>, Vector512<float>>(Running512<R>.Lower, Running512<R>.Upper)
+        : Vector == typeof(Vector512<double>) ? Methods<Vector512<double>, Vector512<double>>(Running512<R>.All)
+        : Vector == typeof(Vector256<float>) ? Methods<Vector256<double>, Vector256<float>>(Running256<R>.Lower, Running256<R>.Upper)
+        : [];
+
+    private static MethodInfo[] Methods<S, V>(params Func<S, V, S>[] methods) => Array.ConvertAll(methods, method => method.Method);
+
     /// <summary>The method of an operation.</summary>
     public MethodInfo For(Operation operation) => byOperation[(int)operation] ?? throw new NotSupportedException($"{operation} of vectors");
 
