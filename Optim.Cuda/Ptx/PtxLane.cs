@@ -56,9 +56,9 @@ internal readonly unsafe struct PtxLane<T>(string register) : IBinary<PtxLane<T>
 
     public static PtxLane<T> Sqrt(PtxLane<T> value) => Write($"sqrt.rn.{F}", value);
 
-    public static PtxLane<T> Exp(PtxLane<T> value) => LaneMath.Exp(value);
+    public static PtxLane<T> Exp(PtxLane<T> value) => LaneMath.Exp<PtxLane<T>, T>(value);
 
-    public static PtxLane<T> Log(PtxLane<T> value) => LaneMath.Log(value);
+    public static PtxLane<T> Log(PtxLane<T> value) => LaneMath.Log<PtxLane<T>, T>(value);
 
     public static PtxLane<T> Fma(PtxLane<T> a, PtxLane<T> b, PtxLane<T> c) => Write($"fma.rn.{F}", a, b, c);
 

@@ -19,6 +19,7 @@ let private libraries =
         "Optim.Files"
         "Optim.Core"
         "Optim"
+        "Optim.Cuda"
         "Optim.TorchSharp"
         "Optim.Laws"
     ]
@@ -32,7 +33,8 @@ let private dependencies =
             "Optim.Files", [ "Optim.Trees" ]
             "Optim.Core", [ "Optim.Files"; "FSharp.Core 6.0.0" ]
             "Optim", [ "Optim.Core" ]
-            "Optim.TorchSharp", [ "Optim"; "TorchSharp 0.107.0" ]
+            "Optim.Cuda", [ "Optim.Kernels" ]
+            "Optim.TorchSharp", [ "Optim"; "Optim.Cuda"; "TorchSharp 0.107.0" ]
             "Optim.Laws", [ "Optim"; "FSharp.Core 6.0.0"; "FsCheck 3.6.0" ]
             "Optim.Tool", []
         ]
