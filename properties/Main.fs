@@ -7,6 +7,8 @@
 ///   OPTIM_MUTATIONS           random changes to each kind of checkpoint file
 ///   OPTIM_KILLS               savers that are killed
 ///   OPTIM_GOLDEN              another folder of recordings: see golden/README.md
+///   OPTIM_PTX_ALL=1           all kernels for NVIDIA's devices in the interpreter, and not a sample: minutes
+///   OPTIM_PTX                 a folder into which the texts of ten kernels are written anew: properties/Cuda/ptx
 ///   OPTIM_API                 a folder into which the files of the public API are written anew: see Shell/ApiTests.fs
 ///   OPTIM_REQUIRE_LIBTORCH=1, OPTIM_REQUIRE_TORCH=1   fail, instead of skipping tests, where libtorch or Python's torch is missing
 module Main
