@@ -3,6 +3,14 @@ namespace Optim.Core
 open System
 open Optim.Kernels
 
+/// Gradients of which every rank has some slices only: what slices come to is joined over all ranks.
+[<AbstractClass>]
+type internal SlicesAcross() =
+    /// The lists and rows of all gradients that have elements on any rank, by those of them that are here.
+    abstract Begin: here: struct (int * int) array -> struct (int * int) array
+    /// The numbers of all of these gradients; every rank calls it.
+    abstract Reduce: reduction: Reduction * slices: TensorView array * results: double array * executor: Executor * factor: double -> unit
+
 /// One look over gradients, which writes nothing: their norm, and whether all of them are finite. Several lists count as one. A sparse
 /// gradient is the sum of its rows, and gradients without elements are passed over. It can be used again for every step, and then
 /// allocates nothing but for sparse gradients.
@@ -43,8 +51,13 @@ type GradientSurvey() =
         else
             Math.Pow(joined, 1.0 / order)
 
+    let mutable across: SlicesAcross | null = null
+    let mutable slices: TensorView array = [||]
+
     let reduce (reduction: Reduction) factor executor =
-        reduction.Each(ReadOnlySpan(views, 0, count), Span(results, 0, count), executor, factor)
+        match across with
+        | null -> reduction.Each(ReadOnlySpan(views, 0, count), Span(results, 0, count), executor, factor)
+        | across -> across.Reduce(reduction, slices, results, executor, factor)
 
     /// The number of gradients that have elements.
     member _.Count = count
@@ -52,6 +65,10 @@ type GradientSurvey() =
     member _.Total = total
     /// Whether every element of every gradient is finite, even when the norm is not.
     member _.IsFinite = isFinite
+
+    /// Says that what is added are slices, of gradients that other ranks have the rest of.
+    member internal _.Across
+        with set value = across <- value
 
     /// Forgets what was added.
     member _.Clear() =
@@ -101,6 +118,19 @@ type GradientSurvey() =
         Argument.notNull "executor" executor
         survey.RefuseOrder(order, fun _ row -> $"gradient {row}")
 
+        match across with
+        | null -> ()
+        | across ->
+            slices <- Array.sub views 0 count
+            places <- across.Begin(Array.sub places 0 count)
+            count <- places.Length
+
+            if count > results.Length then
+                results <- Array.zeroCreate count
+
+            if count > views.Length then
+                Array.Resize(&views, count)
+
         let reduction =
             if order = Double.PositiveInfinity then
                 Reduction.LargestMagnitude
@@ -134,8 +164,18 @@ type GradientSurvey() =
 
     /// The lists and rows of the gradients that are not finite, counted as they were added: for messages.
     member _.Nonfinite =
-        [|
-            for index in 0 .. count - 1 do
-                if not (Double.IsFinite(Reduction.LargestMagnitude.Of views[index])) then
-                    places[index]
-        |]
+        match across with
+        | null ->
+            [|
+                for index in 0 .. count - 1 do
+                    if not (Double.IsFinite(Reduction.LargestMagnitude.Of views[index])) then
+                        places[index]
+            |]
+        | _ ->
+            reduce Reduction.LargestMagnitude 1.0 Executor.Team
+
+            [|
+                for index in 0 .. count - 1 do
+                    if not (Double.IsFinite results[index]) then
+                        places[index]
+            |]

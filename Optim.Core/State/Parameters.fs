@@ -23,6 +23,12 @@ module internal Printed =
             ]
         )
 
+/// Vectors over all parameters of which every rank has a slice, cut between blocks of the fixed tree.
+[<AbstractClass>]
+type internal VectorsAcross() =
+    /// What a whole vector comes to, from the blocks of the slice that is here; every rank calls it.
+    abstract Join: reduction: Reduction * blocks: double array -> double
+
 /// The tensors that are optimized, in order, with names or without. Immutable: the tensors' elements change in place, the list does not.
 /// Compared by content.
 [<Sealed; StructuredFormatDisplay("{Printed}")>]
@@ -93,6 +99,9 @@ type Parameters
     /// Who runs steps over them; null for our own team.
     member _.Executor = executor
     member internal _.Items = items
+
+    /// The other ranks, where these are slices of what all of them step together; null for none.
+    member val internal Across: VectorsAcross | null = null with get, set
 
     /// The dtype of the parameter at a place, or of that for which the tensor there stands.
     member internal _.DTypeOf(index: int) =
