@@ -29,7 +29,7 @@ namespace Optim.Distributed;
 /// (Muon, Adafactor, SOAP) are dealt out; where a number is made of all parameters together (Prodigy, D-Adaptation) every rank keeps all state.
 /// LBFGS is cut as a vector, and its dot products go over all ranks.
 /// </remarks>
-public sealed class Sharded
+public sealed class Sharded : IStateful
 {
     private readonly List<Section> sections = [];
     private readonly Stack<(int Level, double Loss)> losses = [];
@@ -368,6 +368,12 @@ public sealed class Sharded
             Tree.List { Item: var items } => items.Sum(Bytes),
             _ => 0,
         };
+
+    /// <summary>The state of all ranks, which is read while they save it together; see <see cref="ShardedCheckpoint.Save"/>.</summary>
+    Tree IStateful.SaveState() => new ShardedState(this).Write().ToTree();
+
+    /// <summary>What a whole state has of this rank's slices.</summary>
+    PreparedLoad IStateful.PrepareLoad(Tree state, bool strict) => ((IStateful)Optimizer).PrepareLoad(state, strict);
 
     /// <summary>Such as <c>AdamW on rank 0 of 4, Shard.State</c>.</summary>
     public override string ToString() =>

@@ -8,9 +8,13 @@ internal sealed class MpiTransport : Transport
     /// <summary>Bytes of a message at most: counts are 32-bit numbers.</summary>
     private const nint Most = 1 << 30;
 
+    /// <summary>The exit code of a process that ends in the middle of a world.</summary>
+    private const int EndedEarly = 70;
+
     private static readonly Lock gate = new();
     private static MpiLibrary? started;
     private static bool hasFailed;
+    private static bool hasLeft;
     private readonly MpiLibrary mpi;
 
     private MpiTransport(MpiLibrary mpi) => this.mpi = mpi;
@@ -32,8 +36,11 @@ internal sealed class MpiTransport : Transport
                 // Not when it is left: only a process that ends well says so to the launcher, which ends the others where one does not.
                 AppDomain.CurrentDomain.ProcessExit += (_, _) =>
                 {
-                    if (!hasFailed && Environment.ExitCode == 0)
+                    if (hasLeft && !hasFailed && Environment.ExitCode == 0)
                         started.Finish();
+                    // Some launchers take an end without that for a good one, if the exit code is.
+                    else if (Environment.ExitCode == 0)
+                        Environment.ExitCode = EndedEarly;
                 };
             }
             return started is null ? null : new(started);
@@ -95,7 +102,7 @@ internal sealed class MpiTransport : Transport
             Thread.Sleep(1);
     }
 
-    public override void Leave(string? failure) => hasFailed |= failure is not null;
+    public override void Leave(string? failure) => (hasLeft, hasFailed) = (true, hasFailed || failure is not null);
 
     /// <summary>The messages of a request, each with room for the engine's own handle.</summary>
     private sealed unsafe class Pieces : Request

@@ -205,18 +205,21 @@ public sealed class World : IDisposable
 
     /// <summary>Sends bytes to a rank, or receives them from one, at once.</summary>
     internal void SendNow(string operation, int to, TensorView bytes, int channel) =>
-        Wait(Direct(operation, transport.Send(to, bytes.Address, bytes.Count * bytes.DType.Size(), channel), bytes, isSent: true));
+        Wait(Direct(operation, bytes, isSent: true, () => transport.Send(to, bytes.Address, bytes.Count * bytes.DType.Size(), channel)));
 
     /// <inheritdoc cref="SendNow"/>
     internal void ReceiveNow(string operation, int from, TensorView bytes, int channel) =>
-        Wait(Direct(operation, transport.Receive(from, bytes.Address, bytes.Count * bytes.DType.Size(), channel), bytes, isSent: false));
+        Wait(
+            Direct(operation, bytes, isSent: false, () => transport.Receive(from, bytes.Address, bytes.Count * bytes.DType.Size(), channel))
+        );
 
-    private Work Direct(string operation, Request request, TensorView bytes, bool isSent)
+    private Work Direct(string operation, TensorView bytes, bool isSent, Func<Request> begin)
     {
         RefuseClosed(operation, null);
+        Calling?.Invoke(new(Step, operation + ", a piece", null, bytes.Count));
         if (isSent)
             Count(bytes.Count * bytes.DType.Size());
-        var work = new Work(operation, null, [request], bytes.Owner);
+        var work = new Work(operation, null, [begin()], bytes.Owner);
         active.Add(work);
         return work;
     }
