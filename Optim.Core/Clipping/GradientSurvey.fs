@@ -3,14 +3,6 @@ namespace Optim.Core
 open System
 open Optim.Kernels
 
-/// Gradients of which every rank has some slices only: what slices come to is joined over all ranks.
-[<AbstractClass>]
-type internal SlicesAcross() =
-    /// The lists and rows of all gradients that have elements on any rank, by those of them that are here.
-    abstract Begin: here: struct (int * int) array -> struct (int * int) array
-    /// The numbers of all of these gradients; every rank calls it.
-    abstract Reduce: reduction: Reduction * slices: TensorView array * results: double array * executor: Executor * factor: double -> unit
-
 /// One look over gradients, which writes nothing: their norm, and whether all of them are finite. Several lists count as one. A sparse
 /// gradient is the sum of its rows, and gradients without elements are passed over. It can be used again for every step, and then
 /// allocates nothing but for sparse gradients.

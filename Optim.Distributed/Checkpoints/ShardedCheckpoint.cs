@@ -62,7 +62,14 @@ public static class ShardedCheckpoint
     {
         ArgumentNullException.ThrowIfNull(world);
         // The checksums of the file are rank 0's to look at: the others would read all of it for them.
-        return Checkpoint.Load(path, ReadBudget.Default, strict, parts, world.Rank == 0, (length, problem) => Agree(world, path, length, problem));
+        return Checkpoint.Load(
+            path,
+            ReadBudget.Default,
+            strict,
+            parts,
+            world.Rank == 0,
+            (length, problem) => Agree(world, path, length, problem)
+        );
     }
 
     private static void Agree(World world, string path, long length, string? problem)

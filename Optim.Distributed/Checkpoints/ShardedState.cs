@@ -46,7 +46,8 @@ internal sealed class ShardedState(Sharded sharded)
             var (tensor, algorithm) = rows[id];
             var local = dict.State.GetValueOrDefault(id);
             var state =
-                tensor.Plan!.Division == Division.Whole ? Row(tensor, dealt[tensor.Slice.Length > 0 ? world.Rank : OwnerOf(tensor)].GetValueOrDefault(id), local)
+                tensor.Plan!.Division == Division.Whole
+                    ? Row(tensor, dealt[tensor.Slice.Length > 0 ? world.Rank : OwnerOf(tensor)].GetValueOrDefault(id), local)
                 : algorithm is Rule rule ? Row(tensor, rule, local)
                 : Vectors(tensor, local);
             if (state is { Count: > 0 })
@@ -94,7 +95,9 @@ internal sealed class ShardedState(Sharded sharded)
         if (local is null || tensor.Vector.All == 0)
             return local;
         var state = new ParameterState();
-        var lengths = world.GatherNumbers("save", [tensor.Vector.Length], [.. Enumerable.Repeat(1, world.Size)]).Select(each => (long)each[0]);
+        var lengths = world
+            .GatherNumbers("save", [tensor.Vector.Length], [.. Enumerable.Repeat(1, world.Size)])
+            .Select(each => (long)each[0]);
         long[] all = [.. lengths];
         foreach (var (key, value) in local)
             state[key] = vectors.Contains(key) ? Vector(value) : value;
@@ -217,9 +220,13 @@ internal sealed class ShardedState(Sharded sharded)
         writer.Write(key);
         writer.Write(
             (int)(
-                !view.IsAbsent ? isColumn ? EntryKind.Tensor : EntryKind.Number
-                : value is Tree.Int ? EntryKind.Whole
-                : EntryKind.Other
+                !view.IsAbsent
+                    ? isColumn
+                        ? EntryKind.Tensor
+                        : EntryKind.Number
+                    : value is Tree.Int
+                        ? EntryKind.Whole
+                        : EntryKind.Other
             )
         );
         writer.Write(view.IsAbsent ? 0 : (int)view.DType);

@@ -145,11 +145,20 @@ internal sealed class Bucket
                 for (nint at = 0; at < piece.Length; )
                 {
                     var rank = (int)Math.Min(tree.Size - 1, (long)((Int128)(before + at * size) * tree.Size / total));
-                    var end = rank == tree.Size - 1 ? piece.Length : (nint)Math.Min(
-                        piece.Length,
-                        Math.Max(at + 1, ((long)((Int128)total * (rank + 1) / tree.Size) - before + size - 1) / size)
-                    );
-                    yield return piece with { Offset = piece.Offset + at, Length = end - at, Owner = rank };
+                    var end =
+                        rank == tree.Size - 1
+                            ? piece.Length
+                            : (nint)
+                                Math.Min(
+                                    piece.Length,
+                                    Math.Max(at + 1, ((long)((Int128)total * (rank + 1) / tree.Size) - before + size - 1) / size)
+                                );
+                    yield return piece with
+                    {
+                        Offset = piece.Offset + at,
+                        Length = end - at,
+                        Owner = rank,
+                    };
                     at = end;
                 }
                 before += piece.Bytes;

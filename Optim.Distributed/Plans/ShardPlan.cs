@@ -49,8 +49,7 @@ internal readonly record struct PlanItem(string Name, Layout Layout, Division Di
 /// </summary>
 public sealed class ShardPlan : IEquatable<ShardPlan>
 {
-    internal ShardPlan(int ranks, Shard shard, ImmutableArray<PlannedTensor> tensors) =>
-        (Ranks, Shard, Tensors) = (ranks, shard, tensors);
+    internal ShardPlan(int ranks, Shard shard, ImmutableArray<PlannedTensor> tensors) => (Ranks, Shard, Tensors) = (ranks, shard, tensors);
 
     /// <summary>How many ranks there are.</summary>
     public int Ranks { get; }
@@ -119,24 +118,17 @@ public sealed class ShardPlan : IEquatable<ShardPlan>
             slices[i] = [];
         Cut(ranks, items, made, isVector, slices);
         Deal(ranks, items, made, slices);
-        return new(
-            ranks,
-            shard,
-            [.. items.Select((item, i) => new PlannedTensor(item.Name, item.Layout, made[i], [.. slices[i]]))]
-        );
+        return new(ranks, shard, [.. items.Select((item, i) => new PlannedTensor(item.Name, item.Layout, made[i], [.. slices[i]]))]);
     }
 
     /// <summary>Cuts all sliced tensors, laid end to end, by the bytes of their state.</summary>
-    private static void Cut(
-        int ranks,
-        IReadOnlyList<PlanItem> items,
-        Division[] divisions,
-        bool isVector,
-        List<PlannedSlice>[] slices
-    )
+    private static void Cut(int ranks, IReadOnlyList<PlanItem> items, Division[] divisions, bool isVector, List<PlannedSlice>[] slices)
     {
         long Weight(int i) => isVector ? items[i].Layout.DType.Parts() : items[i].Layout.DType.ToStateDType().Size();
-        var total = Enumerable.Range(0, items.Count).Where(i => divisions[i] == Division.Sliced).Sum(i => items[i].Layout.Count * Weight(i));
+        var total = Enumerable
+            .Range(0, items.Count)
+            .Where(i => divisions[i] == Division.Sliced)
+            .Sum(i => items[i].Layout.Count * Weight(i));
         var (rank, before) = (0, 0L);
         for (var i = 0; i < items.Count; i++)
         {

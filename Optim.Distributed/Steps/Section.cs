@@ -135,7 +135,9 @@ internal sealed class Section
             Sums.Copy(ordered.Address + piece.Offset * piece.DType.Size(), target.Address, piece.Bytes);
         }
         GC.KeepAlive(ordered.Owner);
-        underWay.Enqueue((bucket, buffer, world.ReduceScatter("sum of gradients", bucket.Number, buffer, bucket.Offsets, Add(bucket, buffer)), false));
+        underWay.Enqueue(
+            (bucket, buffer, world.ReduceScatter("sum of gradients", bucket.Number, buffer, bucket.Offsets, Add(bucket, buffer)), false)
+        );
         if (dropsGradients)
             Drop(bucket);
     }
@@ -280,9 +282,7 @@ internal sealed class Section
 
     /// <summary>All elements of a tensor, to where they lie in another order or with gaps.</summary>
     private static void Scatter(Piece piece, TensorView buffer, TensorView target) =>
-        target.CopyFrom(
-            new(buffer.Address + piece.At, Layout.Contiguous(piece.DType, target.Shape.AsSpan()), buffer.Owner)
-        );
+        target.CopyFrom(new(buffer.Address + piece.At, Layout.Contiguous(piece.DType, target.Shape.AsSpan()), buffer.Owner));
 
     private TensorView Buffer(Bucket bucket)
     {

@@ -41,7 +41,12 @@ internal sealed unsafe class MpiLibrary
         Size = number;
         var text = stackalloc byte[8192];
         Check(((delegate* unmanaged<byte*, int*, int>)Export("MPI_Get_library_version"))(text, &number));
-        Version = Marshal.PtrToStringUTF8((nint)text, number).Split('\n')[0].Split(',')[0].Trim().Replace(":      \t", " ", StringComparison.Ordinal);
+        Version = Marshal
+            .PtrToStringUTF8((nint)text, number)
+            .Split('\n')[0]
+            .Split(',')[0]
+            .Trim()
+            .Replace(":      \t", " ", StringComparison.Ordinal);
     }
 
     public int Rank { get; }

@@ -52,9 +52,7 @@ internal sealed class MpiTransport : Transport
     {
         if (Environment.GetEnvironmentVariable("OPTIM_MPI") is { Length: > 0 } given)
             return [given];
-        string[] open =
-            OperatingSystem.IsMacOS() ? ["libmpi.40.dylib", "libmpi.dylib"]
-            : ["libmpi.so.40", "libmpi.so"];
+        string[] open = OperatingSystem.IsMacOS() ? ["libmpi.40.dylib", "libmpi.dylib"] : ["libmpi.so.40", "libmpi.so"];
         string[] mpich =
             OperatingSystem.IsWindows() ? ["msmpi.dll", "impi.dll"]
             : OperatingSystem.IsMacOS() ? ["libmpi.12.dylib", "libmpich.12.dylib", "libmpi.dylib"]

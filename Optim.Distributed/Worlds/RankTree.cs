@@ -100,9 +100,7 @@ internal sealed class RankTree
         for (int level = levels - 1, first = Reversed(number), length = 1; level >= 0; level--, length *= 2)
         {
             var other = first ^ length;
-            moves.Add(
-                new(RankOf(number ^ 1 << level), starts[first], starts[first + length], starts[other], starts[other + length])
-            );
+            moves.Add(new(RankOf(number ^ 1 << level), starts[first], starts[first + length], starts[other], starts[other + length]));
             first = Math.Min(first, other);
         }
         if (rank < 2 * pairs)

@@ -107,8 +107,7 @@ internal sealed class SimulatedTransport(SharedMail mail, int rank) : Transport
     public override Request Send(int to, nint address, nint bytes, int tag) =>
         new Sending(mail, to, mail.Post(rank, to, tag, address, bytes));
 
-    public override Request Receive(int from, nint address, nint bytes, int tag) =>
-        new Receiving(mail, from, rank, tag, address, bytes);
+    public override Request Receive(int from, nint address, nint bytes, int tag) => new Receiving(mail, from, rank, tag, address, bytes);
 
     public override void Announce(long number, string call)
     {

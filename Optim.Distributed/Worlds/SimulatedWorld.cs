@@ -29,8 +29,7 @@ public sealed class SimulatedWorld
         ArgumentNullException.ThrowIfNull(body);
         var results = new T[Size];
         var errors = Outcomes(world => results[world.Rank] = body(world));
-        var first =
-            Array.Find(errors, error => error is not null and not WorldException) ?? Array.Find(errors, error => error is not null);
+        var first = Array.Find(errors, error => error is not null and not WorldException) ?? Array.Find(errors, error => error is not null);
         if (first is not null)
             ExceptionDispatchInfo.Throw(first);
         return results;

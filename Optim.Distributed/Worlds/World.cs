@@ -1,5 +1,3 @@
-using System.Security.Cryptography;
-using System.Text;
 using Optim.Kernels;
 
 namespace Optim.Distributed;
@@ -20,7 +18,7 @@ internal readonly record struct WorldCall(long Step, string Operation, int? Buck
 /// </code>
 /// All ranks make the same calls in the same order; one that does not is found by the timeout. A world is used by one thread at a time.
 /// </summary>
-public sealed class World : IDisposable
+public sealed partial class World : IDisposable
 {
     /// <summary>How long answers are waited for where nothing else is said.</summary>
     public static readonly TimeSpan DefaultTimeout = TimeSpan.FromMinutes(5);
@@ -90,102 +88,6 @@ public sealed class World : IDisposable
     /// <summary>Leaves the world. The others go on only with what needs no other rank.</summary>
     public void Dispose() => Close("it was left", null);
 
-    /// <summary>Refuses ranks of which one has other words for what all must have: this one says in which line.</summary>
-    internal void Agree(string operation, string what, IReadOnlyList<string> lines)
-    {
-        if (Size == 1)
-            return;
-        var hashes = Exchange(operation, SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', lines))));
-        var others = Enumerable.Range(0, Size).Where(rank => !hashes[rank].AsSpan().SequenceEqual(hashes[0])).ToList();
-        if (others.Count == 0)
-            return;
-        var first = Encoding.UTF8.GetString(Exchange(operation, Rank == 0 ? Encoding.UTF8.GetBytes(string.Join('\n', lines)) : [])[0])
-            .Split('\n');
-        var line = Enumerable.Range(0, Math.Max(first.Length, lines.Count)).FirstOrDefault(i => Line(first, i) != Line(lines, i));
-        var difference = others.Contains(Rank) ? $": here '{Line(lines, line)}', there '{Line(first, line)}'" : "";
-        throw Fail(
-            operation,
-            null,
-            FormattableString.Invariant(
-                $"{what} must be the same on all ranks; other than on rank 0 {(others.Count == 1 ? "it is" : "they are")} on rank {string.Join(", ", others)}{difference}"
-            )
-        );
-
-        static string Line(IReadOnlyList<string> lines, int i) => i < lines.Count ? lines[i] : "(nothing)";
-    }
-
-    /// <summary>The bytes of every rank, which may have more or less of them.</summary>
-    internal byte[][] Exchange(string operation, byte[] mine)
-    {
-        if (Size == 1)
-            return [mine];
-        var sizes = GatherNumbers(operation, [mine.Length], [.. Enumerable.Repeat(1, Size)]);
-        return Exchange(operation, mine, rank => (int)sizes[rank][0]);
-    }
-
-    /// <summary>For each flag whether it is true on any rank.</summary>
-    internal bool[] AnyOf(string operation, bool[] mine)
-    {
-        var bits = new byte[(mine.Length + 7) / 8];
-        for (var i = 0; i < mine.Length; i++)
-            if (mine[i])
-                bits[i / 8] |= (byte)(1 << i % 8);
-        var all = Exchange(operation, bits, _ => bits.Length);
-        return [.. mine.Select((_, i) => Array.Exists(all, each => (each[i / 8] >> i % 8 & 1) != 0))];
-    }
-
-    private byte[][] Exchange(string operation, byte[] mine, Func<int, int> lengthOf)
-    {
-        var offsets = new nint[Size + 1];
-        for (var place = 0; place < Size; place++)
-            offsets[place + 1] = offsets[place] + lengthOf(Tree.Order[place]);
-        var buffer = TensorView.Zeros(DType.UInt8, offsets[Size]);
-        mine.CopyTo(buffer.AsSpan<byte>()[(int)offsets[Tree.PlaceOf(Rank)]..]);
-        if (Size > 1 && offsets[Size] > 0)
-            Wait(Gather(operation, null, buffer, offsets));
-        var found = new byte[Size][];
-        for (var place = 0; place < Size; place++)
-            found[Tree.Order[place]] = buffer.AsSpan<byte>()[(int)offsets[place]..(int)offsets[place + 1]].ToArray();
-        return found;
-    }
-
-    /// <summary>Numbers of every rank, of which all know how many each has.</summary>
-    internal double[][] GatherNumbers(string operation, ReadOnlySpan<double> mine, ReadOnlySpan<int> counts)
-    {
-        var offsets = new nint[Size + 1];
-        for (var place = 0; place < Size; place++)
-            offsets[place + 1] = offsets[place] + counts[Tree.Order[place]] * sizeof(double);
-        var buffer = TensorView.Zeros(DType.Float64, offsets[Size] / sizeof(double));
-        mine.CopyTo(buffer.AsSpan<double>()[(int)(offsets[Tree.PlaceOf(Rank)] / sizeof(double))..]);
-        if (Size > 1 && offsets[Size] > 0)
-            Wait(Gather(operation, null, buffer, offsets));
-        var found = new double[Size][];
-        for (var place = 0; place < Size; place++)
-            found[Tree.Order[place]] = buffer
-                .AsSpan<double>()[(int)(offsets[place] / sizeof(double))..(int)(offsets[place + 1] / sizeof(double))]
-                .ToArray();
-        return found;
-    }
-
-    /// <summary>The sum of a number over all ranks, by the tree of neighbours.</summary>
-    internal double Sum(string operation, double mine)
-    {
-        if (Size == 1)
-            return mine;
-        var all = GatherNumbers(operation, [mine], [.. Enumerable.Repeat(1, Size)]).Select(each => each[0]).ToArray();
-        return SumOf(all);
-    }
-
-    /// <summary>The sum of numbers by the tree of neighbours.</summary>
-    internal static double SumOf(double[] numbers)
-    {
-        var sums = numbers.ToArray();
-        for (var apart = 1; apart < sums.Length; apart *= 2)
-        for (var i = 0; i + apart < sums.Length; i += 2 * apart)
-            sums[i] += sums[i + apart];
-        return sums.Length == 0 ? 0 : sums[0];
-    }
-
     /// <summary>Begins to give every rank the segments of all.</summary>
     /// <param name="operation">What it is called.</param>
     /// <param name="bucket">The number of the bucket.</param>
@@ -200,8 +102,13 @@ public sealed class World : IDisposable
     /// <param name="buffer">All segments, in the order of the tree; afterwards that of this rank has its sum.</param>
     /// <param name="offsets">Where each segment begins, in bytes, and one past the last.</param>
     /// <param name="sum">Adds bytes [from, to) of the buffer and what has come for them, of which the first comes first if the flag is true; the sum goes to the buffer.</param>
-    internal Work ReduceScatter(string operation, int? bucket, TensorView buffer, nint[] offsets, Action<nint, nint, TensorView, bool> sum) =>
-        Begin(operation, bucket, offsets[^1], buffer.Owner, tag => Steps(Tree.ReduceScatter(Rank), buffer, offsets, sum, tag));
+    internal Work ReduceScatter(
+        string operation,
+        int? bucket,
+        TensorView buffer,
+        nint[] offsets,
+        Action<nint, nint, TensorView, bool> sum
+    ) => Begin(operation, bucket, offsets[^1], buffer.Owner, tag => Steps(Tree.ReduceScatter(Rank), buffer, offsets, sum, tag));
 
     /// <summary>Sends bytes to a rank, or receives them from one, at once.</summary>
     internal void SendNow(string operation, int to, TensorView bytes, int channel) =>
@@ -355,36 +262,5 @@ public sealed class World : IDisposable
             lock (works)
                 works.AddRange(given);
         }
-    }
-}
-
-/// <summary>A call that all ranks make together, while it is under way.</summary>
-internal sealed class Work(string operation, int? bucket, IEnumerable<Request> steps, object? keep)
-{
-    private readonly IEnumerator<Request> steps = steps.GetEnumerator();
-    private Request? current;
-
-    public string Operation => operation;
-
-    public int? Bucket => bucket;
-
-    /// <summary>What must stay in memory.</summary>
-    public object? Keep => keep;
-
-    public bool IsDone { get; private set; }
-
-    /// <summary>Goes on as far as it can; whether it has moved at all.</summary>
-    public bool Advance()
-    {
-        var moved = false;
-        while (!IsDone && (current is null || current.Test()))
-        {
-            moved = true;
-            if (steps.MoveNext())
-                current = steps.Current;
-            else
-                IsDone = true;
-        }
-        return moved;
     }
 }

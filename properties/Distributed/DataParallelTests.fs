@@ -89,23 +89,23 @@ let tests =
                 for shard in shards do
                     let found =
                         onRanks 4 (fun world ->
-                                let sharded, parameters = over run shard 3000L world
-                                let sent = ResizeArray()
+                            let sharded, parameters = over run shard 3000L world
+                            let sent = ResizeArray()
 
-                                for step in 0 .. run.Steps - 1 do
-                                    sharded.ZeroGrad()
+                            for step in 0 .. run.Steps - 1 do
+                                sharded.ZeroGrad()
 
-                                    for index in parameters.Length - 1 .. -1 .. 0 do
-                                        parameters[index].SetGradient(gradientOf run.Absent run.Model step world.Rank index)
-                                        sharded.GradientReady parameters[index]
+                                for index in parameters.Length - 1 .. -1 .. 0 do
+                                    parameters[index].SetGradient(gradientOf run.Absent run.Model step world.Rank index)
+                                    sharded.GradientReady parameters[index]
 
-                                        if index = 3 then
-                                            sent.Add world.MessagesSent
+                                    if index = 3 then
+                                        sent.Add world.MessagesSent
 
-                                    sharded.Step()
+                                sharded.Step()
 
-                                Expect.isGreaterThan sent[0] 0L "something is under way before the first gradients are there"
-                                bitsOf parameters)
+                            Expect.isGreaterThan sent[0] 0L "something is under way before the first gradients are there"
+                            bitsOf parameters)
 
                     same expected found $"{shard}"
             }
@@ -114,43 +114,51 @@ let tests =
                 let run = { run mixed adamW with Leaves = 2 }
 
                 onRanks 2 (fun world ->
-                        let sharded, parameters = over run Shard.None 5000L world
+                    let sharded, parameters = over run Shard.None 5000L world
 
-                        for index, parameter in List.indexed parameters do
-                            parameter.SetGradient(gradientOf run.Absent run.Model 0 world.Rank index)
+                    for index, parameter in List.indexed parameters do
+                        parameter.SetGradient(gradientOf run.Absent run.Model 0 world.Rank index)
 
-                        sharded.Collect()
+                    sharded.Collect()
 
-                        for index, parameter in List.indexed parameters do
-                            let leaves = Array.init 2 (fun leaf -> gradientOf run.Absent run.Model 0 leaf index)
-                            let expected = (treeSum leaves).ToDoubles() |> Array.map (fun x -> double (float32 (x / 2.0)))
-                            Expect.equal (parameter.GradientView.ToDoubles()) expected $"gradient {index} is the mean"
+                    for index, parameter in List.indexed parameters do
+                        let leaves = Array.init 2 (fun leaf -> gradientOf run.Absent run.Model 0 leaf index)
 
-                        sharded.Step())
+                        let expected =
+                            (treeSum leaves).ToDoubles() |> Array.map (fun x -> double (float32 (x / 2.0)))
+
+                        Expect.equal (parameter.GradientView.ToDoubles()) expected $"gradient {index} is the mean"
+
+                    sharded.Step())
                 |> ignore
             }
 
             test "leaves that are no power of two for each rank, or more than a batch has rows, are refused" {
                 let make leaves ranks =
                     onRanks ranks (fun world ->
-                            let run = { run small adamW with Leaves = leaves }
-                            let sharded, _ = over run Shard.State 5000L world
-                            Expect.throwsT<ArgumentOutOfRangeException> (fun () -> sharded.Leaves 7 |> ignore) "7 rows for 8 leaves"
-                            [ for leaf in sharded.Leaves 21 -> leaf ])
+                        let run = { run small adamW with Leaves = leaves }
+                        let sharded, _ = over run Shard.State 5000L world
+                        Expect.throwsT<ArgumentOutOfRangeException> (fun () -> sharded.Leaves 7 |> ignore) "7 rows for 8 leaves"
+                        [ for leaf in sharded.Leaves 21 -> leaf ])
 
                 for leaves, ranks in [ 6, 4; 12, 4; 3, 1; 0, 1; 2, 4 ] do
                     Expect.throwsT<ArgumentException> (fun () -> make leaves ranks |> ignore) $"{leaves} leaves for {ranks} ranks"
 
                 let all = make 8 4 |> Seq.collect id |> List.ofSeq
                 Expect.equal [ for leaf in all -> leaf.Number ] [ 0..7 ] "every leaf once, in the order of ranks"
-                let rows = all |> List.sumBy (fun leaf -> leaf.Rows.End.Value - leaf.Rows.Start.Value)
+
+                let rows =
+                    all |> List.sumBy (fun leaf -> leaf.Rows.End.Value - leaf.Rows.Start.Value)
+
                 Expect.equal rows 21 "every row once"
                 Expect.floatClose Accuracy.veryHigh (all |> List.averageBy _.Weight) 1.0 "the weights are those of the mean of the batch"
             }
 
             test "a leaf too many, and one too few, are refused" {
                 let world = World.Join()
-                let sharded, parameters = over { run small adamW with Leaves = 2 } Shard.State 5000L world
+
+                let sharded, parameters =
+                    over { run small adamW with Leaves = 2 } Shard.State 5000L world
 
                 for p in parameters do
                     p.SetGradient p.View
@@ -168,13 +176,13 @@ let tests =
 
                 for ranks in [ 1; 2; 4; 8 ] do
                     onRanks ranks (fun world ->
-                            let sharded, _ = over (run small adamW) Shard.State 5000L world
-                            let each = 8 / ranks
+                        let sharded, _ = over (run small adamW) Shard.State 5000L world
+                        let each = 8 / ranks
 
-                            for leaf in world.Rank * each .. (world.Rank + 1) * each - 1 do
-                                sharded.AddLeaf losses[leaf]
+                        for leaf in world.Rank * each .. (world.Rank + 1) * each - 1 do
+                            sharded.AddLeaf losses[leaf]
 
-                            Expect.equal (sharded.MeanLoss 0.0) expected $"{ranks} ranks")
+                        Expect.equal (sharded.MeanLoss 0.0) expected $"{ranks} ranks")
                     |> ignore
             }
 

@@ -11,7 +11,9 @@ open Optim.Kernels
 
 /// Numbers that look drawn and depend on their place alone.
 let number (seed: int) (place: int) =
-    let mutable z = uint64 seed * 0x9E3779B97F4A7C15UL + uint64 place * 0xBF58476D1CE4E5B9UL
+    let mutable z =
+        uint64 seed * 0x9E3779B97F4A7C15UL + uint64 place * 0xBF58476D1CE4E5B9UL
+
     z <- (z ^^^ (z >>> 30)) * 0xBF58476D1CE4E5B9UL
     z <- (z ^^^ (z >>> 27)) * 0x94D049BB133111EBUL
     double (z ^^^ (z >>> 31) >>> 11) / double (1UL <<< 53) - 0.5
@@ -224,7 +226,8 @@ let onRanks ranks (body: World -> 'a) =
     |> List.ofSeq
 
 /// The bits of parameters.
-let bitsOf (parameters: Param list) = digest [ for p in parameters -> p.View ]
+let bitsOf (parameters: Param list) =
+    digest [ for p in parameters -> p.View ]
 
 /// The bits of all ranks.
 let together ranks (run: Run) shard bucket =

@@ -77,7 +77,10 @@ let private withFault (seconds: double) operation rank fault check =
 
         if File.Exists file then
             let parameters = parametersOf small
-            Checkpoint.Load(file, struct ("model", box (ParametersState(Seq.cast<IParameter> parameters)))) |> ignore
+
+            Checkpoint.Load(file, struct ("model", box (ParametersState(Seq.cast<IParameter> parameters))))
+            |> ignore
+
             Expect.equal (Directory.GetFiles folder) [| file |] "nothing is left of a file that was not finished")
 
 let private others rank (errors: exn array) (check: WorldException -> unit) =
@@ -109,7 +112,17 @@ let tests =
                     for calls in traces do
                         Expect.equal calls traces[0] "the same calls")
 
-                for operation in [ "sum of gradients"; "parameters"; "norm of gradients"; "save"; "load"; "save, a piece"; "optimizer"; "mean loss" ] do
+                for operation in
+                    [
+                        "sum of gradients"
+                        "parameters"
+                        "norm of gradients"
+                        "save"
+                        "load"
+                        "save, a piece"
+                        "optimizer"
+                        "mean loss"
+                    ] do
                     Expect.contains operations.Value operation "what the faults are tried at"
             }
 
@@ -132,7 +145,11 @@ let tests =
             }
 
             test "an exception on one rank, in each call: the others hear of it at once" {
-                let cases = [| for operation in operations.Value do for rank in 0 .. ranks - 1 -> operation, rank |]
+                let cases =
+                    [|
+                        for operation in operations.Value do
+                            for rank in 0 .. ranks - 1 -> operation, rank
+                    |]
 
                 for operation, rank in cases do
                     // Rank 0 alone writes, and the others answer: a piece is asked for by one and given by others.
@@ -142,7 +159,12 @@ let tests =
             }
 
             test "a rank that gives no answer, in each call: the others give up after the timeout" {
-                let cases = [| for operation in operations.Value do for rank in 0 .. ranks - 1 -> operation, rank |]
+                let cases =
+                    [|
+                        for operation in operations.Value do
+                            for rank in 0 .. ranks - 1 -> operation, rank
+                    |]
+
                 let slow = new SemaphoreSlim(if all then 4 else 24)
 
                 cases
@@ -169,9 +191,18 @@ let tests =
 
                 let cases =
                     [
-                        "names", { plain with Model = { Tensors = plain.Model.Tensors |> List.map (fun (n, d, s) -> n + "x", d, s) } }
+                        "names",
+                        { plain with
+                            Model =
+                                {
+                                    Tensors = plain.Model.Tensors |> List.map (fun (n, d, s) -> n + "x", d, s)
+                                }
+                        }
                         "shapes", { plain with Model = mixed }
-                        "rule", { plain with Make = fun parameters -> Adam(parameters, lr = 0.1) :> Optimizer }
+                        "rule",
+                        { plain with
+                            Make = fun parameters -> Adam(parameters, lr = 0.1) :> Optimizer
+                        }
                         "options", { plain with Make = make 0.2 }
                         "leaves", { plain with Leaves = 8 }
                     ]
@@ -182,7 +213,14 @@ let tests =
                             World
                                 .Simulated(ranks, Nullable(TimeSpan.FromSeconds 20.0))
                                 .Outcomes(fun world ->
-                                    over (if world.Rank = rank then other else { plain with Make = make 0.1 }) Shard.State 3000L world
+                                    over
+                                        (if world.Rank = rank then
+                                             other
+                                         else
+                                             { plain with Make = make 0.1 })
+                                        Shard.State
+                                        3000L
+                                        world
                                     |> ignore)
 
                         for error in errors do
@@ -200,7 +238,10 @@ let tests =
                             .Simulated(ranks, Nullable(TimeSpan.FromSeconds 20.0))
                             .Outcomes(fun world ->
                                 let sharded, _ = over plain Shard.State 3000L world
-                                let group = ParameterGroup [ Param.Zeros("more", Optim.Kernels.DType.Float32, [| 2L |]) :> IParameter ]
+
+                                let group =
+                                    ParameterGroup [ Param.Zeros("more", Optim.Kernels.DType.Float32, [| 2L |]) :> IParameter ]
+
                                 group["lr"] <- OptionValue.Float(if world.Rank = rank then 0.5 else 0.1)
                                 sharded.AddParamGroup group)
 

@@ -1,5 +1,5 @@
 /// The same under real launchers. Skipped where there are none, unless OPTIM_REQUIRE_MPI is 1.
-/// OPTIM_MPI_FAULTS=all tries every fault in every call on every rank of 4, which takes an hour.
+/// OPTIM_MPI_FAULTS=all tries every fault in every call on every rank of 4, which takes half an hour.
 module MpiTests
 
 open System
@@ -15,8 +15,22 @@ let private launchers =
     [
         "Open MPI",
         "mpirun.openmpi",
-        [ "--oversubscribe"; "--mca"; "btl"; "self,vader,tcp"; "--mca"; "btl_tcp_if_include"; "lo"; "--mca"; "oob_tcp_if_include"; "lo" ]
-        @ (if Environment.UserName = "root" then [ "--allow-run-as-root" ] else [])
+        [
+            "--oversubscribe"
+            "--mca"
+            "btl"
+            "self,vader,tcp"
+            "--mca"
+            "btl_tcp_if_include"
+            "lo"
+            "--mca"
+            "oob_tcp_if_include"
+            "lo"
+        ]
+        @ (if Environment.UserName = "root" then
+               [ "--allow-run-as-root" ]
+           else
+               [])
         "MPICH", "mpirun.mpich", [ "-iface"; "lo" ]
     ]
 
@@ -26,14 +40,17 @@ let private find (program: string) =
     |> Array.tryFind File.Exists
 
 let private required = Environment.GetEnvironmentVariable "OPTIM_REQUIRE_MPI" = "1"
-let private everything = Environment.GetEnvironmentVariable "OPTIM_MPI_FAULTS" = "all"
+
+let private everything =
+    Environment.GetEnvironmentVariable "OPTIM_MPI_FAULTS" = "all"
 
 let private start launcher (arguments: string list) ranks (child: string list) =
     match find launcher with
     | None when required -> failtest $"there is no {launcher}, and OPTIM_REQUIRE_MPI is 1"
     | None -> skiptest $"there is no {launcher}"
     | Some program ->
-        let info = ProcessStartInfo(program, RedirectStandardOutput = true, RedirectStandardError = true)
+        let info =
+            ProcessStartInfo(program, RedirectStandardOutput = true, RedirectStandardError = true)
 
         for argument in arguments @ [ "-n"; string ranks; nonNull Environment.ProcessPath ] do
             info.ArgumentList.Add argument
@@ -47,7 +64,10 @@ let private start launcher (arguments: string list) ranks (child: string list) =
         info.Environment["DOTNET_DbgEnableMiniDump"] <- "0"
         info.Environment["OPTIM_THREADS"] <- "1"
         use running = nonNull (Process.Start info)
-        let output, errors = running.StandardOutput.ReadToEndAsync(), running.StandardError.ReadToEndAsync()
+
+        let output, errors =
+            running.StandardOutput.ReadToEndAsync(), running.StandardError.ReadToEndAsync()
+
         let clock = Stopwatch.StartNew()
 
         if not (running.WaitForExit 60000) then
@@ -65,7 +85,8 @@ let private fault launcher arguments ranks kind operation rank =
         let code, output, errors, seconds =
             start launcher arguments ranks [ "--rank"; folder; "3"; kind; operation; string rank ]
 
-        let said = $"{kind} at {operation} on rank {rank}: exit {code} after {seconds:F1} s\n{output}\n{errors}"
+        let said =
+            $"{kind} at {operation} on rank {rank}: exit {code} after {seconds:F1} s\n{output}\n{errors}"
 
         if kind = "overflow" then
             Expect.equal code 0 said
@@ -110,7 +131,17 @@ let tests =
                 for kind in faults do
                     test $"{name}: {kind} on one rank ends all" {
                         if everything then
-                            for operation in [ "sum of gradients"; "which gradients are there"; "norm of gradients"; "parameters"; "save"; "save, a piece"; "load"; "mean loss" ] do
+                            for operation in
+                                [
+                                    "sum of gradients"
+                                    "which gradients are there"
+                                    "norm of gradients"
+                                    "parameters"
+                                    "save"
+                                    "save, a piece"
+                                    "load"
+                                    "mean loss"
+                                ] do
                                 for rank in 0..3 do
                                     fault launcher arguments 4 kind operation rank
                         else

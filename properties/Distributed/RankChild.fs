@@ -18,7 +18,11 @@ let faults = [ "kill"; "throw"; "exit"; "sleep"; "mismatch"; "overflow" ]
 let script (run: Run) (folder: string) (other: bool) (world: World) =
     let model =
         if other then
-            { run.Model with Tensors = run.Model.Tensors |> List.map (fun (name, dtype, shape) -> name + "x", dtype, shape) }
+            { run.Model with
+                Tensors =
+                    run.Model.Tensors
+                    |> List.map (fun (name, dtype, shape) -> name + "x", dtype, shape)
+            }
         else
             run.Model
 
@@ -43,13 +47,18 @@ let private act fault =
     | _ -> ()
 
 /// The run of a script.
-let runOf ranks = { run small adamW with Leaves = max 4 ranks }
+let runOf ranks =
+    { run small adamW with
+        Leaves = max 4 ranks
+    }
 
 /// Runs as a rank when the arguments ask for it: --rank FOLDER TIMEOUT FAULT OPERATION RANK.
 let runChild (arguments: string array) =
     match arguments with
     | [| "--rank"; folder; timeout; fault; operation; faulty |] ->
-        let timeout = TimeSpan.FromSeconds(Double.Parse(timeout, Globalization.CultureInfo.InvariantCulture))
+        let timeout =
+            TimeSpan.FromSeconds(Double.Parse(timeout, Globalization.CultureInfo.InvariantCulture))
+
         let mutable clock = Stopwatch.StartNew()
 
         try

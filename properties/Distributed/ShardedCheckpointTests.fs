@@ -66,7 +66,8 @@ let private go (run: Run) name (world: World) first steps (sharded: Sharded) (pa
     else
         train { run with Steps = steps } world first sharded parameters
 
-let private names = [ "adamw"; "sgd"; "muon"; "adafactor"; "prodigy"; "adagrad"; "lbfgs"; "nadam" ]
+let private names =
+    [ "adamw"; "sgd"; "muon"; "adafactor"; "prodigy"; "adagrad"; "lbfgs"; "nadam" ]
 
 [<Tests>]
 let tests =
@@ -94,7 +95,10 @@ let tests =
                                 save world (path ranks) sharded parameters)
                             |> ignore
 
-                            Expect.equal (File.ReadAllBytes(path ranks)) (File.ReadAllBytes(path 1)) $"{ranks} ranks write the bytes of one"
+                            Expect.equal
+                                (File.ReadAllBytes(path ranks))
+                                (File.ReadAllBytes(path 1))
+                                $"{ranks} ranks write the bytes of one"
 
                         for ranks, shard in [ 1, Shard.State; 2, Shard.None; 4, Shard.State; 8, Shard.Gradients ] do
                             onRanks ranks (fun world ->
@@ -146,7 +150,12 @@ let tests =
                         optimizer.Attach(ClipGradNorm 0.5, accumulate = 3)
                         ignore
 
-                    let run = { run small (make "adamw") with Around = around; Absent = absent }
+                    let run =
+                        { run small (make "adamw") with
+                            Around = around
+                            Absent = absent
+                        }
+
                     let expected, _ = alone { run with Steps = 6 }
                     let path (ranks: int) = Path.Combine(folder, $"{ranks}.pt")
 
@@ -182,7 +191,9 @@ let tests =
                             $"rank {world.Rank} hears that the file cannot be written"
 
                         let before = bitsOf parameters
-                        let other = Path.Combine(folder, (if world.Rank = 2 then "not there.pt" else "run.pt"))
+
+                        let other =
+                            Path.Combine(folder, (if world.Rank = 2 then "not there.pt" else "run.pt"))
 
                         Expect.throwsT<CheckpointException>
                             (fun () -> load world other sharded parameters |> ignore)
