@@ -17,81 +17,116 @@ internal static class CatalogueSuite
 
     private static readonly string[] elementLists = ["64K", "1M", "16M", "1000 x 1K"];
     private const string WholeList = "vit_b16 matrices";
+    private const string TrafficList = "16M";
 
-    /// <summary>One rule on one list: microseconds of a step by our kernels, by libtorch's operators, and of the same traffic.</summary>
-    private sealed record Result(string Rule, string List, bool IsOfElements, double Ours, double Operators, double? Traffic)
+    /// <summary>One rule on one list: microseconds of a step by our kernels, and by what it is compared with.</summary>
+    private sealed record Result(string Rule, string List, double Ours, double? Operators, double? Traffic)
     {
-        public double Ratio => Operators / Ours;
+        public double? Ratio => Operators / Ours;
 
         public double? OfTraffic => Ours / Traffic;
+
+        public string Place => $"{Rule} on {List}";
     }
 
     /// <summary>Measures and prints; whether every goal is reached is said at the end.</summary>
-    public static int Run(IReadOnlyCollection<string> rules, IReadOnlyCollection<string> lists, bool isQuick)
+    /// <param name="rules">Names of rules; all where empty.</param>
+    /// <param name="lists">Names of lists; all where empty.</param>
+    /// <param name="peers">Of libtorch's operators and the traffic; both where empty.</param>
+    /// <param name="threads">Threads on both sides.</param>
+    /// <param name="isQuick">Whether to measure shortly.</param>
+    public static int Run(
+        IReadOnlyCollection<string> rules,
+        IReadOnlyCollection<string> lists,
+        IReadOnlyCollection<string> peers,
+        int threads,
+        bool isQuick
+    )
     {
-        var entries = Catalogue
-            .All.Where(entry => rules.Count == 0 || rules.Contains(entry.Name, StringComparer.OrdinalIgnoreCase))
-            .ToList();
+        bool Has(string peer) => peers.Count == 0 || peers.Contains(peer, StringComparer.OrdinalIgnoreCase);
         var rows = (
-            from entry in entries
+            from entry in Catalogue.All
+            where rules.Count == 0 || rules.Contains(entry.Name, StringComparer.OrdinalIgnoreCase)
             let isOfElements = entry.Rule is DefinedRule
             from list in ParameterList.All
             where isOfElements ? elementLists.Contains(list.Name) : list.Name == WholeList
             where lists.Count == 0 || lists.Contains(list.Name, StringComparer.OrdinalIgnoreCase)
-            select (entry, isOfElements, list)
+            let beside = (Operators: Has(Measurement.Ops), Traffic: isOfElements && list.Name == TrafficList && Has(Measurement.Traffic))
+            where beside.Operators || beside.Traffic
+            select (entry, isOfElements, list, beside)
         ).ToList();
         if (rows.Count == 0)
         {
-            Console.Error.WriteLine("bench: nothing to measure: no rule of the catalogue on such a list.");
+            Console.Error.WriteLine(
+                $"bench: nothing to measure: a rule of elements is measured on {string.Join(", ", elementLists)}, one of matrices on {WholeList}; against {Measurement.Ops}, and elements at {TrafficList} against {Measurement.Traffic}."
+            );
             return 1;
         }
+        Threads.Count = threads;
+        set_num_threads(threads);
         Console.WriteLine("| rule | list | ours, us | libtorch's operators, us | ratio | of its own traffic |");
         Console.WriteLine("|---|---|---|---|---|---|");
-        var results = new List<Result>();
-        foreach (var (entry, isOfElements, list) in rows)
+        var (operators, traffic) = (new List<Result>(), new List<Result>());
+        foreach (var (entry, isOfElements, list, beside) in rows)
         {
-            var result = Measure(entry.Rule, isOfElements, list, isQuick ? Effort.Quick(250) : Effort.Full);
-            results.Add(result);
+            var result = Measure(entry.Rule, list, beside, isQuick ? Effort.Quick(250) : Effort.Full);
+            if (isOfElements && beside.Operators)
+                operators.Add(result);
+            if (beside.Traffic)
+                traffic.Add(result);
             Console.WriteLine(
-                string.Create(
-                    CultureInfo.InvariantCulture,
-                    $"| {result.Rule} | {result.List} | {result.Ours:F1} | {result.Operators:F1} | {result.Ratio:F2}x | {(result.OfTraffic is { } part ? part.ToString("F2", CultureInfo.InvariantCulture) : "–")} |"
-                )
+                $"| {result.Rule} | {result.List} | {Number(result.Ours, "F1")} | {Number(result.Operators, "F1")} | {Number(result.Ratio, "F2")} | {Number(result.OfTraffic, "F2")} |"
             );
             // State that nobody holds any more goes before the next rule asks for memory.
             GC.Collect();
             GC.WaitForPendingFinalizers();
         }
-        Say("slower than libtorch's operators", results.Where(result => result.IsOfElements && result.Ratio < 1));
+        Say("slower than libtorch's operators", operators, result => result.Ratio < 1);
         Say(
-            $"more than {MostOfTraffic.ToString(CultureInfo.InvariantCulture)} times its own traffic",
-            results.Where(result => result.OfTraffic > MostOfTraffic)
+            string.Create(CultureInfo.InvariantCulture, $"more than {MostOfTraffic} times its own traffic"),
+            traffic,
+            result => result.OfTraffic > MostOfTraffic
         );
         return 0;
     }
 
-    private static void Say(string what, IEnumerable<Result> results)
+    private static string Number(double? value, string format) => value?.ToString(format, CultureInfo.InvariantCulture) ?? "–";
+
+    private static void Say(string what, List<Result> measured, Func<Result, bool> isIt)
     {
-        var found = results.Select(result => $"{result.Rule} on {result.List}").ToList();
+        if (measured.Count == 0)
+            return;
+        var found = measured.Where(isIt).Select(result => result.Place).ToList();
         Console.WriteLine();
-        Console.WriteLine($"{what}: {(found.Count == 0 ? "none" : string.Join(", ", found))}");
+        Console.WriteLine($"{what}: {(found.Count == 0 ? "none" : string.Join(", ", found))} (of {measured.Count})");
     }
 
-    private static Result Measure(Rule rule, bool isOfElements, ParameterList list, Effort effort)
+    private static Result Measure(Rule rule, ParameterList list, (bool Operators, bool Traffic) beside, Effort effort)
     {
         var options = rule.Has("lr") ? rule.Replace(rule.Defaults, "lr", RuleCase.Lr) : rule.Defaults;
         using var ours = Ours.Over(parameters => Of(rule, options, parameters), list);
-        using var operators = new OperatorSide(rule, options, list);
-        var (oursUs, operatorsUs) = Timing.Compare(Timing.Of(ours.Step), Timing.Of(operators.Step), effort);
-        if (!isOfElements || list.Name != "16M")
-            return new(rule.Name, list.Name, isOfElements, oursUs[0], operatorsUs[0], null);
-        var bytes = ExplanationModule.ofRule(rule, options).Visits.Sum(visit => visit.Bytes);
-        var columns = rule.ColumnsUnder(options).Length;
-        using var traffic = Ours.Over(parameters => new RuleOptimizer(TrafficOf(columns), parameters), list);
-        var (again, trafficUs) = Timing.Compare(Timing.Of(ours.Step), Timing.Of(traffic.Step), effort);
-        // The traffic's rule reads the gradient, and reads and writes everything else.
-        var moved = sizeof(float) * (3 + 2 * columns);
-        return new(rule.Name, list.Name, isOfElements, again[0], operatorsUs[0], trafficUs[0] * bytes / moved);
+        var (oursUs, operatorsUs, trafficUs) = (double.NaN, (double?)null, (double?)null);
+        if (beside.Operators)
+        {
+            using var operators = new OperatorSide(rule, options, list);
+            (oursUs, operatorsUs) = Compare(ours, Timing.Of(operators.Step), effort);
+        }
+        if (beside.Traffic)
+        {
+            var bytes = ExplanationModule.ofRule(rule, options).Visits.Sum(visit => visit.Bytes);
+            var columns = rule.ColumnsUnder(options).Length;
+            using var traffic = Ours.Over(parameters => new RuleOptimizer(TrafficOf(columns), parameters), list);
+            (oursUs, var us) = Compare(ours, Timing.Of(traffic.Step), effort);
+            // The traffic's rule reads the gradient, and reads and writes everything else.
+            trafficUs = us * bytes / (sizeof(float) * (3 + 2 * columns));
+        }
+        return new(rule.Name, list.Name, oursUs, operatorsUs, trafficUs);
+    }
+
+    private static (double Ours, double Theirs) Compare(Ours ours, Block theirs, Effort effort)
+    {
+        var (oursUs, theirsUs) = Timing.Compare(Timing.Of(ours.Step), theirs, effort);
+        return (oursUs[0], theirsUs[0]);
     }
 
     /// <summary>Moves a parameter and so many columns by the gradient.</summary>

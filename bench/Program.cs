@@ -32,7 +32,8 @@ var lists = Filter("--list", "Only this list of parameters.", [.. ParameterList.
 var peers = Filter("--peer", "Only against this peer.", Measurement.Peers);
 var threads = new Option<int[]>("--threads")
 {
-    Description = "Threads on both sides; 1 and 2 where not given. May be repeated.",
+    Description =
+        "Threads on both sides; 1 and 2 where not given. May be repeated; of the catalogue one number, all cores where not given.",
     HelpName = "N",
 };
 threads.Validators.Add(result =>
@@ -54,11 +55,26 @@ var command = new RootCommand(
     peers,
     threads,
 };
+command.Validators.Add(result =>
+{
+    if (result.GetValue(suite) != CatalogueSuite.Name)
+        return;
+    if (result.GetValue(json) is not null)
+        result.AddError($"--json: the table of --suite {CatalogueSuite.Name} is printed, and not written to a file.");
+    if (result.GetValue(threads) is { Length: > 1 } counts)
+        result.AddError($"--threads {string.Join(" ", counts)}: --suite {CatalogueSuite.Name} takes one number.");
+});
 command.Add(Checkpoints.Create());
 command.SetAction(result =>
 {
     if (result.GetValue(suite) == CatalogueSuite.Name)
-        return CatalogueSuite.Run(result.GetValue(rules) ?? [], result.GetValue(lists) ?? [], result.GetValue(quick));
+        return CatalogueSuite.Run(
+            result.GetValue(rules) ?? [],
+            result.GetValue(lists) ?? [],
+            result.GetValue(peers) ?? [],
+            result.GetValue(threads) is { Length: > 0 } chosenThreads ? chosenThreads[0] : Environment.ProcessorCount,
+            result.GetValue(quick)
+        );
     var counts = result.GetValue(threads) is { Length: > 0 } given
         ? given
         : [.. ((int[])[1, 2]).Where(count => count <= Environment.ProcessorCount)];

@@ -45,9 +45,9 @@ internal readonly unsafe struct Lane1<T>(T value) : IBinary<Lane1<T>>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane1<T> Sqrt(Lane1<T> value) => new(T.Sqrt(value.value));
 
-    public static Lane1<T> Exp(Lane1<T> value) => LaneMath.Exp(value);
+    public static Lane1<T> Exp(Lane1<T> value) => LaneMath.Exp<Lane1<T>, T>(value);
 
-    public static Lane1<T> Log(Lane1<T> value) => LaneMath.Log(value);
+    public static Lane1<T> Log(Lane1<T> value) => LaneMath.Log<Lane1<T>, T>(value);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane1<T> Abs(Lane1<T> value) => new(T.Abs(value.value));
@@ -61,7 +61,7 @@ internal readonly unsafe struct Lane1<T>(T value) : IBinary<Lane1<T>>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane1<T> Select(Lane1<T> mask, Lane1<T> yes, Lane1<T> no) => T.IsZero(mask.value) ? no : yes;
 
-    public static bool IsDouble => typeof(T) == typeof(double);
+    private static bool IsDouble => typeof(T) == typeof(double);
 
     public static Lane1<T> PowerOfTwo(Lane1<T> exponent) => Of(Math.ScaleB(1, int.CreateTruncating(exponent.value)));
 

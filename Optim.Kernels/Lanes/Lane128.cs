@@ -52,9 +52,9 @@ internal readonly unsafe struct Lane128<T>(Vector128<T> value) : IBinary<Lane128
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane128<T> Sqrt(Lane128<T> value) => new(Vector128.Sqrt(value.value));
 
-    public static Lane128<T> Exp(Lane128<T> value) => LaneMath.Exp(value);
+    public static Lane128<T> Exp(Lane128<T> value) => LaneMath.Exp<Lane128<T>, T>(value);
 
-    public static Lane128<T> Log(Lane128<T> value) => LaneMath.Log(value);
+    public static Lane128<T> Log(Lane128<T> value) => LaneMath.Log<Lane128<T>, T>(value);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane128<T> Abs(Lane128<T> value) => new(Vector128.Abs(value.value));
@@ -69,7 +69,7 @@ internal readonly unsafe struct Lane128<T>(Vector128<T> value) : IBinary<Lane128
     public static Lane128<T> Select(Lane128<T> mask, Lane128<T> yes, Lane128<T> no) =>
         new(Vector128.ConditionalSelect(mask.value, yes.value, no.value));
 
-    public static bool IsDouble => typeof(T) == typeof(double);
+    private static bool IsDouble => typeof(T) == typeof(double);
 
     // A number that has no places for fractions has whole ones in its last bits.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -52,9 +52,9 @@ internal readonly unsafe struct Lane256<T>(Vector256<T> value) : IBinary<Lane256
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane256<T> Sqrt(Lane256<T> value) => new(Vector256.Sqrt(value.value));
 
-    public static Lane256<T> Exp(Lane256<T> value) => LaneMath.Exp(value);
+    public static Lane256<T> Exp(Lane256<T> value) => LaneMath.Exp<Lane256<T>, T>(value);
 
-    public static Lane256<T> Log(Lane256<T> value) => LaneMath.Log(value);
+    public static Lane256<T> Log(Lane256<T> value) => LaneMath.Log<Lane256<T>, T>(value);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane256<T> Abs(Lane256<T> value) => new(Vector256.Abs(value.value));
@@ -69,7 +69,7 @@ internal readonly unsafe struct Lane256<T>(Vector256<T> value) : IBinary<Lane256
     public static Lane256<T> Select(Lane256<T> mask, Lane256<T> yes, Lane256<T> no) =>
         new(Vector256.ConditionalSelect(mask.value, yes.value, no.value));
 
-    public static bool IsDouble => typeof(T) == typeof(double);
+    private static bool IsDouble => typeof(T) == typeof(double);
 
     // A number that has no places for fractions has whole ones in its last bits.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -53,9 +53,9 @@ internal readonly unsafe struct Lane512<T>(Vector512<T> value) : IBinary<Lane512
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane512<T> Sqrt(Lane512<T> value) => new(Vector512.Sqrt(value.value));
 
-    public static Lane512<T> Exp(Lane512<T> value) => LaneMath.Exp(value);
+    public static Lane512<T> Exp(Lane512<T> value) => LaneMath.Exp<Lane512<T>, T>(value);
 
-    public static Lane512<T> Log(Lane512<T> value) => LaneMath.Log(value);
+    public static Lane512<T> Log(Lane512<T> value) => LaneMath.Log<Lane512<T>, T>(value);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane512<T> Abs(Lane512<T> value) => new(Vector512.Abs(value.value));
@@ -70,7 +70,7 @@ internal readonly unsafe struct Lane512<T>(Vector512<T> value) : IBinary<Lane512
     public static Lane512<T> Select(Lane512<T> mask, Lane512<T> yes, Lane512<T> no) =>
         new(Vector512.ConditionalSelect(mask.value, yes.value, no.value));
 
-    public static bool IsDouble => typeof(T) == typeof(double);
+    private static bool IsDouble => typeof(T) == typeof(double);
 
     // A number that has no places for fractions has whole ones in its last bits.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

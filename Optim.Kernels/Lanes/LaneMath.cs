@@ -7,9 +7,6 @@ namespace Optim.Kernels;
 internal interface IBinary<V> : IVector<V>
     where V : struct, IBinary<V>
 {
-    /// <summary>Whether elements are doubles; floats otherwise.</summary>
-    static abstract bool IsDouble { get; }
-
     /// <summary>2 to the power of a whole number, of which the result is neither subnormal nor infinite.</summary>
     static abstract V PowerOfTwo(V exponent);
 
@@ -22,7 +19,7 @@ internal interface IBinary<V> : IVector<V>
 
 /// <summary>
 /// The exponential function and the logarithm of lanes, from operations that are rounded once: the same bits in lanes of any width, within
-/// two units of the last place.
+/// two units of the last place. The type beside the lane's is that of its elements: float or double.
 /// </summary>
 internal static class LaneMath
 {
@@ -32,19 +29,20 @@ internal static class LaneMath
 
     /// <summary>e to the power of the value.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static V Exp<V>(V value)
+    public static V Exp<V, T>(V value)
         where V : struct, IBinary<V>
     {
+        var isDouble = typeof(T) == typeof(double);
         // Beyond these the result is infinite or 0.
-        var (most, least) = V.IsDouble ? (709.79, -746.0) : (88.73, -104.0);
+        var (most, least) = isDouble ? (709.79, -746.0) : (88.73, -104.0);
         var x = V.Max(V.Min(value, V.Of(most)), V.Of(least));
         // Rounded to whole numbers by adding a number that has no places for fractions.
-        var whole = V.Of(V.IsDouble ? 1.5 * (1L << 52) : 1.5 * (1 << 23));
+        var whole = V.Of(isDouble ? 1.5 * (1L << 52) : 1.5 * (1 << 23));
         var n = V.Fma(x, V.Of(1.4426950408889634), whole) - whole;
         var rest = V.Fma(n, V.Of(-Ln2Low), V.Fma(n, V.Of(-Ln2High), x));
         // 1 / k!, from the highest that counts.
         var sum = V.Of(1.0 / 40320);
-        if (V.IsDouble)
+        if (isDouble)
         {
             sum = V.Fma(V.Of(1.0 / 6227020800), rest, V.Of(1.0 / 479001600));
             sum = V.Fma(sum, rest, V.Of(1.0 / 39916800));
@@ -67,13 +65,14 @@ internal static class LaneMath
 
     /// <summary>The natural logarithm: minus infinity of 0, NaN below.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static V Log<V>(V value)
+    public static V Log<V, T>(V value)
         where V : struct, IBinary<V>
     {
+        var isDouble = typeof(T) == typeof(double);
         var (zero, one) = (V.Of(0), V.Of(1));
-        var (bias, digits) = V.IsDouble ? (1023.0, 52) : (127.0, 23);
+        var (bias, digits) = isDouble ? (1023.0, 52) : (127.0, 23);
         // Subnormal numbers are made normal first.
-        var isSmall = V.Greater(V.Of(V.IsDouble ? 2.2250738585072014e-308 : 1.17549435e-38f), value);
+        var isSmall = V.Greater(V.Of(isDouble ? 2.2250738585072014e-308 : 1.17549435e-38f), value);
         var x = V.Select(isSmall, value * V.Of(2.0 * (1L << digits)), value);
         var exponent = V.BiasedExponent(x) - V.Select(isSmall, V.Of(bias + digits + 1), V.Of(bias));
         var significand = V.Significand(x);
@@ -85,7 +84,7 @@ internal static class LaneMath
         var square = s * s;
         // 1 / (2 k + 1), from the highest that counts.
         var sum = V.Of(1.0 / 11);
-        if (V.IsDouble)
+        if (isDouble)
         {
             sum = V.Fma(V.Of(1.0 / 21), square, V.Of(1.0 / 19));
             sum = V.Fma(sum, square, V.Of(1.0 / 17));

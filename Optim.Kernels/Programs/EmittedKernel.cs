@@ -9,20 +9,42 @@ internal sealed unsafe class EmittedKernel : VisitKernel
     /// <summary>Arrays beyond which there are enough loads under way as it is; from main memory two vectors at a time are faster with fewer.</summary>
     private const int FewArrays = 5;
 
+    private readonly KernelCode spelledOut;
     private readonly VectorMethods methods;
     private readonly KernelBody single;
     private readonly bool inPairs;
     private KernelBody? pair;
+    private KernelBody? reducing;
 
     public EmittedKernel(KernelCode code, Width width)
         : base(code)
     {
         methods = VectorMethods.Of(width, code.IsDouble);
-        single = new KernelEmitter(code, methods, 1).Emit();
+        spelledOut = code.SpelledOut();
+        single = new KernelEmitter(spelledOut, methods, 1).Emit();
         inPairs = code.ArrayUses.Length <= FewArrays;
     }
 
     public override int Count => methods.Count;
+
+    public override bool Reduce(nint* entry, nint stride, nint at, nint end, void* numbers, double* sums)
+    {
+        if (!KernelEmitter.CanReduce(methods))
+            return false;
+        // Two threads may both make it: the same code.
+        reducing ??= KernelEmitter.Reducing(spelledOut, methods).Emit();
+        var span = new SliceSpan
+        {
+            Entry = entry,
+            Stride = stride,
+            At = at,
+            End = end,
+            Numbers = numbers,
+            Sums = sums,
+        };
+        reducing(&span);
+        return true;
+    }
 
     protected override nint Vectors(ref nint* entry, nint stride, nint at, nint end, void* numbers, bool streams)
     {
@@ -37,7 +59,7 @@ internal sealed unsafe class EmittedKernel : VisitKernel
         if (inPairs && streams)
         {
             // Two threads may both make it: the same code.
-            (pair ??= new KernelEmitter(Code, methods, 2).Emit())(&span);
+            (pair ??= new KernelEmitter(spelledOut, methods, 2).Emit())(&span);
             if (span.At < end)
                 // The rest of the slice that has more than pairs.
                 span.End = Math.Min(end, span.Entry[stride]);
@@ -66,6 +88,9 @@ internal unsafe struct SliceSpan
 
     /// <summary>The numbers that are handed in.</summary>
     public void* Numbers;
+
+    /// <summary>The running sums of each reduction, where they are kept in registers meanwhile.</summary>
+    public double* Sums;
 }
 
 /// <summary>Whole vectors of one slice after the other, up to the first that has a tail.</summary>

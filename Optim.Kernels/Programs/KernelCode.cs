@@ -91,6 +91,38 @@ internal sealed class KernelCode : IEquatable<KernelCode>
     /// <summary>Bytes of an element of the arithmetic.</summary>
     public int Size => IsDouble ? sizeof(double) : sizeof(float);
 
+    /// <summary>The same code in operations that are rounded once, where there are exponential functions and logarithms: with the same bits.</summary>
+    public KernelCode SpelledOut()
+    {
+        if (!Nodes.Any(node => node.Operation is Operation.Exp or Operation.Log))
+            return this;
+        var (expressions, list) = (new Expression[Nodes.Length], new NodeList());
+        for (var i = 0; i < Nodes.Length; i++)
+            expressions[i] = SpelledOut(Nodes[i], expressions);
+        var stores = Array.ConvertAll(Stores, store => store with { Node = list.Add(expressions[store.Node]) });
+        return new(list.ToArray(), stores, Reductions, Arrays, Numbers, IsDouble);
+    }
+
+    private Expression SpelledOut(Node node, Expression[] known)
+    {
+        switch (node.Operation)
+        {
+            case Operation.Constant:
+                return Expression.Of(node.Constant);
+            case Operation.Exp:
+                var exponent = new Recorder(known[node.A]);
+                return (IsDouble ? LaneMath.Exp<Recorder, double>(exponent) : LaneMath.Exp<Recorder, float>(exponent)).Expression;
+            case Operation.Log:
+                var value = new Recorder(known[node.A]);
+                return (IsDouble ? LaneMath.Log<Recorder, double>(value) : LaneMath.Log<Recorder, float>(value)).Expression;
+            default:
+                var operands = new Expression[node.Operands];
+                for (var k = 0; k < operands.Length; k++)
+                    operands[k] = known[node.Operand(k)];
+                return new(node.Operation, Scope.Element, operands, node.Value, node.Name);
+        }
+    }
+
     public bool Equals(KernelCode? other) =>
         ReferenceEquals(this, other)
         || (

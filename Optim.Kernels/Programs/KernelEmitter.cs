@@ -11,6 +11,7 @@ internal sealed unsafe class KernelEmitter
     private readonly KernelCode code;
     private readonly VectorMethods methods;
     private readonly int vectors;
+    private readonly LocalBuilder[][]? running;
     private readonly DynamicMethod method;
     private readonly ILGenerator il;
     private readonly LocalBuilder?[] addresses;
@@ -23,7 +24,7 @@ internal sealed unsafe class KernelEmitter
         to,
         numbers;
 
-    /// <param name="code">What to do with each element.</param>
+    /// <param name="code">What to do with each element, spelled out.</param>
     /// <param name="methods">On which vectors.</param>
     /// <param name="vectors">How many vectors go at a time: all are loaded before the first is stored.</param>
     public KernelEmitter(KernelCode code, VectorMethods methods, int vectors)
@@ -37,8 +38,31 @@ internal sealed unsafe class KernelEmitter
         (end, to, numbers) = (Local(), Local(), Local());
     }
 
+    /// <summary>Whether running sums of reductions are kept in vectors of this kind.</summary>
+    public static bool CanReduce(VectorMethods methods) => methods.Takes(Operation.Sum).Length > 0;
+
+    /// <summary>Puts the values that are reduced into running sums, and into no array.</summary>
+    /// <param name="code">What to do with each element, spelled out.</param>
+    /// <param name="methods">On which vectors.</param>
+    public static KernelEmitter Reducing(KernelCode code, VectorMethods methods) => new(code, methods);
+
+    private KernelEmitter(KernelCode code, VectorMethods methods)
+        : this(code, methods, ReductionTable.Sums / methods.Count) =>
+        running = Array.ConvertAll(
+            code.Reductions,
+            reduction =>
+            {
+                var takes = methods.Takes(reduction.Kind);
+                var locals = new LocalBuilder[vectors * takes.Length];
+                for (var i = 0; i < locals.Length; i++)
+                    locals[i] = il.DeclareLocal(takes[0].ReturnType);
+                return locals;
+            }
+        );
+
     public KernelBody Emit()
     {
+        Running(isLoading: true);
         Field(nameof(SliceSpan.Entry), entry);
         Field(nameof(SliceSpan.Stride), stride);
         Field(nameof(SliceSpan.At), next);
@@ -77,6 +101,7 @@ internal sealed unsafe class KernelEmitter
         il.Emit(OpCodes.Ldloc, end);
         il.Emit(OpCodes.Blt, slice);
         il.MarkLabel(done);
+        Running(isLoading: false);
         SetField(nameof(SliceSpan.Entry), entry);
         SetField(nameof(SliceSpan.At), next);
         il.Emit(OpCodes.Ret);
@@ -145,17 +170,57 @@ internal sealed unsafe class KernelEmitter
             loaded[vector].CopyTo(values, 0);
             // All values before the first store: arrays may be the same memory.
             foreach (var store in code.Stores)
-                if (values[store.Node] is null)
-                {
-                    Compute(store.Node);
-                    Keep(store.Node);
-                }
+                Hold(store.Node);
+            Take(vector);
             foreach (var store in code.Stores)
             {
+                if (running is not null && store.Array >= code.Arrays)
+                    continue;
                 Push(store.Node);
                 Address(store.Array, store.IsWords ? sizeof(ushort) : code.Size, vector);
                 il.Emit(OpCodes.Call, store.IsWords ? methods.StoreWords : methods.Store);
             }
+        }
+    }
+
+    /// <summary>Puts a vector of each value that is reduced into the running sums.</summary>
+    private void Take(int vector)
+    {
+        for (var i = 0; i < running?.Length; i++)
+        {
+            var (kind, array) = code.Reductions[i];
+            var takes = methods.Takes(kind);
+            for (var part = 0; part < takes.Length; part++)
+            {
+                var sums = running[i][vector * takes.Length + part];
+                il.Emit(OpCodes.Ldloc, sums);
+                if (array < code.Arrays)
+                    Load(array, vector);
+                else
+                    Push(Array.Find(code.Stores, store => store.Array == array)!.Node);
+                il.Emit(OpCodes.Call, takes[part]);
+                il.Emit(OpCodes.Stloc, sums);
+            }
+        }
+    }
+
+    /// <summary>Loads all running sums, or stores them.</summary>
+    private void Running(bool isLoading)
+    {
+        var at = 0;
+        foreach (var sums in running?.SelectMany(all => all) ?? [])
+        {
+            if (!isLoading)
+                il.Emit(OpCodes.Ldloc, sums);
+            il.Emit(OpCodes.Ldarg_0);
+            il.Emit(OpCodes.Ldfld, FieldOf(nameof(SliceSpan.Sums)));
+            Integer(at);
+            il.Emit(OpCodes.Add);
+            var wide = VectorMethods.OfSums(sums.LocalType);
+            il.Emit(OpCodes.Call, isLoading ? wide.Load : wide.Store);
+            if (isLoading)
+                il.Emit(OpCodes.Stloc, sums);
+            at += wide.Count * sizeof(double);
         }
     }
 
@@ -197,8 +262,7 @@ internal sealed unsafe class KernelEmitter
                 il.Emit(OpCodes.Call, methods.OfBits);
                 break;
             case Operation.Load:
-                Address((int)node.Value, code.Size, vector);
-                il.Emit(OpCodes.Call, methods.Load);
+                Load((int)node.Value, vector);
                 break;
             case Operation.LoadWords:
                 Address((int)node.Value, sizeof(ushort), vector);
@@ -276,6 +340,12 @@ internal sealed unsafe class KernelEmitter
     }
 
     private void Call(Operation operation) => il.Emit(OpCodes.Call, methods.For(operation));
+
+    private void Load(int array, int vector)
+    {
+        Address(array, code.Size, vector);
+        il.Emit(OpCodes.Call, methods.Load);
+    }
 
     /// <summary>Where the elements of an array go on.</summary>
     private void Address(int array, int size, int vector)

@@ -128,6 +128,15 @@ internal enum Operation : byte
     ShiftRight,
     GreaterBits,
 
+    /// <summary>As <see cref="IBinary{V}.PowerOfTwo"/>; exponential functions and logarithms are spelled out by it and the next two.</summary>
+    PowerOfTwo,
+
+    /// <summary>As <see cref="IBinary{V}.BiasedExponent"/>.</summary>
+    BiasedExponent,
+
+    /// <summary>As <see cref="IBinary{V}.Significand"/>.</summary>
+    Significand,
+
     // Reductions, by the fixed tree.
 
     /// <summary>The sum of all elements, in double.</summary>

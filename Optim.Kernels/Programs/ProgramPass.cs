@@ -78,21 +78,27 @@ internal unsafe struct ProgramPass
         var space = Room(code.Reductions.Length * bytes);
         for (var i = 0; i < code.Reductions.Length; i++)
             arrays[code.Arrays + i] = space + i * bytes - first * code.Size;
-        if (code.Stores.Length > 0)
-        {
-            (own[0], own[stride]) = (0, first + count);
-            kernel.Run(own, stride, first, first + count, pass->Numbers + slice * pass->NumbersStride, false);
-        }
+        (own[0], own[stride]) = (0, first + count);
+        var numbers = pass->Numbers + slice * pass->NumbersStride;
+        var sums = stackalloc double[code.Reductions.Length * ReductionTable.Sums];
+        new Span<double>(sums, code.Reductions.Length * ReductionTable.Sums).Clear();
+        // Whole rounds of the running sums go into them in registers, what is left over by way of the room.
+        var taken = count & -ReductionTable.Sums;
+        if (taken > 0 && !kernel.Reduce(own, stride, first, first + taken, numbers, sums))
+            taken = 0;
+        if (code.Stores.Length > 0 && taken < count)
+            kernel.Run(own, stride, first + taken, first + count, numbers, false);
         var blocks = pass->FirstBlocks[pass->Slices];
         for (var i = 0; i < code.Reductions.Length; i++)
         {
             var (kind, array) = code.Reductions[i];
             var elements = arrays[array] + first * code.Size;
+            var running = sums + i * ReductionTable.Sums;
             pass->Partials[i * blocks + pass->FirstBlocks[slice] + block] = kind switch
             {
-                Operation.Sum => ReductionKernel<Sums>.OfBlock(pass->Width, elements, count, code.IsDouble),
-                Operation.SumOfSquares => ReductionKernel<Squares>.OfBlock(pass->Width, elements, count, code.IsDouble),
-                _ => ReductionKernel<Largest>.OfBlock(pass->Width, elements, count, code.IsDouble),
+                Operation.Sum => ReductionKernel<Sums>.OfBlock(pass->Width, elements, count, code.IsDouble, running, taken),
+                Operation.SumOfSquares => ReductionKernel<Squares>.OfBlock(pass->Width, elements, count, code.IsDouble, running, taken),
+                _ => ReductionKernel<Largest>.OfBlock(pass->Width, elements, count, code.IsDouble, running, taken),
             };
         }
     }

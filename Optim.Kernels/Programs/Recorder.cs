@@ -4,7 +4,7 @@ namespace Optim.Kernels;
 /// The lane that notes what is done to it: a formula that runs on it leaves an <see cref="Expression"/> of elements, and a storage that
 /// loads and stores it leaves what that takes. Addresses stand for the places of arrays.
 /// </summary>
-internal readonly unsafe struct Recorder(Expression expression) : IVector<Recorder>, ITakes<Recorder, RecordedNumber>
+internal readonly unsafe struct Recorder(Expression expression) : IBinary<Recorder>, ITakes<Recorder, RecordedNumber>
 {
     private readonly Expression? expression = expression;
 
@@ -89,6 +89,12 @@ internal readonly unsafe struct Recorder(Expression expression) : IVector<Record
     public static Recorder ShiftRight(Recorder value, int bits) => Shift(Operation.ShiftRight, value, bits);
 
     public static Recorder GreaterBits(Recorder a, Recorder b) => Note(Operation.GreaterBits, a, b);
+
+    public static Recorder PowerOfTwo(Recorder exponent) => Note(Operation.PowerOfTwo, exponent);
+
+    public static Recorder BiasedExponent(Recorder value) => Note(Operation.BiasedExponent, value);
+
+    public static Recorder Significand(Recorder value) => Note(Operation.Significand, value);
 
     private static Recorder Shift(Operation operation, Recorder value, int bits) =>
         new(new(operation, Scope.Element, [value.Expression], bits));

@@ -4,7 +4,7 @@ using System.Runtime.Intrinsics;
 
 namespace Optim.Kernels;
 
-// What the lanes do with 32-bit words, and their longer functions, on bare vectors: emitted code has no lanes.
+// What the lanes do with the words that numbers are made of, on bare vectors: emitted code has no lanes.
 
 /// <summary>Words in 512 bits.</summary>
 internal static unsafe class Bits512<T>
@@ -31,9 +31,14 @@ internal static unsafe class Bits512<T>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<T> Greater(Vector512<T> a, Vector512<T> b) => Lane512<T>.GreaterBits(new(a), new(b)).Value;
 
-    public static Vector512<T> Exp(Vector512<T> value) => Lane512<T>.Exp(new(value)).Value;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<T> PowerOfTwo(Vector512<T> exponent) => Lane512<T>.PowerOfTwo(new(exponent)).Value;
 
-    public static Vector512<T> Log(Vector512<T> value) => Lane512<T>.Log(new(value)).Value;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<T> BiasedExponent(Vector512<T> value) => Lane512<T>.BiasedExponent(new(value)).Value;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<T> Significand(Vector512<T> value) => Lane512<T>.Significand(new(value)).Value;
 }
 
 /// <summary>Words in 256 bits.</summary>
@@ -61,9 +66,14 @@ internal static unsafe class Bits256<T>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<T> Greater(Vector256<T> a, Vector256<T> b) => Lane256<T>.GreaterBits(new(a), new(b)).Value;
 
-    public static Vector256<T> Exp(Vector256<T> value) => Lane256<T>.Exp(new(value)).Value;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<T> PowerOfTwo(Vector256<T> exponent) => Lane256<T>.PowerOfTwo(new(exponent)).Value;
 
-    public static Vector256<T> Log(Vector256<T> value) => Lane256<T>.Log(new(value)).Value;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<T> BiasedExponent(Vector256<T> value) => Lane256<T>.BiasedExponent(new(value)).Value;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<T> Significand(Vector256<T> value) => Lane256<T>.Significand(new(value)).Value;
 }
 
 /// <summary>Words in 128 bits.</summary>
@@ -91,7 +101,42 @@ internal static unsafe class Bits128<T>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<T> Greater(Vector128<T> a, Vector128<T> b) => Lane128<T>.GreaterBits(new(a), new(b)).Value;
 
-    public static Vector128<T> Exp(Vector128<T> value) => Lane128<T>.Exp(new(value)).Value;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<T> PowerOfTwo(Vector128<T> exponent) => Lane128<T>.PowerOfTwo(new(exponent)).Value;
 
-    public static Vector128<T> Log(Vector128<T> value) => Lane128<T>.Log(new(value)).Value;
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<T> BiasedExponent(Vector128<T> value) => Lane128<T>.BiasedExponent(new(value)).Value;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<T> Significand(Vector128<T> value) => Lane128<T>.Significand(new(value)).Value;
+}
+
+/// <summary>How a reduction's running sums, in 256 bits, take elements.</summary>
+internal static class Running256<R>
+    where R : struct, IReducer
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<double> All(Vector256<double> sums, Vector256<double> x) =>
+        R.Take<Lane256<double>>(new(sums), new(x), default).Value;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<double> Lower(Vector256<double> sums, Vector256<float> x) => All(sums, Vector256.WidenLower(x));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<double> Upper(Vector256<double> sums, Vector256<float> x) => All(sums, Vector256.WidenUpper(x));
+}
+
+/// <summary>How a reduction's running sums, in 512 bits, take elements.</summary>
+internal static class Running512<R>
+    where R : struct, IReducer
+{
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<double> All(Vector512<double> sums, Vector512<double> x) =>
+        R.Take<Lane512<double>>(new(sums), new(x), default).Value;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<double> Lower(Vector512<double> sums, Vector512<float> x) => All(sums, Vector512.WidenLower(x));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<double> Upper(Vector512<double> sums, Vector512<float> x) => All(sums, Vector512.WidenUpper(x));
 }

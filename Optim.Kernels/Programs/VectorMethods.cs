@@ -36,6 +36,28 @@ internal sealed class VectorMethods
     /// <summary>Words to an address.</summary>
     public required MethodInfo StoreWords { get; init; }
 
+    /// <summary>How a reduction's running sums take the elements of a vector, part by part; none where that is not done in registers.</summary>
+    public MethodInfo[] Takes(Operation reduction) =>
+        reduction switch
+        {
+            Operation.Sum => Takes<Sums>(),
+            Operation.SumOfSquares => Takes<Squares>(),
+            _ => Takes<Largest>(),
+        };
+
+    /// <summary>The methods of vectors that hold running sums.</summary>
+    public static VectorMethods OfSums(Type vector) =>
+        Of(vector == typeof(Vector512<double>) ? Width.Bits512 : Width.Bits256, isDouble: true);
+
+    private MethodInfo[] Takes<R>()
+        where R : struct, IReducer =>
+        Vector == typeof(Vector512<float>) ? Methods<Vector512<double>, Vector512<float>>(Running512<R>.Lower, Running512<R>.Upper)
+        : Vector == typeof(Vector512<double>) ? Methods<Vector512<double>, Vector512<double>>(Running512<R>.All)
+        : Vector == typeof(Vector256<float>) ? Methods<Vector256<double>, Vector256<float>>(Running256<R>.Lower, Running256<R>.Upper)
+        : [];
+
+    private static MethodInfo[] Methods<S, V>(params Func<S, V, S>[] methods) => Array.ConvertAll(methods, method => method.Method);
+
     /// <summary>The method of an operation.</summary>
     public MethodInfo For(Operation operation) => byOperation[(int)operation] ?? throw new NotSupportedException($"{operation} of vectors");
 
@@ -75,8 +97,6 @@ internal sealed class VectorMethods
             Vector512.Divide,
             Vector512.Negate,
             Vector512.Sqrt,
-            Bits512<T>.Exp,
-            Bits512<T>.Log,
             Vector512.Abs,
             fma,
             Vector512.GreaterThan,
@@ -87,7 +107,10 @@ internal sealed class VectorMethods
             Bits512<T>.Add,
             Bits512<T>.ShiftLeft,
             Bits512<T>.ShiftRight,
-            Bits512<T>.Greater
+            Bits512<T>.Greater,
+            Bits512<T>.PowerOfTwo,
+            Bits512<T>.BiasedExponent,
+            Bits512<T>.Significand
         );
 
     private static unsafe VectorMethods Of256<T>(
@@ -110,8 +133,6 @@ internal sealed class VectorMethods
             Vector256.Divide,
             Vector256.Negate,
             Vector256.Sqrt,
-            Bits256<T>.Exp,
-            Bits256<T>.Log,
             Vector256.Abs,
             fma,
             Vector256.GreaterThan,
@@ -122,7 +143,10 @@ internal sealed class VectorMethods
             Bits256<T>.Add,
             Bits256<T>.ShiftLeft,
             Bits256<T>.ShiftRight,
-            Bits256<T>.Greater
+            Bits256<T>.Greater,
+            Bits256<T>.PowerOfTwo,
+            Bits256<T>.BiasedExponent,
+            Bits256<T>.Significand
         );
 
     private static unsafe VectorMethods Of128<T>(
@@ -145,8 +169,6 @@ internal sealed class VectorMethods
             Vector128.Divide,
             Vector128.Negate,
             Vector128.Sqrt,
-            Bits128<T>.Exp,
-            Bits128<T>.Log,
             Vector128.Abs,
             fma,
             Vector128.GreaterThan,
@@ -157,7 +179,10 @@ internal sealed class VectorMethods
             Bits128<T>.Add,
             Bits128<T>.ShiftLeft,
             Bits128<T>.ShiftRight,
-            Bits128<T>.Greater
+            Bits128<T>.Greater,
+            Bits128<T>.PowerOfTwo,
+            Bits128<T>.BiasedExponent,
+            Bits128<T>.Significand
         );
 
     private VectorMethods With<V>(
@@ -167,8 +192,6 @@ internal sealed class VectorMethods
         Func<V, V, V> divide,
         Func<V, V> negate,
         Func<V, V> sqrt,
-        Func<V, V> exp,
-        Func<V, V> log,
         Func<V, V> abs,
         Func<V, V, V, V> fma,
         Func<V, V, V> greater,
@@ -179,7 +202,10 @@ internal sealed class VectorMethods
         Func<V, V, V> addBits,
         Func<V, int, V> shiftLeft,
         Func<V, int, V> shiftRight,
-        Func<V, V, V> greaterBits
+        Func<V, V, V> greaterBits,
+        Func<V, V> powerOfTwo,
+        Func<V, V> biasedExponent,
+        Func<V, V> significand
     )
     {
         Set(Operation.Add, add);
@@ -188,8 +214,6 @@ internal sealed class VectorMethods
         Set(Operation.Divide, divide);
         Set(Operation.Negate, negate);
         Set(Operation.Sqrt, sqrt);
-        Set(Operation.Exp, exp);
-        Set(Operation.Log, log);
         Set(Operation.Abs, abs);
         Set(Operation.Fma, fma);
         Set(Operation.Greater, greater);
@@ -201,6 +225,9 @@ internal sealed class VectorMethods
         Set(Operation.ShiftLeft, shiftLeft);
         Set(Operation.ShiftRight, shiftRight);
         Set(Operation.GreaterBits, greaterBits);
+        Set(Operation.PowerOfTwo, powerOfTwo);
+        Set(Operation.BiasedExponent, biasedExponent);
+        Set(Operation.Significand, significand);
         return this;
     }
 

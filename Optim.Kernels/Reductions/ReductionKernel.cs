@@ -7,8 +7,7 @@ namespace Optim.Kernels;
 internal static unsafe class ReductionKernel<R>
     where R : struct, IReducer
 {
-    /// <summary>Running sums in a block; a divisor of its length, and enough to keep the widest registers busy.</summary>
-    private const int Sums = 32;
+    private const int Sums = ReductionTable.Sums;
 
     /// <summary>The blocks that begin in elements [begin, end) of a pass.</summary>
     public static void Run(nint begin, nint end, void* context)
@@ -31,19 +30,17 @@ internal static unsafe class ReductionKernel<R>
         }
     }
 
-    /// <summary>What the elements of a block come to, which are of float32 or float64.</summary>
-    public static double OfBlock(Width width, nint x, int count, bool isDouble) =>
-        (width, isDouble) switch
-        {
-            (Width.Bits512, false) => Tree<Lane512<double>, float>((float*)x, (float*)x, count),
-            (Width.Bits512, true) => Tree<Lane512<double>, double>((double*)x, (double*)x, count),
-            (Width.Bits256, false) => Tree<Lane256<double>, float>((float*)x, (float*)x, count),
-            (Width.Bits256, true) => Tree<Lane256<double>, double>((double*)x, (double*)x, count),
-            (Width.Bits128, false) => Tree<Lane128<double>, float>((float*)x, (float*)x, count),
-            (Width.Bits128, true) => Tree<Lane128<double>, double>((double*)x, (double*)x, count),
-            (_, false) => Tree<Lane1<double>, float>((float*)x, (float*)x, count),
-            (_, true) => Tree<Lane1<double>, double>((double*)x, (double*)x, count),
-        };
+    /// <summary>What the elements of a block come to, which are of float32 or float64. The first of them may be in the running sums already.</summary>
+    public static double OfBlock(Width width, nint x, int count, bool isDouble, double* sums = null, int taken = 0) =>
+        isDouble ? OfBlock(width, (double*)x, count, sums, taken) : OfBlock(width, (float*)x, count, sums, taken);
+
+    private static double OfBlock<S>(Width width, S* x, int count, double* sums, int taken)
+        where S : unmanaged =>
+        taken > 0 ? Joined(x, x, taken, count, sums)
+        : width == Width.Bits512 ? Tree<Lane512<double>, S>(x, x, count)
+        : width == Width.Bits256 ? Tree<Lane256<double>, S>(x, x, count)
+        : width == Width.Bits128 ? Tree<Lane128<double>, S>(x, x, count)
+        : Tree<Lane1<double>, S>(x, x, count);
 
     /// <summary>What all blocks of a tensor come to: pairs of neighbours until one is left.</summary>
     public static double Join(double* blocks, nint length)
@@ -168,7 +165,14 @@ internal static unsafe class ReductionKernel<R>
                 Four<V, S>(x + at, y + at, count & -Sums, sums + at);
             else
                 Eight<V, S>(x + at, y + at, count & -Sums, sums + at);
-        for (var i = count & -Sums; i < count; i++)
+        return Joined(x, y, count & -Sums, count, sums);
+    }
+
+    /// <summary>The running sums, which took the first elements, take the others one by one and are joined.</summary>
+    private static double Joined<S>(S* x, S* y, int taken, int count, double* sums)
+        where S : unmanaged
+    {
+        for (var i = taken; i < count; i++)
         {
             var sum = sums + i % Sums;
             var element = R.Two ? Widened.Load<Lane1<double>, S>(y + i) : default;

@@ -30,6 +30,9 @@ internal sealed unsafe class ReductionTable
     /// <summary>Elements of a block: 16 KiB of float32, enough work for its own sums to be joined unnoticed.</summary>
     public const int Block = 4096;
 
+    /// <summary>Running sums in a block; a divisor of its length, and enough to keep the widest registers busy.</summary>
+    public const int Sums = 32;
+
     [ThreadStatic]
     private static ReductionTable? ofThisThread;
 
