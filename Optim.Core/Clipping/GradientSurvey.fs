@@ -46,6 +46,12 @@ type GradientSurvey() =
     let mutable across: SlicesAcross | null = null
     let mutable slices: TensorView array = [||]
 
+    let makeRoom needed =
+        if needed > views.Length then
+            Array.Resize(&views, needed)
+            Array.Resize(&places, needed)
+            Array.Resize(&results, needed)
+
     let reduce (reduction: Reduction) factor executor =
         match across with
         | null -> reduction.Each(ReadOnlySpan(views, 0, count), Span(results, 0, count), executor, factor)
@@ -74,12 +80,7 @@ type GradientSurvey() =
     /// Adds the gradients of a list that are there.
     member _.Add(gradients: Gradients) =
         Argument.notNull "gradients" gradients
-        let needed = count + gradients.Count
-
-        if needed > views.Length then
-            Array.Resize(&views, needed)
-            Array.Resize(&places, needed)
-            Array.Resize(&results, needed)
+        makeRoom (count + gradients.Count)
 
         for row in 0 .. gradients.Count - 1 do
             let gradient = gradients[row]
@@ -114,14 +115,10 @@ type GradientSurvey() =
         | null -> ()
         | across ->
             slices <- Array.sub views 0 count
-            places <- across.Begin(Array.sub places 0 count)
-            count <- places.Length
-
-            if count > results.Length then
-                results <- Array.zeroCreate count
-
-            if count > views.Length then
-                Array.Resize(&views, count)
+            let all = across.Begin(Array.sub places 0 count)
+            makeRoom all.Length
+            all.CopyTo(places, 0)
+            count <- all.Length
 
         let reduction =
             if order = Double.PositiveInfinity then

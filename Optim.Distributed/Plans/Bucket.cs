@@ -22,10 +22,12 @@ internal sealed class Bucket
 {
     private const nint Alignment = 8;
 
+    private readonly RankTree tree;
+
     private Bucket(int number, IEnumerable<Piece> pieces, RankTree tree)
     {
         Number = number;
-        var offsets = new nint[tree.Size + 1];
+        this.tree = tree;
         var placed = new List<Piece>();
         nint at = 0;
         foreach (var group in pieces.GroupBy(piece => tree.PlaceOf(piece.Owner)).OrderBy(group => group.Key))
@@ -35,21 +37,26 @@ internal sealed class Bucket
                 placed.Add(piece with { At = at });
                 at = (at + piece.Bytes + Alignment - 1) / Alignment * Alignment;
             }
-            offsets[group.Key + 1] = at;
         }
-        for (var place = 0; place < tree.Size; place++)
-            offsets[place + 1] = Math.Max(offsets[place], offsets[place + 1]);
-        (Pieces, Offsets, Tensors) = ([.. placed], offsets, [.. placed.Select(piece => piece.Tensor).Distinct()]);
+        (Pieces, Bytes, Tensors) = ([.. placed], at, [.. placed.Select(piece => piece.Tensor).Distinct()]);
     }
 
     public int Number { get; }
 
     public Piece[] Pieces { get; }
 
-    /// <summary>Where each segment begins, in bytes, and one past the last.</summary>
-    public nint[] Offsets { get; }
+    public nint Bytes { get; }
 
-    public nint Bytes => Offsets[^1];
+    /// <summary>Where each segment begins, in bytes, and one past the last. Worked out anew: of many buckets and ranks they are more than all pieces.</summary>
+    public nint[] Offsets()
+    {
+        var offsets = new nint[tree.Size + 1];
+        foreach (var piece in Pieces)
+            offsets[tree.PlaceOf(piece.Owner) + 1] = (piece.At + piece.Bytes + Alignment - 1) / Alignment * Alignment;
+        for (var place = 0; place < tree.Size; place++)
+            offsets[place + 1] = Math.Max(offsets[place], offsets[place + 1]);
+        return offsets;
+    }
 
     /// <summary>The tensors of which it has pieces.</summary>
     public int[] Tensors { get; }

@@ -78,6 +78,10 @@ internal sealed class Section
             tensors[i].IsPresent = are[i];
         while (underWay.Count > 0)
             Finish();
+        // A rank without elements of a tensor has a mean of none.
+        foreach (var tensor in tensors)
+            if (tensor.Slice.Length == 0)
+                tensor.Mean = tensor.Memory();
         Forget();
     }
 
@@ -96,8 +100,15 @@ internal sealed class Section
             Find(i);
             tensors[i].IsPresent = areHere[i];
             tensors[i].Mean = locals[i];
-            if (areHere[i])
-                Sums.Divide([locals[i]], leaves);
+            if (!areHere[i])
+                continue;
+            Sums.Divide([locals[i]], leaves);
+            // As with several ranks: the gradient that is there becomes the mean.
+            if (!dropsGradients && tensors[i].Local() is { IsAbsent: false } own && own.Layout.IsContiguous)
+            {
+                own.CopyFrom(locals[i]);
+                tensors[i].Mean = own;
+            }
         }
         Forget();
     }
@@ -136,7 +147,7 @@ internal sealed class Section
         }
         GC.KeepAlive(ordered.Owner);
         underWay.Enqueue(
-            (bucket, buffer, world.ReduceScatter("sum of gradients", bucket.Number, buffer, bucket.Offsets, Add(bucket, buffer)), false)
+            (bucket, buffer, world.ReduceScatter("sum of gradients", bucket.Number, buffer, bucket.Offsets(), Add(bucket, buffer)), false)
         );
         if (dropsGradients)
             Drop(bucket);
@@ -187,7 +198,7 @@ internal sealed class Section
         Sums.Divide(Array.ConvertAll(own, piece => piece.In(buffer)), leaves);
         if (replicated.Contains(bucket))
         {
-            underWay.Enqueue((bucket, buffer, world.Gather("means of gradients", bucket.Number, buffer, bucket.Offsets), true));
+            underWay.Enqueue((bucket, buffer, world.Gather("means of gradients", bucket.Number, buffer, bucket.Offsets()), true));
             return;
         }
         foreach (var piece in own)
@@ -200,10 +211,6 @@ internal sealed class Section
                 piece.Bytes
             );
         }
-        // A rank without elements of a tensor has a mean of none.
-        foreach (var i in bucket.Tensors)
-            if (tensors[i].Slice.Length == 0)
-                tensors[i].Mean = tensors[i].Memory();
         buffers.Push(buffer);
     }
 
@@ -213,7 +220,10 @@ internal sealed class Section
         foreach (var piece in bucket.Pieces)
         {
             var tensor = tensors[piece.Tensor];
-            var target = HasLeaves || dropsGradients ? default : locals[piece.Tensor];
+            var target =
+                dropsGradients ? default
+                : HasLeaves ? tensor.Local()
+                : locals[piece.Tensor];
             if (target.IsAbsent || !target.Layout.IsContiguous)
                 target = tensor.Memory();
             tensor.Mean = target;
@@ -258,7 +268,7 @@ internal sealed class Section
                     Sums.Copy(ordered.Address + piece.Offset * piece.DType.Size(), buffer.Address + piece.At, piece.Bytes);
                     GC.KeepAlive(ordered.Owner);
                 }
-            sent.Enqueue((bucket, buffer, world.Gather(operation, bucket.Number, buffer, bucket.Offsets)));
+            sent.Enqueue((bucket, buffer, world.Gather(operation, bucket.Number, buffer, bucket.Offsets())));
         }
         while (sent.Count > 0)
             Take();
