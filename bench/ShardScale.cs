@@ -59,7 +59,9 @@ internal static class ShardScale
 
     private static void Print(int[] counts)
     {
-        Console.WriteLine("Of the rank that has most: state and gradients in GB (10^9 bytes), sent in a step in GB, messages in a step");
+        Console.WriteLine(
+            "Of the rank that has most (messages: of four that are looked at): state and gradients in GB (10^9 bytes), sent in a step in GB, messages in a step"
+        );
         Console.WriteLine($"with buckets of 25 MB, and how many of them leave a node of {RanksOfNode}. AdamW, float32, Shard.Gradients.");
         Console.WriteLine();
         Console.WriteLine(
