@@ -102,6 +102,9 @@ internal readonly struct TorchLane : IWhole<TorchLane>, IScalar<TorchLane>, ITak
 
     public static TorchLane Log(TorchLane value) => value.tensor is null ? new(Math.Log(value.constant)) : new(value.tensor.log());
 
+    public static TorchLane Cbrt(TorchLane value) =>
+        value.tensor is null ? new(Math.Cbrt(value.constant)) : new(value.tensor.sign().mul(value.tensor.abs().pow(Number(1.0 / 3))));
+
     public static TorchLane Pow(TorchLane value, long exponent) =>
         value.tensor is null ? new(Math.Pow(value.constant, exponent)) : new(value.tensor.pow(Number(exponent)));
 
