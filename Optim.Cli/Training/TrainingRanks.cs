@@ -37,7 +37,7 @@ public sealed class TrainingRanks(World world, int leaves, Shard shard)
             var loss = backward(rows[leaf.Rows], leaf.Weight);
             optimizers.ForEach(optimizer => optimizer.AddLeaf(loss));
         }
-        return optimizers[0].MeanLoss(0);
+        return optimizers[0].MeanLoss();
     }
 
     /// <summary>Makes the gradients the means over all ranks.</summary>

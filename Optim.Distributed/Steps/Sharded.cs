@@ -145,7 +145,7 @@ public sealed partial class Sharded : IStateful
     }
 
     /// <summary>Takes the gradients of a leaf: call it after each backward pass, and <see cref="ZeroGrad"/> before the next. With one leaf for each rank it may be left out.</summary>
-    /// <param name="loss">The loss of the leaf; see <see cref="MeanLoss"/>.</param>
+    /// <param name="loss">The loss of the leaf; see <see cref="MeanLoss()"/>.</param>
     /// <exception cref="InvalidOperationException">All leaves of this rank were added already, and no step has taken them.</exception>
     public void AddLeaf(double loss = double.NaN)
     {
@@ -232,15 +232,19 @@ public sealed partial class Sharded : IStateful
         isCollected = true;
     }
 
-    /// <summary>The mean of a loss over all ranks; where losses were given to <see cref="AddLeaf"/>, that of all leaves by the tree of the gradients.</summary>
+    /// <summary>The mean of the losses that were given to <see cref="AddLeaf"/>, over all leaves of all ranks by the tree of the gradients.</summary>
+    /// <exception cref="InvalidOperationException">Not all leaves of this rank were added.</exception>
     /// <exception cref="WorldException">Another rank gives no answer.</exception>
-    public double MeanLoss(double loss)
-    {
-        var each = LeafCount / World.Size;
-        return each > 1 || losses.Count == 1 && !double.IsNaN(losses.Peek().Loss)
-            ? World.Sum("mean loss", losses.Count == 1 ? losses.Peek().Loss : loss * each) / LeafCount
-            : World.Sum("mean loss", loss) / World.Size;
-    }
+    public double MeanLoss() =>
+        leavesAdded == LeafCount / World.Size
+            ? World.Sum("mean loss", losses.Peek().Loss) / LeafCount
+            : throw new InvalidOperationException(
+                FormattableString.Invariant($"{leavesAdded} of this rank's {LeafCount / World.Size} leaves were added")
+            );
+
+    /// <summary>The mean of a number over all ranks.</summary>
+    /// <exception cref="WorldException">Another rank gives no answer.</exception>
+    public double MeanOverRanks(double number) => World.Sum("mean over ranks", number) / World.Size;
 
     /// <summary>A step of all ranks; see <see cref="Optim.Optimizer.Step()"/>.</summary>
     public void Step() => Optimizer.Step();
@@ -292,7 +296,10 @@ public sealed partial class Sharded : IStateful
             sharded.losses.Clear();
         }
 
-        public double MeanLoss(double loss) => sharded.MeanLoss(loss);
+        public double MeanLoss(double loss) =>
+            sharded.leavesAdded == sharded.LeafCount / sharded.World.Size && !double.IsNaN(sharded.losses.Peek().Loss)
+                ? sharded.MeanLoss()
+                : sharded.MeanOverRanks(loss);
 
         public void RefuseGroup(ParameterGroup group) =>
             throw new InvalidOperationException(

@@ -94,7 +94,7 @@ internal sealed class MpiTransport : Transport
     {
         if (tries < 50)
             Thread.SpinWait(20);
-        else if (tries < 5000)
+        else if (tries < 500)
             Thread.Yield();
         else
             Thread.Sleep(1);

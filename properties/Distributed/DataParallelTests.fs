@@ -182,7 +182,7 @@ let tests =
                         for leaf in world.Rank * each .. (world.Rank + 1) * each - 1 do
                             sharded.AddLeaf losses[leaf]
 
-                        Expect.equal (sharded.MeanLoss 0.0) expected $"{ranks} ranks")
+                        Expect.equal (sharded.MeanLoss()) expected $"{ranks} ranks")
                     |> ignore
             }
 

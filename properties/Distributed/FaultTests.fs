@@ -121,7 +121,7 @@ let tests =
                         "load"
                         "save, a piece"
                         "optimizer"
-                        "mean loss"
+                        "mean over ranks"
                     ] do
                     Expect.contains operations.Value operation "what the faults are tried at"
             }
@@ -136,7 +136,7 @@ let tests =
                                 train { runOf ranks with Steps = 1 } world 0 sharded parameters
 
                                 if world.Rank <> skipped then
-                                    sharded.MeanLoss 1.0 |> ignore
+                                    sharded.MeanOverRanks 1.0 |> ignore
 
                                 train { runOf ranks with Steps = 1 } world 1 sharded parameters)
 

@@ -12,7 +12,7 @@ open DataParallelTests
 open ShardedCheckpointTests
 
 /// What goes wrong on one rank.
-let faults = [ "kill"; "throw"; "exit"; "sleep"; "mismatch"; "overflow" ]
+let faults = [ "kill"; "throw"; "exit"; "sleep"; "mismatch" ]
 
 /// What the ranks of a script do together, in order: a step with clipping, a save, a step after a load, another group.
 let script (run: Run) (folder: string) (other: bool) (world: World) =
@@ -33,7 +33,7 @@ let script (run: Run) (folder: string) (other: bool) (world: World) =
     let file = Path.Combine(folder, "run.pt")
     save world file sharded parameters
     load world file sharded parameters |> ignore
-    sharded.MeanLoss(double world.Rank) |> ignore
+    sharded.MeanOverRanks(double world.Rank) |> ignore
     train { run with Steps = 1 } world 2 sharded parameters
     save world file sharded parameters
     bitsOf parameters
@@ -50,6 +50,12 @@ let private act fault =
 let runOf ranks =
     { run small adamW with
         Leaves = max 4 ranks
+    }
+
+/// The same, where the gradients of rank 1 overflow in the first step, which all leave out.
+let overflowing (world: World) =
+    { runOf world.Size with
+        Scale = fun _ -> if world.Rank = 1 && world.Step = 0L then 1e300 else 1.0
     }
 
 /// Runs as a rank when the arguments ask for it: --rank FOLDER TIMEOUT FAULT OPERATION RANK.
@@ -75,15 +81,7 @@ let runChild (arguments: string array) =
                             act fault
 
             clock <- Stopwatch.StartNew()
-            let run = runOf world.Size
-
-            let run =
-                if fault = "overflow" && isFaulty then
-                    { run with Scale = fun _ -> 1e300 }
-                else
-                    run
-
-            let bits = script run folder (fault = "mismatch" && isFaulty) world
+            let bits = script (overflowing world) folder (fault = "mismatch" && isFaulty) world
             Console.WriteLine $"rank {world.Rank} of {world.Size}: bits {bits}, {world.Engine}"
             ValueSome 0
         with :? WorldException as error ->
