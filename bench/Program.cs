@@ -65,6 +65,7 @@ command.Validators.Add(result =>
         result.AddError($"--threads {string.Join(" ", counts)}: --suite {CatalogueSuite.Name} takes one number.");
 });
 command.Add(Checkpoints.Create());
+command.Add(ShardScale.Create());
 command.SetAction(result =>
 {
     if (result.GetValue(suite) == CatalogueSuite.Name)

@@ -86,6 +86,7 @@ let private libraries =
         typeof<Optim.Core.State>
         typeof<Optim.Optimizer>
         typeof<Optim.Torch>
+        typeof<Optim.Distributed.World>
     ]
     |> List.map _.Assembly
 
@@ -112,6 +113,7 @@ let private forFSharp =
             "WholeDefinitions", "WholeRules"
             "Chain", "Chains"
             "Sam", "SAM"
+            "Sharded", "Sharded"
         ]
 
 /// Parameters and properties that may be anything, by type and name. Options have a type: IOptimizerOptions, or a record's own.
