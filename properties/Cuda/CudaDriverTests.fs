@@ -7,6 +7,7 @@ open System.IO
 open Expecto
 open Optim
 open Optim.Core
+open Optim.Cli.Commands
 open Optim.Cuda
 open Optim.Kernels
 open Optim.Laws
@@ -211,6 +212,108 @@ let private lossTests =
 let private absentTests =
     test "without a driver there are no kernels" { Expect.isNull (CudaDriver.TryLoad "libnone-such.so.1") "no library" }
 
+let private registerTests =
+    testSequenced
+    <| test "kernels are registered for a kind of device: nobody where there is no driver, and one for each device where there is" {
+        let host (driver: FakeDriver) = driver :> CudaHost
+
+        match library.Value with
+        | Error why -> skiptest why
+        | Ok path ->
+            let driver = FakeDriver(path, PretendHeap())
+            let mutable asked = 0
+
+            CudaKernels.Register(
+                "registered-none",
+                host driver,
+                fun () ->
+                    asked <- asked + 1
+                    null
+            )
+
+            for _ in 1..3 do
+                Expect.isNull (ProgramDevice.Find(Device("registered-none", 0))) "nobody"
+
+            Expect.equal asked 1 "looked for once"
+            CudaKernels.Register("registered", host driver, (fun () -> driver.Driver))
+            let found = ProgramDevice.Find(Device("registered", 0))
+            Expect.equal (nonNull found).Name "kernels on cuda:0" "who runs programs"
+            Expect.isTrue (obj.ReferenceEquals(found, ProgramDevice.Find(Device("registered", 0)))) "the same one"
+            // The fake driver has one device: what lies on another one is left to libtorch's operators.
+            Expect.isNull (ProgramDevice.Find(Device("registered", 1))) "no such device"
+    }
+
+let private checkTests =
+    testSequenced
+    <| test "the check of a device compares every kernel with the processor, finds what differs, and says so where there is no device" {
+        let struct (_, driver, _, _) = fake ()
+        let lines = ResizeArray<string>()
+
+        let programs =
+            [
+                for program in GpuCheckCommand.Programs() do
+                    let struct (name, _) = program
+
+                    if List.contains name [ "Adam"; (Rules.Find "LAMB").Name; "AdamW, surrounded" ] then
+                        program
+            ]
+
+        Expect.equal programs.Length 3 "programs"
+        Expect.isGreaterThan (GpuCheckCommand.Programs().Count) 100 "in all"
+        let check = GpuCheck(driver.Driver, driver, 0, Action<string> lines.Add)
+        Expect.isTrue (check.Run(ResizeArray programs, 2, 1000L)) (String.Join('\n', lines))
+        Expect.isNull driver.Error "no error"
+        let output = String.Join('\n', lines)
+
+        for words in
+            [
+                "cuda:0: Fake 1, compute capability 9.0"
+                "AdamW, surrounded"
+                " 0 differ"
+                "of it"
+                "in one launch"
+            ] do
+            Expect.stringContains output words words
+
+        driver.Change <- Func<_, _>(fun text -> text.Replace("sub.rn.f32", "add.rn.f32"))
+        lines.Clear()
+        let other = GpuCheck(driver.Driver, driver, 0, Action<string> lines.Add)
+        Expect.isFalse (other.Run(ResizeArray(List.truncate 1 programs), 1, 1000L)) "a device that computes otherwise"
+
+        if isNull (CudaDriver.TryLoad()) then
+            Command.refused [ "gpu-check" ] [ "no device"; "libcuda.so.1" ]
+
+        Command.refused [ "gpu-check"; "--repetitions"; "0" ] [ "--repetitions is 0"; "at least 1" ]
+    }
+
+let private deviceTests =
+    testSequenced
+    <| test "with a GPU: every kernel has the processor's bits, a hundred times" {
+        match PtxToolTests.run "nvidia-smi" [ "-L" ], CudaDriver.TryLoad() with
+        | Some(0, _, _), NonNull driver ->
+            let lines = ResizeArray<string>()
+
+            for ordinal in 0 .. driver.Devices - 1 do
+                let check = GpuCheck(driver, DriverHost driver, ordinal, Action<string> lines.Add)
+
+                let good = check.Run(GpuCheckCommand.Programs(), 100, 1L <<< 26)
+                let output = String.Join('\n', lines)
+                printfn "%s" output
+                Expect.isTrue good output
+        | _ -> skiptest "there is no GPU here: nvidia-smi does not run"
+    }
+
 [<Tests>]
 let tests =
-    testList "cuda driver" [ stepTests; refusalTests; memoryTests; lossTests; absentTests ]
+    testList
+        "cuda driver"
+        [
+            stepTests
+            refusalTests
+            memoryTests
+            lossTests
+            absentTests
+            registerTests
+            checkTests
+            deviceTests
+        ]

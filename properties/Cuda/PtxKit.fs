@@ -57,12 +57,19 @@ type Slices(heap: PretendHeap, dtype: DType, tensors: float[][][], shift: int ->
     member _.Read() =
         views |> Array.map (Array.map _.ToDoubles())
 
-/// Values of arrays, the same ones each time.
-let valuesOf dtype arrays (lengths: int list) =
+/// Values of arrays, the same ones each time. Where they are summed up, one that is not finite would hide all others.
+let valuesOf dtype arrays isFinite (lengths: int list) =
     let random = Random 7
 
     [|
-        for length in lengths -> Array.init arrays (fun _ -> values random dtype (length * dtype.Parts()))
+        for length in lengths ->
+            Array.init arrays (fun _ ->
+                values random dtype (length * dtype.Parts())
+                |> Array.map (fun value ->
+                    if isFinite && not (Double.IsFinite value) then
+                        0.75
+                    else
+                        value))
     |]
 
 /// What the leaves of a program are, by their names.
@@ -91,14 +98,18 @@ let runOn (device: ProgramDevice | null) (program: StepProgram) dtype (slices: S
     |> ignore
 
 /// What differs between the processor and kernels, if anything does.
-let compare (interpreted: Interpreted) (program: StepProgram) dtype (lengths: int list) shift =
+let compareValues isFinite (interpreted: Interpreted) (program: StepProgram) dtype (lengths: int list) shift =
     let fresh () =
-        Slices(interpreted.Heap, dtype, valuesOf dtype program.Arrays.Length lengths, shift)
+        Slices(interpreted.Heap, dtype, valuesOf dtype program.Arrays.Length isFinite lengths, shift)
 
     let expected, found = fresh (), fresh ()
     runOn null program dtype expected
     runOn interpreted.Device program dtype found
     difference (expected.Read()) (found.Read())
+
+/// The same, of finite values where there are reductions.
+let compare interpreted (program: StepProgram) dtype lengths shift =
+    compareValues program.HasReductions interpreted program dtype lengths shift
 
 /// What surrounds a step in tests: nothing, some, all.
 let arounds =

@@ -31,6 +31,9 @@ internal sealed unsafe class FakeDriver : CudaHost
 
     public CudaDriver Driver { get; }
 
+    /// <summary>Changes the text of each kernel before it is read.</summary>
+    public Func<string, string> Change { get; set; } = text => text;
+
     /// <summary>Launches of more than nothing.</summary>
     public int Launches { get; private set; }
 
@@ -63,7 +66,7 @@ internal sealed unsafe class FakeDriver : CudaHost
         try
         {
             if (!programs.TryGetValue(text, out var program))
-                programs.Add(text, program = new(Marshal.PtrToStringUTF8(text)!));
+                programs.Add(text, program = new(Change(Marshal.PtrToStringUTF8(text)!)));
             if (stream != StreamNow)
                 throw new PtxException($"a launch on stream {stream}, and {StreamNow} is current");
             var bytes = new byte[program.ParameterBytes];
