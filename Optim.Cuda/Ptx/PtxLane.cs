@@ -60,6 +60,8 @@ internal readonly unsafe struct PtxLane<T>(string register) : IDigits<PtxLane<T>
 
     public static PtxLane<T> Log(PtxLane<T> value) => LaneMath.Log<PtxLane<T>, T>(value);
 
+    public static PtxLane<T> Cbrt(PtxLane<T> value) => LaneMath.Cbrt<PtxLane<T>, T>(value);
+
     public static PtxLane<T> Fma(PtxLane<T> a, PtxLane<T> b, PtxLane<T> c) => Write($"fma.rn.{F}", a, b, c);
 
     public static PtxLane<T> Abs(PtxLane<T> value) => Write($"abs.{F}", value);
