@@ -24,8 +24,15 @@ internal sealed class CheckpointFile : IDisposable
     /// <param name="keepForeign">Whether values of names that no checkpoint needs are kept; otherwise the file is refused for them.</param>
     /// <param name="budget">What reading may take.</param>
     /// <param name="forCommand">Whether messages name options of the command, and not arguments of the library.</param>
+    /// <param name="verifies">Whether checksums are looked at, for which all of it is read.</param>
     /// <exception cref="CheckpointException">There is no such file, or it is refused.</exception>
-    public static CheckpointFile Open(string path, bool keepForeign = false, ReadBudget? budget = null, bool forCommand = false)
+    public static CheckpointFile Open(
+        string path,
+        bool keepForeign = false,
+        ReadBudget? budget = null,
+        bool forCommand = false,
+        bool verifies = true
+    )
     {
         FileBytes? file = null;
         try
@@ -41,7 +48,7 @@ internal sealed class CheckpointFile : IDisposable
                 return new(file, tree, metadata);
             }
             var head = file.Read(0, (int)Math.Min(64, file.Length));
-            var read = LegacyReader.Begins(head) ? LegacyReader.Read(file, spent) : PtReader.Read(file, spent);
+            var read = LegacyReader.Begins(head) ? LegacyReader.Read(file, spent) : PtReader.Read(file, spent, verifies);
             if (!keepForeign && read.Foreign is { } foreign)
                 throw ZipReader.Broken(file, Foreign(foreign, read.Tree, forCommand));
             return new(file, read.Tree, []);

@@ -11,6 +11,8 @@
 ///   OPTIM_PTXAS               NVIDIA's assembler, where it is not on the path
 ///   OPTIM_PTX                 a folder into which the texts of ten kernels are written anew: properties/Cuda/ptx
 ///   OPTIM_API                 a folder into which the files of the public API are written anew: see Shell/ApiTests.fs
+///   OPTIM_MPI_FAULTS=all      every fault in every call on every rank under MPI launchers: half an hour
+///   OPTIM_REQUIRE_MPI=1       fail, instead of skipping tests, where there are no MPI launchers
 ///   OPTIM_REQUIRE_LIBTORCH=1, OPTIM_REQUIRE_TORCH=1   fail, instead of skipping tests, where libtorch or Python's torch is missing
 module Main
 
@@ -105,7 +107,8 @@ let private run arguments =
 
 [<EntryPoint>]
 let main arguments =
-    match ProcessorTests.runChild arguments, SavingKit.runChild arguments with
-    | ValueSome code, _
-    | _, ValueSome code -> code
+    match ProcessorTests.runChild arguments, SavingKit.runChild arguments, RankChild.runChild arguments with
+    | ValueSome code, _, _
+    | _, ValueSome code, _
+    | _, _, ValueSome code -> code
     | _ -> run arguments

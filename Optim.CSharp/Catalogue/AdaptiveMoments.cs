@@ -16,13 +16,15 @@ namespace Optim;
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class ACProp(
     IEnumerable<IParameterOrGroup> parameters,
     double lr = 1e-3,
     (double, double)? betas = null,
     double weightDecay = 0,
-    double eps = 1e-16
+    double eps = 1e-16,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("ACProp"),
@@ -30,7 +32,8 @@ public sealed class ACProp(
         ("lr", lr),
         ("betas", betas ?? (0.9, 0.999)),
         ("weight_decay", weightDecay),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam by the squares of what the first moment did not expect: small steps where gradients surprise.</summary>
@@ -50,6 +53,7 @@ public sealed class ACProp(
 /// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaBelief(
     IEnumerable<IParameterOrGroup> parameters,
@@ -63,7 +67,8 @@ public sealed class AdaBelief(
     bool degeneratedToSgd = true,
     bool amsBound = false,
     double eps = 1e-16,
-    bool adamDebias = false
+    bool adamDebias = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("AdaBelief"),
@@ -78,7 +83,8 @@ public sealed class AdaBelief(
         ("degenerated_to_sgd", degeneratedToSgd),
         ("ams_bound", amsBound),
         ("eps", eps),
-        ("adam_debias", adamDebias)
+        ("adam_debias", adamDebias),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam whose step sizes are held between bounds that close in on those of SGD.</summary>
@@ -97,6 +103,7 @@ public sealed class AdaBelief(
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaBound(
     IEnumerable<IParameterOrGroup> parameters,
@@ -108,7 +115,8 @@ public sealed class AdaBound(
     bool weightDecouple = true,
     bool fixedDecay = false,
     bool amsBound = false,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("AdaBound"),
@@ -121,7 +129,8 @@ public sealed class AdaBound(
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
         ("ams_bound", amsBound),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam with gradients clipped tensor by tensor, by an average of their own norms.</summary>
@@ -140,6 +149,7 @@ public sealed class AdaBound(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaGC(
     IEnumerable<IParameterOrGroup> parameters,
@@ -152,7 +162,8 @@ public sealed class AdaGC(
     double weightDecay = 0.1,
     bool weightDecouple = true,
     bool fixedDecay = false,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("AdaGC"),
@@ -166,7 +177,8 @@ public sealed class AdaGC(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Momentum that is larger where gradients are small, in place of larger steps.</summary>
@@ -184,6 +196,7 @@ public sealed class AdaGC(
 /// <param name="stableWeightDecay">Whether decay is divided by the mean second moment.</param>
 /// <param name="dampening">How the rate depends on the momentum: 1 for as SGD with momentum: in [0, 1.5).</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Adai(
     IEnumerable<IParameterOrGroup> parameters,
@@ -194,7 +207,8 @@ public sealed class Adai(
     bool fixedDecay = false,
     bool stableWeightDecay = false,
     double dampening = 1,
-    double eps = 1e-3
+    double eps = 1e-3,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("Adai"),
@@ -206,7 +220,8 @@ public sealed class Adai(
         ("fixed_decay", fixedDecay),
         ("stable_weight_decay", stableWeightDecay),
         ("dampening", dampening),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>AdamW whose decay of weights that a normalization follows shrinks with the rate's square.</summary>
@@ -224,6 +239,7 @@ public sealed class Adai(
 /// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="normalized">Whether the parameter is one that a normalization follows, whose decay is by the square of the rate.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdamC(
     IEnumerable<IParameterOrGroup> parameters,
@@ -234,7 +250,8 @@ public sealed class AdamC(
     bool fixedDecay = false,
     bool amsBound = false,
     double eps = 1e-8,
-    bool normalized = false
+    bool normalized = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("AdamC"),
@@ -246,7 +263,8 @@ public sealed class AdamC(
         ("fixed_decay", fixedDecay),
         ("ams_bound", amsBound),
         ("eps", eps),
-        ("normalized", normalized)
+        ("normalized", normalized),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam whose momentum takes gradients in proportion to a power of their size: its rate needs no search.</summary>
@@ -263,6 +281,7 @@ public sealed class AdamC(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdamG(
     IEnumerable<IParameterOrGroup> parameters,
@@ -273,7 +292,8 @@ public sealed class AdamG(
     double weightDecay = 0,
     bool weightDecouple = false,
     bool fixedDecay = false,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("AdamG"),
@@ -285,7 +305,8 @@ public sealed class AdamG(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam whose step sizes are at most their own running average.</summary>
@@ -302,6 +323,7 @@ public sealed class AdamG(
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaMod(
     IEnumerable<IParameterOrGroup> parameters,
@@ -311,7 +333,8 @@ public sealed class AdaMod(
     bool weightDecouple = true,
     bool fixedDecay = false,
     double eps = 1e-8,
-    bool adamDebias = false
+    bool adamDebias = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("AdaMod"),
@@ -322,7 +345,8 @@ public sealed class AdaMod(
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
         ("eps", eps),
-        ("adam_debias", adamDebias)
+        ("adam_debias", adamDebias),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam without the part of its step that only grows weights which a normalization follows.</summary>
@@ -342,6 +366,7 @@ public sealed class AdaMod(
 /// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdamP(
     IEnumerable<IParameterOrGroup> parameters,
@@ -354,7 +379,8 @@ public sealed class AdamP(
     double wdRatio = 0.1,
     bool nesterov = false,
     double eps = 1e-8,
-    bool adamDebias = false
+    bool adamDebias = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("AdamP"),
@@ -368,7 +394,8 @@ public sealed class AdamP(
         ("wd_ratio", wdRatio),
         ("nesterov", nesterov),
         ("eps", eps),
-        ("adam_debias", adamDebias)
+        ("adam_debias", adamDebias),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam with decay in proportion to the mean step size of the whole model.</summary>
@@ -385,6 +412,7 @@ public sealed class AdamP(
 /// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdamS(
     IEnumerable<IParameterOrGroup> parameters,
@@ -395,7 +423,8 @@ public sealed class AdamS(
     bool fixedDecay = false,
     bool amsBound = false,
     double eps = 1e-8,
-    bool adamDebias = false
+    bool adamDebias = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("AdamS"),
@@ -407,7 +436,8 @@ public sealed class AdamS(
         ("fixed_decay", fixedDecay),
         ("ams_bound", amsBound),
         ("eps", eps),
-        ("adam_debias", adamDebias)
+        ("adam_debias", adamDebias),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam with Nesterov's momentum from averages of gradients and of their differences.</summary>
@@ -423,6 +453,7 @@ public sealed class AdamS(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="maxGradNorm">The largest norm of all gradients together; longer ones are scaled down, 0 for none: at least 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Adan(
     IEnumerable<IParameterOrGroup> parameters,
@@ -431,7 +462,8 @@ public sealed class Adan(
     double weightDecay = 0,
     bool weightDecouple = false,
     double maxGradNorm = 0,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("Adan"),
@@ -441,7 +473,8 @@ public sealed class Adan(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("max_grad_norm", maxGradNorm),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam by gradients that are at least as long as they were on average.</summary>
@@ -459,6 +492,7 @@ public sealed class Adan(
 /// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaNorm(
     IEnumerable<IParameterOrGroup> parameters,
@@ -470,7 +504,8 @@ public sealed class AdaNorm(
     bool fixedDecay = false,
     bool amsBound = false,
     double eps = 1e-8,
-    bool adamDebias = false
+    bool adamDebias = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("AdaNorm"),
@@ -483,7 +518,8 @@ public sealed class AdaNorm(
         ("fixed_decay", fixedDecay),
         ("ams_bound", amsBound),
         ("eps", eps),
-        ("adam_debias", adamDebias)
+        ("adam_debias", adamDebias),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam by the difference of two momenta, of odd and of even steps, which makes its noise larger.</summary>
@@ -501,6 +537,7 @@ public sealed class AdaNorm(
 /// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaPNM(
     IEnumerable<IParameterOrGroup> parameters,
@@ -511,7 +548,8 @@ public sealed class AdaPNM(
     bool fixedDecay = false,
     bool amsBound = true,
     double eps = 1e-8,
-    bool adamDebias = false
+    bool adamDebias = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("AdaPNM"),
@@ -523,7 +561,8 @@ public sealed class AdaPNM(
         ("fixed_decay", fixedDecay),
         ("ams_bound", amsBound),
         ("eps", eps),
-        ("adam_debias", adamDebias)
+        ("adam_debias", adamDebias),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam whose second moment is of gradients that have left the window of the first one, so that the two do not depend on each other.</summary>
@@ -537,6 +576,7 @@ public sealed class AdaPNM(
 /// <param name="keepNum">How many gradients are remembered: a whole number in [1, 16].</param>
 /// <param name="reduceFunc">What is made of a tensor's squares: their largest one; each for itself without a value: one of 'max', None.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaShift(
     IEnumerable<IParameterOrGroup> parameters,
@@ -544,7 +584,8 @@ public sealed class AdaShift(
     (double, double)? betas = null,
     int keepNum = 10,
     string? reduceFunc = "max",
-    double eps = 1e-10
+    double eps = 1e-10,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("AdaShift"),
@@ -553,7 +594,8 @@ public sealed class AdaShift(
         ("betas", betas ?? (0.9, 0.999)),
         ("keep_num", keepNum),
         ("reduce_func", reduceFunc),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>RMSprop whose second moment is quicker where a parameter moves in one direction.</summary>
@@ -569,6 +611,7 @@ public sealed class AdaShift(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaSmooth(
     IEnumerable<IParameterOrGroup> parameters,
@@ -577,7 +620,8 @@ public sealed class AdaSmooth(
     double weightDecay = 0,
     bool weightDecouple = false,
     bool fixedDecay = false,
-    double eps = 1e-6
+    double eps = 1e-6,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("AdaSmooth"),
@@ -587,7 +631,8 @@ public sealed class AdaSmooth(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam with momentum that takes more of gradients that point along it.</summary>
@@ -604,6 +649,7 @@ public sealed class AdaSmooth(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaTAM(
     IEnumerable<IParameterOrGroup> parameters,
@@ -613,7 +659,8 @@ public sealed class AdaTAM(
     double weightDecay = 0,
     bool weightDecouple = true,
     bool fixedDecay = false,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("AdaTAM"),
@@ -624,7 +671,8 @@ public sealed class AdaTAM(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam with a second momentum that remembers ten thousand gradients.</summary>
@@ -642,6 +690,7 @@ public sealed class AdaTAM(
 /// <param name="alpha">How much the slow average counts: at least 0.</param>
 /// <param name="tAlphaBeta3">Over how many steps alpha and the third decay grow; at once without a value: None or above 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdEMAMix(
     IEnumerable<IParameterOrGroup> parameters,
@@ -652,7 +701,8 @@ public sealed class AdEMAMix(
     bool fixedDecay = false,
     double alpha = 5,
     double? tAlphaBeta3 = null,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("AdEMAMix"),
@@ -664,7 +714,8 @@ public sealed class AdEMAMix(
         ("fixed_decay", fixedDecay),
         ("alpha", alpha),
         ("t_alpha_beta3", tAlphaBeta3),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam that divides by the second moment before the gradient, and averages what it has divided: it converges for any second beta.</summary>
@@ -681,6 +732,7 @@ public sealed class AdEMAMix(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class ADOPT(
     IEnumerable<IParameterOrGroup> parameters,
@@ -690,7 +742,8 @@ public sealed class ADOPT(
     double weightDecay = 0,
     bool weightDecouple = false,
     bool fixedDecay = false,
-    double eps = 1e-6
+    double eps = 1e-6,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("ADOPT"),
@@ -701,7 +754,8 @@ public sealed class ADOPT(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>AdaBelief that first projects gradient and momentum onto each other.</summary>
@@ -723,6 +777,7 @@ public sealed class ADOPT(
 /// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Aida(
     IEnumerable<IParameterOrGroup> parameters,
@@ -738,7 +793,8 @@ public sealed class Aida(
     bool degeneratedToSgd = true,
     bool amsBound = false,
     double eps = 1e-8,
-    bool adamDebias = false
+    bool adamDebias = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("Aida"),
@@ -755,7 +811,8 @@ public sealed class Aida(
         ("degenerated_to_sgd", degeneratedToSgd),
         ("ams_bound", amsBound),
         ("eps", eps),
-        ("adam_debias", adamDebias)
+        ("adam_debias", adamDebias),
+        ("maximize", maximize)
     );
 
 /// <summary>A rate and a decay for each tensor, from its mean square gradient and its shape.</summary>
@@ -772,6 +829,7 @@ public sealed class Aida(
 /// <param name="cCoef">How fast the rate shrinks: at least 0.</param>
 /// <param name="dCoef">How fast the update shrinks: at least 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Amos(
     IEnumerable<IParameterOrGroup> parameters,
@@ -781,7 +839,8 @@ public sealed class Amos(
     double extraL2 = 0,
     double cCoef = 0.25,
     double dCoef = 0.25,
-    double eps = 1e-18
+    double eps = 1e-18,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("Amos"),
@@ -792,7 +851,8 @@ public sealed class Amos(
         ("extra_l2", extraL2),
         ("c_coef", cCoef),
         ("d_coef", dCoef),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>The gradient's size along the momentum's sign, divided by the root of a second moment as Yogi's.</summary>
@@ -809,6 +869,7 @@ public sealed class Amos(
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="logarithmicSchedule">Whether the momentum grows with the logarithm of the step.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Ano(
     IEnumerable<IParameterOrGroup> parameters,
@@ -818,7 +879,8 @@ public sealed class Ano(
     bool weightDecouple = true,
     bool fixedDecay = false,
     bool logarithmicSchedule = false,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("Ano"),
@@ -829,7 +891,8 @@ public sealed class Ano(
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
         ("logarithmic_schedule", logarithmicSchedule),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam whose decay comes after the step: what APOLLO is where no projection to a rank is asked for.</summary>
@@ -846,6 +909,7 @@ public sealed class Ano(
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="correctBias">Whether moments are corrected for their start at 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class APOLLO(
     IEnumerable<IParameterOrGroup> parameters,
@@ -855,7 +919,8 @@ public sealed class APOLLO(
     bool weightDecouple = true,
     bool fixedDecay = false,
     bool correctBias = true,
-    double eps = 1e-6
+    double eps = 1e-6,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("APOLLO"),
@@ -866,7 +931,8 @@ public sealed class APOLLO(
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
         ("correct_bias", correctBias),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>A quasi-Newton method that keeps a diagonal of the Hessian by the secant of averaged gradients.</summary>
@@ -884,6 +950,7 @@ public sealed class APOLLO(
 /// <param name="weightDecayType">Where weight decay goes: to the gradient, to the update, or to it over the mean curvature: one of 'l2', 'decoupled', 'stable'.</param>
 /// <param name="warmupSteps">How many steps the rate, or its bound, takes to its full size: a whole number at least 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class ApolloDQN(
     IEnumerable<IParameterOrGroup> parameters,
@@ -894,7 +961,8 @@ public sealed class ApolloDQN(
     double weightDecay = 0,
     string weightDecayType = "l2",
     int warmupSteps = 500,
-    double eps = 1e-4
+    double eps = 1e-4,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("ApolloDQN"),
@@ -906,7 +974,8 @@ public sealed class ApolloDQN(
         ("weight_decay", weightDecay),
         ("weight_decay_type", weightDecayType),
         ("warmup_steps", warmupSteps),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam whose rate does not depend on eps: step sizes are normalized over the whole model.</summary>
@@ -923,6 +992,7 @@ public sealed class ApolloDQN(
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AvaGrad(
     IEnumerable<IParameterOrGroup> parameters,
@@ -932,7 +1002,8 @@ public sealed class AvaGrad(
     bool weightDecouple = true,
     bool fixedDecay = false,
     double eps = 0.1,
-    bool adamDebias = false
+    bool adamDebias = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("AvaGrad"),
@@ -943,7 +1014,8 @@ public sealed class AvaGrad(
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
         ("eps", eps),
-        ("adam_debias", adamDebias)
+        ("adam_debias", adamDebias),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam with smaller steps where the gradient does not change.</summary>
@@ -963,6 +1035,7 @@ public sealed class AvaGrad(
 /// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class DiffGrad(
     IEnumerable<IParameterOrGroup> parameters,
@@ -976,7 +1049,8 @@ public sealed class DiffGrad(
     bool degeneratedToSgd = true,
     bool amsBound = false,
     double eps = 1e-8,
-    bool adamDebias = false
+    bool adamDebias = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("DiffGrad"),
@@ -991,7 +1065,8 @@ public sealed class DiffGrad(
         ("degenerated_to_sgd", degeneratedToSgd),
         ("ams_bound", amsBound),
         ("eps", eps),
-        ("adam_debias", adamDebias)
+        ("adam_debias", adamDebias),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam that multiplies by the root of the second moment at first, and goes over to dividing by it.</summary>
@@ -1008,6 +1083,7 @@ public sealed class DiffGrad(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class DualAdam(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1017,7 +1093,8 @@ public sealed class DualAdam(
     double weightDecay = 0,
     bool weightDecouple = false,
     bool fixedDecay = false,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("DualAdam"),
@@ -1028,7 +1105,8 @@ public sealed class DualAdam(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam whose moments correct each other, with the gradient added to the momentum.</summary>
@@ -1043,6 +1121,7 @@ public sealed class DualAdam(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class EXAdam(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1051,7 +1130,8 @@ public sealed class EXAdam(
     double weightDecay = 0,
     bool weightDecouple = true,
     bool fixedDecay = false,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("EXAdam"),
@@ -1061,7 +1141,8 @@ public sealed class EXAdam(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Follow the regularized leader: parameters from the sum of all gradients, 0 where that is small.</summary>
@@ -1076,6 +1157,7 @@ public sealed class EXAdam(
 /// <param name="beta">What is added to the root: at least 0.</param>
 /// <param name="lambda1">L1 penalty: at least 0.</param>
 /// <param name="lambda2">L2 penalty: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class FTRL(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1083,7 +1165,8 @@ public sealed class FTRL(
     double lrPower = -0.5,
     double beta = 0,
     double lambda1 = 0,
-    double lambda2 = 0
+    double lambda2 = 0,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("FTRL"),
@@ -1092,7 +1175,8 @@ public sealed class FTRL(
         ("lr_power", lrPower),
         ("beta", beta),
         ("lambda_1", lambda1),
-        ("lambda_2", lambda2)
+        ("lambda_2", lambda2),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam's step sizes along the gradient's signs.</summary>
@@ -1106,6 +1190,7 @@ public sealed class FTRL(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Grams(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1113,7 +1198,8 @@ public sealed class Grams(
     (double, double)? betas = null,
     double weightDecay = 0,
     bool weightDecouple = true,
-    double eps = 1e-6
+    double eps = 1e-6,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("Grams"),
@@ -1122,7 +1208,8 @@ public sealed class Grams(
         ("betas", betas ?? (0.9, 0.999)),
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>AdamW by gradients to which their own slow average is added.</summary>
@@ -1143,6 +1230,7 @@ public sealed class Grams(
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="normalizeLr">Whether the rate is divided by 1 + grokfast_lamb.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class GrokFastAdamW(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1156,7 +1244,8 @@ public sealed class GrokFastAdamW(
     bool weightDecouple = true,
     bool fixedDecay = false,
     bool normalizeLr = true,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("GrokFastAdamW"),
@@ -1171,7 +1260,8 @@ public sealed class GrokFastAdamW(
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
         ("normalize_lr", normalizeLr),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>AdaGrad without the root of its denominator, which makes it free of the gradient's scale.</summary>
@@ -1187,6 +1277,7 @@ public sealed class GrokFastAdamW(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Kate(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1195,7 +1286,8 @@ public sealed class Kate(
     double weightDecay = 0,
     bool weightDecouple = true,
     bool fixedDecay = false,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("Kate"),
@@ -1205,7 +1297,8 @@ public sealed class Kate(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Momentum of gradients that have been divided by the root of their second moment, in place of Adam's order.</summary>
@@ -1224,6 +1317,7 @@ public sealed class Kate(
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class LaProp(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1235,7 +1329,8 @@ public sealed class LaProp(
     bool weightDecouple = true,
     bool fixedDecay = false,
     bool amsBound = false,
-    double eps = 1e-15
+    double eps = 1e-15,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("LaProp"),
@@ -1248,7 +1343,8 @@ public sealed class LaProp(
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
         ("ams_bound", amsBound),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Momentum towards the point of dual averaging, by cube roots of squared gradients.</summary>
@@ -1263,6 +1359,7 @@ public sealed class LaProp(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class MADGRAD(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1270,7 +1367,8 @@ public sealed class MADGRAD(
     double momentum = 0.9,
     double weightDecay = 0,
     bool weightDecouple = false,
-    double eps = 1e-6
+    double eps = 1e-6,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("MADGRAD"),
@@ -1279,7 +1377,8 @@ public sealed class MADGRAD(
         ("momentum", momentum),
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam or Lion by gradients whose variance the gradient before makes less; vectors are stepped by AdamW.</summary>
@@ -1303,6 +1402,7 @@ public sealed class MADGRAD(
 /// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="cautious">Whether elements that would move along their gradient stay.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class MARS(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1319,7 +1419,8 @@ public sealed class MARS(
     double weightDecay1d = 0.1,
     bool amsBound = false,
     bool cautious = false,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("MARS"),
@@ -1337,7 +1438,8 @@ public sealed class MARS(
         ("weight_decay_1d", weightDecay1d),
         ("ams_bound", amsBound),
         ("cautious", cautious),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Momentum of gradients that an average of their tensor's squared norm has divided.</summary>
@@ -1353,6 +1455,7 @@ public sealed class MARS(
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="gradAveraging">Whether the newest gradient counts by 1 minus the decay.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class NovoGrad(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1362,7 +1465,8 @@ public sealed class NovoGrad(
     bool weightDecouple = false,
     bool fixedDecay = false,
     bool gradAveraging = false,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("NovoGrad"),
@@ -1373,7 +1477,8 @@ public sealed class NovoGrad(
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
         ("grad_averaging", gradAveraging),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam by a power of the second moment between none, as SGD, and a half.</summary>
@@ -1390,6 +1495,7 @@ public sealed class NovoGrad(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class PAdam(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1399,7 +1505,8 @@ public sealed class PAdam(
     double weightDecay = 0,
     bool weightDecouple = false,
     bool fixedDecay = false,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("PAdam"),
@@ -1410,7 +1517,8 @@ public sealed class PAdam(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adadelta with weight decay of three kinds.</summary>
@@ -1425,6 +1533,7 @@ public sealed class PAdam(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class PytorchOptimizerAdaDelta(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1433,7 +1542,8 @@ public sealed class PytorchOptimizerAdaDelta(
     double weightDecay = 0,
     bool weightDecouple = false,
     bool fixedDecay = false,
-    double eps = 1e-6
+    double eps = 1e-6,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("pytorch_optimizer.AdaDelta"),
@@ -1443,7 +1553,8 @@ public sealed class PytorchOptimizerAdaDelta(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adamax with weight decay of three kinds.</summary>
@@ -1459,6 +1570,7 @@ public sealed class PytorchOptimizerAdaDelta(
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class PytorchOptimizerAdaMax(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1468,7 +1580,8 @@ public sealed class PytorchOptimizerAdaMax(
     bool weightDecouple = false,
     bool fixedDecay = false,
     double eps = 1e-8,
-    bool adamDebias = false
+    bool adamDebias = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("pytorch_optimizer.AdaMax"),
@@ -1479,7 +1592,8 @@ public sealed class PytorchOptimizerAdaMax(
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
         ("eps", eps),
-        ("adam_debias", adamDebias)
+        ("adam_debias", adamDebias),
+        ("maximize", maximize)
     );
 
 /// <summary>RAdam that does not move until the second moment is of enough steps.</summary>
@@ -1498,6 +1612,7 @@ public sealed class PytorchOptimizerAdaMax(
 /// <param name="degeneratedToSgd">Whether steps before that move by the momentum; otherwise they do not move.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class PytorchOptimizerRAdam(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1509,7 +1624,8 @@ public sealed class PytorchOptimizerRAdam(
     double nSmaThreshold = 5,
     bool degeneratedToSgd = false,
     double eps = 1e-8,
-    bool adamDebias = false
+    bool adamDebias = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("pytorch_optimizer.RAdam"),
@@ -1522,7 +1638,8 @@ public sealed class PytorchOptimizerRAdam(
         ("n_sma_threshold", nSmaThreshold),
         ("degenerated_to_sgd", degeneratedToSgd),
         ("eps", eps),
-        ("adam_debias", adamDebias)
+        ("adam_debias", adamDebias),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam whose two moments are weighted means of the gradient and of its averages.</summary>
@@ -1538,6 +1655,7 @@ public sealed class PytorchOptimizerRAdam(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class QHAdam(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1547,7 +1665,8 @@ public sealed class QHAdam(
     double weightDecay = 0,
     bool weightDecouple = false,
     bool fixedDecay = false,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("QHAdam"),
@@ -1558,7 +1677,8 @@ public sealed class QHAdam(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>RAdam with Lookahead and gradients from which the mean of each row is taken off.</summary>
@@ -1580,6 +1700,7 @@ public sealed class QHAdam(
 /// <param name="useGc">Whether gradients of two or more dimensions are centred by rows first.</param>
 /// <param name="gcConvOnly">Whether only gradients of four or more dimensions are centred.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Ranger(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1594,7 +1715,8 @@ public sealed class Ranger(
     bool fixedDecay = false,
     bool useGc = true,
     bool gcConvOnly = false,
-    double eps = 1e-5
+    double eps = 1e-5,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("Ranger"),
@@ -1610,7 +1732,8 @@ public sealed class Ranger(
         ("fixed_decay", fixedDecay),
         ("use_gc", useGc),
         ("gc_conv_only", gcConvOnly),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>AdamW with everything: clipping by rows, centred gradients, positive and negative momentum, a softened divisor, norms of rows that are held, lookahead, warm-up and warm-down.</summary>
@@ -1641,6 +1764,7 @@ public sealed class Ranger(
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="normLossFactor">How strongly rows are drawn to norm 1: at least 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Ranger21(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1664,7 +1788,8 @@ public sealed class Ranger21(
     bool weightDecouple = true,
     bool fixedDecay = false,
     double normLossFactor = 1e-4,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("Ranger21"),
@@ -1689,7 +1814,8 @@ public sealed class Ranger21(
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
         ("norm_loss_factor", normLossFactor),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam with one long momentum, and the gradient beside it.</summary>
@@ -1708,6 +1834,7 @@ public sealed class Ranger21(
 /// <param name="beta1Warmup">Over how many steps the first decay grows; at once without a value: None or above 0.</param>
 /// <param name="minBeta1">The first decay at the start: in [0, 1).</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SimplifiedAdEMAMix(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1719,7 +1846,8 @@ public sealed class SimplifiedAdEMAMix(
     double alpha = 0,
     double? beta1Warmup = null,
     double minBeta1 = 0.9,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("SimplifiedAdEMAMix"),
@@ -1732,7 +1860,8 @@ public sealed class SimplifiedAdEMAMix(
         ("alpha", alpha),
         ("beta1_warmup", beta1Warmup),
         ("min_beta1", minBeta1),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam that clips spikes of gradients and begins its moments anew from time to time, with a warm-up after that.</summary>
@@ -1750,6 +1879,7 @@ public sealed class SimplifiedAdEMAMix(
 /// <param name="gradAccuSteps">How many steps after a reset spikes are left alone: a whole number at least 0.</param>
 /// <param name="updateProjGap">After how many steps the projection is made anew: a whole number at least 1.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SPAM(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1760,7 +1890,8 @@ public sealed class SPAM(
     double threshold = 5000,
     int gradAccuSteps = 20,
     int updateProjGap = 500,
-    double eps = 1e-6
+    double eps = 1e-6,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("SPAM"),
@@ -1772,7 +1903,8 @@ public sealed class SPAM(
         ("threshold", threshold),
         ("grad_accu_steps", gradAccuSteps),
         ("update_proj_gap", updateProjGap),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>AdamW whose rate is less for tensors whose gradients exceed their second moment.</summary>
@@ -1787,6 +1919,7 @@ public sealed class SPAM(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class StableAdamW(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1795,7 +1928,8 @@ public sealed class StableAdamW(
     bool kahanSum = true,
     double weightDecay = 0.01,
     bool weightDecouple = true,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("StableAdamW"),
@@ -1805,7 +1939,8 @@ public sealed class StableAdamW(
         ("kahan_sum", kahanSum),
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam by gradients held to averages of their largest element and of their norm, with moments that begin anew from time to time.</summary>
@@ -1824,6 +1959,7 @@ public sealed class StableAdamW(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="updateProjGap">After how many steps the projection is made anew: a whole number at least 1.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class StableSPAM(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1836,7 +1972,8 @@ public sealed class StableSPAM(
     double etaMin = 0.5,
     double weightDecay = 0,
     int updateProjGap = 1000,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("StableSPAM"),
@@ -1850,7 +1987,8 @@ public sealed class StableSPAM(
         ("eta_min", etaMin),
         ("weight_decay", weightDecay),
         ("update_proj_gap", updateProjGap),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam that goes over to SGD when the rate at which SGD would have made its steps has settled.</summary>
@@ -1868,6 +2006,7 @@ public sealed class StableSPAM(
 /// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SWATS(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1878,7 +2017,8 @@ public sealed class SWATS(
     bool fixedDecay = false,
     bool amsBound = false,
     bool nesterov = false,
-    double eps = 1e-6
+    double eps = 1e-6,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("SWATS"),
@@ -1890,7 +2030,8 @@ public sealed class SWATS(
         ("fixed_decay", fixedDecay),
         ("ams_bound", amsBound),
         ("nesterov", nesterov),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>AdaBelief by timm's options.</summary>
@@ -1909,6 +2050,7 @@ public sealed class SWATS(
 /// <param name="amsgrad">Whether the largest second moment so far divides.</param>
 /// <param name="rectify">Whether the rate is rectified by its variance, as in RAdam.</param>
 /// <param name="degeneratedToSgd">Whether steps before that move by the momentum; otherwise they do not move.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmAdabelief(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1920,7 +2062,8 @@ public sealed class TimmAdabelief(
     bool fixedDecay = false,
     bool amsgrad = false,
     bool rectify = false,
-    bool degeneratedToSgd = true
+    bool degeneratedToSgd = true,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("timm.adabelief"),
@@ -1933,7 +2076,8 @@ public sealed class TimmAdabelief(
         ("fixed_decay", fixedDecay),
         ("amsgrad", amsgrad),
         ("rectify", rectify),
-        ("degenerated_to_sgd", degeneratedToSgd)
+        ("degenerated_to_sgd", degeneratedToSgd),
+        ("maximize", maximize)
     );
 
 /// <summary>AdamP with caution, by timm's defaults.</summary>
@@ -1950,6 +2094,7 @@ public sealed class TimmAdabelief(
 /// <param name="wdRatio">By what weight decay is multiplied where an update was projected: at least 0.</param>
 /// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
 /// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmAdamp(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1960,7 +2105,8 @@ public sealed class TimmAdamp(
     double delta = 0.1,
     double wdRatio = 0.01,
     bool nesterov = true,
-    bool caution = false
+    bool caution = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("timm.adamp"),
@@ -1972,7 +2118,8 @@ public sealed class TimmAdamp(
         ("delta", delta),
         ("wd_ratio", wdRatio),
         ("nesterov", nesterov),
-        ("caution", caution)
+        ("caution", caution),
+        ("maximize", maximize)
     );
 
 /// <summary>AdamW with caution, corrected weight decay and clipping by the second moment.</summary>
@@ -1989,6 +2136,7 @@ public sealed class TimmAdamp(
 /// <param name="amsgrad">Whether the largest second moment so far divides.</param>
 /// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <param name="clippingThreshold">From which root mean square on an update is scaled down; none without a value: None or above 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmAdamwlegacy(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1999,7 +2147,8 @@ public sealed class TimmAdamwlegacy(
     double weightDecay = 0,
     bool amsgrad = false,
     bool caution = false,
-    double? clippingThreshold = null
+    double? clippingThreshold = null,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("timm.adamwlegacy"),
@@ -2011,7 +2160,8 @@ public sealed class TimmAdamwlegacy(
         ("weight_decay", weightDecay),
         ("amsgrad", amsgrad),
         ("caution", caution),
-        ("clipping_threshold", clippingThreshold)
+        ("clipping_threshold", clippingThreshold),
+        ("maximize", maximize)
     );
 
 /// <summary>Adan with caution, by timm's options.</summary>
@@ -2027,6 +2177,7 @@ public sealed class TimmAdamwlegacy(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="noProx">Whether decay comes before the update; otherwise after it.</param>
 /// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmAdan(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2035,7 +2186,8 @@ public sealed class TimmAdan(
     double eps = 1e-8,
     double weightDecay = 0,
     bool noProx = false,
-    bool caution = false
+    bool caution = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("timm.adan"),
@@ -2045,7 +2197,8 @@ public sealed class TimmAdan(
         ("eps", eps),
         ("weight_decay", weightDecay),
         ("no_prox", noProx),
-        ("caution", caution)
+        ("caution", caution),
+        ("maximize", maximize)
     );
 
 /// <summary>ADOPT with caution, by timm's options.</summary>
@@ -2063,6 +2216,7 @@ public sealed class TimmAdan(
 /// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate.</param>
 /// <param name="decoupled">Whether decay shrinks the parameter; otherwise it is added to the gradient.</param>
 /// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmAdopt(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2073,7 +2227,8 @@ public sealed class TimmAdopt(
     double weightDecay = 0,
     bool correctedWeightDecay = false,
     bool decoupled = false,
-    bool caution = false
+    bool caution = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("timm.adopt"),
@@ -2085,7 +2240,8 @@ public sealed class TimmAdopt(
         ("weight_decay", weightDecay),
         ("corrected_weight_decay", correctedWeightDecay),
         ("decoupled", decoupled),
-        ("caution", caution)
+        ("caution", caution),
+        ("maximize", maximize)
     );
 
 /// <summary>LaProp with caution and corrected weight decay.</summary>
@@ -2100,6 +2256,7 @@ public sealed class TimmAdopt(
 /// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmLaprop(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2108,7 +2265,8 @@ public sealed class TimmLaprop(
     double eps = 1e-15,
     bool correctedWeightDecay = false,
     double weightDecay = 0,
-    bool caution = false
+    bool caution = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("timm.laprop"),
@@ -2118,7 +2276,8 @@ public sealed class TimmLaprop(
         ("eps", eps),
         ("corrected_weight_decay", correctedWeightDecay),
         ("weight_decay", weightDecay),
-        ("caution", caution)
+        ("caution", caution),
+        ("maximize", maximize)
     );
 
 /// <summary>MADGRAD by timm's options.</summary>
@@ -2133,6 +2292,7 @@ public sealed class TimmLaprop(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="decoupledDecay">Whether decay shrinks the parameter; otherwise it is added to the gradient.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmMadgrad(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2140,7 +2300,8 @@ public sealed class TimmMadgrad(
     double momentum = 0.9,
     double weightDecay = 0,
     bool decoupledDecay = false,
-    double eps = 1e-6
+    double eps = 1e-6,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("timm.madgrad"),
@@ -2149,7 +2310,8 @@ public sealed class TimmMadgrad(
         ("momentum", momentum),
         ("weight_decay", weightDecay),
         ("decoupled_decay", decoupledDecay),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>MARS with caution, by timm's options.</summary>
@@ -2169,6 +2331,7 @@ public sealed class TimmMadgrad(
 /// <param name="lr1dFactor">What lr is multiplied by for vectors: at least 0.</param>
 /// <param name="betas1d">Decays of the averages of vectors: in [0, 1); in [0, 1); (0.9, 0.99) when null.</param>
 /// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmMars(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2181,7 +2344,8 @@ public sealed class TimmMars(
     bool optimize1d = false,
     double lr1dFactor = 1,
     (double, double)? betas1d = null,
-    bool caution = false
+    bool caution = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("timm.mars"),
@@ -2195,7 +2359,8 @@ public sealed class TimmMars(
         ("optimize_1d", optimize1d),
         ("lr_1d_factor", lr1dFactor),
         ("betas_1d", betas1d ?? (0.9, 0.99)),
-        ("caution", caution)
+        ("caution", caution),
+        ("maximize", maximize)
     );
 
 /// <summary>torch.optim's NAdam by timm's names.</summary>
@@ -2209,6 +2374,7 @@ public sealed class TimmMars(
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="scheduleDecay">How fast the momentum grows: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmNadamlegacy(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2216,7 +2382,8 @@ public sealed class TimmNadamlegacy(
     (double, double)? betas = null,
     double eps = 1e-8,
     double weightDecay = 0,
-    double scheduleDecay = 4e-3
+    double scheduleDecay = 4e-3,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("timm.nadamlegacy"),
@@ -2225,7 +2392,8 @@ public sealed class TimmNadamlegacy(
         ("betas", betas ?? (0.9, 0.999)),
         ("eps", eps),
         ("weight_decay", weightDecay),
-        ("schedule_decay", scheduleDecay)
+        ("schedule_decay", scheduleDecay),
+        ("maximize", maximize)
     );
 
 /// <summary>AdamW that steps by the momentum of the next step.</summary>
@@ -2241,6 +2409,7 @@ public sealed class TimmNadamlegacy(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <param name="clippingThreshold">From which root mean square on an update is scaled down; none without a value: None or above 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmNadamw(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2250,7 +2419,8 @@ public sealed class TimmNadamw(
     bool correctedWeightDecay = false,
     double weightDecay = 0,
     bool caution = false,
-    double? clippingThreshold = null
+    double? clippingThreshold = null,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("timm.nadamw"),
@@ -2261,7 +2431,8 @@ public sealed class TimmNadamw(
         ("corrected_weight_decay", correctedWeightDecay),
         ("weight_decay", weightDecay),
         ("caution", caution),
-        ("clipping_threshold", clippingThreshold)
+        ("clipping_threshold", clippingThreshold),
+        ("maximize", maximize)
     );
 
 /// <summary>NovoGrad by timm's options.</summary>
@@ -2278,6 +2449,7 @@ public sealed class TimmNadamw(
 /// <param name="amsgrad">Whether the largest second moment so far divides.</param>
 /// <param name="decoupledDecay">Whether decay shrinks the parameter; otherwise it is added to the gradient.</param>
 /// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmNovograd(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2288,7 +2460,8 @@ public sealed class TimmNovograd(
     bool gradAveraging = false,
     bool amsgrad = false,
     bool decoupledDecay = false,
-    bool correctedWeightDecay = false
+    bool correctedWeightDecay = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("timm.novograd"),
@@ -2300,7 +2473,8 @@ public sealed class TimmNovograd(
         ("grad_averaging", gradAveraging),
         ("amsgrad", amsgrad),
         ("decoupled_decay", decoupledDecay),
-        ("corrected_weight_decay", correctedWeightDecay)
+        ("corrected_weight_decay", correctedWeightDecay),
+        ("maximize", maximize)
     );
 
 /// <summary>torch.optim's RAdam with decoupled weight decay.</summary>
@@ -2315,6 +2489,7 @@ public sealed class TimmNovograd(
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="decoupledWeightDecay">Whether decay is free of the size of the first lr.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmRadamw(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2322,7 +2497,8 @@ public sealed class TimmRadamw(
     (double, double)? betas = null,
     double eps = 1e-8,
     double weightDecay = 0,
-    bool decoupledWeightDecay = true
+    bool decoupledWeightDecay = true,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("timm.radamw"),
@@ -2331,7 +2507,8 @@ public sealed class TimmRadamw(
         ("betas", betas ?? (0.9, 0.999)),
         ("eps", eps),
         ("weight_decay", weightDecay),
-        ("decoupled_weight_decay", decoupledWeightDecay)
+        ("decoupled_weight_decay", decoupledWeightDecay),
+        ("maximize", maximize)
     );
 
 /// <summary>RMSprop with eps inside the root, a second moment that starts at 1 and the rate inside the momentum.</summary>
@@ -2350,6 +2527,7 @@ public sealed class TimmRadamw(
 /// <param name="decoupledDecay">Whether decay shrinks the parameter; otherwise it is added to the gradient.</param>
 /// <param name="lrInMomentum">Whether lr is in the momentum; otherwise it multiplies after it.</param>
 /// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmRmsproptf(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2362,7 +2540,8 @@ public sealed class TimmRmsproptf(
     bool correctedWeightDecay = false,
     bool decoupledDecay = false,
     bool lrInMomentum = true,
-    bool caution = false
+    bool caution = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("timm.rmsproptf"),
@@ -2376,7 +2555,8 @@ public sealed class TimmRmsproptf(
         ("corrected_weight_decay", correctedWeightDecay),
         ("decoupled_decay", decoupledDecay),
         ("lr_in_momentum", lrInMomentum),
-        ("caution", caution)
+        ("caution", caution),
+        ("maximize", maximize)
     );
 
 /// <summary>The gradient as the mean of a distribution that each noisy one is a sample of.</summary>
@@ -2393,6 +2573,7 @@ public sealed class TimmRmsproptf(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class VSGD(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2403,7 +2584,8 @@ public sealed class VSGD(
     double tau2 = 0.9,
     double weightDecay = 0,
     bool weightDecouple = true,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("VSGD"),
@@ -2415,7 +2597,8 @@ public sealed class VSGD(
         ("tau2", tau2),
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam whose second moment moves by the gradient's square alone, so that it falls no faster than it grows.</summary>
@@ -2433,6 +2616,7 @@ public sealed class VSGD(
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Yogi(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2443,7 +2627,8 @@ public sealed class Yogi(
     bool weightDecouple = true,
     bool fixedDecay = false,
     double eps = 1e-3,
-    bool adamDebias = false
+    bool adamDebias = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("Yogi"),
@@ -2455,5 +2640,6 @@ public sealed class Yogi(
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
         ("eps", eps),
-        ("adam_debias", adamDebias)
+        ("adam_debias", adamDebias),
+        ("maximize", maximize)
     );

@@ -18,6 +18,7 @@ namespace Optim;
 /// <param name="r">Decay of the average of norms: a number.</param>
 /// <param name="weightLrPower">By which power of the largest rate a step counts in the average: a number.</param>
 /// <param name="warmupSteps">How many steps the rate, or its bound, takes to its full size: a whole number at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SchedulefreeAdamWScheduleFree(
     IEnumerable<IParameterOrGroup> parameters,
@@ -27,7 +28,8 @@ public sealed class SchedulefreeAdamWScheduleFree(
     double weightDecay = 0,
     double r = 0,
     double weightLrPower = 2,
-    int warmupSteps = 0
+    int warmupSteps = 0,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("schedulefree.AdamWScheduleFree"),
@@ -38,7 +40,8 @@ public sealed class SchedulefreeAdamWScheduleFree(
         ("weight_decay", weightDecay),
         ("r", r),
         ("weight_lr_power", weightLrPower),
-        ("warmup_steps", warmupSteps)
+        ("warmup_steps", warmupSteps),
+        ("maximize", maximize)
     );
 
 /// <summary>AdamW at the average of all its steps, in place of a schedule.</summary>
@@ -56,6 +59,7 @@ public sealed class SchedulefreeAdamWScheduleFree(
 /// <param name="decouplingC">By which power of the step averages are decoupled from the momentum; 0 for not: at least 0.</param>
 /// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class ScheduleFreeAdamW(
     IEnumerable<IParameterOrGroup> parameters,
@@ -67,7 +71,8 @@ public sealed class ScheduleFreeAdamW(
     int warmupSteps = 0,
     double decouplingC = 0,
     bool amsBound = false,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("ScheduleFreeAdamW"),
@@ -80,7 +85,8 @@ public sealed class ScheduleFreeAdamW(
         ("warmup_steps", warmupSteps),
         ("decoupling_c", decouplingC),
         ("ams_bound", amsBound),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>RAdam at the average of all its steps, in place of a schedule and of a warm-up.</summary>
@@ -97,6 +103,7 @@ public sealed class ScheduleFreeAdamW(
 /// <param name="weightLrPower">By which power of the largest rate a step counts in the average: a number.</param>
 /// <param name="silentSgdPhase">Whether parameters stay while the rate is not rectified.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class ScheduleFreeRAdam(
     IEnumerable<IParameterOrGroup> parameters,
@@ -106,7 +113,8 @@ public sealed class ScheduleFreeRAdam(
     double r = 0,
     double weightLrPower = 2,
     bool silentSgdPhase = true,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("ScheduleFreeRAdam"),
@@ -117,7 +125,8 @@ public sealed class ScheduleFreeRAdam(
         ("r", r),
         ("weight_lr_power", weightLrPower),
         ("silent_sgd_phase", silentSgdPhase),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>SGD with momentum at the average of all its steps, in place of a schedule.</summary>
@@ -132,6 +141,7 @@ public sealed class ScheduleFreeRAdam(
 /// <param name="r">Decay of the average of norms: a number.</param>
 /// <param name="weightLrPower">By which power of the largest rate a step counts in the average: a number.</param>
 /// <param name="warmupSteps">How many steps the rate, or its bound, takes to its full size: a whole number at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class ScheduleFreeSGD(
     IEnumerable<IParameterOrGroup> parameters,
@@ -140,7 +150,8 @@ public sealed class ScheduleFreeSGD(
     double weightDecay = 0,
     double r = 0,
     double weightLrPower = 2,
-    int warmupSteps = 0
+    int warmupSteps = 0,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("ScheduleFreeSGD"),
@@ -150,5 +161,6 @@ public sealed class ScheduleFreeSGD(
         ("weight_decay", weightDecay),
         ("r", r),
         ("weight_lr_power", weightLrPower),
-        ("warmup_steps", warmupSteps)
+        ("warmup_steps", warmupSteps),
+        ("maximize", maximize)
     );

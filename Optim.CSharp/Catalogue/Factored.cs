@@ -21,6 +21,7 @@ namespace Optim;
 /// <param name="tau">Temperature of the weights of rows and columns: above 0.</param>
 /// <param name="eps1">What is added to squares of gradients: at least 0.</param>
 /// <param name="eps2">What keeps the second divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Adalite(
     IEnumerable<IParameterOrGroup> parameters,
@@ -33,7 +34,8 @@ public sealed class Adalite(
     double ratioMin = 1e-4,
     double tau = 1,
     double eps1 = 1e-6,
-    double eps2 = 1e-10
+    double eps2 = 1e-10,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("Adalite"),
@@ -47,7 +49,8 @@ public sealed class Adalite(
         ("ratio_min", ratioMin),
         ("tau", tau),
         ("eps1", eps1),
-        ("eps2", eps2)
+        ("eps2", eps2),
+        ("maximize", maximize)
     );
 
 /// <summary>AdamW that keeps one second moment, of the norm, for each run of elements.</summary>
@@ -65,6 +68,7 @@ public sealed class Adalite(
 /// <param name="subsetSize">How many elements share a second moment; a negative one divides the root of their number: a whole number a number.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="sn">Whether elements share second moments.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdamWSN(
     IEnumerable<IParameterOrGroup> parameters,
@@ -75,7 +79,8 @@ public sealed class AdamWSN(
     bool fixedDecay = false,
     int subsetSize = -1,
     double eps = 1e-8,
-    bool sn = false
+    bool sn = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("AdamWSN"),
@@ -87,7 +92,8 @@ public sealed class AdamWSN(
         ("fixed_decay", fixedDecay),
         ("subset_size", subsetSize),
         ("eps", eps),
-        ("sn", sn)
+        ("sn", sn),
+        ("maximize", maximize)
     );
 
 /// <summary>Adafactor with a first moment, which is trusted by how far updates keep from it.</summary>
@@ -106,6 +112,7 @@ public sealed class AdamWSN(
 /// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps1">What is added to squares of gradients: at least 0.</param>
 /// <param name="eps2">What keeps the second divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class CAME(
     IEnumerable<IParameterOrGroup> parameters,
@@ -117,7 +124,8 @@ public sealed class CAME(
     double clipThreshold = 1,
     bool amsBound = false,
     double eps1 = 1e-30,
-    double eps2 = 1e-16
+    double eps2 = 1e-16,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("CAME"),
@@ -130,7 +138,8 @@ public sealed class CAME(
         ("clip_threshold", clipThreshold),
         ("ams_bound", amsBound),
         ("eps1", eps1),
-        ("eps2", eps2)
+        ("eps2", eps2),
+        ("maximize", maximize)
     );
 
 /// <summary>Each row of a matrix on a sphere of its own, and steps by the norms of its gradients.</summary>
@@ -143,14 +152,25 @@ public sealed class CAME(
 /// <param name="beta">Decay of the average: in [0, 1).</param>
 /// <param name="constraints">Whether rows keep mean 0 and norm 1.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Nero(
     IEnumerable<IParameterOrGroup> parameters,
     double lr = 0.01,
     double beta = 0.999,
     bool constraints = true,
-    double eps = 1e-8
-) : RuleOptimizer(Rules.Find("Nero"), parameters, ("lr", lr), ("beta", beta), ("constraints", constraints), ("eps", eps));
+    double eps = 1e-8,
+    bool maximize = false
+)
+    : RuleOptimizer(
+        Rules.Find("Nero"),
+        parameters,
+        ("lr", lr),
+        ("beta", beta),
+        ("constraints", constraints),
+        ("eps", eps),
+        ("maximize", maximize)
+    );
 
 /// <summary>Adafactor as optax has it: a given rate in proportion to the parameter, and means along the two largest dimensions.</summary>
 /// <remarks>
@@ -165,6 +185,7 @@ public sealed class Nero(
 /// <param name="multiplyByParameterScale">Whether the rate is in proportion to the parameter's root mean square.</param>
 /// <param name="weightDecayRate">Weight decay, without lr: at least 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class OptaxAdafactor(
     IEnumerable<IParameterOrGroup> parameters,
@@ -174,7 +195,8 @@ public sealed class OptaxAdafactor(
     double? clippingThreshold = 1,
     bool multiplyByParameterScale = true,
     double weightDecayRate = 0,
-    double eps = 1e-30
+    double eps = 1e-30,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("optax.adafactor"),
@@ -185,7 +207,8 @@ public sealed class OptaxAdafactor(
         ("clipping_threshold", clippingThreshold),
         ("multiply_by_parameter_scale", multiplyByParameterScale),
         ("weight_decay_rate", weightDecayRate),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adafactor with a first moment, which is kept in bfloat16.</summary>
@@ -210,6 +233,7 @@ public sealed class OptaxAdafactor(
 /// <param name="eps2">What keeps the second divisor from 0: at least 0.</param>
 /// <param name="momentumDtype">The type that momentum is kept in: one of 'bfloat16', 'None'.</param>
 /// <param name="cautious">Whether elements that would move along their gradient stay.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class PytorchOptimizerAdaFactor(
     IEnumerable<IParameterOrGroup> parameters,
@@ -227,7 +251,8 @@ public sealed class PytorchOptimizerAdaFactor(
     double eps1 = 1e-30,
     double eps2 = 1e-3,
     string momentumDtype = "bfloat16",
-    bool cautious = false
+    bool cautious = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("pytorch_optimizer.AdaFactor"),
@@ -246,7 +271,8 @@ public sealed class PytorchOptimizerAdaFactor(
         ("eps1", eps1),
         ("eps2", eps2),
         ("momentum_dtype", momentumDtype),
-        ("cautious", cautious)
+        ("cautious", cautious),
+        ("maximize", maximize)
     );
 
 /// <summary>Gradients divided by the roots of mean squares of rows and of columns, whose norm may grow by a little only.</summary>
@@ -264,6 +290,7 @@ public sealed class PytorchOptimizerAdaFactor(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class RACS(
     IEnumerable<IParameterOrGroup> parameters,
@@ -274,7 +301,8 @@ public sealed class RACS(
     double weightDecay = 0,
     bool weightDecouple = true,
     bool fixedDecay = false,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("RACS"),
@@ -286,7 +314,8 @@ public sealed class RACS(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Gradients divided by the range of their row, without any state.</summary>
@@ -304,6 +333,7 @@ public sealed class RACS(
 /// <param name="centralize">Whether gradients are centred by rows.</param>
 /// <param name="stabilize">Whether the divisors of rows are drawn to their mean.</param>
 /// <param name="computeDtype">The type that steps are computed in; the parameter's own without a value: one of 'float64', 'None'.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class ROSE(
     IEnumerable<IParameterOrGroup> parameters,
@@ -314,7 +344,8 @@ public sealed class ROSE(
     bool fixedDecay = false,
     bool centralize = true,
     bool stabilize = true,
-    string computeDtype = "float64"
+    string computeDtype = "float64",
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("ROSE"),
@@ -326,7 +357,8 @@ public sealed class ROSE(
         ("fixed_decay", fixedDecay),
         ("centralize", centralize),
         ("stabilize", stabilize),
-        ("compute_dtype", computeDtype)
+        ("compute_dtype", computeDtype),
+        ("maximize", maximize)
     );
 
 /// <summary>Adagrad that keeps the largest sums of squares along each dimension only.</summary>
@@ -340,14 +372,16 @@ public sealed class ROSE(
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
 /// <param name="beta">Decay of the average: in [0, 1).</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SM3(
     IEnumerable<IParameterOrGroup> parameters,
     double lr = 0.1,
     double momentum = 0,
     double beta = 0,
-    double eps = 1e-30
-) : RuleOptimizer(Rules.Find("SM3"), parameters, ("lr", lr), ("momentum", momentum), ("beta", beta), ("eps", eps));
+    double eps = 1e-30,
+    bool maximize = false
+) : RuleOptimizer(Rules.Find("SM3"), parameters, ("lr", lr), ("momentum", momentum), ("beta", beta), ("eps", eps), ("maximize", maximize));
 
 /// <summary>Adafactor as timm has it: a given rate is not in proportion to the parameter, and small matrices are not factored.</summary>
 /// <remarks>
@@ -367,6 +401,7 @@ public sealed class SM3(
 /// <param name="warmupInit">Whether that rate begins at 1e-6 times the step.</param>
 /// <param name="minDimSizeToFactor">From which length of both dimensions on a matrix keeps rows and columns only: a whole number at least 0.</param>
 /// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmAdafactor(
     IEnumerable<IParameterOrGroup> parameters,
@@ -380,7 +415,8 @@ public sealed class TimmAdafactor(
     bool scaleParameter = true,
     bool warmupInit = false,
     int minDimSizeToFactor = 16,
-    bool caution = false
+    bool caution = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("timm.adafactor"),
@@ -395,7 +431,8 @@ public sealed class TimmAdafactor(
         ("scale_parameter", scaleParameter),
         ("warmup_init", warmupInit),
         ("min_dim_size_to_factor", minDimSizeToFactor),
-        ("caution", caution)
+        ("caution", caution),
+        ("maximize", maximize)
     );
 
 /// <summary>Adafactor as Big Vision has it: a first moment in bfloat16, and a second one of the two largest dimensions.</summary>
@@ -417,6 +454,7 @@ public sealed class TimmAdafactor(
 /// <param name="unscaledWd">Whether decay is without lr.</param>
 /// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmAdafactorbv(
     IEnumerable<IParameterOrGroup> parameters,
@@ -432,7 +470,8 @@ public sealed class TimmAdafactorbv(
     double? clippingThreshold = null,
     bool unscaledWd = false,
     bool caution = false,
-    bool correctedWeightDecay = false
+    bool correctedWeightDecay = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("timm.adafactorbv"),
@@ -449,7 +488,8 @@ public sealed class TimmAdafactorbv(
         ("clipping_threshold", clippingThreshold),
         ("unscaled_wd", unscaledWd),
         ("caution", caution),
-        ("corrected_weight_decay", correctedWeightDecay)
+        ("corrected_weight_decay", correctedWeightDecay),
+        ("maximize", maximize)
     );
 
 /// <summary>Adafactor as Hugging Face has it: the rate by the step's number, or a given one, in proportion to the parameter.</summary>
@@ -468,6 +508,7 @@ public sealed class TimmAdafactorbv(
 /// <param name="scaleParameter">Whether the rate is in proportion to the parameter's root mean square.</param>
 /// <param name="relativeStep">Whether the rate is made of the step count, and lr is not used.</param>
 /// <param name="warmupInit">Whether that rate begins at 1e-6 times the step.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TransformersAdafactor(
     IEnumerable<IParameterOrGroup> parameters,
@@ -479,7 +520,8 @@ public sealed class TransformersAdafactor(
     double weightDecay = 0,
     bool scaleParameter = true,
     bool relativeStep = true,
-    bool warmupInit = false
+    bool warmupInit = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("transformers.Adafactor"),
@@ -492,5 +534,6 @@ public sealed class TransformersAdafactor(
         ("weight_decay", weightDecay),
         ("scale_parameter", scaleParameter),
         ("relative_step", relativeStep),
-        ("warmup_init", warmupInit)
+        ("warmup_init", warmupInit),
+        ("maximize", maximize)
     );

@@ -28,6 +28,7 @@ namespace Optim;
 /// <param name="adamwBetas">Decays of the averages where AdamW steps: in [0, 1); in [0, 1); (0.9, 0.95) when null.</param>
 /// <param name="adamwWd">Weight decay where AdamW steps: at least 0.</param>
 /// <param name="adamwEps">What keeps AdamW's divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaGO(
     IEnumerable<IParameterOrGroup> parameters,
@@ -46,7 +47,8 @@ public sealed class AdaGO(
     double adamwLr = 3e-4,
     (double, double)? adamwBetas = null,
     double adamwWd = 0,
-    double adamwEps = 1e-10
+    double adamwEps = 1e-10,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("AdaGO"),
@@ -66,7 +68,8 @@ public sealed class AdaGO(
         ("adamw_lr", adamwLr),
         ("adamw_betas", adamwBetas ?? (0.9, 0.95)),
         ("adamw_wd", adamwWd),
-        ("adamw_eps", adamwEps)
+        ("adamw_eps", adamwEps),
+        ("maximize", maximize)
     );
 
 /// <summary>Muon whose elements are divided by the roots of their second moments.</summary>
@@ -88,6 +91,7 @@ public sealed class AdaGO(
 /// <param name="adamwBetas">Decays of the averages where AdamW steps: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="adamwWd">Weight decay where AdamW steps: at least 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaMuon(
     IEnumerable<IParameterOrGroup> parameters,
@@ -102,7 +106,8 @@ public sealed class AdaMuon(
     double adamwLr = 3e-4,
     (double, double)? adamwBetas = null,
     double adamwWd = 0,
-    double eps = 1e-10
+    double eps = 1e-10,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("AdaMuon"),
@@ -118,7 +123,8 @@ public sealed class AdaMuon(
         ("adamw_lr", adamwLr),
         ("adamw_betas", adamwBetas ?? (0.9, 0.999)),
         ("adamw_wd", adamwWd),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam whose second moment is of the gradient in the singular vectors of the momentum.</summary>
@@ -134,6 +140,7 @@ public sealed class AdaMuon(
 /// <param name="scale">What an update is multiplied by: at least 0.</param>
 /// <param name="projectionType">Which side of a matrix is projected: one of 'std', 'reverse_std', 'left', 'right', 'full'.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Conda(
     IEnumerable<IParameterOrGroup> parameters,
@@ -143,7 +150,8 @@ public sealed class Conda(
     int updateProjGap = 2000,
     double scale = 1,
     string projectionType = "std",
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("Conda"),
@@ -154,7 +162,8 @@ public sealed class Conda(
         ("update_proj_gap", updateProjGap),
         ("scale", scale),
         ("projection_type", projectionType),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Muon whose rows are divided by the roots of their own second moments.</summary>
@@ -180,6 +189,7 @@ public sealed class Conda(
 /// <param name="adamwWd">Weight decay where AdamW steps: at least 0.</param>
 /// <param name="adamwEps">What keeps AdamW's divisor from 0: at least 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class NorMuon(
     IEnumerable<IParameterOrGroup> parameters,
@@ -198,7 +208,8 @@ public sealed class NorMuon(
     (double, double)? adamwBetas = null,
     double adamwWd = 0,
     double adamwEps = 1e-10,
-    double eps = 1e-10
+    double eps = 1e-10,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("NorMuon"),
@@ -218,7 +229,8 @@ public sealed class NorMuon(
         ("adamw_betas", adamwBetas ?? (0.9, 0.95)),
         ("adamw_wd", adamwWd),
         ("adamw_eps", adamwEps),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Muon as optax has it: corrected momentum, in the parameter's own type, for matrices of inputs by outputs; AdamW for all others.</summary>
@@ -236,6 +248,7 @@ public sealed class NorMuon(
 /// <param name="adamB1">Decay of the average of gradients where Adam steps: in [0, 1).</param>
 /// <param name="adamB2">Decay of the average of squares where Adam steps: in [0, 1).</param>
 /// <param name="adamWeightDecay">Weight decay where Adam steps: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class OptaxMuon(
     IEnumerable<IParameterOrGroup> parameters,
@@ -247,7 +260,8 @@ public sealed class OptaxMuon(
     bool nesterov = true,
     double adamB1 = 0.9,
     double adamB2 = 0.999,
-    double adamWeightDecay = 0
+    double adamWeightDecay = 0,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("optax.muon"),
@@ -260,7 +274,8 @@ public sealed class OptaxMuon(
         ("nesterov", nesterov),
         ("adam_b1", adamB1),
         ("adam_b2", adamB2),
-        ("adam_weight_decay", adamWeightDecay)
+        ("adam_weight_decay", adamWeightDecay),
+        ("maximize", maximize)
     );
 
 /// <summary>Momentum made orthogonal, with AdamW for what is no matrix, and for groups that say so.</summary>
@@ -284,6 +299,7 @@ public sealed class OptaxMuon(
 /// <param name="adamwWd">Weight decay where AdamW steps: at least 0.</param>
 /// <param name="adamwEps">What keeps AdamW's divisor from 0: at least 0.</param>
 /// <param name="cautious">Whether elements that would move along their gradient stay.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class PytorchOptimizerMuon(
     IEnumerable<IParameterOrGroup> parameters,
@@ -300,7 +316,8 @@ public sealed class PytorchOptimizerMuon(
     (double, double)? adamwBetas = null,
     double adamwWd = 0,
     double adamwEps = 1e-10,
-    bool cautious = false
+    bool cautious = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("pytorch_optimizer.Muon"),
@@ -318,7 +335,8 @@ public sealed class PytorchOptimizerMuon(
         ("adamw_betas", adamwBetas ?? (0.9, 0.95)),
         ("adamw_wd", adamwWd),
         ("adamw_eps", adamwEps),
-        ("cautious", cautious)
+        ("cautious", cautious),
+        ("maximize", maximize)
     );
 
 /// <summary>Momentum by the linear minimization oracle of a norm: orthogonal for matrices, of root mean square 1 for vectors.</summary>
@@ -338,6 +356,7 @@ public sealed class PytorchOptimizerMuon(
 /// <param name="transpose">Whether rows and columns are exchanged.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SCION(
     IEnumerable<IParameterOrGroup> parameters,
@@ -351,7 +370,8 @@ public sealed class SCION(
     bool maxScale = false,
     bool transpose = false,
     double weightDecay = 0,
-    bool weightDecouple = true
+    bool weightDecouple = true,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("SCION"),
@@ -366,7 +386,8 @@ public sealed class SCION(
         ("max_scale", maxScale),
         ("transpose", transpose),
         ("weight_decay", weightDecay),
-        ("weight_decouple", weightDecouple)
+        ("weight_decouple", weightDecouple),
+        ("maximize", maximize)
     );
 
 /// <summary>SCION without any state: the linear minimization oracle of the gradient itself.</summary>
@@ -386,6 +407,7 @@ public sealed class SCION(
 /// <param name="transpose">Whether rows and columns are exchanged.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SCIONLight(
     IEnumerable<IParameterOrGroup> parameters,
@@ -398,7 +420,8 @@ public sealed class SCIONLight(
     bool maxScale = false,
     bool transpose = false,
     double weightDecay = 0,
-    bool weightDecouple = true
+    bool weightDecouple = true,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("SCIONLight"),
@@ -412,7 +435,8 @@ public sealed class SCIONLight(
         ("max_scale", maxScale),
         ("transpose", transpose),
         ("weight_decay", weightDecay),
-        ("weight_decouple", weightDecouple)
+        ("weight_decouple", weightDecouple),
+        ("maximize", maximize)
     );
 
 /// <summary>The gradient times an inverse root of the sum of its squares as a matrix, along every dimension.</summary>
@@ -429,6 +453,7 @@ public sealed class SCIONLight(
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="preconditioningComputeSteps">After how many steps the roots are made anew: a whole number at least 1.</param>
 /// <param name="matrixEps">What is added to the diagonals: above 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Shampoo(
     IEnumerable<IParameterOrGroup> parameters,
@@ -438,7 +463,8 @@ public sealed class Shampoo(
     bool weightDecouple = false,
     bool fixedDecay = false,
     int preconditioningComputeSteps = 1,
-    double matrixEps = 1e-6
+    double matrixEps = 1e-6,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("Shampoo"),
@@ -449,7 +475,8 @@ public sealed class Shampoo(
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
         ("preconditioning_compute_steps", preconditioningComputeSteps),
-        ("matrix_eps", matrixEps)
+        ("matrix_eps", matrixEps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam in the eigenvectors of Shampoo's matrices, which a QR iteration keeps up with.</summary>
@@ -469,6 +496,7 @@ public sealed class Shampoo(
 /// <param name="correctBias">Whether moments are corrected for their start at 0.</param>
 /// <param name="normalizeGradient">Whether updates are divided by their root mean square.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SOAP(
     IEnumerable<IParameterOrGroup> parameters,
@@ -481,7 +509,8 @@ public sealed class SOAP(
     bool precondition1d = false,
     bool correctBias = true,
     bool normalizeGradient = false,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("SOAP"),
@@ -495,7 +524,8 @@ public sealed class SOAP(
         ("precondition_1d", precondition1d),
         ("correct_bias", correctBias),
         ("normalize_gradient", normalizeGradient),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Signs of the momentum in the eigenvectors of Shampoo's matrices, with an average of the parameters.</summary>
@@ -515,6 +545,7 @@ public sealed class SOAP(
 /// <param name="nonstandardConstant">What lr is multiplied by for parameters that are no matrices: at least 0.</param>
 /// <param name="maxDim">From which length on a side has no eigenvectors: a whole number at least 1.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SPlus(
     IEnumerable<IParameterOrGroup> parameters,
@@ -527,7 +558,8 @@ public sealed class SPlus(
     int inverseSteps = 100,
     double nonstandardConstant = 1e-3,
     int maxDim = 10000,
-    double eps = 1e-30
+    double eps = 1e-30,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("SPlus"),
@@ -541,7 +573,8 @@ public sealed class SPlus(
         ("inverse_steps", inverseSteps),
         ("nonstandard_constant", nonstandardConstant),
         ("max_dim", maxDim),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>AdaMuon as timm has it: second moments without correction, of a matrix whose root mean square is then 0.2.</summary>
@@ -564,6 +597,7 @@ public sealed class SPlus(
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.95) when null.</param>
 /// <param name="scaleEps">Whether eps is added to a matrix's norm, in proportion to its shape; otherwise the norm is at least eps.</param>
 /// <param name="useFallback">Whether all parameters are stepped by AdamW.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmAdamuon(
     IEnumerable<IParameterOrGroup> parameters,
@@ -579,7 +613,8 @@ public sealed class TimmAdamuon(
     double fallbackLrScale = 1,
     (double, double)? betas = null,
     bool scaleEps = false,
-    bool useFallback = false
+    bool useFallback = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("timm.adamuon"),
@@ -596,7 +631,8 @@ public sealed class TimmAdamuon(
         ("fallback_lr_scale", fallbackLrScale),
         ("betas", betas ?? (0.9, 0.95)),
         ("scale_eps", scaleEps),
-        ("use_fallback", useFallback)
+        ("use_fallback", useFallback),
+        ("maximize", maximize)
     );
 
 /// <summary>Muon as timm has it: other coefficients, the rate of AdamW, and AdamW for what is no matrix of some size.</summary>
@@ -618,6 +654,7 @@ public sealed class TimmAdamuon(
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.95) when null.</param>
 /// <param name="scaleEps">Whether eps is added to a matrix's norm, in proportion to its shape; otherwise the norm is at least eps.</param>
 /// <param name="useFallback">Whether all parameters are stepped by AdamW.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmMuon(
     IEnumerable<IParameterOrGroup> parameters,
@@ -633,7 +670,8 @@ public sealed class TimmMuon(
     double fallbackLrScale = 1,
     (double, double)? betas = null,
     bool scaleEps = false,
-    bool useFallback = false
+    bool useFallback = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("timm.muon"),
@@ -650,5 +688,6 @@ public sealed class TimmMuon(
         ("fallback_lr_scale", fallbackLrScale),
         ("betas", betas ?? (0.9, 0.95)),
         ("scale_eps", scaleEps),
-        ("use_fallback", useFallback)
+        ("use_fallback", useFallback),
+        ("maximize", maximize)
     );

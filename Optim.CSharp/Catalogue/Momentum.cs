@@ -16,6 +16,7 @@ namespace Optim;
 /// <param name="xi">How much of the slow average goes into the fast one: at least 0.</param>
 /// <param name="constant">The small constant of the paper: above 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AccSGD(
     IEnumerable<IParameterOrGroup> parameters,
@@ -23,7 +24,8 @@ public sealed class AccSGD(
     double kappa = 1000,
     double xi = 10,
     double constant = 0.7,
-    double weightDecay = 0
+    double weightDecay = 0,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("AccSGD"),
@@ -32,7 +34,8 @@ public sealed class AccSGD(
         ("kappa", kappa),
         ("xi", xi),
         ("constant", constant),
-        ("weight_decay", weightDecay)
+        ("weight_decay", weightDecay),
+        ("maximize", maximize)
     );
 
 /// <summary>The mean of steps by three momenta, of which the quick ones damp what the slow ones make swing.</summary>
@@ -47,6 +50,7 @@ public sealed class AccSGD(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AggMo(
     IEnumerable<IParameterOrGroup> parameters,
@@ -54,7 +58,8 @@ public sealed class AggMo(
     (double, double, double)? betas = null,
     double weightDecay = 0,
     bool weightDecouple = false,
-    bool fixedDecay = false
+    bool fixedDecay = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("AggMo"),
@@ -63,7 +68,8 @@ public sealed class AggMo(
         ("betas", betas ?? (0, 0.9, 0.99)),
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
-        ("fixed_decay", fixedDecay)
+        ("fixed_decay", fixedDecay),
+        ("maximize", maximize)
     );
 
 /// <summary>Momentum that is shorter where gradients vary much, by the factor of least variance.</summary>
@@ -75,9 +81,10 @@ public sealed class AggMo(
 /// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="beta">Decay of the average: in [0, 1).</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
-public sealed class MSVAG(IEnumerable<IParameterOrGroup> parameters, double lr = 0.01, double beta = 0.9)
-    : RuleOptimizer(Rules.Find("MSVAG"), parameters, ("lr", lr), ("beta", beta));
+public sealed class MSVAG(IEnumerable<IParameterOrGroup> parameters, double lr = 0.01, double beta = 0.9, bool maximize = false)
+    : RuleOptimizer(Rules.Find("MSVAG"), parameters, ("lr", lr), ("beta", beta), ("maximize", maximize));
 
 /// <summary>A controller: the gradient, the average of gradients and that of their differences.</summary>
 /// <remarks>
@@ -94,6 +101,7 @@ public sealed class MSVAG(IEnumerable<IParameterOrGroup> parameters, double lr =
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class PID(
     IEnumerable<IParameterOrGroup> parameters,
@@ -104,7 +112,8 @@ public sealed class PID(
     double integral = 5,
     double weightDecay = 0,
     bool weightDecouple = false,
-    bool fixedDecay = false
+    bool fixedDecay = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("PID"),
@@ -116,7 +125,8 @@ public sealed class PID(
         ("integral", integral),
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
-        ("fixed_decay", fixedDecay)
+        ("fixed_decay", fixedDecay),
+        ("maximize", maximize)
     );
 
 /// <summary>The difference of two momenta, of odd and of even steps, which makes its noise larger.</summary>
@@ -130,6 +140,7 @@ public sealed class PID(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class PNM(
     IEnumerable<IParameterOrGroup> parameters,
@@ -137,7 +148,8 @@ public sealed class PNM(
     (double, double)? betas = null,
     double weightDecay = 0,
     bool weightDecouple = true,
-    bool fixedDecay = false
+    bool fixedDecay = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("PNM"),
@@ -146,7 +158,8 @@ public sealed class PNM(
         ("betas", betas ?? (0.9, 1)),
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
-        ("fixed_decay", fixedDecay)
+        ("fixed_decay", fixedDecay),
+        ("maximize", maximize)
     );
 
 /// <summary>The weighted mean of the gradient and of its average.</summary>
@@ -161,6 +174,7 @@ public sealed class PNM(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class QHM(
     IEnumerable<IParameterOrGroup> parameters,
@@ -169,7 +183,8 @@ public sealed class QHM(
     double nu = 1,
     double weightDecay = 0,
     bool weightDecouple = false,
-    bool fixedDecay = false
+    bool fixedDecay = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("QHM"),
@@ -179,7 +194,8 @@ public sealed class QHM(
         ("nu", nu),
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
-        ("fixed_decay", fixedDecay)
+        ("fixed_decay", fixedDecay),
+        ("maximize", maximize)
     );
 
 /// <summary>SGD without the part of its step that only grows weights which a normalization follows.</summary>
@@ -199,6 +215,7 @@ public sealed class QHM(
 /// <param name="wdRatio">By what weight decay is multiplied where an update was projected: at least 0.</param>
 /// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SGDP(
     IEnumerable<IParameterOrGroup> parameters,
@@ -211,7 +228,8 @@ public sealed class SGDP(
     double delta = 0.1,
     double wdRatio = 0.1,
     bool nesterov = false,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("SGDP"),
@@ -225,7 +243,8 @@ public sealed class SGDP(
         ("delta", delta),
         ("wd_ratio", wdRatio),
         ("nesterov", nesterov),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Momentum with a rate for each tensor, from the ratio of signal and noise of its first gradient.</summary>
@@ -240,6 +259,7 @@ public sealed class SGDP(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SGDSaI(
     IEnumerable<IParameterOrGroup> parameters,
@@ -247,7 +267,8 @@ public sealed class SGDSaI(
     double momentum = 0.9,
     double weightDecay = 0.01,
     bool weightDecouple = true,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("SGDSaI"),
@@ -256,7 +277,8 @@ public sealed class SGDSaI(
         ("momentum", momentum),
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>SGD with momentum and decoupled weight decay.</summary>
@@ -272,6 +294,7 @@ public sealed class SGDSaI(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="dampening">By what the newest gradient counts less: 1 minus it: at least 0.</param>
 /// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SGDW(
     IEnumerable<IParameterOrGroup> parameters,
@@ -280,7 +303,8 @@ public sealed class SGDW(
     double weightDecay = 0,
     bool weightDecouple = true,
     double dampening = 0,
-    bool nesterov = false
+    bool nesterov = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("SGDW"),
@@ -290,7 +314,8 @@ public sealed class SGDW(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("dampening", dampening),
-        ("nesterov", nesterov)
+        ("nesterov", nesterov),
+        ("maximize", maximize)
     );
 
 /// <summary>Regularized majorization-minimization: an average of gradients whose weights fall with the steps, and begin anew.</summary>
@@ -303,9 +328,15 @@ public sealed class SGDW(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="beta">Decay of the average: at least 0.</param>
 /// <param name="memoryLength">How many steps the averages remember: None or a whole number of at least 1.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
-public sealed class SRMM(IEnumerable<IParameterOrGroup> parameters, double lr = 0.01, double beta = 0.5, int memoryLength = 100)
-    : RuleOptimizer(Rules.Find("SRMM"), parameters, ("lr", lr), ("beta", beta), ("memory_length", memoryLength));
+public sealed class SRMM(
+    IEnumerable<IParameterOrGroup> parameters,
+    double lr = 0.01,
+    double beta = 0.5,
+    int memoryLength = 100,
+    bool maximize = false
+) : RuleOptimizer(Rules.Find("SRMM"), parameters, ("lr", lr), ("beta", beta), ("memory_length", memoryLength), ("maximize", maximize));
 
 /// <summary>Momentum that takes more of gradients that point along it.</summary>
 /// <remarks>
@@ -321,6 +352,7 @@ public sealed class SRMM(IEnumerable<IParameterOrGroup> parameters, double lr = 
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TAM(
     IEnumerable<IParameterOrGroup> parameters,
@@ -330,7 +362,8 @@ public sealed class TAM(
     double weightDecay = 0,
     bool weightDecouple = true,
     bool fixedDecay = false,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("TAM"),
@@ -341,7 +374,8 @@ public sealed class TAM(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>SGDP with caution, by timm's defaults.</summary>
@@ -359,6 +393,7 @@ public sealed class TAM(
 /// <param name="delta">Up to which cosine a gradient counts as orthogonal to its parameter: at least 0.</param>
 /// <param name="wdRatio">By what weight decay is multiplied where an update was projected: at least 0.</param>
 /// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmSgdp(
     IEnumerable<IParameterOrGroup> parameters,
@@ -370,7 +405,8 @@ public sealed class TimmSgdp(
     double eps = 1e-8,
     double delta = 0.1,
     double wdRatio = 0.1,
-    bool caution = false
+    bool caution = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("timm.sgdp"),
@@ -383,7 +419,8 @@ public sealed class TimmSgdp(
         ("eps", eps),
         ("delta", delta),
         ("wd_ratio", wdRatio),
-        ("caution", caution)
+        ("caution", caution),
+        ("maximize", maximize)
     );
 
 /// <summary>SGD with Nesterov's momentum, decoupled weight decay and caution, by timm's defaults.</summary>
@@ -400,6 +437,7 @@ public sealed class TimmSgdp(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
 /// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmSgdw(
     IEnumerable<IParameterOrGroup> parameters,
@@ -409,7 +447,8 @@ public sealed class TimmSgdw(
     bool correctedWeightDecay = false,
     double weightDecay = 0,
     bool nesterov = true,
-    bool caution = false
+    bool caution = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("timm.sgdw"),
@@ -420,5 +459,6 @@ public sealed class TimmSgdw(
         ("corrected_weight_decay", correctedWeightDecay),
         ("weight_decay", weightDecay),
         ("nesterov", nesterov),
-        ("caution", caution)
+        ("caution", caution),
+        ("maximize", maximize)
     );

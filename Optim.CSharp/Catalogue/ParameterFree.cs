@@ -15,14 +15,25 @@ namespace Optim;
 /// <param name="alpha">How much the second part of an update counts: above 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class COCOB(
     IEnumerable<IParameterOrGroup> parameters,
     double lr = 1,
     double alpha = 100,
     double weightDecay = 0,
-    double eps = 1e-8
-) : RuleOptimizer(Rules.Find("COCOB"), parameters, ("lr", lr), ("alpha", alpha), ("weight_decay", weightDecay), ("eps", eps));
+    double eps = 1e-8,
+    bool maximize = false
+)
+    : RuleOptimizer(
+        Rules.Find("COCOB"),
+        parameters,
+        ("lr", lr),
+        ("alpha", alpha),
+        ("weight_decay", weightDecay),
+        ("eps", eps),
+        ("maximize", maximize)
+    );
 
 /// <summary>AdaGrad by dual averaging whose rate is the distance to the solution, as far as gradients have shown it.</summary>
 /// <remarks>
@@ -39,6 +50,7 @@ public sealed class COCOB(
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="d0">The first estimate of the distance to the solution: above 0.</param>
 /// <param name="growthRate">By how much the estimate may grow in a step: at least 1.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class DAdaptAdaGrad(
     IEnumerable<IParameterOrGroup> parameters,
@@ -49,7 +61,8 @@ public sealed class DAdaptAdaGrad(
     bool fixedDecay = false,
     double eps = 0,
     double d0 = 1e-6,
-    double growthRate = double.PositiveInfinity
+    double growthRate = double.PositiveInfinity,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("DAdaptAdaGrad"),
@@ -61,7 +74,8 @@ public sealed class DAdaptAdaGrad(
         ("fixed_decay", fixedDecay),
         ("eps", eps),
         ("d0", d0),
-        ("growth_rate", growthRate)
+        ("growth_rate", growthRate),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam whose rate is the distance to the solution, as far as gradients have shown it.</summary>
@@ -79,6 +93,7 @@ public sealed class DAdaptAdaGrad(
 /// <param name="biasCorrection">Whether moments are corrected for their start at 0.</param>
 /// <param name="d0">The first estimate of the distance to the solution: above 0.</param>
 /// <param name="growthRate">By how much the estimate may grow in a step: at least 1.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class DAdaptAdam(
     IEnumerable<IParameterOrGroup> parameters,
@@ -90,7 +105,8 @@ public sealed class DAdaptAdam(
     bool fixedDecay = false,
     bool biasCorrection = false,
     double d0 = 1e-6,
-    double growthRate = double.PositiveInfinity
+    double growthRate = double.PositiveInfinity,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("DAdaptAdam"),
@@ -103,7 +119,8 @@ public sealed class DAdaptAdam(
         ("fixed_decay", fixedDecay),
         ("bias_correction", biasCorrection),
         ("d0", d0),
-        ("growth_rate", growthRate)
+        ("growth_rate", growthRate),
+        ("maximize", maximize)
     );
 
 /// <summary>Adan whose rate is the distance to the solution, as far as gradients have shown it.</summary>
@@ -120,6 +137,7 @@ public sealed class DAdaptAdam(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="d0">The first estimate of the distance to the solution: above 0.</param>
 /// <param name="growthRate">By how much the estimate may grow in a step: at least 1.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class DAdaptAdan(
     IEnumerable<IParameterOrGroup> parameters,
@@ -129,7 +147,8 @@ public sealed class DAdaptAdan(
     double weightDecay = 0,
     bool weightDecouple = false,
     double d0 = 1e-6,
-    double growthRate = double.PositiveInfinity
+    double growthRate = double.PositiveInfinity,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("DAdaptAdan"),
@@ -140,7 +159,8 @@ public sealed class DAdaptAdan(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("d0", d0),
-        ("growth_rate", growthRate)
+        ("growth_rate", growthRate),
+        ("maximize", maximize)
     );
 
 /// <summary>DAdaptAdaGrad by the options of its authors' package.</summary>
@@ -155,6 +175,7 @@ public sealed class DAdaptAdan(
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="d0">The first estimate of the distance to the solution: above 0.</param>
 /// <param name="growthRate">By how much the estimate may grow in a step: at least 1.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class DadaptationDAdaptAdaGrad(
     IEnumerable<IParameterOrGroup> parameters,
@@ -163,7 +184,8 @@ public sealed class DadaptationDAdaptAdaGrad(
     double weightDecay = 0,
     double eps = 1e-6,
     double d0 = 1e-6,
-    double growthRate = double.PositiveInfinity
+    double growthRate = double.PositiveInfinity,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("dadaptation.DAdaptAdaGrad"),
@@ -173,7 +195,8 @@ public sealed class DadaptationDAdaptAdaGrad(
         ("weight_decay", weightDecay),
         ("eps", eps),
         ("d0", d0),
-        ("growth_rate", growthRate)
+        ("growth_rate", growthRate),
+        ("maximize", maximize)
     );
 
 /// <summary>DAdaptAdam by the options of its authors' package.</summary>
@@ -190,6 +213,7 @@ public sealed class DadaptationDAdaptAdaGrad(
 /// <param name="useBiasCorrection">Whether moments are corrected for their start at 0.</param>
 /// <param name="d0">The first estimate of the distance to the solution: above 0.</param>
 /// <param name="growthRate">By how much the estimate may grow in a step: at least 1.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class DadaptationDAdaptAdam(
     IEnumerable<IParameterOrGroup> parameters,
@@ -200,7 +224,8 @@ public sealed class DadaptationDAdaptAdam(
     bool decouple = false,
     bool useBiasCorrection = false,
     double d0 = 1e-6,
-    double growthRate = double.PositiveInfinity
+    double growthRate = double.PositiveInfinity,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("dadaptation.DAdaptAdam"),
@@ -212,7 +237,8 @@ public sealed class DadaptationDAdaptAdam(
         ("decouple", decouple),
         ("use_bias_correction", useBiasCorrection),
         ("d0", d0),
-        ("growth_rate", growthRate)
+        ("growth_rate", growthRate),
+        ("maximize", maximize)
     );
 
 /// <summary>DAdaptAdan by the options of its authors' package.</summary>
@@ -228,6 +254,7 @@ public sealed class DadaptationDAdaptAdam(
 /// <param name="noProx">Whether decay comes before the update; otherwise after it.</param>
 /// <param name="d0">The first estimate of the distance to the solution: above 0.</param>
 /// <param name="growthRate">By how much the estimate may grow in a step: at least 1.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class DadaptationDAdaptAdan(
     IEnumerable<IParameterOrGroup> parameters,
@@ -237,7 +264,8 @@ public sealed class DadaptationDAdaptAdan(
     double weightDecay = 0.02,
     bool noProx = false,
     double d0 = 1e-6,
-    double growthRate = double.PositiveInfinity
+    double growthRate = double.PositiveInfinity,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("dadaptation.DAdaptAdan"),
@@ -248,7 +276,8 @@ public sealed class DadaptationDAdaptAdan(
         ("weight_decay", weightDecay),
         ("no_prox", noProx),
         ("d0", d0),
-        ("growth_rate", growthRate)
+        ("growth_rate", growthRate),
+        ("maximize", maximize)
     );
 
 /// <summary>DAdaptLion by the options of its authors' package.</summary>
@@ -262,13 +291,15 @@ public sealed class DadaptationDAdaptAdan(
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.99) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="d0">The first estimate of the distance to the solution: above 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class DadaptationDAdaptLion(
     IEnumerable<IParameterOrGroup> parameters,
     double lr = 1,
     (double, double)? betas = null,
     double weightDecay = 0,
-    double d0 = 1e-6
+    double d0 = 1e-6,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("dadaptation.DAdaptLion"),
@@ -276,7 +307,8 @@ public sealed class DadaptationDAdaptLion(
         ("lr", lr),
         ("betas", betas ?? (0.9, 0.99)),
         ("weight_decay", weightDecay),
-        ("d0", d0)
+        ("d0", d0),
+        ("maximize", maximize)
     );
 
 /// <summary>DAdaptSGD by the options of its authors' package.</summary>
@@ -291,6 +323,7 @@ public sealed class DadaptationDAdaptLion(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="d0">The first estimate of the distance to the solution: above 0.</param>
 /// <param name="growthRate">By how much the estimate may grow in a step: at least 1.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class DadaptationDAdaptSGD(
     IEnumerable<IParameterOrGroup> parameters,
@@ -298,7 +331,8 @@ public sealed class DadaptationDAdaptSGD(
     double momentum = 0,
     double weightDecay = 0,
     double d0 = 1e-6,
-    double growthRate = double.PositiveInfinity
+    double growthRate = double.PositiveInfinity,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("dadaptation.DAdaptSGD"),
@@ -307,7 +341,8 @@ public sealed class DadaptationDAdaptSGD(
         ("momentum", momentum),
         ("weight_decay", weightDecay),
         ("d0", d0),
-        ("growth_rate", growthRate)
+        ("growth_rate", growthRate),
+        ("maximize", maximize)
     );
 
 /// <summary>Lion whose rate is the distance to the solution, as far as gradients have shown it.</summary>
@@ -323,6 +358,7 @@ public sealed class DadaptationDAdaptSGD(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="d0">The first estimate of the distance to the solution: above 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class DAdaptLion(
     IEnumerable<IParameterOrGroup> parameters,
@@ -331,7 +367,8 @@ public sealed class DAdaptLion(
     double weightDecay = 0,
     bool weightDecouple = false,
     bool fixedDecay = false,
-    double d0 = 1e-6
+    double d0 = 1e-6,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("DAdaptLion"),
@@ -341,7 +378,8 @@ public sealed class DAdaptLion(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
-        ("d0", d0)
+        ("d0", d0),
+        ("maximize", maximize)
     );
 
 /// <summary>SGD whose rate is the distance to the solution, as far as gradients have shown it, over the first gradient's norm.</summary>
@@ -358,6 +396,7 @@ public sealed class DAdaptLion(
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="d0">The first estimate of the distance to the solution: above 0.</param>
 /// <param name="growthRate">By how much the estimate may grow in a step: at least 1.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class DAdaptSGD(
     IEnumerable<IParameterOrGroup> parameters,
@@ -367,7 +406,8 @@ public sealed class DAdaptSGD(
     bool weightDecouple = false,
     bool fixedDecay = false,
     double d0 = 1e-6,
-    double growthRate = double.PositiveInfinity
+    double growthRate = double.PositiveInfinity,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("DAdaptSGD"),
@@ -378,7 +418,8 @@ public sealed class DAdaptSGD(
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
         ("d0", d0),
-        ("growth_rate", growthRate)
+        ("growth_rate", growthRate),
+        ("maximize", maximize)
     );
 
 /// <summary>SGD whose rate is the largest distance from the start, over the root of the sum of squared gradients.</summary>
@@ -391,14 +432,25 @@ public sealed class DAdaptSGD(
 /// <param name="repsRel">The first distance, relative to 1 plus the parameters' norm: above 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class DoG(
     IEnumerable<IParameterOrGroup> parameters,
     double lr = 1,
     double repsRel = 1e-6,
     double weightDecay = 0,
-    double eps = 1e-8
-) : RuleOptimizer(Rules.Find("DoG"), parameters, ("lr", lr), ("reps_rel", repsRel), ("weight_decay", weightDecay), ("eps", eps));
+    double eps = 1e-8,
+    bool maximize = false
+)
+    : RuleOptimizer(
+        Rules.Find("DoG"),
+        parameters,
+        ("lr", lr),
+        ("reps_rel", repsRel),
+        ("weight_decay", weightDecay),
+        ("eps", eps),
+        ("maximize", maximize)
+    );
 
 /// <summary>SGD whose rate is the largest squared distance from the start, over the root of the sum of squared gradients, weighted by it.</summary>
 /// <remarks>
@@ -410,13 +462,15 @@ public sealed class DoG(
 /// <param name="initEstimSqDist">The first estimate of the squared distance: above 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class DoWG(
     IEnumerable<IParameterOrGroup> parameters,
     double lr = 1,
     double initEstimSqDist = 1e-4,
     double weightDecay = 0,
-    double eps = 1e-4
+    double eps = 1e-4,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("DoWG"),
@@ -424,7 +478,8 @@ public sealed class DoWG(
         ("lr", lr),
         ("init_estim_sq_dist", initEstimSqDist),
         ("weight_decay", weightDecay),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam whose rate is the distance to the solution, as far as gradients have shown it, and grows quicker than by D-Adaptation.</summary>
@@ -445,6 +500,7 @@ public sealed class DoWG(
 /// <param name="biasCorrection">Whether moments are corrected for their start at 0.</param>
 /// <param name="safeguardWarmup">Whether the rate is left out of the estimate's sums, for a warm-up.</param>
 /// <param name="eps">What keeps a divisor from 0: above 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Prodigy(
     IEnumerable<IParameterOrGroup> parameters,
@@ -459,7 +515,8 @@ public sealed class Prodigy(
     bool fixedDecay = false,
     bool biasCorrection = false,
     bool safeguardWarmup = false,
-    double eps = 1e-8
+    double eps = 1e-8,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("Prodigy"),
@@ -475,7 +532,8 @@ public sealed class Prodigy(
         ("fixed_decay", fixedDecay),
         ("bias_correction", biasCorrection),
         ("safeguard_warmup", safeguardWarmup),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );
 
 /// <summary>Gradient descent whose rate grows until it meets the curvature that norms of parameters and gradients show.</summary>
@@ -493,6 +551,7 @@ public sealed class Prodigy(
 /// <param name="theta">Decay of the largest element: at least 0.</param>
 /// <param name="dampening">By what the newest gradient counts less: 1 minus it: above 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class PytorchOptimizerASGD(
     IEnumerable<IParameterOrGroup> parameters,
@@ -503,7 +562,8 @@ public sealed class PytorchOptimizerASGD(
     bool fixedDecay = false,
     double theta = 1,
     double dampening = 1,
-    double eps = 1e-5
+    double eps = 1e-5,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("pytorch_optimizer.ASGD"),
@@ -515,5 +575,6 @@ public sealed class PytorchOptimizerASGD(
         ("fixed_decay", fixedDecay),
         ("theta", theta),
         ("dampening", dampening),
-        ("eps", eps)
+        ("eps", eps),
+        ("maximize", maximize)
     );

@@ -16,13 +16,15 @@ namespace Optim;
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.999) when null.</param>
 /// <param name="gamma">How strongly parameters are drawn to their average: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class FOCUS(
     IEnumerable<IParameterOrGroup> parameters,
     double lr = 0.01,
     (double, double)? betas = null,
     double gamma = 0.1,
-    double weightDecay = 0
+    double weightDecay = 0,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("FOCUS"),
@@ -30,7 +32,8 @@ public sealed class FOCUS(
         ("lr", lr),
         ("betas", betas ?? (0.9, 0.999)),
         ("gamma", gamma),
-        ("weight_decay", weightDecay)
+        ("weight_decay", weightDecay),
+        ("maximize", maximize)
     );
 
 /// <summary>The sign of an average of gradients that leans to the latest one.</summary>
@@ -44,6 +47,7 @@ public sealed class FOCUS(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Lion(
     IEnumerable<IParameterOrGroup> parameters,
@@ -51,7 +55,8 @@ public sealed class Lion(
     (double, double)? betas = null,
     double weightDecay = 0,
     bool weightDecouple = true,
-    bool fixedDecay = false
+    bool fixedDecay = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("Lion"),
@@ -60,7 +65,8 @@ public sealed class Lion(
         ("betas", betas ?? (0.9, 0.99)),
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
-        ("fixed_decay", fixedDecay)
+        ("fixed_decay", fixedDecay),
+        ("maximize", maximize)
     );
 
 /// <summary>Lion whose weight decay may be given as what it is at the first rate.</summary>
@@ -74,13 +80,15 @@ public sealed class Lion(
 /// <param name="betas">Decays of the averages of gradients and of their squares: in [0, 1); in [0, 1); (0.9, 0.99) when null.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="decoupledWeightDecay">Whether decay is free of the size of the first lr.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class LionPytorchLion(
     IEnumerable<IParameterOrGroup> parameters,
     double lr = 1e-4,
     (double, double)? betas = null,
     double weightDecay = 0,
-    bool decoupledWeightDecay = false
+    bool decoupledWeightDecay = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("lion_pytorch.Lion"),
@@ -88,7 +96,8 @@ public sealed class LionPytorchLion(
         ("lr", lr),
         ("betas", betas ?? (0.9, 0.99)),
         ("weight_decay", weightDecay),
-        ("decoupled_weight_decay", decoupledWeightDecay)
+        ("decoupled_weight_decay", decoupledWeightDecay),
+        ("maximize", maximize)
     );
 
 /// <summary>The sign of the gradient's average.</summary>
@@ -101,13 +110,15 @@ public sealed class LionPytorchLion(
 /// <param name="momentum">Decay of the average of gradients: in [0, 1).</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SignSGD(
     IEnumerable<IParameterOrGroup> parameters,
     double lr = 1e-3,
     double momentum = 0.9,
     double weightDecay = 0,
-    bool weightDecouple = true
+    bool weightDecouple = true,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("SignSGD"),
@@ -115,7 +126,8 @@ public sealed class SignSGD(
         ("lr", lr),
         ("momentum", momentum),
         ("weight_decay", weightDecay),
-        ("weight_decouple", weightDecouple)
+        ("weight_decouple", weightDecouple),
+        ("maximize", maximize)
     );
 
 /// <summary>The sign of the gradient's average: Lion of one beta.</summary>
@@ -130,6 +142,7 @@ public sealed class SignSGD(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Tiger(
     IEnumerable<IParameterOrGroup> parameters,
@@ -137,7 +150,8 @@ public sealed class Tiger(
     double beta = 0.965,
     double weightDecay = 0.01,
     bool weightDecouple = true,
-    bool fixedDecay = false
+    bool fixedDecay = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("Tiger"),
@@ -146,7 +160,8 @@ public sealed class Tiger(
         ("beta", beta),
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
-        ("fixed_decay", fixedDecay)
+        ("fixed_decay", fixedDecay),
+        ("maximize", maximize)
     );
 
 /// <summary>Lion with caution and corrected weight decay.</summary>
@@ -160,6 +175,7 @@ public sealed class Tiger(
 /// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmLion(
     IEnumerable<IParameterOrGroup> parameters,
@@ -167,7 +183,8 @@ public sealed class TimmLion(
     (double, double)? betas = null,
     bool correctedWeightDecay = false,
     double weightDecay = 0,
-    bool caution = false
+    bool caution = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("timm.lion"),
@@ -176,5 +193,6 @@ public sealed class TimmLion(
         ("betas", betas ?? (0.9, 0.99)),
         ("corrected_weight_decay", correctedWeightDecay),
         ("weight_decay", weightDecay),
-        ("caution", caution)
+        ("caution", caution),
+        ("maximize", maximize)
     );

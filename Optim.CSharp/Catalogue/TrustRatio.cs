@@ -13,9 +13,10 @@ namespace Optim;
 /// <param name="parameters">Parameters, or groups of them with options of their own, of any shape and strides; float16, bfloat16, float32 or float64, and complex ones where the rule takes pairs of reals. Half types are stepped in float32.</param>
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="pBound">The largest norm of a parameter, as a multiple of its first; none without a value: None or at least 0.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
-public sealed class Fromage(IEnumerable<IParameterOrGroup> parameters, double lr = 0.01, double? pBound = null)
-    : RuleOptimizer(Rules.Find("Fromage"), parameters, ("lr", lr), ("p_bound", pBound));
+public sealed class Fromage(IEnumerable<IParameterOrGroup> parameters, double lr = 0.01, double? pBound = null, bool maximize = false)
+    : RuleOptimizer(Rules.Find("Fromage"), parameters, ("lr", lr), ("p_bound", pBound), ("maximize", maximize));
 
 /// <summary>Adam's direction, made as long as its parameter.</summary>
 /// <remarks>
@@ -35,6 +36,7 @@ public sealed class Fromage(IEnumerable<IParameterOrGroup> parameters, double lr
 /// <param name="preNorm">Whether gradients are scaled down to max_grad_norm first.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Lamb(
     IEnumerable<IParameterOrGroup> parameters,
@@ -48,7 +50,8 @@ public sealed class Lamb(
     bool adam = false,
     bool preNorm = false,
     double eps = 1e-6,
-    bool adamDebias = true
+    bool adamDebias = true,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("Lamb"),
@@ -63,7 +66,8 @@ public sealed class Lamb(
         ("adam", adam),
         ("pre_norm", preNorm),
         ("eps", eps),
-        ("adam_debias", adamDebias)
+        ("adam_debias", adamDebias),
+        ("maximize", maximize)
     );
 
 /// <summary>Momentum of gradients whose length is in proportion to that of their parameter; vectors are stepped by SGD.</summary>
@@ -79,6 +83,7 @@ public sealed class Lamb(
 /// <param name="dampening">By what the newest gradient counts less: 1 minus it: at least 0.</param>
 /// <param name="trustCoefficient">What the ratio of norms is multiplied by: at least 0.</param>
 /// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class LARS(
     IEnumerable<IParameterOrGroup> parameters,
@@ -87,7 +92,8 @@ public sealed class LARS(
     double momentum = 0.9,
     double dampening = 0,
     double trustCoefficient = 1e-3,
-    bool nesterov = false
+    bool nesterov = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("LARS"),
@@ -97,7 +103,8 @@ public sealed class LARS(
         ("momentum", momentum),
         ("dampening", dampening),
         ("trust_coefficient", trustCoefficient),
-        ("nesterov", nesterov)
+        ("nesterov", nesterov),
+        ("maximize", maximize)
     );
 
 /// <summary>Adam's direction by gradients clipped over all parameters, made as long as its parameter where there is weight decay.</summary>
@@ -119,6 +126,7 @@ public sealed class LARS(
 /// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <param name="decoupledDecay">Whether decay shrinks the parameter; otherwise it is added to the gradient.</param>
 /// <param name="correctedWeightDecay">Whether decay is by the square of the rate over the largest rate.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmLamb(
     IEnumerable<IParameterOrGroup> parameters,
@@ -133,7 +141,8 @@ public sealed class TimmLamb(
     bool alwaysAdapt = false,
     bool caution = false,
     bool decoupledDecay = false,
-    bool correctedWeightDecay = false
+    bool correctedWeightDecay = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("timm.lamb"),
@@ -149,7 +158,8 @@ public sealed class TimmLamb(
         ("always_adapt", alwaysAdapt),
         ("caution", caution),
         ("decoupled_decay", decoupledDecay),
-        ("corrected_weight_decay", correctedWeightDecay)
+        ("corrected_weight_decay", correctedWeightDecay),
+        ("maximize", maximize)
     );
 
 /// <summary>LARS, and LARC with trust_clip: gradients are scaled where there is weight decay.</summary>
@@ -168,6 +178,7 @@ public sealed class TimmLamb(
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="trustClip">Whether the ratio of norms is at most 1.</param>
 /// <param name="alwaysAdapt">Whether parameters without weight decay have a ratio, too.</param>
+/// <param name="maximize">Whether to go up the gradient.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmLars(
     IEnumerable<IParameterOrGroup> parameters,
@@ -179,7 +190,8 @@ public sealed class TimmLars(
     double trustCoeff = 1e-3,
     double eps = 1e-8,
     bool trustClip = false,
-    bool alwaysAdapt = false
+    bool alwaysAdapt = false,
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("timm.lars"),
@@ -192,5 +204,6 @@ public sealed class TimmLars(
         ("trust_coeff", trustCoeff),
         ("eps", eps),
         ("trust_clip", trustClip),
-        ("always_adapt", alwaysAdapt)
+        ("always_adapt", alwaysAdapt),
+        ("maximize", maximize)
     );

@@ -48,7 +48,24 @@ public static class Checkpoint
     /// <param name="budget">What reading may take.</param>
     /// <param name="strict">False: what is missing or left over inside of a part is reported.</param>
     /// <param name="parts">What is loaded.</param>
-    public static LoadedCheckpoint Load(string path, ReadBudget budget, bool strict, params (string Name, object Value)[] parts)
+    public static LoadedCheckpoint Load(string path, ReadBudget budget, bool strict, params (string Name, object Value)[] parts) =>
+        Load(path, budget, strict, parts, verifies: true, (_, _) => { });
+
+    /// <summary>The same by one of several processes that load together.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="budget">What reading may take.</param>
+    /// <param name="strict">False: what is missing or left over inside of a part is reported.</param>
+    /// <param name="parts">What is loaded.</param>
+    /// <param name="verifies">Whether checksums are looked at, for which the whole file is read.</param>
+    /// <param name="agree">Told the length of the file when all is ready to be loaded, or what is wrong; it throws where another process cannot load.</param>
+    internal static LoadedCheckpoint Load(
+        string path,
+        ReadBudget budget,
+        bool strict,
+        (string Name, object Value)[] parts,
+        bool verifies,
+        Action<long, string?> agree
+    )
     {
         TreeFile.CheckPath(path);
         ArgumentNullException.ThrowIfNull(budget);
@@ -65,20 +82,43 @@ public static class Checkpoint
                 )
             )
             .ToList();
-        using var file = CheckpointFile.Open(path, keepForeign: true, budget);
-        if (file.Tree is not Tree.Map { Item: var entries })
-            throw new CheckpointException($"{path} holds {file.Tree.Described}, and not parts by name");
-        var loads = targets.Select(part => (part.Name, Load: Prepare(path, entries, part.Name, part.Target, strict))).ToList();
-        var asked = targets.Select(part => part.Name).ToHashSet(StringComparer.Ordinal);
+        CheckpointFile? file = null;
+        var loads = new List<(string Name, PreparedLoad Load)>();
         var others = new Dictionary<string, Tree>(StringComparer.Ordinal);
-        foreach (var (key, value) in entries.Entries)
-            if (key.IsText && !asked.Contains(key.text) && Bytes(value, new(ReferenceEqualityComparer.Instance)) <= MostUnasked)
-                others[key.text] = CheckpointFile.InMemory(value);
-        foreach (var (_, load) in loads)
-            load.Commit();
+        try
+        {
+            try
+            {
+                file = CheckpointFile.Open(path, keepForeign: true, budget, verifies: verifies);
+                Prepare(file);
+            }
+            catch (CheckpointException error)
+            {
+                agree(0, error.Message);
+                throw;
+            }
+            agree(file.Length, null);
+            foreach (var (_, load) in loads)
+                load.Commit();
+        }
+        finally
+        {
+            file?.Dispose();
+        }
         foreach (var (_, load) in loads)
             load.Completed?.Invoke();
         return new(loads.ToDictionary(load => load.Name, load => load.Load.Report), others);
+
+        void Prepare(CheckpointFile file)
+        {
+            if (file.Tree is not Tree.Map { Item: var entries })
+                throw new CheckpointException($"{path} holds {file.Tree.Described}, and not parts by name");
+            loads.AddRange(targets.Select(part => (part.Name, Checkpoint.Prepare(path, entries, part.Name, part.Target, strict))));
+            var asked = targets.Select(part => part.Name).ToHashSet(StringComparer.Ordinal);
+            foreach (var (key, value) in entries.Entries)
+                if (key.IsText && !asked.Contains(key.text) && Bytes(value, new(ReferenceEqualityComparer.Instance)) <= MostUnasked)
+                    others[key.text] = CheckpointFile.InMemory(value);
+        }
     }
 
     /// <summary>Reads a whole file, with its tensors in memory; tensors that share a storage share it.</summary>
@@ -111,7 +151,7 @@ public static class Checkpoint
         CheckpointParts.Register(adapter);
     }
 
-    private static void CheckNames(IEnumerable<string?> names)
+    internal static void CheckNames(IEnumerable<string?> names)
     {
         var seen = new HashSet<string>(StringComparer.Ordinal);
         foreach (var (name, i) in names.Select((name, i) => (name, i)))

@@ -94,7 +94,7 @@ internal sealed class AccumulationWindow
             var rows = new Gradient[groups[i].Parameters.Count];
             for (var row = 0; row < rows.Length; row++)
                 if (source[first + row] is { } id && gradients.TryGetValue(id, out var value))
-                    rows[row] = Load(value, groups[i].List, row);
+                    rows[row] = Load(OfSlice(groups[i].Parameters[row], value), groups[i].List, row);
             // As one call, which is what it is to the sum.
             loaded.Add(AccumulationModule.add(Gradients.Over(rows), AccumulationModule.after(rows.Length, (int)calls - 1)));
         }
@@ -105,6 +105,9 @@ internal sealed class AccumulationWindow
             (Calls, lossScale) = ((int)calls, scale);
         };
     }
+
+    private static Tree OfSlice(IParameter parameter, Tree value) =>
+        parameter is ISlice slice && value is Tree.Tensor { Item: var whole } ? Tree.NewTensor(slice.OfRow(whole)) : value;
 
     private static Gradient Load(Tree value, Parameters parameters, int row)
     {

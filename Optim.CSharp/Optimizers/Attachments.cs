@@ -84,6 +84,7 @@ internal sealed class Attachments(
     private double? Look(IReadOnlyList<ParameterGroup> groups, Gradients[] gradients, double unscale, Executor executor)
     {
         var norm = clip as ClipGradNorm;
+        surrounded.Survey.Across = optimizer.Ranks?.Slices;
         surrounded.Take(gradients);
         if (norm?.NormType < 0)
             RefuseOrder(groups, norm);
@@ -108,6 +109,9 @@ internal sealed class Attachments(
     )
     {
         var weight = average?.BeginStep() ?? 0;
+        // Where ranks have slices, the average takes the parameters in when they are whole again.
+        if (optimizer.Ranks is not null)
+            weight = 0;
         if (weight > 0)
             MatchAverages(groups);
         if (around.Length != groups.Count)
@@ -120,9 +124,10 @@ internal sealed class Attachments(
             groups[i].State = prepared[i].Run();
             groups[i].AfterStep();
         }
+        optimizer.Ranks?.Publish();
         average?.EndStep(weight > 0 ? averaged : null);
         // Providers have their own zero of a sparse gradient.
-        if (zeroGrad && (areMeans || gradients.Any(HasSparse)))
+        if (zeroGrad && (areMeans || optimizer.Ranks is not null || gradients.Any(HasSparse)))
             Zero(groups);
     }
 
@@ -135,7 +140,7 @@ internal sealed class Attachments(
                 averages[group][row] = averageRows[group][row] is >= 0 and var at ? average!.Row(at) : default;
             moving = [new(weight, averages[group])];
         }
-        return new(unscale, factor, (clip as ClipGradValue)?.Value, zeroGrad && !areMeans, moving);
+        return new(unscale, factor, (clip as ClipGradValue)?.Value, zeroGrad && !areMeans && optimizer.Ranks is null, moving);
     }
 
     private static bool HasSparse(Gradients gradients)
@@ -174,9 +179,11 @@ internal sealed class Attachments(
             parameter.ZeroGradient(setToNone: false);
     }
 
-    private static void RefuseUnscalable(IReadOnlyList<ParameterGroup> groups, Gradients[] gradients)
+    private void RefuseUnscalable(IReadOnlyList<ParameterGroup> groups, Gradients[] gradients)
     {
         RefuseFloat16(groups, gradients);
+        if (optimizer.Ranks is { HasGradients: true })
+            return;
         foreach (var list in gradients)
             for (var row = 0; row < list.Count; row++)
                 if (list[row].Kind != GradientKind.Absent)

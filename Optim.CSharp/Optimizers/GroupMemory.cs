@@ -74,7 +74,7 @@ internal sealed class CurvatureMemory(LBFGSAlgorithm algorithm, LBFGSState state
                     if (!Keeps(key))
                         group.TakeForeign(row, key, value, algorithm.Name, algorithm.StateNames);
                     else if (group.Source[row] == saved[0])
-                        entries[key] = value;
+                        entries[key] = OfSlice(group.Parameters[0], value);
         var rows = group.Source.ToList();
         var restored = algorithm.Restore(group.List, saved.ConvertAll(id => rows.IndexOf(id)), entries);
         foreach (var (key, value) in entries)
@@ -82,4 +82,11 @@ internal sealed class CurvatureMemory(LBFGSAlgorithm algorithm, LBFGSState state
                 group.Converted(key, rows.IndexOf(saved[0]));
         return new CurvatureMemory(algorithm, restored);
     }
+
+    /// <summary>What of vectors over all parameters is here.</summary>
+    private static Tree OfSlice(IParameter parameter, Tree value) =>
+        parameter is not ISlice slice ? value
+        : value is Tree.Tensor { Item: var vector } ? Tree.NewTensor(slice.OfVector(vector))
+        : value is Tree.List { Item: var items } ? Tree.ListOf(items.Select(item => OfSlice(parameter, item)))
+        : value;
 }

@@ -86,23 +86,31 @@ public sealed class LBFGS(
             var (_, next) = Algorithms.LBFGS.Step((LBFGSOptions)group.Options, group.List, Ask, before);
             memory.State = next;
             Ran(next.Executor, next.Threads);
+            Ranks?.Publish();
         }
         finally
         {
             if (evaluations > 1 || memory.State.NIter > iterations)
                 group.AfterStep(all: true);
+            Ranks?.End();
         }
         return first;
 
         (double, Gradients) Ask(Parameters _)
         {
             if (evaluations > 0)
+            {
                 group.AfterStep(all: true);
+                Ranks?.Publish();
+                Ranks?.End();
+            }
             var loss = Evaluate(closure);
             if (evaluations++ == 0)
                 first = loss;
+            Ranks?.Collect();
             group.Refresh();
-            return (ReadLoss(loss, group), group.Gradients);
+            var number = ReadLoss(loss, group);
+            return (Ranks?.MeanLoss(number) ?? number, group.Gradients);
         }
     }
 

@@ -141,12 +141,15 @@ public abstract partial class Optimizer
     public void DropAccumulated() => window.Clear();
 
     /// <summary>Unscales the gradients in place; says whether all of them are finite.</summary>
-    internal bool Unscale(double factor) =>
-        window.Calls > 0 || attachments?.Accumulate > 1
-            ? throw new InvalidOperationException(
+    internal bool Unscale(double factor)
+    {
+        if (window.Calls > 0 || attachments?.Accumulate > 1)
+            throw new InvalidOperationException(
                 "unscale_() is being called while gradients of several calls are added up: their mean is unscaled in the step; clip by what is attached"
-            )
-            : (attachments ?? Attachments.None(this)).Unscale(groups, factor);
+            );
+        Ranks?.Collect();
+        return (attachments ?? Attachments.None(this)).Unscale(groups, factor);
+    }
 
     /// <summary>Calls the closure, which clears the gradients, works out the loss and the gradients and returns the loss, and then steps.</summary>
     /// <returns>What the closure returned.</returns>
@@ -217,6 +220,15 @@ public abstract partial class Optimizer
     private bool Update(GradScaler? scaler, bool isCall = true)
     {
         RefuseApplied();
+        if (isCall)
+            Ranks?.Collect();
+        var stepped = UpdateHere(scaler, isCall);
+        Ranks?.End();
+        return stepped;
+    }
+
+    private bool UpdateHere(GradScaler? scaler, bool isCall)
+    {
         if (attachments is not null || scaler is not null || window.Calls > 0)
             return UpdateWith(attachments ?? Attachments.None(this), scaler, isCall);
         for (var i = 0; i < prepared.Length; i++)
@@ -227,6 +239,7 @@ public abstract partial class Optimizer
             groups[i].State = prepared[i].Run();
             groups[i].AfterStep();
         }
+        Ranks?.Publish();
         LastStepSkipped = false;
         NoteExecutor();
         return true;

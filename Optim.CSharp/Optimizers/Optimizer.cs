@@ -83,6 +83,7 @@ public abstract partial class Optimizer : IStateful
     /// <summary>Adds a group that an algorithm steps.</summary>
     private protected void Add(ParameterGroup group, Algorithm algorithm, IOptimizerOptions defaults, string? member)
     {
+        Ranks?.RefuseGroup(group);
         if (groups.Count > 0 && !TakesGroups)
             throw new ArgumentException($"{Algorithm.Name} doesn't support per-parameter options (parameter groups): it takes one group");
         var named = group.IsNamed();
@@ -134,6 +135,9 @@ public abstract partial class Optimizer : IStateful
         }
         return text.Append(')').ToString();
     }
+
+    /// <summary>The other ranks that step the same parameters; null for none.</summary>
+    internal IRanks? Ranks { get; set; }
 
     /// <summary>What the text begins with.</summary>
     private protected virtual string Title => Algorithm.Name;

@@ -52,6 +52,19 @@ public sealed class ParameterGroup : IParameterOrGroup
         Memory = GroupMemory.Of(algorithm, Options, list);
     }
 
+    /// <summary>The same options for other parameters.</summary>
+    internal ParameterGroup With(IEnumerable<IParameter> others)
+    {
+        var group = new ParameterGroup(others);
+        foreach (var (option, value) in own)
+            group.own[option] = value;
+        foreach (var (key, value) in Extras)
+            group.Extras[key] = value;
+        foreach (var (key, value) in Custom)
+            group.Custom[key] = value;
+        return group;
+    }
+
     /// <summary>The parameters, in order.</summary>
     public IReadOnlyList<IParameter> Parameters => parameters;
 

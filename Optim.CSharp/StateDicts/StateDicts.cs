@@ -150,6 +150,8 @@ internal static class StateDicts
                 else if (columns.TryGetValue(name, out var rows))
                 {
                     rows[row] = Tensor(value, name, label);
+                    if (parameter is ISlice slice && !rows[row].IsAbsent)
+                        rows[row] = slice.OfRow(rows[row]);
                     if (!rows[row].IsAbsent && rows[row].DType != parameter.Data.DType.ToStateDType())
                         group.Converted(name, row);
                 }

@@ -17,6 +17,10 @@ public abstract class SharpnessAware
             throw new NotSupportedException(
                 $"{optimizer.Algorithm.Name} evaluates closures itself, so it cannot step inside of {GetType().Name}"
             );
+        if (optimizer.Ranks is not null)
+            throw new NotSupportedException(
+                $"{GetType().Name} moves all parameters along all gradients, and an optimizer over several ranks has slices of them"
+            );
         (Optimizer, Rho, Adaptive, PerturbEps) = (optimizer, rho, adaptive, perturbEps);
         Check("rho", rho, Interval.AtLeast(0));
         Check("perturb_eps", perturbEps, Interval.AtLeast(0));

@@ -3,6 +3,7 @@ using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using System.Reflection;
 using Optim.Core;
+using Optim.Distributed;
 using Spectre.Console;
 
 namespace Optim.Cli.Commands;
@@ -108,7 +109,8 @@ public static class OptimCommand
                 or NotSupportedException
                 or IOException
                 or InvalidDataException
-                or UnauthorizedAccessException;
+                or UnauthorizedAccessException
+                or WorldException;
 
     /// <summary>What is asked with an option of its own, whatever else is on the line.</summary>
     private sealed class PrintAction(Action<ParseResult> answer) : SynchronousCommandLineAction

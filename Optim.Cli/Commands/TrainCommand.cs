@@ -3,6 +3,8 @@ using Optim.Checkpoints;
 using Optim.Cli.Pictures;
 using Optim.Cli.Training;
 using Optim.Core;
+using Optim.Distributed;
+using Optim.Kernels;
 
 namespace Optim.Cli.Commands;
 
@@ -51,6 +53,20 @@ internal sealed class TrainCommand
         Description = "Go on from --checkpoint, if it is there, with the same bits as a run that was never stopped",
     };
 
+    private readonly Option<long?> ranks = Arguments.Whole(
+        "--ranks",
+        "Processes that train together; they are started by an MPI launcher, mpirun, which must be there",
+        1,
+        4096
+    );
+
+    private readonly Option<long?> leaves = Arguments.Whole(
+        "--leaves",
+        "Cut each batch into so many leaves, a power of two for each rank, and sum their gradients by one tree: the same losses on any number of ranks (default with --ranks: one for each)",
+        1,
+        1 << 20
+    );
+
     private TrainCommand() { }
 
     public static Command Create(Screen screen, CancellationToken cancel)
@@ -63,6 +79,8 @@ internal sealed class TrainCommand
         command.Add(options.checkpoint);
         command.Add(options.resume);
         command.Add(options.like);
+        command.Add(options.ranks);
+        command.Add(options.leaves);
         command.SetAction(parsed => options.Run(parsed, screen, cancel));
         return command;
     }
@@ -81,6 +99,7 @@ internal sealed class TrainCommand
               optim train --scheduler hf:cosine --warmup 50
               optim train --group "*.bias:weight_decay=0" --group "layer1.weight:lr=1e-4"
               optim train --ema 0.99 --clip 1.0 --scheduler cosine
+              optim train --ranks 4 --leaves 8
 
             Rules, and their options with the defaults:
             {string.Join('\n', Algorithms.All.Select(Describe))}
@@ -112,7 +131,9 @@ internal sealed class TrainCommand
             throw new CommandException($"--like {like}: there is no such file.");
         if (json is not null && Path.GetFullPath(json) == Path.GetFullPath(like))
             throw new CommandException($"--json {json} would overwrite the recording that --like reads.");
-        foreach (var option in training.OfTheRun.Prepend(set).Prepend(optimizer).Append(checkpoint).Append(resume))
+        foreach (
+            var option in training.OfTheRun.Prepend(set).Prepend(optimizer).Append(checkpoint).Append(resume).Append(ranks).Append(leaves)
+        )
             if (parsed.GetResult(option) is { Implicit: false })
                 throw new CommandException($"{option.Name} cannot be given with --like: the recorded runs say what it is.");
         foreach (var option in pictured.Options)
@@ -124,7 +145,75 @@ internal sealed class TrainCommand
     private int Train(ParseResult parsed, TrainingSettings settings, string? json, Screen screen, CancellationToken cancel)
     {
         settings.Check();
-        var result = screen.Track(null, settings.Epochs, report => Trainer.Run(settings, report, cancel));
+        if (parsed.GetValue(leaves) is null && parsed.GetValue(ranks) is null)
+            return Train(parsed, settings, json, screen, Trained);
+        var count = (int)(parsed.GetValue(ranks) ?? 1);
+        var cut = (int)(parsed.GetValue(leaves) ?? count);
+        if (count > 1)
+        {
+            CheckLeaves(cut, count, settings);
+            return RankLauncher.Run(
+                count,
+                WithoutRanks(parsed, cut),
+                Math.Max(1, settings.ThreadCount / count),
+                parsed.InvocationConfiguration.Output,
+                parsed.InvocationConfiguration.Error,
+                cancel
+            );
+        }
+        using var world = World.Join();
+        CheckLeaves(cut, world.Size, settings);
+        settings = settings with { Leaves = cut, World = world };
+        // One rank speaks and writes for all.
+        if (world.Rank == 0)
+            return Train(parsed, settings, json, screen, Trained);
+        Trainer.Run(settings);
+        return 0;
+
+        // Ranks that stop by themselves would leave the others waiting.
+        TrainingResult Trained(TrainingSettings settings, Action<TrainingProgress> report) =>
+            Trainer.Run(settings, report, settings.World is { Size: > 1 } ? CancellationToken.None : cancel);
+    }
+
+    /// <summary>Leaves of which each rank has a power of two, and every batch a row for each.</summary>
+    private static void CheckLeaves(int leaves, int ranks, TrainingSettings settings)
+    {
+        if (leaves % ranks != 0 || !int.IsPow2(leaves / ranks))
+            throw new CommandException(
+                FormattableString.Invariant(
+                    $"--leaves is '{leaves}'; on {ranks} ranks it must be {ranks} times a power of two: {ranks}, {2 * ranks}, {4 * ranks}, ..."
+                )
+            );
+        var last = settings.Data.TrainingRows % settings.BatchSize;
+        var fewest = last == 0 ? settings.BatchSize : Math.Min(settings.BatchSize, last);
+        if (leaves > fewest)
+            throw new CommandException(
+                FormattableString.Invariant(
+                    $"--leaves is '{leaves}'; it must be at most {fewest}, the rows of {(fewest == settings.BatchSize ? "a batch" : "the last batch of an epoch")}, of which each leaf needs one."
+                )
+            );
+    }
+
+    /// <summary>The same command for one of its ranks.</summary>
+    private IEnumerable<string> WithoutRanks(ParseResult parsed, int leaves)
+    {
+        var words = parsed.Tokens.Select(token => token.Value).ToList();
+        var at = words.LastIndexOf(ranks.Name);
+        words.RemoveRange(at, 2);
+        return parsed.GetValue(this.leaves) is null
+            ? [.. words, this.leaves.Name, leaves.ToString(System.Globalization.CultureInfo.InvariantCulture)]
+            : words;
+    }
+
+    private int Train(
+        ParseResult parsed,
+        TrainingSettings settings,
+        string? json,
+        Screen screen,
+        Func<TrainingSettings, Action<TrainingProgress>, TrainingResult> train
+    )
+    {
+        var result = screen.Track(null, settings.Epochs, report => train(settings, report));
         pictured.Draw(parsed, RunPictures.Of(settings, [(settings.Rule.Name, result.History)]), screen);
         screen.Show(result);
         OutputFile.Write(json, () => ResultJson.Of(result, OptimCommand.Version), "results", screen);

@@ -7,7 +7,9 @@ public interface IModel : IDisposable
     IReadOnlyList<IParameter> Parameters { get; }
 
     /// <summary>Adds the gradients of the mean loss over these rows to the gradients of the parameters, and returns that loss.</summary>
-    double Backward(ReadOnlySpan<int> rows);
+    /// <param name="rows">The rows.</param>
+    /// <param name="weight">By what the loss and its gradients are multiplied.</param>
+    double Backward(ReadOnlySpan<int> rows, double weight = 1);
 
     /// <summary>How many of these rows it classifies rightly.</summary>
     int CountRight(ReadOnlySpan<int> rows);

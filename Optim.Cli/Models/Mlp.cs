@@ -36,11 +36,11 @@ public sealed class Mlp<T> : IModel
     public IReadOnlyList<IParameter> Parameters { get; }
 
     /// <inheritdoc/>
-    public double Backward(ReadOnlySpan<int> rows)
+    public double Backward(ReadOnlySpan<int> rows, double weight = 1)
     {
         var logits = Forward(rows);
         var slopes = Sized(ref gradients[^1], logits.Length);
-        var loss = CrossEntropy(rows, logits, slopes);
+        var loss = CrossEntropy(rows, logits, slopes, rows.Length / weight);
         for (var i = layers.Length - 1; i >= 0; i--)
         {
             var input = activations[i].AsSpan(0, rows.Length * Width(i));
@@ -90,11 +90,11 @@ public sealed class Mlp<T> : IModel
         return values;
     }
 
-    /// <summary>The mean loss, and its derivatives with respect to the logits: (softmax - one hot) / rows.</summary>
-    private double CrossEntropy(ReadOnlySpan<int> rows, ReadOnlySpan<T> logits, Span<T> slopes)
+    /// <summary>The sum of losses divided by a number of rows, and its derivatives with respect to the logits: (softmax - one hot) / rows.</summary>
+    private double CrossEntropy(ReadOnlySpan<int> rows, ReadOnlySpan<T> logits, Span<T> slopes, double divisor)
     {
         var total = 0.0;
-        var count = T.CreateChecked(rows.Length);
+        var count = T.CreateChecked(divisor);
         for (var row = 0; row < rows.Length; row++)
         {
             var z = logits.Slice(row * data.Classes, data.Classes);
@@ -108,7 +108,7 @@ public sealed class Mlp<T> : IModel
                 slope[c] = (slope[c] / sum - (c == label ? T.One : T.Zero)) / count;
             total += double.CreateTruncating(T.Log(sum) - (z[label] - largest));
         }
-        return total / rows.Length;
+        return total / divisor;
     }
 
     private static int Largest(ReadOnlySpan<T> values)

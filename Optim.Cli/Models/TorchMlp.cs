@@ -61,11 +61,13 @@ public sealed class TorchMlp : IModel
     public IReadOnlyList<IParameter> Parameters { get; }
 
     /// <inheritdoc/>
-    public double Backward(ReadOnlySpan<int> rows)
+    public double Backward(ReadOnlySpan<int> rows, double weight = 1)
     {
         using var scope = NewDisposeScope();
         var (logits, labels) = Forward(rows);
         var loss = nn.functional.cross_entropy(logits, labels);
+        if (weight != 1)
+            loss *= weight;
         loss.backward();
         return loss.ToDouble();
     }

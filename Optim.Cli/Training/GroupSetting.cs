@@ -24,15 +24,16 @@ public sealed record GroupSetting(string Pattern, IReadOnlyList<(string Name, Op
     internal static (ParameterGroups? Groups, Optimizer[] Optimizers) Optimizers(
         IReadOnlyList<OptimizerShare> shares,
         IEnumerable<IParameter> parameters,
-        TrainingSettings settings
+        TrainingSettings settings,
+        TrainingRanks? ranks = null
     )
     {
         if (settings.Groups.IsEmpty)
-            return (null, [.. shares.Select(share => share.Create())]);
+            return (null, [.. shares.Select(share => share.Create(ranks: ranks))]);
         try
         {
             var groups = Of(parameters, settings.Groups, settings.GroupOrder);
-            return (groups, [.. shares.Select(share => share.Create(groups))]);
+            return (groups, [.. shares.Select(share => share.Create(groups, ranks))]);
         }
         catch (ArgumentException error) when (error is not OptionException)
         {

@@ -43,18 +43,22 @@ public sealed record OptimizerShare(
 
     /// <summary>The optimizer.</summary>
     /// <param name="groups">Groups of all parameters of the model, of which it takes those that have some of its own; null for one group.</param>
-    public Optimizer Create(ParameterGroups? groups = null)
+    /// <param name="ranks">The ranks that step it together; null for none.</param>
+    public Optimizer Create(ParameterGroups? groups = null, TrainingRanks? ranks = null)
     {
         IReadOnlyList<ParameterGroup> own = groups is null
             ? [new(Parameters)]
             : [.. groups.Select(Own).Where(group => group.Parameters.Count > 0)];
-        return Rule is Rule rule
+        return ranks is null ? Make(own) : ranks.Over(own, Make);
+    }
+
+    private Optimizer Make(IReadOnlyList<IParameterOrGroup> own) =>
+        Rule is Rule rule
             ? new RuleOptimizer(rule, own, [.. Options])
             : new LBFGS(
                 own,
                 (LBFGSOptions)Rule.Replace(Rule.Defaults, Options.Select(option => KeyValuePair.Create(option.Name, option.Value)))
             );
-    }
 
     /// <summary>A group with those of its parameters that are here, and its options.</summary>
     private ParameterGroup Own(ParameterGroup group)

@@ -122,6 +122,8 @@ public static class ResultJson
         json.WriteString("data", settings.Data.Name);
         json.WriteNumber("epochs", settings.Epochs);
         json.WriteNumber("batch_size", settings.BatchSize);
+        if (settings.Leaves is { } leaves)
+            json.WriteNumber("leaves", leaves);
         Numbers(json, "hidden", settings.Hidden.Select(size => (double)size));
         json.WriteNumber("seed", settings.Seed);
         json.WriteString("dtype", settings.DType.Name());

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using Optim.Cli.Data;
 using Optim.Cli.Models;
 using Optim.Core;
+using Optim.Distributed;
 using Optim.Kernels;
 
 namespace Optim.Cli.Training;
@@ -39,8 +40,14 @@ public static class Trainer
         var weights = InitialWeights.Draw([data.Features, .. hidden, data.Classes], random.NextSigned);
         using var model = Model(settings.Backend, data, hidden, weights, settings.DType);
         var shares = OptimizerShare.Of(settings.Rule, settings.Options, model.Parameters);
-        var (groups, optimizers) = GroupSetting.Optimizers(shares, model.Parameters, settings);
-        var run = new TrainingRun(model, optimizers);
+        using var alone = settings is { Leaves: not null, World: null } ? World.Join() : null;
+        // Where clipping looks at the gradients by itself, these must be whole.
+        var isWhole = settings.Clip is not null && (shares.Count > 1 || settings.Rule is not Rule);
+        var ranks = settings.Leaves is { } leaves
+            ? new TrainingRanks(settings.World ?? alone!, leaves, isWhole ? Shard.None : Shard.State)
+            : null;
+        var (groups, optimizers) = GroupSetting.Optimizers(shares, model.Parameters, settings, ranks);
+        var run = new TrainingRun(model, optimizers, ranks);
         OptimizerUsed[] used = [.. shares.Zip(run.Optimizers, Used)]; // before a schedule changes rates
         if (settings.Schedule is { } schedule)
             run.Follow(schedule, settings.Steps, settings.StepsPerEpoch);
@@ -93,7 +100,8 @@ public static class Trainer
             return Accuracy(test);
         }
 
-        double Accuracy(int[] rows) => model.CountRight(rows) / (double)rows.Length;
+        double Accuracy(int[] rows) =>
+            (ranks is null ? model.CountRight(rows) : ranks.CountRight(rows, some => model.CountRight(some))) / rows.Length;
     }
 
     /// <summary>At most 50 tests on the way, and few enough that they cost little: a row to test for four rows to train on.</summary>

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Optim.Cli.Data;
 using Optim.Core;
+using Optim.Distributed;
 using Optim.Kernels;
 
 namespace Optim.Cli.Training;
@@ -13,8 +14,14 @@ internal static class TrainingCheckpoint
 {
     private const string Settings = "settings";
 
-    public static void Save(string path, TrainingRun run, TrainingSettings settings) =>
-        Checkpoint.Save(path, [.. Parts(run).Select(part => (part.Name, (object?)part.State)), (Settings, Describe(settings))]);
+    public static void Save(string path, TrainingRun run, TrainingSettings settings)
+    {
+        (string, object?)[] parts = [.. Parts(run).Select(part => (part.Name, (object?)part.State)), (Settings, Describe(settings))];
+        if (run.Ranks is { } ranks)
+            ShardedCheckpoint.Save(ranks.World, path, parts);
+        else
+            Checkpoint.Save(path, parts);
+    }
 
     /// <summary>Goes on from the file; on any error nothing has changed.</summary>
     /// <exception cref="InvalidDataException">The file is of a run with other settings.</exception>
@@ -31,7 +38,11 @@ internal static class TrainingCheckpoint
                 throw new InvalidDataException(
                     $"{path} is of a run with another {key.text}; --resume goes on with the settings that it was begun with, and only --epochs may differ"
                 );
-        Checkpoint.Load(path, [.. Parts(run).Select(part => (part.Name, (object)part.State))]);
+        (string, object)[] parts = [.. Parts(run).Select(part => (part.Name, (object)part.State))];
+        if (run.Ranks is { } ranks)
+            ShardedCheckpoint.Load(ranks.World, path, parts);
+        else
+            Checkpoint.Load(path, parts);
     }
 
     private static IEnumerable<(string Name, IStateful State)> Parts(TrainingRun run) =>
@@ -39,7 +50,10 @@ internal static class TrainingCheckpoint
             ("model", new ParametersState(run.Model.Parameters)),
             .. run.Optimizers.Select(
                 (optimizer, i) =>
-                    (i == 0 ? "optimizer" : string.Create(CultureInfo.InvariantCulture, $"optimizer{i + 1}"), (IStateful)optimizer)
+                    (
+                        i == 0 ? "optimizer" : string.Create(CultureInfo.InvariantCulture, $"optimizer{i + 1}"),
+                        run.Ranks?.Optimizers[i] ?? (IStateful)optimizer
+                    )
             ),
             .. run.Schedulers.Select(
                 (scheduler, i) =>
@@ -72,6 +86,7 @@ internal static class TrainingCheckpoint
             ("dtype", settings.DType.Name()),
             ("seed", (long)settings.Seed),
             ("batch", settings.BatchSize),
+            ("leaves", settings.Leaves is { } leaves ? (Tree)leaves : Tree.None),
             ("hidden", Tree.ListOf(settings.Hidden.Select(width => (Tree)width))),
             ("data", Tree.ListOf([(Tree)settings.Data.Count, settings.Data.TrainingRows, settings.Data.Features, settings.Data.Classes]))
         );

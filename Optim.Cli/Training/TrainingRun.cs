@@ -9,13 +9,17 @@ namespace Optim.Cli.Training;
 /// </summary>
 /// <param name="model">What is trained.</param>
 /// <param name="optimizers">Each has some of its parameters. The first takes the closure, and so may call it several times.</param>
-public sealed class TrainingRun(IModel model, IReadOnlyList<Optimizer> optimizers)
+/// <param name="ranks">The ranks that train together; null for none.</param>
+public sealed class TrainingRun(IModel model, IReadOnlyList<Optimizer> optimizers, TrainingRanks? ranks = null)
 {
     /// <summary>What is trained.</summary>
     public IModel Model => model;
 
     /// <summary>Each has some of the parameters.</summary>
     public IReadOnlyList<Optimizer> Optimizers => optimizers;
+
+    /// <summary>The ranks that train together; null for none.</summary>
+    public TrainingRanks? Ranks => ranks;
 
     /// <summary>The schedules of their rates, if there are any.</summary>
     public IReadOnlyList<LRScheduler> Schedulers { get; private set; } = [];
@@ -91,12 +95,14 @@ public sealed class TrainingRun(IModel model, IReadOnlyList<Optimizer> optimizer
         optimizers[0]
             .Step(() =>
             {
-                foreach (var optimizer in optimizers)
-                    optimizer.ZeroGrad(setToNone: false); // the gradients stay where they are
-                var loss = model.Backward(rows);
+                var loss = Backward(rows);
                 if (evaluations++ == 0)
                     first = loss;
-                GradientsReady?.Invoke();
+                if (GradientsReady is { } ready)
+                {
+                    ranks?.Collect();
+                    ready();
+                }
                 return loss;
             });
         for (var i = 1; i < optimizers.Count; i++)
@@ -104,6 +110,15 @@ public sealed class TrainingRun(IModel model, IReadOnlyList<Optimizer> optimizer
         History.Add(first, rates);
         Stepped?.Invoke();
         return first;
+    }
+
+    private double Backward(ArraySegment<int> rows)
+    {
+        if (ranks is not null)
+            return ranks.Backward(rows, (some, weight) => model.Backward(some, weight));
+        foreach (var optimizer in optimizers)
+            optimizer.ZeroGrad(setToNone: false); // the gradients stay where they are
+        return model.Backward(rows);
     }
 
     /// <summary>The learning rate of an optimizer's first group; NaN when its rule has none.</summary>

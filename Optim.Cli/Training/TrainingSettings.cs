@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using Optim.Cli.Data;
 using Optim.Core;
+using Optim.Distributed;
 using Optim.Kernels;
 
 namespace Optim.Cli.Training;
@@ -83,6 +84,15 @@ public sealed record TrainingSettings
 
     /// <summary>Who works out the gradients.</summary>
     public Backend Backend { get; init; }
+
+    /// <summary>
+    /// Into how many leaves each batch is cut, whose gradients are summed by one tree: with as many leaves any number of ranks gives the same losses. Null
+    /// for none, where a batch is summed row by row.
+    /// </summary>
+    public int? Leaves { get; init; }
+
+    /// <summary>The processes that train together, where there are leaves; null for this one alone.</summary>
+    public World? World { get; init; }
 
     /// <summary>Steps of an epoch.</summary>
     public int StepsPerEpoch => Batches.PerEpoch(Data.TrainingRows, BatchSize);

@@ -229,8 +229,17 @@ let private ftrl =
         (fun r ->
             let lr = r.Number("lr", 1e-3, positive)
 
-            let power =
-                r.Number("lr_power", -0.5, Interval.where "below 0" (fun power -> power < 0.0))
+            // With the default the power is a root, which costs less than exponential function and logarithm.
+            let root = OptionValue.Float -0.5
+
+            let struct (isOther, power) =
+                r.NumberOr(root, "lr_power", root, Interval.where "below 0" (fun power -> power < 0.0))
+
+            let sized value =
+                if isOther then
+                    Expression.Pow(value, -power)
+                else
+                    sqrt value
 
             let beta = r.Number("beta", 0.0, nonNegative)
             let lambda1 = r.Number("lambda_1", 0.0, nonNegative)
@@ -238,8 +247,8 @@ let private ftrl =
             r.OptOut("G4", "parameters are made of the sum of squares, which overflows")
             let x, g, z, n = r.Parameter, r.Gradient, r.Column "z", r.Column "n"
             let n' = kept r n (fma g g n)
-            let size = Expression.Pow(n', -power)
-            let sigma = (size - Expression.Pow(n, -power)) / lr
+            let size = sized n'
+            let sigma = (size - sized n) / lr
             let z' = kept r z (z + g - sigma * x)
             let next = (lambda1 * sign z' - z') / ((size + beta) / lr + lambda2)
             // What never had a gradient stays.

@@ -113,7 +113,7 @@ module internal CatalogueEntry =
             paper,
             "",
             published |> List.map (fun name -> named name []),
-            fun () -> Rule.define name definition :> Rule
+            fun () -> Rule.define name _.EitherWay(definition) :> Rule
         )
 
     /// The same, which a package has under this name with other defaults.

@@ -173,5 +173,5 @@ let defineWhole family (name: string) paper summary (published: string list) (de
         paper,
         "",
         [ for name in published -> { Name = name; Options = [||] } ],
-        fun () -> Rule.defineWhole name definition :> Rule
+        fun () -> Rule.defineWhole name _.EitherWay(definition) :> Rule
     )

@@ -59,8 +59,7 @@ module internal InnerRule =
                     column.Name
         ]
 
-    [<Literal>]
-    let private maximize = "maximize"
+    let private maximize = DefinedOption.Maximize
 
     /// Once a rule is written: the gradient against which it goes, which is the negated one where it maximizes.
     let descended (inner: InnerRule) (r: RuleDefinition) : Expression =

@@ -53,6 +53,17 @@ type internal WrappedRule
             RuleScope.Tensors
 
     override _.StepsByValues = inside.StepsByValues
+
+    override _.TellsParametersApart =
+        inside.TellsParametersApart
+        || (before :> Rule).TellsParametersApart
+        || (after :> Rule).TellsParametersApart
+
+    override _.LooksOverAll =
+        inside.LooksOverAll
+        || (before :> Rule).LooksOverAll
+        || (after :> Rule).LooksOverAll
+
     override _.KeepsStep = counts
     override _.StepsAreWhole = inside.StepsAreWhole
     override _.ScalarNames = wrapping.ScalarNames

@@ -43,8 +43,19 @@ type GradientSurvey() =
         else
             Math.Pow(joined, 1.0 / order)
 
+    let mutable across: SlicesAcross | null = null
+    let mutable slices: TensorView array = [||]
+
+    let makeRoom needed =
+        if needed > views.Length then
+            Array.Resize(&views, needed)
+            Array.Resize(&places, needed)
+            Array.Resize(&results, needed)
+
     let reduce (reduction: Reduction) factor executor =
-        reduction.Each(ReadOnlySpan(views, 0, count), Span(results, 0, count), executor, factor)
+        match across with
+        | null -> reduction.Each(ReadOnlySpan(views, 0, count), Span(results, 0, count), executor, factor)
+        | across -> across.Reduce(reduction, slices, results, executor, factor)
 
     /// The number of gradients that have elements.
     member _.Count = count
@@ -52,6 +63,10 @@ type GradientSurvey() =
     member _.Total = total
     /// Whether every element of every gradient is finite, even when the norm is not.
     member _.IsFinite = isFinite
+
+    /// Says that what is added are slices, of gradients that other ranks have the rest of.
+    member internal _.Across
+        with set value = across <- value
 
     /// Forgets what was added.
     member _.Clear() =
@@ -65,12 +80,7 @@ type GradientSurvey() =
     /// Adds the gradients of a list that are there.
     member _.Add(gradients: Gradients) =
         Argument.notNull "gradients" gradients
-        let needed = count + gradients.Count
-
-        if needed > views.Length then
-            Array.Resize(&views, needed)
-            Array.Resize(&places, needed)
-            Array.Resize(&results, needed)
+        makeRoom (count + gradients.Count)
 
         for row in 0 .. gradients.Count - 1 do
             let gradient = gradients[row]
@@ -100,6 +110,15 @@ type GradientSurvey() =
     member survey.Run(order: double, factor: double, executor: Executor) =
         Argument.notNull "executor" executor
         survey.RefuseOrder(order, fun _ row -> $"gradient {row}")
+
+        match across with
+        | null -> ()
+        | across ->
+            slices <- Array.sub views 0 count
+            let all = across.Begin(Array.sub places 0 count)
+            makeRoom all.Length
+            all.CopyTo(places, 0)
+            count <- all.Length
 
         let reduction =
             if order = Double.PositiveInfinity then
@@ -134,8 +153,18 @@ type GradientSurvey() =
 
     /// The lists and rows of the gradients that are not finite, counted as they were added: for messages.
     member _.Nonfinite =
-        [|
-            for index in 0 .. count - 1 do
-                if not (Double.IsFinite(Reduction.LargestMagnitude.Of views[index])) then
-                    places[index]
-        |]
+        match across with
+        | null ->
+            [|
+                for index in 0 .. count - 1 do
+                    if not (Double.IsFinite(Reduction.LargestMagnitude.Of views[index])) then
+                        places[index]
+            |]
+        | _ ->
+            reduce Reduction.LargestMagnitude 1.0 Executor.Team
+
+            [|
+                for index in 0 .. count - 1 do
+                    if not (Double.IsFinite results[index]) then
+                        places[index]
+            |]

@@ -122,6 +122,11 @@ type internal FlatParameters(first: Parameters) =
         GC.KeepAlive indices
         GC.KeepAlive values
 
+    let reduce (reduction: Reduction) (x: TensorView) =
+        match parameters.Across with
+        | null -> reduction.Of(x, executor ())
+        | across -> across.Join(reduction, reduction.Blocks(ReadOnlySpan [| x |], executor (), 1.0))
+
     let isAtHand (gradient: Gradient) row =
         direct[row]
         && gradient.Kind = GradientKind.Dense
@@ -287,15 +292,16 @@ type internal FlatParameters(first: Parameters) =
         threads <- max threads (Vectors.Combine(target, -1.0, y, x, executor ()))
 
     /// sum x y.
-    member _.Dot(x: TensorView, y: TensorView) = Reduction.Dot.Of(x, y, executor ())
+    member _.Dot(x: TensorView, y: TensorView) =
+        match parameters.Across with
+        | null -> Reduction.Dot.Of(x, y, executor ())
+        | across -> across.Join(Reduction.Dot, Reduction.Dot.Blocks(x, y, executor ()))
 
     /// max |x|.
-    member _.Largest(x: TensorView) =
-        Reduction.LargestMagnitude.Of(x, executor ())
+    member _.Largest(x: TensorView) = reduce Reduction.LargestMagnitude x
 
     /// sum |x|.
-    member _.SumOfMagnitudes(x: TensorView) =
-        Reduction.SumOfMagnitudes.Of(x, executor ())
+    member _.SumOfMagnitudes(x: TensorView) = reduce Reduction.SumOfMagnitudes x
 
     /// A number as vectors hold it.
     member _.Rounded(number: float) =

@@ -90,8 +90,8 @@ type DefinedRule
         columns
         |> Array.exists (fun column -> column.Name = name && column.IsTensorNumber)
 
-    /// Whether parameters are stepped by formulas of their own, by their names, shapes or dtypes.
-    member internal _.TellsParametersApart = variants.Questions.Length > 0
+    override _.TellsParametersApart = variants.Questions.Length > 0
+    override _.LooksOverAll = DefinitionTrial.isOverAll trial.Recordings
 
     /// The definition, to be written as a part of another one.
     member internal _.Definition = definition

@@ -52,6 +52,13 @@ type RuleDefinition internal (recording: DefinitionRecording, path: string, para
     member internal _.Of(parameter, gradient, step) =
         RuleDefinition(recording, path, parameter, gradient, step)
 
+    /// What a definition says with an option by which it goes up the gradient: it is given the negated one.
+    member internal r.EitherWay(definition: RuleDefinition -> Expression) =
+        if r.Flag(DefinedOption.Maximize, false) then
+            definition (r.Of(r.Parameter, -r.Gradient, r.Step))
+        else
+            definition r
+
     /// What a definition says with other defaults than its own.
     member internal r.WithDefaults(given: DefinedOptions, definition: RuleDefinition -> Expression) =
         let before = recording.Defaults

@@ -68,6 +68,18 @@ type internal DefinedOption =
         | _ -> 1
 
     /// Which of them a value has.
+    /// Adds an option to others. Which way a rule goes is declared around a definition, and comes last.
+    static member Add(options: List<DefinedOption>, option: DefinedOption) =
+        let last = options.Count - 1
+
+        if last >= 0 && options[last].Name = DefinedOption.Maximize then
+            options.Insert(last, option)
+        else
+            options.Add option
+
+    /// The option of a rule that can go up the gradient.
+    static member Maximize = "maximize"
+
     member option.AlternativeOf(value: OptionValue) =
         match option.Kind with
         | OneOf values -> values |> List.findIndex (fun one -> one = value)
@@ -226,7 +238,7 @@ type internal DefinitionRecording(rule: string, alternatives: IReadOnlyDictionar
                 if List.contains number known.Numbers then
                     recording.Refuse $"options '{known.Name}' and '{option.Name}' both have a number '{number}'"
 
-        recording.Options.Add option
+        DefinedOption.Add(recording.Options, option)
         option
 
     member recording.Free(name: string) =

@@ -84,6 +84,16 @@ type Rule internal (name: string, table: OptionTable) =
 
     default _.StepsByValues = false
 
+    /// Whether a number is made of all parameters of a group together, such as a norm over all gradients or Prodigy's d.
+    abstract LooksOverAll: bool
+
+    default _.LooksOverAll = false
+
+    /// Whether parameters are stepped by formulas of their own, by their names, shapes or dtypes.
+    abstract TellsParametersApart: bool
+
+    default _.TellsParametersApart = false
+
     /// The numbers among the options that a step reads.
     abstract Numbers: options: IOptimizerOptions -> ImmutableArray<OptionNumber>
 

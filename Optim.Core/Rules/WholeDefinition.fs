@@ -26,7 +26,9 @@ type internal WholeRun() =
 /// The definition returns the parameter after the step. It is run for each parameter in each step, with numbers as they are; when the rule is made it is
 /// run on shapes alone. Options are declared before anything that depends on the parameter's shape.
 [<Sealed>]
-type WholeDefinition internal (run: WholeRun) =
+type WholeDefinition internal (run: WholeRun, isUphill: bool) =
+    let gradient = lazy (if isUphill then -run.Gradient else run.Gradient)
+
     let number value =
         match value with
         | OptionValue.Float number -> number
@@ -40,6 +42,15 @@ type WholeDefinition internal (run: WholeRun) =
             Kind = kind
             Numbers = []
         }
+
+    internal new(run) = WholeDefinition(run, false)
+
+    /// What a definition says with an option by which it goes up the gradient: it is given the negated one.
+    member internal r.EitherWay(definition: WholeDefinition -> WholeTensor) =
+        if r.Flag(DefinedOption.Maximize, false) then
+            definition (WholeDefinition(run, true))
+        else
+            definition r
 
     /// An option that is a number in a range.
     member _.Number(name: string, value: double, range: Interval) : double =
@@ -112,7 +123,7 @@ type WholeDefinition internal (run: WholeRun) =
     /// The parameter before the step.
     member _.Parameter: WholeTensor = run.Parameter
     /// Its gradient.
-    member _.Gradient: WholeTensor = run.Gradient
+    member _.Gradient: WholeTensor = gradient.Value
     /// The parameter's own shape: empty for a number, which counts as a vector of one element otherwise.
     member _.Shape: ImmutableArray<int64> = run.Shape
     /// How many dimensions the parameter has.

@@ -136,6 +136,7 @@ type internal WholeRule
         )
 
     override _.StepsByValues = true
+    override _.LooksOverAll = looks
 
     /// The table of its options, with the conditions that they put on each other.
     static member private Fields(name, declared, definition: WholeDefinition -> WholeTensor) : Field<DefinedOptions> list =

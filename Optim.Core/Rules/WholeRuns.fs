@@ -40,7 +40,7 @@ type internal WholeTrial(rule: string, given: DefinedOptions | null, shape: Immu
         if options.Exists(fun known -> known.Name = name) then
             refuse $"option '{name}' is declared twice"
 
-        options.Add declared
+        DefinedOption.Add(options, declared)
 
         match given with
         | null -> declared.Default

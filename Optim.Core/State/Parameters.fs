@@ -23,6 +23,20 @@ module internal Printed =
             ]
         )
 
+/// Vectors over all parameters of which every rank has a slice, cut between blocks of the fixed tree.
+[<AbstractClass>]
+type internal VectorsAcross() =
+    /// What a whole vector comes to, from the blocks of the slice that is here; every rank calls it.
+    abstract Join: reduction: Reduction * blocks: double array -> double
+
+/// Gradients of which every rank has some slices only: what slices come to is joined over all ranks.
+[<AbstractClass>]
+type internal SlicesAcross() =
+    /// The lists and rows of all gradients that have elements on any rank, by those of them that are here.
+    abstract Begin: here: struct (int * int) array -> struct (int * int) array
+    /// The numbers of all of these gradients; every rank calls it.
+    abstract Reduce: reduction: Reduction * slices: TensorView array * results: double array * executor: Executor * factor: double -> unit
+
 /// The tensors that are optimized, in order, with names or without. Immutable: the tensors' elements change in place, the list does not.
 /// Compared by content.
 [<Sealed; StructuredFormatDisplay("{Printed}")>]
@@ -93,6 +107,12 @@ type Parameters
     /// Who runs steps over them; null for our own team.
     member _.Executor = executor
     member internal _.Items = items
+
+    /// The other ranks, where these are slices of what all of them step together; null for none.
+    member val internal Across: VectorsAcross | null = null with get, set
+
+    /// What the slices of gradients on other ranks come to; null for none.
+    member val internal Slices: SlicesAcross | null = null with get, set
 
     /// The dtype of the parameter at a place, or of that for which the tensor there stands.
     member internal _.DTypeOf(index: int) =

@@ -228,6 +228,7 @@ module Step =
                     | None -> 2.0
 
                 let factor = if unscale.HasValue then unscale.Value else 1.0
+                groups.Survey.Across <- parameters.Slices
                 groups.Take [| gradients |]
                 groups.Survey.Run(order, factor, TensorExecutor.OrTeam prepared.Executor)
 

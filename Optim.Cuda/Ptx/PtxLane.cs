@@ -21,7 +21,7 @@ internal static class PtxLane
 /// from joining a product and a sum, and none flushes subnormal numbers to 0. Masks are predicates, which only Select reads.
 /// </summary>
 /// <typeparam name="T">float or double.</typeparam>
-internal readonly unsafe struct PtxLane<T>(string register) : IBinary<PtxLane<T>>
+internal readonly unsafe struct PtxLane<T>(string register) : IDigits<PtxLane<T>>
     where T : unmanaged
 {
     /// <summary>The name of the register.</summary>
@@ -60,6 +60,8 @@ internal readonly unsafe struct PtxLane<T>(string register) : IBinary<PtxLane<T>
 
     public static PtxLane<T> Log(PtxLane<T> value) => LaneMath.Log<PtxLane<T>, T>(value);
 
+    public static PtxLane<T> Cbrt(PtxLane<T> value) => LaneMath.Cbrt<PtxLane<T>, T>(value);
+
     public static PtxLane<T> Fma(PtxLane<T> a, PtxLane<T> b, PtxLane<T> c) => Write($"fma.rn.{F}", a, b, c);
 
     public static PtxLane<T> Abs(PtxLane<T> value) => Write($"abs.{F}", value);
@@ -88,6 +90,12 @@ internal readonly unsafe struct PtxLane<T>(string register) : IBinary<PtxLane<T>
 
     public static PtxLane<T> GreaterBits(PtxLane<T> a, PtxLane<T> b) => Mask("setp.gt.s32", a, b);
 
+    public static PtxLane<T> Scale(PtxLane<T> value, PtxLane<T> exponent) => LaneMath.Scale<PtxLane<T>, T>(value, exponent);
+
+    public static PtxLane<T> Exponent(PtxLane<T> value) => LaneMath.Exponent<PtxLane<T>, T>(value);
+
+    public static PtxLane<T> Significand(PtxLane<T> value) => LaneMath.Significand<PtxLane<T>, T>(value);
+
     // As the vectors have it: the sum with a number that has no places for fractions holds the whole number in its last bits.
     public static PtxLane<T> PowerOfTwo(PtxLane<T> exponent) =>
         IsDouble ? ShiftLeft(exponent + Of(6755399441055744.0 + 1023), 52) : ShiftLeft(exponent + Of(12582912 + 127), 23);
@@ -98,7 +106,7 @@ internal readonly unsafe struct PtxLane<T>(string register) : IBinary<PtxLane<T>
         return Or(ShiftRight(value, IsDouble ? 52 : 23), whole) - whole;
     }
 
-    public static PtxLane<T> Significand(PtxLane<T> value) =>
+    public static PtxLane<T> Digits(PtxLane<T> value) =>
         Or(And(value, new(PtxLane.Current.Constant(IsDouble, IsDouble ? (1L << 52) - 1 : (1L << 23) - 1))), Of(1));
 
     public static PtxLane<T> Load(void* source) => throw NotOfMemory();

@@ -3,7 +3,7 @@ using System.Runtime.CompilerServices;
 namespace Optim.Kernels;
 
 /// <summary>
-/// What can be added, multiplied, divided and rooted, each rounded once, as IEEE 754 says. The exponential function and the logarithm are
+/// What can be added, multiplied, divided and rooted, each rounded once, as IEEE 754 says. The exponential function, the logarithm and the cube root are
 /// within a few units of the last place, the same ones in lanes of any width.
 /// </summary>
 /// <typeparam name="V">The implementing type.</typeparam>
@@ -36,6 +36,9 @@ public interface IArithmetic<V>
 
     /// <summary>The natural logarithm; minus infinity of 0, NaN below.</summary>
     static abstract V Log(V value);
+
+    /// <summary>The cube root, of either sign.</summary>
+    static abstract V Cbrt(V value);
 }
 
 /// <summary>A number that coefficients are worked out in: <see cref="Real"/> for kernels, a traced tensor for differentiable steps.</summary>
@@ -51,7 +54,7 @@ public interface IScalar<N> : IArithmetic<N>
 }
 
 /// <summary>
-/// What a formula computes on: a register of numbers, one number, or a whole tensor. Every operation but Exp and Log is rounded once,
+/// What a formula computes on: a register of numbers, one number, or a whole tensor. Every operation but Exp, Log and Cbrt is rounded once,
 /// as IEEE 754 says, so a formula gives the same bits on each lane.
 /// </summary>
 /// <typeparam name="V">The implementing type.</typeparam>

@@ -5,7 +5,7 @@ namespace Optim.Kernels;
 
 /// <summary>A single number: the tails of slices, and machines without vectors.</summary>
 /// <typeparam name="T">float or double.</typeparam>
-internal readonly unsafe struct Lane1<T>(T value) : IBinary<Lane1<T>>
+internal readonly unsafe struct Lane1<T>(T value) : IDigits<Lane1<T>>
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
 {
     private readonly T value = value;
@@ -49,6 +49,8 @@ internal readonly unsafe struct Lane1<T>(T value) : IBinary<Lane1<T>>
 
     public static Lane1<T> Log(Lane1<T> value) => LaneMath.Log<Lane1<T>, T>(value);
 
+    public static Lane1<T> Cbrt(Lane1<T> value) => LaneMath.Cbrt<Lane1<T>, T>(value);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane1<T> Abs(Lane1<T> value) => new(T.Abs(value.value));
 
@@ -61,6 +63,15 @@ internal readonly unsafe struct Lane1<T>(T value) : IBinary<Lane1<T>>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane1<T> Select(Lane1<T> mask, Lane1<T> yes, Lane1<T> no) => T.IsZero(mask.value) ? no : yes;
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> Scale(Lane1<T> value, Lane1<T> exponent) => LaneMath.Scale<Lane1<T>, T>(value, exponent);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> Exponent(Lane1<T> value) => LaneMath.Exponent<Lane1<T>, T>(value);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane1<T> Significand(Lane1<T> value) => LaneMath.Significand<Lane1<T>, T>(value);
+
     private static bool IsDouble => typeof(T) == typeof(double);
 
     public static Lane1<T> PowerOfTwo(Lane1<T> exponent) => Of(Math.ScaleB(1, int.CreateTruncating(exponent.value)));
@@ -70,7 +81,7 @@ internal readonly unsafe struct Lane1<T>(T value) : IBinary<Lane1<T>>
             ? Of(BitConverter.DoubleToUInt64Bits(double.CreateTruncating(value.value)) >> 52)
             : Of(BitConverter.SingleToUInt32Bits(float.CreateTruncating(value.value)) >> 23);
 
-    public static Lane1<T> Significand(Lane1<T> value) =>
+    public static Lane1<T> Digits(Lane1<T> value) =>
         IsDouble
             ? Of(
                 BitConverter.UInt64BitsToDouble(

@@ -6,7 +6,7 @@ namespace Optim.Kernels;
 
 /// <summary>128 bits of numbers in a register.</summary>
 /// <typeparam name="T">float or double.</typeparam>
-internal readonly unsafe struct Lane128<T>(Vector128<T> value) : IBinary<Lane128<T>>
+internal readonly unsafe struct Lane128<T>(Vector128<T> value) : IDigits<Lane128<T>>
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
 {
     private readonly Vector128<T> value = value;
@@ -56,6 +56,8 @@ internal readonly unsafe struct Lane128<T>(Vector128<T> value) : IBinary<Lane128
 
     public static Lane128<T> Log(Lane128<T> value) => LaneMath.Log<Lane128<T>, T>(value);
 
+    public static Lane128<T> Cbrt(Lane128<T> value) => LaneMath.Cbrt<Lane128<T>, T>(value);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane128<T> Abs(Lane128<T> value) => new(Vector128.Abs(value.value));
 
@@ -68,6 +70,15 @@ internal readonly unsafe struct Lane128<T>(Vector128<T> value) : IBinary<Lane128
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane128<T> Select(Lane128<T> mask, Lane128<T> yes, Lane128<T> no) =>
         new(Vector128.ConditionalSelect(mask.value, yes.value, no.value));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane128<T> Scale(Lane128<T> value, Lane128<T> exponent) => LaneMath.Scale<Lane128<T>, T>(value, exponent);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane128<T> Exponent(Lane128<T> value) => LaneMath.Exponent<Lane128<T>, T>(value);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane128<T> Significand(Lane128<T> value) => LaneMath.Significand<Lane128<T>, T>(value);
 
     private static bool IsDouble => typeof(T) == typeof(double);
 
@@ -86,7 +97,7 @@ internal readonly unsafe struct Lane128<T>(Vector128<T> value) : IBinary<Lane128
             : new Lane128<T>(((value.value.AsUInt32() >>> 23) | Vector128.Create(8388608f).AsUInt32()).As<uint, T>()) - Of(8388608);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lane128<T> Significand(Lane128<T> value) =>
+    public static Lane128<T> Digits(Lane128<T> value) =>
         IsDouble
             ? new(((value.value.AsUInt64() & Vector128.Create((1UL << 52) - 1)) | Vector128.Create(1.0).AsUInt64()).As<ulong, T>())
             : new(((value.value.AsUInt32() & Vector128.Create((1U << 23) - 1)) | Vector128.Create(1f).AsUInt32()).As<uint, T>());

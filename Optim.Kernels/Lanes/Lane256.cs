@@ -6,7 +6,7 @@ namespace Optim.Kernels;
 
 /// <summary>256 bits of numbers in a register.</summary>
 /// <typeparam name="T">float or double.</typeparam>
-internal readonly unsafe struct Lane256<T>(Vector256<T> value) : IBinary<Lane256<T>>
+internal readonly unsafe struct Lane256<T>(Vector256<T> value) : IDigits<Lane256<T>>
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
 {
     private readonly Vector256<T> value = value;
@@ -56,6 +56,8 @@ internal readonly unsafe struct Lane256<T>(Vector256<T> value) : IBinary<Lane256
 
     public static Lane256<T> Log(Lane256<T> value) => LaneMath.Log<Lane256<T>, T>(value);
 
+    public static Lane256<T> Cbrt(Lane256<T> value) => LaneMath.Cbrt<Lane256<T>, T>(value);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane256<T> Abs(Lane256<T> value) => new(Vector256.Abs(value.value));
 
@@ -68,6 +70,15 @@ internal readonly unsafe struct Lane256<T>(Vector256<T> value) : IBinary<Lane256
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane256<T> Select(Lane256<T> mask, Lane256<T> yes, Lane256<T> no) =>
         new(Vector256.ConditionalSelect(mask.value, yes.value, no.value));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane256<T> Scale(Lane256<T> value, Lane256<T> exponent) => LaneMath.Scale<Lane256<T>, T>(value, exponent);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane256<T> Exponent(Lane256<T> value) => LaneMath.Exponent<Lane256<T>, T>(value);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane256<T> Significand(Lane256<T> value) => LaneMath.Significand<Lane256<T>, T>(value);
 
     private static bool IsDouble => typeof(T) == typeof(double);
 
@@ -86,7 +97,7 @@ internal readonly unsafe struct Lane256<T>(Vector256<T> value) : IBinary<Lane256
             : new Lane256<T>(((value.value.AsUInt32() >>> 23) | Vector256.Create(8388608f).AsUInt32()).As<uint, T>()) - Of(8388608);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lane256<T> Significand(Lane256<T> value) =>
+    public static Lane256<T> Digits(Lane256<T> value) =>
         IsDouble
             ? new(((value.value.AsUInt64() & Vector256.Create((1UL << 52) - 1)) | Vector256.Create(1.0).AsUInt64()).As<ulong, T>())
             : new(((value.value.AsUInt32() & Vector256.Create((1U << 23) - 1)) | Vector256.Create(1f).AsUInt32()).As<uint, T>());

@@ -7,7 +7,7 @@ namespace Optim.Kernels;
 
 /// <summary>512 bits of numbers in a register.</summary>
 /// <typeparam name="T">float or double.</typeparam>
-internal readonly unsafe struct Lane512<T>(Vector512<T> value) : IBinary<Lane512<T>>
+internal readonly unsafe struct Lane512<T>(Vector512<T> value) : IDigits<Lane512<T>>
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
 {
     private readonly Vector512<T> value = value;
@@ -57,6 +57,8 @@ internal readonly unsafe struct Lane512<T>(Vector512<T> value) : IBinary<Lane512
 
     public static Lane512<T> Log(Lane512<T> value) => LaneMath.Log<Lane512<T>, T>(value);
 
+    public static Lane512<T> Cbrt(Lane512<T> value) => LaneMath.Cbrt<Lane512<T>, T>(value);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane512<T> Abs(Lane512<T> value) => new(Vector512.Abs(value.value));
 
@@ -69,6 +71,27 @@ internal readonly unsafe struct Lane512<T>(Vector512<T> value) : IBinary<Lane512
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane512<T> Select(Lane512<T> mask, Lane512<T> yes, Lane512<T> no) =>
         new(Vector512.ConditionalSelect(mask.value, yes.value, no.value));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane512<T> Scale(Lane512<T> value, Lane512<T> exponent) =>
+        !Avx512F.IsSupported ? LaneMath.Scale<Lane512<T>, T>(value, exponent)
+        : IsDouble ? new(Avx512F.Scale(value.value.AsDouble(), exponent.value.AsDouble()).As<double, T>())
+        : new(Avx512F.Scale(value.value.AsSingle(), exponent.value.AsSingle()).As<float, T>());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane512<T> Exponent(Lane512<T> value) =>
+        !Avx512F.IsSupported ? LaneMath.Exponent<Lane512<T>, T>(value)
+        : IsDouble ? new(Avx512F.GetExponent(value.value.AsDouble()).As<double, T>())
+        : new(Avx512F.GetExponent(value.value.AsSingle()).As<float, T>());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane512<T> Significand(Lane512<T> value) =>
+        !Avx512F.IsSupported ? LaneMath.Significand<Lane512<T>, T>(value)
+        : IsDouble ? new(Avx512F.GetMantissa(value.value.AsDouble(), Positive).As<double, T>())
+        : new(Avx512F.GetMantissa(value.value.AsSingle(), Positive).As<float, T>());
+
+    /// <summary>Significands in [1, 2), whatever the sign.</summary>
+    private const byte Positive = 4;
 
     private static bool IsDouble => typeof(T) == typeof(double);
 
@@ -87,7 +110,7 @@ internal readonly unsafe struct Lane512<T>(Vector512<T> value) : IBinary<Lane512
             : new Lane512<T>(((value.value.AsUInt32() >>> 23) | Vector512.Create(8388608f).AsUInt32()).As<uint, T>()) - Of(8388608);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lane512<T> Significand(Lane512<T> value) =>
+    public static Lane512<T> Digits(Lane512<T> value) =>
         IsDouble
             ? new(((value.value.AsUInt64() & Vector512.Create((1UL << 52) - 1)) | Vector512.Create(1.0).AsUInt64()).As<ulong, T>())
             : new(((value.value.AsUInt32() & Vector512.Create((1U << 23) - 1)) | Vector512.Create(1f).AsUInt32()).As<uint, T>());

@@ -7,19 +7,34 @@ namespace Optim.Kernels;
 internal interface IBinary<V> : IVector<V>
     where V : struct, IBinary<V>
 {
-    /// <summary>2 to the power of a whole number, of which the result is neither subnormal nor infinite.</summary>
-    static abstract V PowerOfTwo(V exponent);
+    /// <summary>The value times 2 to the power of a whole number, rounded once; the value is in [1/2, 8), its product below infinity or not far above.</summary>
+    static abstract V Scale(V value, V exponent);
 
-    /// <summary>The bits of the exponent, as a number: the exponent and a bias. 0 for zeros and subnormal numbers.</summary>
-    static abstract V BiasedExponent(V value);
+    /// <summary>The whole number e for which 2^-e times the magnitude is in [1, 2): minus infinity for 0, and what is not finite is left alone.</summary>
+    static abstract V Exponent(V value);
 
-    /// <summary>The number with the exponent 0: in [1, 2).</summary>
+    /// <summary>The magnitude times 2 to such a power that it is in [1, 2); 1 for 0 and infinities.</summary>
     static abstract V Significand(V value);
 }
 
+/// <summary>What of <see cref="IBinary{V}"/> can be read off the bits of normal numbers.</summary>
+/// <typeparam name="V">The implementing type.</typeparam>
+internal interface IDigits<V> : IBinary<V>
+    where V : struct, IDigits<V>
+{
+    /// <summary>2 to the power of a whole number, of which the result is neither subnormal nor infinite.</summary>
+    static abstract V PowerOfTwo(V exponent);
+
+    /// <summary>The bits of the exponent of a positive number, as a number: the exponent and a bias. 0 for zeros and subnormal numbers.</summary>
+    static abstract V BiasedExponent(V value);
+
+    /// <summary>The number with the exponent 0: in [1, 2).</summary>
+    static abstract V Digits(V value);
+}
+
 /// <summary>
-/// The exponential function and the logarithm of lanes, from operations that are rounded once: the same bits in lanes of any width, within
-/// two units of the last place. The type beside the lane's is that of its elements: float or double.
+/// The exponential function, the logarithm and the cube root of lanes, from operations that are rounded once: the same bits in lanes of
+/// any width, within two units of the last place. The type beside the lane's is that of its elements: float or double.
 /// </summary>
 internal static class LaneMath
 {
@@ -33,34 +48,37 @@ internal static class LaneMath
         where V : struct, IBinary<V>
     {
         var isDouble = typeof(T) == typeof(double);
-        // Beyond these the result is infinite or 0.
+        // Beyond these the result is infinite or 0. NaN is not beyond, and stays.
         var (most, least) = isDouble ? (709.79, -746.0) : (88.73, -104.0);
-        var x = V.Max(V.Min(value, V.Of(most)), V.Of(least));
-        // Rounded to whole numbers by adding a number that has no places for fractions.
-        var whole = V.Of(isDouble ? 1.5 * (1L << 52) : 1.5 * (1 << 23));
-        var n = V.Fma(x, V.Of(1.4426950408889634), whole) - whole;
+        var x = V.Select(V.Greater(value, V.Of(most)), V.Of(most), value);
+        x = V.Select(V.Greater(V.Of(least), x), V.Of(least), x);
+        var n = Rounded<V, T>(x, V.Of(1.4426950408889634), 0);
         var rest = V.Fma(n, V.Of(-Ln2Low), V.Fma(n, V.Of(-Ln2High), x));
-        // 1 / k!, from the highest that counts.
-        var sum = V.Of(1.0 / 40320);
+        V sum;
         if (isDouble)
         {
+            // 1 / k!, from the highest that counts.
             sum = V.Fma(V.Of(1.0 / 6227020800), rest, V.Of(1.0 / 479001600));
             sum = V.Fma(sum, rest, V.Of(1.0 / 39916800));
             sum = V.Fma(sum, rest, V.Of(1.0 / 3628800));
             sum = V.Fma(sum, rest, V.Of(1.0 / 362880));
             sum = V.Fma(sum, rest, V.Of(1.0 / 40320));
+            sum = V.Fma(sum, rest, V.Of(1.0 / 5040));
+            sum = V.Fma(sum, rest, V.Of(1.0 / 720));
+            sum = V.Fma(sum, rest, V.Of(1.0 / 120));
+            sum = V.Fma(sum, rest, V.Of(1.0 / 24));
+            sum = V.Fma(sum, rest, V.Of(1.0 / 6));
+            sum = V.Fma(sum, rest, V.Of(0.5));
         }
-        sum = V.Fma(sum, rest, V.Of(1.0 / 5040));
-        sum = V.Fma(sum, rest, V.Of(1.0 / 720));
-        sum = V.Fma(sum, rest, V.Of(1.0 / 120));
-        sum = V.Fma(sum, rest, V.Of(1.0 / 24));
-        sum = V.Fma(sum, rest, V.Of(1.0 / 6));
-        sum = V.Fma(sum, rest, V.Of(0.5));
-        sum = V.Fma(V.Fma(sum, rest, V.Of(1)), rest, V.Of(1));
-        // In two steps: the power by itself may be out of range.
-        var half = V.Fma(n, V.Of(0.5), whole) - whole;
-        var result = sum * V.PowerOfTwo(half) * V.PowerOfTwo(n - half);
-        return V.Select(V.IsNaN(value), value, result);
+        else
+        {
+            // The polynomial whose largest relative error, 3e-9, is least.
+            sum = V.Fma(V.Of(0.0013950479671814876), rest, V.Of(0.008368884185239277));
+            sum = V.Fma(sum, rest, V.Of(0.041666205970827874));
+            sum = V.Fma(sum, rest, V.Of(0.16666518882113712));
+            sum = V.Fma(sum, rest, V.Of(0.5000000095135425));
+        }
+        return V.Scale(V.Fma(V.Fma(sum, rest, V.Of(1)), rest, V.Of(1)), n);
     }
 
     /// <summary>The natural logarithm: minus infinity of 0, NaN below.</summary>
@@ -68,39 +86,132 @@ internal static class LaneMath
     public static V Log<V, T>(V value)
         where V : struct, IBinary<V>
     {
-        var isDouble = typeof(T) == typeof(double);
-        var (zero, one) = (V.Of(0), V.Of(1));
-        var (bias, digits) = isDouble ? (1023.0, 52) : (127.0, 23);
-        // Subnormal numbers are made normal first.
-        var isSmall = V.Greater(V.Of(isDouble ? 2.2250738585072014e-308 : 1.17549435e-38f), value);
-        var x = V.Select(isSmall, value * V.Of(2.0 * (1L << digits)), value);
-        var exponent = V.BiasedExponent(x) - V.Select(isSmall, V.Of(bias + digits + 1), V.Of(bias));
-        var significand = V.Significand(x);
+        var (exponent, significand) = (V.Exponent(value), V.Significand(value));
         var isLarge = V.Greater(significand, V.Of(1.4142135623730951));
         var m = V.Select(isLarge, significand * V.Of(0.5), significand);
-        exponent += V.Select(isLarge, one, zero);
-        // ln m = 2 artanh((m - 1) / (m + 1)).
-        var s = (m - one) / (m + one);
-        var square = s * s;
-        // 1 / (2 k + 1), from the highest that counts.
-        var sum = V.Of(1.0 / 11);
-        if (isDouble)
+        exponent = V.Select(isLarge, exponent + V.Of(1), exponent);
+        var f = m - V.Of(1);
+        V main,
+            tail;
+        if (typeof(T) == typeof(double))
         {
-            sum = V.Fma(V.Of(1.0 / 21), square, V.Of(1.0 / 19));
+            // ln m = 2 artanh((m - 1) / (m + 1)): 1 / (2 k + 1), from the highest that counts.
+            var s = f / (m + V.Of(1));
+            var square = s * s;
+            var sum = V.Fma(V.Of(1.0 / 21), square, V.Of(1.0 / 19));
             sum = V.Fma(sum, square, V.Of(1.0 / 17));
             sum = V.Fma(sum, square, V.Of(1.0 / 15));
             sum = V.Fma(sum, square, V.Of(1.0 / 13));
             sum = V.Fma(sum, square, V.Of(1.0 / 11));
+            sum = V.Fma(sum, square, V.Of(1.0 / 9));
+            sum = V.Fma(sum, square, V.Of(1.0 / 7));
+            sum = V.Fma(sum, square, V.Of(1.0 / 5));
+            sum = V.Fma(sum, square, V.Of(1.0 / 3));
+            (main, tail) = (s + s, V.Fma(s * square, sum + sum, exponent * V.Of(Ln2Low)));
         }
-        sum = V.Fma(sum, square, V.Of(1.0 / 9));
-        sum = V.Fma(sum, square, V.Of(1.0 / 7));
-        sum = V.Fma(sum, square, V.Of(1.0 / 5));
-        sum = V.Fma(sum, square, V.Of(1.0 / 3));
-        // What is added to 2 s is small against it.
-        var tail = V.Fma(s * square, sum + sum, exponent * V.Of(Ln2Low));
-        var result = V.Fma(exponent, V.Of(Ln2High), s + s + tail);
-        result = V.Select(V.Greater(V.Of(double.PositiveInfinity), value), result, value);
-        var others = V.Select(V.Greater(zero, value), V.Of(double.NaN), V.Select(V.IsNaN(value), value, V.Of(double.NegativeInfinity)));
-        return V.Select(V.Greater(value, zero), result, others);
+        else
+        {
+            // ln m = f - f^2 / 2 + f^3 times the polynomial whose largest error, 6e-9 of the logarithm, is least.
+            var square = f * f;
+            var sum = V.Fma(V.Of(-0.07859562130476508), f, V.Of(0.12881647268765417));
+            sum = V.Fma(sum, f, V.Of(-0.13128772837309194));
+            sum = V.Fma(sum, f, V.Of(0.14181192973216203));
+            sum = V.Fma(sum, f, V.Of(-0.1662455235264079));
+            sum = V.Fma(sum, f, V.Of(0.20002286199726693));
+            sum = V.Fma(sum, f, V.Of(-0.25000810450970457));
+            sum = V.Fma(sum, f, V.Of(0.333333167262665));
+            (main, tail) = (f, V.Fma(f * square, sum, V.Fma(square, V.Of(-0.5), exponent * V.Of(Ln2Low))));
+        }
+        // What is added to the main part is small against it.
+        var result = V.Fma(exponent, V.Of(Ln2High), main + tail);
+        return V.Select(V.Greater(V.Of(0), value), V.Of(double.NaN), result);
+    }
+
+    /// <summary>The cube root, of either sign; of zeros and what is not finite the value's magnitude with its sign.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Cbrt<V, T>(V value)
+        where V : struct, IBinary<V>
+    {
+        var magnitude = V.Abs(value);
+        var (exponent, significand) = (V.Exponent(magnitude), V.Significand(magnitude));
+        // 2^(3 n) t, with t in [1, 8).
+        var n = Rounded<V, T>(exponent, V.Of(1.0 / 3), -1.0 / 3);
+        var rest = V.Fma(n, V.Of(-3), exponent);
+        var t = V.Scale(significand, rest);
+        // 1 / cbrt(t), within 3e-4, and by one step, or in double two, within 1e-10 or all digits.
+        var y = V.Fma(V.Of(-0.049936401010523435), significand, V.Of(0.3177550206380246));
+        y = V.Fma(y, significand, V.Of(-0.8099574903990339));
+        y = V.Fma(y, significand, V.Of(1.541885799517262));
+        y *= V.Select(
+            V.Greater(rest, V.Of(1.5)),
+            V.Of(0.6299605249474366),
+            V.Select(V.Greater(rest, V.Of(0.5)), V.Of(0.7937005259840998), V.Of(1))
+        );
+        y = Nearer(t, y);
+        if (typeof(T) == typeof(double))
+            y = Nearer(t, y);
+        var square = y * y;
+        var root = t * square;
+        // Where products were rounded.
+        root = V.Fma(V.Fma(-(root * root), root, t) * square, V.Of(1.0 / 3), root);
+        var result = V.Scale(root, n);
+        var isInside = V.Greater(V.Of(double.PositiveInfinity), magnitude);
+        result = V.Select(isInside, V.Select(V.Greater(magnitude, V.Of(0)), result, magnitude), magnitude);
+        return V.Select(V.Greater(V.Of(0), value), -result, result);
+    }
+
+    /// <summary>A step from near 1 / cbrt(t) to nearer: the error is cubed.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static V Nearer<V>(V t, V y)
+        where V : struct, IBinary<V>
+    {
+        var off = V.Fma(-(t * (y * y)), y, V.Of(1));
+        return V.Fma(y * off, V.Fma(off, V.Of(2.0 / 9), V.Of(1.0 / 3)), y);
+    }
+
+    /// <summary>factor x + more, rounded to a whole number by adding a number that has no places for fractions.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static V Rounded<V, T>(V x, V factor, double more)
+        where V : struct, IBinary<V>
+    {
+        var whole = V.Of(typeof(T) == typeof(double) ? 1.5 * (1L << 52) : 1.5 * (1 << 23));
+        return (more == 0 ? V.Fma(x, factor, whole) : V.Fma(x, factor, V.Of(more)) + whole) - whole;
+    }
+
+    /// <summary><see cref="IBinary{V}.Scale"/> by two powers: one by itself may be out of range.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Scale<V, T>(V value, V exponent)
+        where V : struct, IDigits<V>
+    {
+        var half = Rounded<V, T>(exponent, V.Of(0.5), 0);
+        return value * V.PowerOfTwo(half) * V.PowerOfTwo(exponent - half);
+    }
+
+    /// <inheritdoc cref="IBinary{V}.Exponent"/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Exponent<V, T>(V value)
+        where V : struct, IDigits<V>
+    {
+        var (bias, digits) = typeof(T) == typeof(double) ? (1023.0, 52) : (127.0, 23);
+        var (normal, isSmall) = Normal<V, T>(value);
+        var exponent = V.BiasedExponent(normal) - V.Select(isSmall, V.Of(bias + digits + 1), V.Of(bias));
+        exponent = V.Select(V.Greater(V.Abs(value), V.Of(0)), exponent, V.Of(double.NegativeInfinity));
+        return V.Select(V.Greater(V.Of(double.PositiveInfinity), V.Abs(value)), exponent, V.Abs(value));
+    }
+
+    /// <inheritdoc cref="IBinary{V}.Significand"/>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Significand<V, T>(V value)
+        where V : struct, IDigits<V> => V.Select(V.IsNaN(value), value, V.Digits(Normal<V, T>(value).Value));
+
+    /// <summary>The magnitude; a subnormal number is made normal.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static (V Value, V IsSmall) Normal<V, T>(V value)
+        where V : struct, IDigits<V>
+    {
+        var magnitude = V.Abs(value);
+        var (least, up) = typeof(T) == typeof(double) ? (2.2250738585072014e-308, 2.0 * (1L << 52)) : (1.17549435e-38f, 2.0 * (1 << 23));
+        var isSmall = V.Greater(V.Of(least), magnitude);
+        return (V.Select(isSmall, magnitude * V.Of(up), magnitude), isSmall);
     }
 }

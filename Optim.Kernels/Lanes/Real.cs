@@ -32,6 +32,9 @@ public readonly record struct Real(double Value) : IScalar<Real>
     public static Real Log(Real value) => new(Math.Log(value.Value));
 
     /// <inheritdoc/>
+    public static Real Cbrt(Real value) => new(Math.Cbrt(value.Value));
+
+    /// <inheritdoc/>
     public static Real Pow(Real value, long exponent) => new(Math.Pow(value.Value, exponent));
 
     /// <inheritdoc/>

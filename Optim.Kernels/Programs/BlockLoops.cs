@@ -154,6 +154,7 @@ internal abstract unsafe class BlockLoops
                 Operation.Sqrt => new(&Run<Root, Neighbours>),
                 Operation.Exp => new(&Run<Exponential, Neighbours>),
                 Operation.Log => new(&Run<Logarithm, Neighbours>),
+                Operation.Cbrt => new(&Run<CubeRoot, Neighbours>),
                 Operation.Fma => new(&Run<Fused, Neighbours>),
                 Operation.Abs => new(&Run<Magnitude, Neighbours>),
                 Operation.Max => new(&Run<Larger, Neighbours>),

@@ -100,6 +100,15 @@ internal static class BlockSteps
             where V : struct, IVector<V> => V.Log(a);
     }
 
+    public readonly struct CubeRoot : IBlockStep
+    {
+        public static int Operands => 1;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static V Run<V>(V a, V b, V c, V d)
+            where V : struct, IVector<V> => V.Cbrt(a);
+    }
+
     public readonly struct Fused : IBlockStep
     {
         public static int Operands => 3;

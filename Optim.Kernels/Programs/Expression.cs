@@ -120,16 +120,8 @@ public sealed class Expression
     /// <summary>The natural logarithm: minus infinity of 0, NaN below; in double for numbers, within a few units of the last place for elements.</summary>
     public static Expression Log(Expression value) => Combine(Operation.Log, value);
 
-    /// <summary>The cube root, of either sign.</summary>
-    public static Expression Cbrt(Expression value)
-    {
-        var magnitude = Abs(value);
-        var near = Exp(Log(magnitude) / 3);
-        // A step of Newton's, where the division by 3 and the logarithm have rounded.
-        var root = near - (near * near * near - magnitude) / (3 * (near * near));
-        var isInside = Condition.Greater(magnitude, zero) & Condition.Greater(Of(double.PositiveInfinity), magnitude);
-        return Sign(value) * Select(isInside, root, magnitude);
-    }
+    /// <summary>The cube root, of either sign: in double for numbers, within a few units of the last place for elements.</summary>
+    public static Expression Cbrt(Expression value) => Combine(Operation.Cbrt, value);
 
     /// <summary>
     /// A power: in double for numbers of the step and of tensors. Of tensors and elements 1, 2, 3, 4, 1/4, 1/2, 3/4 and 3/2 are made of products and

@@ -91,10 +91,10 @@ internal sealed class KernelCode : IEquatable<KernelCode>
     /// <summary>Bytes of an element of the arithmetic.</summary>
     public int Size => IsDouble ? sizeof(double) : sizeof(float);
 
-    /// <summary>The same code in operations that are rounded once, where there are exponential functions and logarithms: with the same bits.</summary>
+    /// <summary>The same code in operations that are rounded once, where there are exponential functions, logarithms and cube roots: with the same bits.</summary>
     public KernelCode SpelledOut()
     {
-        if (!Nodes.Any(node => node.Operation is Operation.Exp or Operation.Log))
+        if (!Nodes.Any(node => node.Operation is Operation.Exp or Operation.Log or Operation.Cbrt))
             return this;
         var (expressions, list) = (new Expression[Nodes.Length], new NodeList());
         for (var i = 0; i < Nodes.Length; i++)
@@ -109,12 +109,9 @@ internal sealed class KernelCode : IEquatable<KernelCode>
         {
             case Operation.Constant:
                 return Expression.Of(node.Constant);
-            case Operation.Exp:
-                var exponent = new Recorder(known[node.A]);
-                return (IsDouble ? LaneMath.Exp<Recorder, double>(exponent) : LaneMath.Exp<Recorder, float>(exponent)).Expression;
-            case Operation.Log:
+            case Operation.Exp or Operation.Log or Operation.Cbrt:
                 var value = new Recorder(known[node.A]);
-                return (IsDouble ? LaneMath.Log<Recorder, double>(value) : LaneMath.Log<Recorder, float>(value)).Expression;
+                return (IsDouble ? SpelledOut<double>(node.Operation, value) : SpelledOut<float>(node.Operation, value)).Expression;
             default:
                 var operands = new Expression[node.Operands];
                 for (var k = 0; k < operands.Length; k++)
@@ -122,6 +119,14 @@ internal sealed class KernelCode : IEquatable<KernelCode>
                 return new(node.Operation, Scope.Element, operands, node.Value, node.Name);
         }
     }
+
+    private static Recorder SpelledOut<T>(Operation operation, Recorder value) =>
+        operation switch
+        {
+            Operation.Exp => LaneMath.Exp<Recorder, T>(value),
+            Operation.Log => LaneMath.Log<Recorder, T>(value),
+            _ => LaneMath.Cbrt<Recorder, T>(value),
+        };
 
     public bool Equals(KernelCode? other) =>
         ReferenceEquals(this, other)

@@ -69,6 +69,7 @@ internal enum Operation : byte
     Sqrt,
     Exp,
     Log,
+    Cbrt,
 
     /// <summary>a b + c, rounded once.</summary>
     Fma,
@@ -128,11 +129,11 @@ internal enum Operation : byte
     ShiftRight,
     GreaterBits,
 
-    /// <summary>As <see cref="IBinary{V}.PowerOfTwo"/>; exponential functions and logarithms are spelled out by it and the next two.</summary>
-    PowerOfTwo,
+    /// <summary>As <see cref="IBinary{V}.Scale"/>; exponential functions, logarithms and cube roots are spelled out by it and the next two.</summary>
+    Scale,
 
-    /// <summary>As <see cref="IBinary{V}.BiasedExponent"/>.</summary>
-    BiasedExponent,
+    /// <summary>As <see cref="IBinary{V}.Exponent"/>.</summary>
+    Exponent,
 
     /// <summary>As <see cref="IBinary{V}.Significand"/>.</summary>
     Significand,

@@ -240,6 +240,7 @@ internal readonly struct ProgramLanes<V, N>
             Operation.Sqrt => V.Sqrt(a),
             Operation.Exp => V.Exp(a),
             Operation.Log => V.Log(a),
+            Operation.Cbrt => V.Cbrt(a),
             Operation.Fma => V.Fma(a, b, c),
             // Of numbers of a tensor, which are not negative where such a power is taken.
             Operation.Power => V.Exp(b * V.Log(a)),
@@ -288,6 +289,8 @@ internal readonly struct ProgramLanes<V, N>
                 return new(N.Exp(a.Number), a.Value is { } exponential ? Math.Exp(exponential) : null);
             case Operation.Log:
                 return new(N.Log(a.Number), a.Value is { } logarithm ? Math.Log(logarithm) : null);
+            case Operation.Cbrt:
+                return new(N.Cbrt(a.Number), a.Value is { } cube ? Math.Cbrt(cube) : null);
             case Operation.Power:
                 // A whole power has a derivative for any sign of the base.
                 var power =

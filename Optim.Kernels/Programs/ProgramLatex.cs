@@ -73,6 +73,7 @@ internal static class ProgramLatex
             Operation.Sqrt => $@"\sqrt{{{Of(node.A, 0)}}}",
             Operation.Exp => $@"\exp({Of(node.A, 0)})",
             Operation.Log => $@"\ln({Of(node.A, 0)})",
+            Operation.Cbrt => $@"\sqrt[3]{{{Of(node.A, 0)}}}",
             Operation.Abs => $@"\left|{Of(node.A, 0)}\right|",
             Operation.Max => $@"\max({Of(node.A, 0)}, {Of(node.B, 0)})",
             Operation.Min => $@"\min({Of(node.A, 0)}, {Of(node.B, 0)})",

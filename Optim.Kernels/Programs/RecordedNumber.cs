@@ -26,6 +26,8 @@ internal readonly struct RecordedNumber(Expression expression) : IScalar<Recorde
 
     public static RecordedNumber Log(RecordedNumber value) => new(Expression.Log(value.Expression));
 
+    public static RecordedNumber Cbrt(RecordedNumber value) => new(Expression.Cbrt(value.Expression));
+
     public static RecordedNumber Pow(RecordedNumber value, long exponent) => new(Expression.Pow(value.Expression, exponent));
 
     public static RecordedNumber Pow(RecordedNumber value, RecordedNumber exponent) =>

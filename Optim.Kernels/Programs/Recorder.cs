@@ -62,6 +62,8 @@ internal readonly unsafe struct Recorder(Expression expression) : IBinary<Record
 
     public static Recorder Log(Recorder value) => Note(Operation.Log, value);
 
+    public static Recorder Cbrt(Recorder value) => Note(Operation.Cbrt, value);
+
     public static Recorder Fma(Recorder a, Recorder b, Recorder c) => Note(Operation.Fma, a, b, c);
 
     public static Recorder Abs(Recorder value) => Note(Operation.Abs, value);
@@ -90,9 +92,9 @@ internal readonly unsafe struct Recorder(Expression expression) : IBinary<Record
 
     public static Recorder GreaterBits(Recorder a, Recorder b) => Note(Operation.GreaterBits, a, b);
 
-    public static Recorder PowerOfTwo(Recorder exponent) => Note(Operation.PowerOfTwo, exponent);
+    public static Recorder Scale(Recorder value, Recorder exponent) => Note(Operation.Scale, value, exponent);
 
-    public static Recorder BiasedExponent(Recorder value) => Note(Operation.BiasedExponent, value);
+    public static Recorder Exponent(Recorder value) => Note(Operation.Exponent, value);
 
     public static Recorder Significand(Recorder value) => Note(Operation.Significand, value);
 

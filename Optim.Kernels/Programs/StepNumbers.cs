@@ -17,6 +17,7 @@ internal static class StepNumbers
             Operation.Sqrt => Math.Sqrt(a),
             Operation.Exp => Math.Exp(a),
             Operation.Log => Math.Log(a),
+            Operation.Cbrt => Math.Cbrt(a),
             Operation.Fma => Math.FusedMultiplyAdd(a, b, c),
             Operation.Abs => Math.Abs(a),
             Operation.Power => Math.Pow(a, b),

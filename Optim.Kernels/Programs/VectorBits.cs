@@ -32,10 +32,10 @@ internal static unsafe class Bits512<T>
     public static Vector512<T> Greater(Vector512<T> a, Vector512<T> b) => Lane512<T>.GreaterBits(new(a), new(b)).Value;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<T> PowerOfTwo(Vector512<T> exponent) => Lane512<T>.PowerOfTwo(new(exponent)).Value;
+    public static Vector512<T> Scale(Vector512<T> value, Vector512<T> exponent) => Lane512<T>.Scale(new(value), new(exponent)).Value;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector512<T> BiasedExponent(Vector512<T> value) => Lane512<T>.BiasedExponent(new(value)).Value;
+    public static Vector512<T> Exponent(Vector512<T> value) => Lane512<T>.Exponent(new(value)).Value;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<T> Significand(Vector512<T> value) => Lane512<T>.Significand(new(value)).Value;
@@ -67,10 +67,10 @@ internal static unsafe class Bits256<T>
     public static Vector256<T> Greater(Vector256<T> a, Vector256<T> b) => Lane256<T>.GreaterBits(new(a), new(b)).Value;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<T> PowerOfTwo(Vector256<T> exponent) => Lane256<T>.PowerOfTwo(new(exponent)).Value;
+    public static Vector256<T> Scale(Vector256<T> value, Vector256<T> exponent) => Lane256<T>.Scale(new(value), new(exponent)).Value;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<T> BiasedExponent(Vector256<T> value) => Lane256<T>.BiasedExponent(new(value)).Value;
+    public static Vector256<T> Exponent(Vector256<T> value) => Lane256<T>.Exponent(new(value)).Value;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<T> Significand(Vector256<T> value) => Lane256<T>.Significand(new(value)).Value;
@@ -102,10 +102,10 @@ internal static unsafe class Bits128<T>
     public static Vector128<T> Greater(Vector128<T> a, Vector128<T> b) => Lane128<T>.GreaterBits(new(a), new(b)).Value;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<T> PowerOfTwo(Vector128<T> exponent) => Lane128<T>.PowerOfTwo(new(exponent)).Value;
+    public static Vector128<T> Scale(Vector128<T> value, Vector128<T> exponent) => Lane128<T>.Scale(new(value), new(exponent)).Value;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<T> BiasedExponent(Vector128<T> value) => Lane128<T>.BiasedExponent(new(value)).Value;
+    public static Vector128<T> Exponent(Vector128<T> value) => Lane128<T>.Exponent(new(value)).Value;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<T> Significand(Vector128<T> value) => Lane128<T>.Significand(new(value)).Value;

@@ -108,8 +108,8 @@ internal sealed class VectorMethods
             Bits512<T>.ShiftLeft,
             Bits512<T>.ShiftRight,
             Bits512<T>.Greater,
-            Bits512<T>.PowerOfTwo,
-            Bits512<T>.BiasedExponent,
+            Bits512<T>.Scale,
+            Bits512<T>.Exponent,
             Bits512<T>.Significand
         );
 
@@ -144,8 +144,8 @@ internal sealed class VectorMethods
             Bits256<T>.ShiftLeft,
             Bits256<T>.ShiftRight,
             Bits256<T>.Greater,
-            Bits256<T>.PowerOfTwo,
-            Bits256<T>.BiasedExponent,
+            Bits256<T>.Scale,
+            Bits256<T>.Exponent,
             Bits256<T>.Significand
         );
 
@@ -180,8 +180,8 @@ internal sealed class VectorMethods
             Bits128<T>.ShiftLeft,
             Bits128<T>.ShiftRight,
             Bits128<T>.Greater,
-            Bits128<T>.PowerOfTwo,
-            Bits128<T>.BiasedExponent,
+            Bits128<T>.Scale,
+            Bits128<T>.Exponent,
             Bits128<T>.Significand
         );
 
@@ -203,8 +203,8 @@ internal sealed class VectorMethods
         Func<V, int, V> shiftLeft,
         Func<V, int, V> shiftRight,
         Func<V, V, V> greaterBits,
-        Func<V, V> powerOfTwo,
-        Func<V, V> biasedExponent,
+        Func<V, V, V> scale,
+        Func<V, V> exponent,
         Func<V, V> significand
     )
     {
@@ -225,8 +225,8 @@ internal sealed class VectorMethods
         Set(Operation.ShiftLeft, shiftLeft);
         Set(Operation.ShiftRight, shiftRight);
         Set(Operation.GreaterBits, greaterBits);
-        Set(Operation.PowerOfTwo, powerOfTwo);
-        Set(Operation.BiasedExponent, biasedExponent);
+        Set(Operation.Scale, scale);
+        Set(Operation.Exponent, exponent);
         Set(Operation.Significand, significand);
         return this;
     }

@@ -150,6 +150,49 @@ public sealed unsafe class Reduction
         table.Clear();
     }
 
+    /// <summary>The number of elements of a block: where tensors can be cut so that the parts' blocks are the whole's.</summary>
+    internal const int BlockLength = ReductionTable.Block;
+
+    /// <summary>How many blocks some elements of a dtype have.</summary>
+    internal nint BlocksOf(DType dtype, nint count) => (count * (byMagnitude ? 1 : dtype.Parts()) + BlockLength - 1) / BlockLength;
+
+    /// <summary>The numbers of the blocks of several tensors, one tensor after the other; <see cref="Join"/> makes a tensor's number of them.</summary>
+    internal double[] Blocks(ReadOnlySpan<TensorView> tensors, Executor? executor, double factor)
+    {
+        var table = ReductionTable.OfThisThread(tensors.Length);
+        foreach (var tensor in tensors)
+            table.Add(Contiguous(tensor), default, asReals: !byMagnitude);
+        return Blocks(table, tensors.Length, executor, factor);
+    }
+
+    /// <summary>The same of a pair of tensors.</summary>
+    internal double[] Blocks(TensorView x, TensorView y, Executor? executor)
+    {
+        var table = ReductionTable.OfThisThread(1);
+        table.Add(Contiguous(x), Partner(x, y), asReals: !byMagnitude);
+        return Blocks(table, 1, executor, 1);
+    }
+
+    private double[] Blocks(ReductionTable table, int tensors, Executor? executor, double factor)
+    {
+        Run(table, executor ?? Executor.Team, factor);
+        var found = new List<double>();
+        for (var i = 0; i < tensors; i++)
+        {
+            var partials = table.Partials(i, out var blocks);
+            found.AddRange(new ReadOnlySpan<double>(partials, (int)blocks));
+        }
+        table.Clear();
+        return [.. found];
+    }
+
+    /// <summary>What the blocks of a tensor come to; their numbers are overwritten.</summary>
+    internal double Join(Span<double> blocks)
+    {
+        fixed (double* first = blocks)
+            return join(first, blocks.Length);
+    }
+
     /// <summary>The number of neighbouring elements of float32 or float64.</summary>
     internal double Of(nint x, nint y, nint count, DType dtype, Executor executor)
     {

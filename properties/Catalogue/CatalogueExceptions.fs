@@ -50,7 +50,6 @@ let withoutEffect =
             "fused"
             "capturable"
             "differentiable"
-            "maximize"
             "log_every"
             "fsdp_in_use"
             "use_triton"

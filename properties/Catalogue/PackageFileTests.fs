@@ -43,7 +43,6 @@ let private asPackage (rule: Rule) (dict: StateDict) =
     let group = dict.ParamGroups[0]
     group.ParamNames <- null
     group["foreach"] <- OptionValue.None
-    group["maximize"] <- OptionValue.Bool false
 
     for name in List.ofSeq rule.ScalarNames do
         for KeyValue(_, state) in dict.State do
@@ -127,7 +126,7 @@ let tests =
                     wrong (fun (dict: StateDict) -> dict.ParamGroups[0].["stochastic"] <- OptionValue.Bool true)
 
                 refused "no option 'stochastic'" unknown
-                refused "no option 'maximize'" (wrong (fun dict -> dict.ParamGroups[0].["maximize"] <- OptionValue.Bool true))
+                refused "no option 'capturable'" (wrong (fun dict -> dict.ParamGroups[0].["capturable"] <- OptionValue.Bool true))
 
                 let foreign =
                     wrong (fun dict -> (dict.State[0]).["grad_gap"] <- Tree.Tensor(TensorView.Of [| 1.0 |]))

@@ -67,6 +67,16 @@ let tests =
 
                 Expect.isLessThan (TorchSharpTraining.Train()) 0.1f "loss"
             }
+            test "the TorchSharp model trains on several ranks, with the loss of one" {
+                TorchSharpTests.skipWithoutLibtorch ()
+
+                let alone = Optim.Distributed.World.Join() |> DistributedTraining.Train
+                Expect.isLessThan alone 0.1 "loss"
+
+                for ranks in [ 2; 4 ] do
+                    for loss in Optim.Distributed.World.Simulated(ranks).Run(Func<_, _> DistributedTraining.Train) do
+                        Expect.equal loss alone $"{ranks} ranks"
+            }
             test "the learning rate is learnt" {
                 TorchSharpTests.skipWithoutLibtorch ()
 

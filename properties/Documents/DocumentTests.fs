@@ -109,6 +109,7 @@ let private session () =
                     "Optim.Files"
                     "Optim.Core"
                     "Optim.CSharp"
+                    "Optim.Distributed"
                     "Optim.TorchSharp"
                     "TorchSharp"
                     "FsCheck"

@@ -28,6 +28,7 @@ let rec private expressionWith (spreads: List<Term>) term : Expression =
     | Term.Root a -> Expression.Sqrt(e a)
     | Term.Exponential a -> Expression.Exp(e a)
     | Term.Logarithm a -> Expression.Log(e a)
+    | Term.CubeRoot a -> Expression.Cbrt(e a)
     | Term.Magnitude a -> Expression.Abs(e a)
     | Term.Sign a -> Expression.Sign(e a)
     | Term.Sum(a, b) -> e a + e b
@@ -152,6 +153,7 @@ and unary part =
                     Term.Root
                     Term.Exponential
                     Term.Logarithm
+                    Term.CubeRoot
                     Term.Magnitude
                     Term.Sign
                 ]
@@ -210,6 +212,7 @@ let precision dtype =
         Fma = Number.fma arithmetic
         Exp = ofLane arithmetic Lane1<float>.Exp Lane1<float32>.Exp
         Log = ofLane arithmetic Lane1<float>.Log Lane1<float32>.Log
+        Cbrt = ofLane arithmetic Lane1<float>.Cbrt Lane1<float32>.Cbrt
         Stored = fun x -> (Tensor.ofFloats dtype [| x |]).ToDoubles()[0]
     }
 

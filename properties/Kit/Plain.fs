@@ -79,6 +79,10 @@ type PlainLane<'p when 'p :> IPrecision> =
         static member Sqrt a = PlainLane<'p>.Rounded(sqrt a.Value)
         static member Exp a = PlainLane<'p>.Rounded(exp a.Value)
         static member Log a = PlainLane<'p>.Rounded(log a.Value)
+
+        static member Cbrt a =
+            PlainLane<'p>.Rounded(Math.Cbrt a.Value)
+
         static member Abs a = PlainLane<'p>.Rounded(abs a.Value)
         static member Greater(a, b) = PlainLane<'p>.Mask(a.Value > b.Value)
 

@@ -19,6 +19,7 @@ let private libraries =
         "Optim.Files"
         "Optim.Core"
         "Optim"
+        "Optim.Distributed"
         "Optim.Cuda"
         "Optim.TorchSharp"
         "Optim.Laws"
@@ -33,6 +34,7 @@ let private dependencies =
             "Optim.Files", [ "Optim.Trees" ]
             "Optim.Core", [ "Optim.Files"; "FSharp.Core 6.0.0" ]
             "Optim", [ "Optim.Core" ]
+            "Optim.Distributed", [ "Optim" ]
             "Optim.Cuda", [ "Optim.Kernels" ]
             "Optim.TorchSharp", [ "Optim"; "Optim.Cuda"; "TorchSharp 0.107.0" ]
             "Optim.Laws", [ "Optim"; "FSharp.Core 6.0.0"; "FsCheck 3.6.0" ]
@@ -149,6 +151,10 @@ let private consoles =
             dotnet path [] [ "run" ] |> succeeded "dotnet run" |> prints "Optim"
             let core = Path.Combine(path, "bin", "Debug", "net10.0", "FSharp.Core.dll")
             Expect.equal (nonNull (AssemblyName.GetAssemblyName core).Version).Major 6 "FSharp.Core"
+        }
+        test "a C# program trains on two ranks, as the README of Optim.Distributed shows" {
+            let path = project "distributed" "Optim.Distributed" "csharp" "Program.cs"
+            dotnet path [] [ "run" ] |> succeeded "dotnet run" |> prints "Optim.Distributed"
         }
         test "an F# program prints what the README of Optim.Core says" {
             let path = project "fsharp" "Optim.Core" "fsharp" "Program.fs"

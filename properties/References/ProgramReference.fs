@@ -12,6 +12,7 @@ type Precision =
         /// Functions that are not rounded once: the judge is told of which bits they are.
         Exp: float -> float
         Log: float -> float
+        Cbrt: float -> float
         Stored: float -> float
     }
 
@@ -28,6 +29,7 @@ type Term =
     | Root of Term
     | Exponential of Term
     | Logarithm of Term
+    | CubeRoot of Term
     | Magnitude of Term
     | Sign of Term
     | Sum of Term * Term
@@ -206,6 +208,7 @@ let private eval precision before (term: Term) =
         | Term.Root a -> operation [ a ] (fun v -> sqrt v[0])
         | Term.Exponential a -> combine (fun v -> exp v[0]) (fun v -> precision.Exp v[0]) [ value a ]
         | Term.Logarithm a -> combine (fun v -> log v[0]) (fun v -> precision.Log v[0]) [ value a ]
+        | Term.CubeRoot a -> combine (fun v -> Math.Cbrt v[0]) (fun v -> precision.Cbrt v[0]) [ value a ]
         | Term.Magnitude a -> operation [ a ] (fun v -> abs v[0])
         | Term.Sign a ->
             operation [ a ] (fun v ->

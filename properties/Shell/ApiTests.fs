@@ -87,6 +87,7 @@ let private libraries =
         typeof<Optim.Optimizer>
         typeof<Optim.Cuda.CudaException>
         typeof<Optim.Torch>
+        typeof<Optim.Distributed.World>
     ]
     |> List.map _.Assembly
 
@@ -113,6 +114,7 @@ let private forFSharp =
             "WholeDefinitions", "WholeRules"
             "Chain", "Chains"
             "Sam", "SAM"
+            "Sharded", "Sharded"
         ]
 
 /// Parameters and properties that may be anything, by type and name. Options have a type: IOptimizerOptions, or a record's own.

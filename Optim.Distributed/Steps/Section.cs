@@ -1,0 +1,304 @@
+using Optim.Kernels;
+
+namespace Optim.Distributed;
+
+/// <summary>
+/// Parameters that were given together, with their plan: sums their gradients over all ranks, and hands out what each rank has made of its part. Some
+/// buckets are under way at a time, so that memory for them does not grow with the model.
+/// </summary>
+internal sealed class Section
+{
+    private const int MostUnderWay = 4;
+
+    private readonly World world;
+    private readonly SharedTensor[] tensors;
+    private readonly IReadOnlyList<Bucket> divided;
+    private readonly IReadOnlyList<Bucket> replicated;
+    private readonly IReadOnlyList<Bucket> all;
+    private readonly long bucketBytes;
+    private readonly int leaves;
+    private readonly bool dropsGradients;
+    private readonly Stack<TensorView> buffers = [];
+    private readonly Queue<(Bucket Bucket, TensorView Buffer, Work Work, bool IsGather)> underWay = [];
+    private readonly TensorView[] locals;
+    private readonly bool[] areHere;
+    private readonly bool[] areReady;
+    private readonly bool[] areFound;
+    private int launched;
+
+    /// <param name="world">The ranks.</param>
+    /// <param name="plan">Who steps what.</param>
+    /// <param name="tensors">The tensors of the plan.</param>
+    /// <param name="leaves">Into how many leaves a batch is cut.</param>
+    /// <param name="bucketBytes">Bytes of a bucket, about.</param>
+    public Section(World world, ShardPlan plan, SharedTensor[] tensors, int leaves, long bucketBytes)
+    {
+        (this.world, Plan, this.tensors, this.leaves, this.bucketBytes) = (world, plan, tensors, leaves, bucketBytes);
+        (divided, replicated) = Bucket.Of(plan, world.Tree, bucketBytes);
+        all = [.. divided.Concat(replicated).OrderByDescending(bucket => bucket.Tensors.DefaultIfEmpty().Max())];
+        dropsGradients = plan.Shard == Shard.Gradients;
+        (locals, areHere, areReady) = (new TensorView[tensors.Length], new bool[tensors.Length], new bool[tensors.Length]);
+        areFound = new bool[tensors.Length];
+        for (var i = 0; i < tensors.Length; i++)
+            tensors[i].Divide(plan.Tensors[i], world.Rank);
+    }
+
+    public ShardPlan Plan { get; }
+
+    public IReadOnlyList<SharedTensor> Tensors => tensors;
+
+    private bool HasLeaves => leaves > world.Size;
+
+    /// <summary>Says that a gradient is as it will be summed, and sends the buckets that are complete.</summary>
+    public void Ready(SharedTensor tensor)
+    {
+        var number = Array.IndexOf(tensors, tensor);
+        if (HasLeaves)
+            tensor.AddLeaf();
+        areReady[number] = true;
+        while (launched < all.Count && Array.TrueForAll(all[launched].Tensors, each => areReady[each]))
+            Launch();
+        world.Poll();
+    }
+
+    /// <summary>Sums all gradients; each tensor has the mean of its part afterwards.</summary>
+    public void Collect()
+    {
+        if (world.Size == 1)
+        {
+            CollectAlone();
+            return;
+        }
+        while (launched < all.Count)
+            Launch();
+        for (var i = 0; i < tensors.Length; i++)
+            Find(i);
+        var are = world.AnyOf("which gradients are there", areHere);
+        for (var i = 0; i < tensors.Length; i++)
+            tensors[i].IsPresent = are[i];
+        while (underWay.Count > 0)
+            Finish();
+        // A rank without elements of a tensor has a mean of none.
+        foreach (var tensor in tensors)
+            if (tensor.Slice.Length == 0)
+                tensor.Mean = tensor.Memory();
+        Forget();
+    }
+
+    private void Forget()
+    {
+        launched = 0;
+        Array.Clear(locals);
+        Array.Clear(areFound);
+        Array.Clear(areReady);
+    }
+
+    private void CollectAlone()
+    {
+        for (var i = 0; i < tensors.Length; i++)
+        {
+            Find(i);
+            tensors[i].IsPresent = areHere[i];
+            tensors[i].Mean = locals[i];
+            if (!areHere[i])
+                continue;
+            Sums.Divide([locals[i]], leaves);
+            // As with several ranks: the gradient that is there becomes the mean.
+            if (!dropsGradients && tensors[i].Local() is { IsAbsent: false } own && own.Layout.IsContiguous)
+            {
+                own.CopyFrom(locals[i]);
+                tensors[i].Mean = own;
+            }
+        }
+        Forget();
+    }
+
+    /// <summary>The sum of this rank's gradients of a tensor is looked for once.</summary>
+    private void Find(int i)
+    {
+        if (areFound[i])
+            return;
+        locals[i] = HasLeaves ? tensors[i].TakeLeaves() : tensors[i].Local();
+        (areFound[i], areHere[i]) = (true, !locals[i].IsAbsent);
+    }
+
+    private void Launch()
+    {
+        var bucket = all[launched++];
+        if (underWay.Count >= MostUnderWay)
+            Finish();
+        var buffer = Buffer(bucket);
+        foreach (var i in bucket.Tensors)
+            Find(i);
+        TensorView ordered = default;
+        var orderedOf = -1;
+        foreach (var piece in bucket.Pieces)
+        {
+            var target = piece.In(buffer);
+            var local = locals[piece.Tensor];
+            if (local.IsAbsent)
+            {
+                Sums.FillWithNothing(target);
+                continue;
+            }
+            if (orderedOf != piece.Tensor)
+                (ordered, orderedOf) = (local.InOrder(), piece.Tensor);
+            Sums.Copy(ordered.Address + piece.Offset * piece.DType.Size(), target.Address, piece.Bytes);
+        }
+        GC.KeepAlive(ordered.Owner);
+        underWay.Enqueue(
+            (bucket, buffer, world.ReduceScatter("sum of gradients", bucket.Number, buffer, bucket.Offsets(), Add(bucket, buffer)), false)
+        );
+        if (dropsGradients)
+            Drop(bucket);
+    }
+
+    /// <summary>What no later bucket needs is given back, as it is on its way.</summary>
+    private void Drop(Bucket bucket)
+    {
+        foreach (var i in bucket.Tensors)
+            if (!all.Skip(launched).Any(later => later.Tensors.Contains(i)))
+            {
+                locals[i] = default;
+                if (areHere[i])
+                    tensors[i].Given.ZeroGradient(setToNone: true);
+            }
+    }
+
+    private static Action<nint, nint, TensorView, bool> Add(Bucket bucket, TensorView buffer) =>
+        (from, to, scratch, isLeft) =>
+        {
+            var pieces = bucket.Between(from, to).ToArray();
+            var here = Array.ConvertAll(pieces, piece => piece.In(buffer));
+            var there = Array.ConvertAll(
+                pieces,
+                piece => new TensorView(scratch.Address + piece.At - from, Layout.Contiguous(piece.DType, piece.Length), scratch.Owner)
+            );
+            if (isLeft)
+                Sums.Add(here, there);
+            else
+            {
+                Sums.Add(there, here);
+                Sums.Copy(scratch.Address, buffer.Address + from, to - from);
+            }
+        };
+
+    /// <summary>Waits for the bucket that was sent first, and takes it.</summary>
+    private void Finish()
+    {
+        var (bucket, buffer, work, isGather) = underWay.Dequeue();
+        world.Wait(work);
+        if (isGather)
+        {
+            TakeAll(bucket, buffer);
+            buffers.Push(buffer);
+            return;
+        }
+        var own = Array.FindAll(bucket.Pieces, piece => piece.Owner == world.Rank);
+        Sums.Divide(Array.ConvertAll(own, piece => piece.In(buffer)), leaves);
+        if (replicated.Contains(bucket))
+        {
+            underWay.Enqueue((bucket, buffer, world.Gather("means of gradients", bucket.Number, buffer, bucket.Offsets()), true));
+            return;
+        }
+        foreach (var piece in own)
+        {
+            var tensor = tensors[piece.Tensor];
+            tensor.Mean = tensor.Memory();
+            Sums.Copy(
+                buffer.Address + piece.At,
+                tensor.Mean.Address + (piece.Offset - (nint)tensor.Slice.Offset) * piece.DType.Size(),
+                piece.Bytes
+            );
+        }
+        buffers.Push(buffer);
+    }
+
+    /// <summary>Means of which every rank needs all go to where the gradient is, so that it is as after a step of one process.</summary>
+    private void TakeAll(Bucket bucket, TensorView buffer)
+    {
+        foreach (var piece in bucket.Pieces)
+        {
+            var tensor = tensors[piece.Tensor];
+            var target =
+                dropsGradients ? default
+                : HasLeaves ? tensor.Local()
+                : locals[piece.Tensor];
+            if (target.IsAbsent || !target.Layout.IsContiguous)
+                target = tensor.Memory();
+            tensor.Mean = target;
+            Sums.Copy(buffer.Address + piece.At, target.Address + piece.Offset * piece.DType.Size(), piece.Bytes);
+        }
+    }
+
+    /// <summary>Gives every rank what the others have made of their parts.</summary>
+    public void Publish()
+    {
+        if (world.Size == 1)
+            return;
+        Send(divided, "parameters");
+        foreach (var tensor in tensors)
+            if (!tensor.IsWhole)
+                tensor.Given.AfterStep();
+    }
+
+    /// <summary>Every rank begins with the parameters of the first one.</summary>
+    public void Begin()
+    {
+        if (world.Size == 1)
+            return;
+        Send(Bucket.From(0, Plan, world.Tree, bucketBytes), "first parameters");
+        foreach (var tensor in tensors)
+            tensor.Given.AfterStep();
+    }
+
+    private void Send(IReadOnlyList<Bucket> buckets, string operation)
+    {
+        var sent = new Queue<(Bucket Bucket, TensorView Buffer, Work Work)>();
+        var data = Array.ConvertAll(tensors, tensor => tensor.Given.Data);
+        foreach (var bucket in buckets)
+        {
+            if (sent.Count >= MostUnderWay)
+                Take();
+            var buffer = Buffer(bucket);
+            foreach (var piece in bucket.Pieces)
+                if (piece.Owner == world.Rank)
+                {
+                    var ordered = data[piece.Tensor].InOrder();
+                    Sums.Copy(ordered.Address + piece.Offset * piece.DType.Size(), buffer.Address + piece.At, piece.Bytes);
+                    GC.KeepAlive(ordered.Owner);
+                }
+            sent.Enqueue((bucket, buffer, world.Gather(operation, bucket.Number, buffer, bucket.Offsets())));
+        }
+        while (sent.Count > 0)
+            Take();
+
+        void Take()
+        {
+            var (bucket, buffer, work) = sent.Dequeue();
+            world.Wait(work);
+            foreach (var piece in bucket.Pieces)
+                if (piece.Owner != world.Rank)
+                {
+                    var target = data[piece.Tensor];
+                    if (target.Layout.IsContiguous)
+                        Sums.Copy(buffer.Address + piece.At, target.Address + piece.Offset * piece.DType.Size(), piece.Bytes);
+                    else
+                        Scatter(piece, buffer, target);
+                }
+            buffers.Push(buffer);
+        }
+    }
+
+    /// <summary>All elements of a tensor, to where they lie in another order or with gaps.</summary>
+    private static void Scatter(Piece piece, TensorView buffer, TensorView target) =>
+        target.CopyFrom(new(buffer.Address + piece.At, Layout.Contiguous(piece.DType, target.Shape.AsSpan()), buffer.Owner));
+
+    private TensorView Buffer(Bucket bucket)
+    {
+        while (buffers.TryPop(out var buffer))
+            if (buffer.Count >= bucket.Bytes)
+                return buffer;
+        return TensorView.Zeros(DType.UInt8, bucket.Bytes);
+    }
+}
