@@ -166,14 +166,12 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
             (runsOf prepared.SparseKinds).[lineage.ClassKinds[segment.Class]].Prepare segment.DType
 
     override prepared.MakeDeviceKernels() =
-        let lineage = prepared.State.Lineage
-
-        for segment in lineage.Segments do
+        for segment in prepared.State.Lineage.Segments do
             match segment.On with
             | null -> ()
             | device ->
-                (runsOf prepared.Kinds)
-                    .[lineage.ClassKinds[segment.Class]].Prepare(device, lineage.Table, segment.First, segment.Count, segment.DType)
+                let run = (runsOf prepared.Kinds).[prepared.State.Lineage.ClassKinds[segment.Class]]
+                run.Prepare(device, prepared.State.Lineage.Table, segment.First, segment.Count, segment.DType)
 
     override prepared.StepTensorRow tensorRow =
         prepared.UpdateOf(ValueNone, tensorRow) |> tensorRow.Executor.Step
