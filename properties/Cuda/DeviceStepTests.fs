@@ -11,14 +11,14 @@ open Optim.Laws
 open Optim.Ptx
 open PtxKit
 
-let private fresh =
-    let mutable made = 0
+let mutable private made = 0
 
-    fun () ->
-        made <- made + 1
-        let heap = PretendHeap()
-        let gpu = InterpretedGpu heap
-        struct (PretendDevice($"pretend-cuda-{made}", heap, gpu), gpu)
+/// A device of its own for each test.
+let private fresh () =
+    let number = Threading.Interlocked.Increment &made
+    let heap = PretendHeap()
+    let gpu = InterpretedGpu heap
+    struct (PretendDevice($"pretend-cuda-{number}", heap, gpu), gpu)
 
 let private shapes = [ [| 3L; 50L |]; [| 7L |]; [| 5000L |]; [| 2L; 3L; 4L |] ]
 

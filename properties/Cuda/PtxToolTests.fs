@@ -105,7 +105,8 @@ let private compiled =
     ]
 
 let private clangTests =
-    test "clang's back end for PTX has the same products, quotients, roots and fused products for the same recordings" {
+    testSequenced
+    <| test "clang's back end for PTX has the same products, quotients, roots and fused products for the same recordings" {
         match
             run "clang-14" [ "--print-targets" ]
             |> Option.orElse (run "clang" [ "--print-targets" ])
@@ -195,7 +196,8 @@ let private kernels =
         ]
 
 let private assemblerTests =
-    test "NVIDIA's assembler takes every kernel, for sm_75 to sm_120; registers and spills are printed" {
+    testSequenced
+    <| test "NVIDIA's assembler takes every kernel, for sm_75 to sm_120; registers and spills are printed" {
         let assembler =
             match Environment.GetEnvironmentVariable "OPTIM_PTXAS" with
             | null -> "ptxas"

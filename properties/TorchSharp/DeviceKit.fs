@@ -46,7 +46,8 @@ let places =
         [
             "cpu", torch.CPU, ValueSome Torch.Operators
             if torch.cuda.is_available () then
-                "cuda", torch.CUDA, ValueNone
+                // Asked for by name: kernels step what lies there otherwise.
+                "cuda", torch.CUDA, ValueSome Torch.Operators
         ]
 
 let parametersAt executor (list: (string * Tensor) list) =
