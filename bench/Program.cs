@@ -17,7 +17,7 @@ var quick = new Option<bool>("--quick")
 var suite = new Option<string>("--suite")
 {
     Description =
-        "What is compared: torch.optim's rules (optimizers), or the rules of the catalogue beside the same rules on libtorch's operators (catalogue; a quick run takes some ten minutes).",
+        "What is compared: torch.optim's rules (optimizers), or the rules of the catalogue beside the same rules on libtorch's operators (catalogue; by far the most of it is the operators; --peer traffic takes two minutes).",
     HelpName = $"optimizers|{CatalogueSuite.Name}",
     DefaultValueFactory = _ => "optimizers",
 };

@@ -14,7 +14,7 @@ public abstract partial class Optimizer
 
     /// <summary>Who ran the last step, and how many threads took part, such as <c>team, 2 threads</c>.</summary>
     public string LastExecutor =>
-        executor is TensorExecutor ? executor.Name
+        executor is TensorExecutor or { IsOfDevice: true } ? executor.Name
         : threads == 1 ? Executor.Caller.Name
         : FormattableString.Invariant($"{executor.Name}, {threads} threads");
 
@@ -292,7 +292,7 @@ public abstract partial class Optimizer
     {
         (executor, threads) = (Executor.Caller, 1);
         foreach (var step in prepared)
-            if (step.Threads > threads || step.Executor is TensorExecutor)
+            if (step.Threads > threads || step.Executor is TensorExecutor or { IsOfDevice: true })
                 (executor, threads) = (step.Executor, step.Threads);
     }
 }

@@ -41,7 +41,7 @@ internal static class ExplainCommand
     }
 
     /// <summary>A rule of this library, of the catalogue, or a chain or a wrapped rule as it is written.</summary>
-    private static Rule Known(string name)
+    internal static Rule Known(string name)
     {
         try
         {

@@ -16,6 +16,7 @@ type internal DefinedKinds(prepared: PreparedDefinition, variants: DefinedVarian
         prepared.KindOf(variants.For(prepared.Setting, kinds.Parameters, row))
 
     override _.UsesOf kind = prepared.UsesOf kind
+    override _.ProgramOf kind = prepared.ProgramOf kind
     override _.Extras = spreads
 
     override _.HoldsNumber column = variants.Columns[column].IsTensorNumber
@@ -104,6 +105,10 @@ type DefinedRule
             values |> Seq.map (fun (struct (option, value)) -> KeyValuePair(option, value))
 
         rule.Replace(rule.Defaults, pairs)
+
+    interface IRecorded with
+        member rule.Recorded(options, _) =
+            rule.Program(rule.Table.Options options)
 
     override _.Scope =
         if hasReductions then

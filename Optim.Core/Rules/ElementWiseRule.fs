@@ -64,14 +64,26 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
 
         let make (segments: Segment array) kinds =
             for segment in segments do
-                let step = lineage.NextCounts.OfClass segment.Class + 1L
-                surrounded.Prepare(arithmetic.Switches(prepared.Options, step), &kinds, segment.DType)
+                if isNull segment.On then
+                    surrounded.Prepare(prepared.SwitchesOf segment, &kinds, segment.DType)
 
         if not prepared.Kinds.IsNothing then
             make lineage.Segments prepared.Kinds
 
         if not prepared.SparseKinds.IsNothing then
             make lineage.SparseSegments prepared.SparseKinds
+
+    override prepared.MakeDeviceKernels() =
+        let lineage, kinds = prepared.State.Lineage, prepared.Kinds
+
+        for segment in lineage.Segments do
+            match segment.On with
+            | null -> ()
+            | device ->
+                surrounded.Prepare(prepared.SwitchesOf segment, &kinds, device, lineage.Table, segment.First, segment.Count, segment.DType)
+
+    member private prepared.SwitchesOf(segment: Segment) =
+        arithmetic.Switches(prepared.Options, prepared.State.Lineage.NextCounts.OfClass segment.Class + 1L)
 
     override prepared.StepTensorRow tensorRow =
         let struct (index, step) = prepared.StepOf tensorRow.Row
@@ -138,10 +150,26 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
 
         let switches = arithmetic.Switches(options, step)
 
-        if kinds.IsNothing && not ProgramEngine.RunsFormulas then
+        if kinds.IsNothing && isNull segment.On && not ProgramEngine.RunsFormulas then
             driver.Run(table, segment.First, segment.Count, segment.DType, switches, &coefficients, executor)
         else
-            surrounded.Run(table, segment.First, segment.Count, segment.DType, switches, &coefficients, &kinds, prepared.Numbers, executor)
+            surrounded.Run(
+                table,
+                segment.First,
+                segment.Count,
+                segment.DType,
+                switches,
+                &coefficients,
+                &kinds,
+                prepared.Numbers,
+                executor,
+                segment.On
+            )
+
+/// A rule whose steps are programs: those that kernels of devices run.
+type internal IRecorded =
+    /// The program of a step, counted from 1; of parameters of the first kind where there are several.
+    abstract Recorded: options: IOptimizerOptions * step: int64 -> StepProgram
 
 /// A rule whose formula is another one in early steps than in late ones.
 type internal IPhased =
@@ -252,6 +280,11 @@ type internal ElementWiseRule<'o, 'f
 
         driver.Update(arithmetic.Switches(options, step), &coefficients, Span row)
         arithmetic.Next<'n>(read, options, step, scalars)
+
+    interface IRecorded with
+        member rule.Recorded(options, step) =
+            let switches = arithmetic.Switches(rule.Table.Options options, step)
+            driver.Surrounded(switches, Surroundings())
 
     interface IPhased with
         member _.HasPhases = arithmetic.HasPhases

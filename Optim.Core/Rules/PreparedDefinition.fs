@@ -149,6 +149,9 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
             variants.Count - 1
         | index -> index
 
+    /// The program of a kind.
+    member _.ProgramOf kind = variants[kind].Program
+
     /// What a kind loads and stores.
     member _.UsesOf kind = variants[kind].Uses
 
@@ -156,10 +159,21 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
         let lineage = prepared.State.Lineage
 
         for segment in lineage.Segments do
-            (runsOf prepared.Kinds).[lineage.ClassKinds[segment.Class]].Prepare segment.DType
+            if isNull segment.On then
+                (runsOf prepared.Kinds).[lineage.ClassKinds[segment.Class]].Prepare segment.DType
 
         for segment in lineage.SparseSegments do
             (runsOf prepared.SparseKinds).[lineage.ClassKinds[segment.Class]].Prepare segment.DType
+
+    override prepared.MakeDeviceKernels() =
+        let lineage = prepared.State.Lineage
+
+        for segment in lineage.Segments do
+            match segment.On with
+            | null -> ()
+            | device ->
+                (runsOf prepared.Kinds)
+                    .[lineage.ClassKinds[segment.Class]].Prepare(device, lineage.Table, segment.First, segment.Count, segment.DType)
 
     override prepared.StepTensorRow tensorRow =
         prepared.UpdateOf(ValueNone, tensorRow) |> tensorRow.Executor.Step
@@ -221,7 +235,7 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
                 leaves[i] <- Array.zeroCreate run.Leaves.Length
 
             prepared.Fill(run, segment.Class, leaves[i])
-            segments[i] <- ProgramSegment(table, segment.First, segment.Count, segment.DType, leaves[i], spread)
+            segments[i] <- ProgramSegment(table, segment.First, segment.Count, segment.DType, leaves[i], spread, segment.On)
 
         let slices = ReadOnlySpan(segments, 0, dense)
         let ofSlices = ReadOnlySpan(kinds, 0, dense)

@@ -211,6 +211,7 @@ and [<AbstractClass>] TensorExecutor() =
         match executor with
         | null -> Executor.Team
         | :? TensorExecutor -> Executor.Team
+        | executor when executor.IsOfDevice -> Executor.Team
         | executor -> executor
 
     /// What a device is refused with on which nobody steps, or nobody of some kind.
@@ -270,13 +271,15 @@ and [<AbstractClass>] PreparedStep internal () =
     /// Has the step do what surrounds it, too: checks it, and writes to no tensor. Without it a step has nothing around it.
     abstract Surround: surroundings: StepSurroundings -> unit
 
-/// Neighbouring slices of one dtype and one step count.
-and [<Struct>] internal Segment =
+/// Neighbouring slices of one dtype, one step count and one device.
+and [<Struct; NoComparison>] internal Segment =
     {
         DType: DType
         Class: int
         First: int
         Count: int
+        /// Who runs programs where they lie; null for the memory of the processor.
+        On: ProgramDevice | null
     }
 
 /// A row that is stepped as a whole tensor.

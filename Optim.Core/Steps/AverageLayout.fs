@@ -62,7 +62,7 @@ module internal AverageLayout =
                         let average = all[index].[row]
 
                         let laid =
-                            if average.Layout.IsOnCpu && average.Layout.SameOrder order[row] then
+                            if average.Device = order[row].Device && average.Layout.SameOrder order[row] then
                                 average
                             else
                                 let copy = TensorView.Zeros(order[row].WithDType average.DType)

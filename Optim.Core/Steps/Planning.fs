@@ -77,6 +77,7 @@ module internal Planning =
                     Class = lineage.NextCounts.Class sparse.Row
                     First = first
                     Count = table.Count - first
+                    On = null
                 }
 
     /// Refuses a state of another rule, or of another number of parameters.

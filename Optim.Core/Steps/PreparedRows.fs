@@ -11,6 +11,17 @@ module internal Executors =
         | null -> Executor.Team
         | executor -> executor
 
+    /// The device of the first slices that lie on one; null where all lie in the memory of the processor.
+    let deviceOf (segments: Segment array) : ProgramDevice | null =
+        let mutable found: ProgramDevice | null = null
+        let mutable index = 0
+
+        while isNull found && index < segments.Length do
+            found <- segments[index].On
+            index <- index + 1
+
+        found
+
 /// What is kept of a step for the next one, whatever the kind of rule.
 [<AbstractClass>]
 type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>() =
@@ -35,7 +46,9 @@ type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> 
         if lineage.TensorRows.Length > 0 then
             lineage.TensorRows[0].Executor :> Executor
         else
-            prepared.KernelExecutor
+            match Executors.deviceOf lineage.Segments with
+            | null -> prepared.KernelExecutor
+            | device -> device :> Executor
 
     /// Who runs the kernels.
     member prepared.KernelExecutor =
@@ -54,6 +67,9 @@ type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> 
         prepared.State <- state
         prepared.BeAlone()
 
+        if not (isNull (Executors.deviceOf state.Lineage.Segments)) then
+            prepared.MakeDeviceKernels()
+
     /// Forgets what was to surround a step.
     member _.BeAlone() =
         surroundings <- StepSurroundings.none
@@ -62,6 +78,10 @@ type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> 
     /// Makes the kernels of a surrounded step, so that running it cannot fail.
     abstract MakeKernels: unit -> unit
     default _.MakeKernels() = ()
+
+    /// Makes what devices need for the step as it is surrounded now, so that running it cannot fail.
+    abstract MakeDeviceKernels: unit -> unit
+    default _.MakeDeviceKernels() = ()
 
     override prepared.Surround around =
         let lineage = prepared.State.Lineage
@@ -97,6 +117,9 @@ type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> 
                 prologue
 
         prepared.MakeKernels()
+
+        if not (isNull (Executors.deviceOf lineage.Segments)) then
+            prepared.MakeDeviceKernels()
 
     /// The averages of a row that is stepped as a whole tensor and move with it, and its program; its gradient is zero later.
     member _.SurroundTensorRow(tensorRow: TensorRow, lineage: Lineage) : struct (Surroundings * TensorView array) =

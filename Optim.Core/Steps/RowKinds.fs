@@ -13,6 +13,9 @@ type internal RowKinds() =
     abstract UsesOf: kind: int -> ColumnUses
     /// Arrays after the columns, which last for a step only.
     abstract Extras: int
+    /// The program of a kind, before what surrounds it; null where it is a formula.
+    abstract ProgramOf: kind: int -> StepProgram | null
+    default _.ProgramOf _ = null
     /// Whether a column holds one number for each parameter.
     abstract HoldsNumber: column: int -> bool
     default _.HoldsNumber _ = false

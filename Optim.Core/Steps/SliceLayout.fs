@@ -34,6 +34,17 @@ module internal SliceLayout =
         | _ when parameters[row].Layout.IsOnCpu -> ValueNone
         | _ -> TensorExecutor.Find parameters[row].Device
 
+    /// Whose kernels step a row where it lies; null for those of the processor, and where somebody steps it as a whole tensor.
+    let deviceOf (kinds: RowKinds) kind (parameters: Parameters) (gradient: Gradient) row : ProgramDevice | null =
+        match parameters.Executor with
+        | :? TensorExecutor -> null
+        | _ when parameters[row].Layout.IsOnCpu || gradient.Kind <> GradientKind.Dense -> null
+        | _ ->
+            match ProgramDevice.Find parameters[row].Device, kinds.ProgramOf kind with
+            | null, _ -> null
+            | device, null -> device
+            | device, program -> if device.Takes program then device else null
+
     /// The rows of a step that others make, and what there is of their state.
     let tensorRows
         (parameters: Parameters)
@@ -148,7 +159,14 @@ module internal SliceLayout =
         let spread = ResizeArray<SpreadSlice>()
         lineage.Table.Reset(rows, columnCount + kinds.Extras)
 
-        let byOthers = Array.init rows (stepperOf parameters)
+        let devices =
+            Array.init rows (fun row -> deviceOf kinds rowKinds[row] parameters gradients[row] row)
+
+        let byOthers =
+            Array.init rows (fun row ->
+                match devices[row] with
+                | null -> stepperOf parameters row
+                | _ -> ValueNone)
 
         let active kind =
             [|
@@ -171,9 +189,9 @@ module internal SliceLayout =
             else
                 TensorView.Zeros(order.WithDType view.DType)
 
-        for (dtype, index), members in
+        for (dtype, index, _), members in
             active GradientKind.Dense
-            |> Array.groupBy (fun row -> parameters[row].DType, counts.Class row) do
+            |> Array.groupBy (fun row -> parameters[row].DType, counts.Class row, parameters[row].Device) do
             let first = lineage.Table.Count
 
             for row in members do
@@ -216,6 +234,7 @@ module internal SliceLayout =
                     Class = index
                     First = first
                     Count = lineage.Table.Count - first
+                    On = devices[members[0]]
                 }
 
         for row in active GradientKind.Sparse do

@@ -12,6 +12,9 @@ public abstract unsafe class Executor
     /// <summary>What it is called when it is printed.</summary>
     public abstract string Name { get; }
 
+    /// <summary>Whether steps run on a device by it, and not on threads of the processor.</summary>
+    public virtual bool IsOfDevice => false;
+
     /// <summary>
     /// Runs <paramref name="body"/> over [0, length), each element once, in shares of any size on any threads, and
     /// returns when all are done.

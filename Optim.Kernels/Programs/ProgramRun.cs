@@ -113,15 +113,51 @@ internal sealed unsafe class ProgramRun
             return;
         Enter(segment.Leaves);
         EvaluateOfStep(forTensorNumbers.OfStep);
+        var there = segment.On is null ? null : ReadNumbers(forTensorNumbers.OfTensor, in segment);
+        var written = segment.On is null ? [] : new double[tensorNumbers.Length * segment.Count];
         for (var slice = 0; slice < segment.Count; slice++)
         {
-            EvaluateOfTensor(forTensorNumbers.OfTensor, index, in segment, slice);
+            EvaluateOfTensor(forTensorNumbers.OfTensor, index, in segment, slice, there);
             for (var i = 0; i < tensorNumbers.Length; i++)
                 tensorNumbers[i] = values[program.TensorNumbers[i].Node];
             // All of them before the first is written: one may be made of another.
             for (var i = 0; i < tensorNumbers.Length; i++)
-                SetNumber(in segment, slice, program.TensorNumbers[i].Array, tensorNumbers[i]);
+                if (segment.On is null)
+                    SetNumber(in segment, slice, program.TensorNumbers[i].Array, tensorNumbers[i]);
+                else
+                    written[i * segment.Count + slice] = tensorNumbers[i];
         }
+        if (segment.On is not { } device)
+            return;
+        for (var i = 0; i < tensorNumbers.Length; i++)
+            device.Write(
+                AddressesOf(in segment, program.TensorNumbers[i].Array),
+                IsDouble(segment.DType),
+                written.AsSpan(i * segment.Count, segment.Count)
+            );
+    }
+
+    /// <summary>The numbers of tensors that some values are made of, by their arrays, where they lie on a device.</summary>
+    private Dictionary<int, double[]> ReadNumbers(int[] places, in ProgramSegment segment)
+    {
+        var read = new Dictionary<int, double[]>();
+        foreach (var place in places)
+            if (program.Nodes[place].Operation == Operation.TensorNumber && program.PlaceOf(program.Nodes[place].Name) is var array)
+                if (!read.ContainsKey(array))
+                {
+                    var numbers = new double[segment.Count];
+                    segment.On!.Read(AddressesOf(in segment, array), IsDouble(segment.DType), numbers);
+                    read.Add(array, numbers);
+                }
+        return read;
+    }
+
+    private static nint[] AddressesOf(in ProgramSegment segment, int array)
+    {
+        var addresses = new nint[segment.Count];
+        for (var slice = 0; slice < addresses.Length; slice++)
+            addresses[slice] = segment.Table.AddressOf(segment.First + slice, array);
+        return addresses;
     }
 
     /// <summary>Whether there are reductions over all.</summary>
@@ -212,6 +248,8 @@ internal sealed unsafe class ProgramRun
         var table = segment.Table;
         var entries = table.Entries + segment.First * (nint)table.Stride;
         var length = entries[segment.Count * (nint)table.Stride] - entries[0];
+        if (segment.On is { } device)
+            return RunOn(device, visit, index, in segment);
         var now = PreparedFor(visit, segment.DType);
         var code = now.Visit.Code;
         if (length == 0 || code.IsEmpty)
@@ -239,6 +277,45 @@ internal sealed unsafe class ProgramRun
         return took;
     }
 
+    private int RunOn(ProgramDevice device, int visit, int index, in ProgramSegment segment)
+    {
+        var now = VisitOf(visit, segment.DType);
+        var code = now.Visit.Code;
+        if (code.IsEmpty)
+            return 1;
+        var pass = default(ProgramPass);
+        WriteNumbers(now, index, in segment, ref pass);
+        var results = new double[code.Reductions.Length * segment.Count];
+        device.Run(code, segment.Table, segment.First, segment.Count, pass.Numbers, pass.NumbersStride, results);
+        for (var i = 0; i < now.Visit.Reductions.Length; i++)
+        for (var slice = 0; slice < segment.Count; slice++)
+            Reduced(now.Visit.Reductions[i], index, segment.Count, slice, results[i * segment.Count + slice]);
+        return 1;
+    }
+
+    /// <summary>Makes what a device needs to run it over some slices, so that running it cannot fail.</summary>
+    public void Prepare(ProgramDevice device, SliceTable table, int first, int count, DType dtype)
+    {
+        for (var visit = 0; visit < program.VisitPlan.Count; visit++)
+        {
+            var now = VisitOf(visit, dtype);
+            if (!now.Visit.Code.IsEmpty)
+                device.Prepare(now.Visit.Code, table, first, count, now.OfTensor.Length > 0);
+        }
+        var segment = new ProgramSegment(table, first, count, dtype, [], null, device);
+        foreach (var array in NumberArrays)
+            device.PrepareNumbers(AddressesOf(in segment, array), IsDouble(dtype));
+    }
+
+    /// <summary>The arrays of numbers of tensors, which are read or written.</summary>
+    private IEnumerable<int> NumberArrays =>
+        program
+            .Nodes.ToArray()
+            .Where(node => node.Operation == Operation.TensorNumber)
+            .Select(node => program.PlaceOf(node.Name))
+            .Concat(program.TensorNumbers.ToArray().Select(number => number.Array))
+            .Distinct();
+
     /// <summary>Makes the kernels for a dtype, so that running it cannot fail.</summary>
     public void Prepare(DType dtype)
     {
@@ -257,13 +334,15 @@ internal sealed unsafe class ProgramRun
 
     private Prepared PreparedFor(int visit, DType dtype)
     {
-        var visits = prepared[(int)dtype] ??= Array.ConvertAll(program.VisitsFor(dtype), Prepare);
-        var known = visits[visit];
+        var known = VisitOf(visit, dtype);
         var (width, engine) = (Lanes.Width, ProgramEngine.Current);
         if ((known.Kernel is null || known.Width != width || known.Engine != engine) && !known.Visit.Code.IsEmpty)
             (known.Kernel, known.Width, known.Engine) = (ProgramEngine.KernelOf(known.Visit.Code), width, engine);
         return known;
     }
+
+    private Prepared VisitOf(int visit, DType dtype) =>
+        (prepared[(int)dtype] ??= Array.ConvertAll(program.VisitsFor(dtype), Prepare))[visit];
 
     private Prepared Prepare(Visit visit)
     {
@@ -310,9 +389,10 @@ internal sealed unsafe class ProgramRun
         pass.NumbersStride = each ? stride : 0;
         Enter(segment.Leaves);
         EvaluateOfStep(now.OfStep);
+        var there = each && segment.On is not null ? ReadNumbers(now.OfTensor, in segment) : null;
         for (var slice = 0; slice < (each ? segment.Count : 1); slice++)
         {
-            EvaluateOfTensor(now.OfTensor, index, in segment, slice);
+            EvaluateOfTensor(now.OfTensor, index, in segment, slice, there);
             var target = numbers + slice * stride;
             for (var i = 0; i < code.Numbers; i++)
                 if (code.IsDouble)
@@ -329,14 +409,16 @@ internal sealed unsafe class ProgramRun
                 values[place] = StepNumbers.Evaluate(program.Nodes[place], values);
     }
 
-    private void EvaluateOfTensor(int[] places, int index, in ProgramSegment segment, int slice)
+    private void EvaluateOfTensor(int[] places, int index, in ProgramSegment segment, int slice, Dictionary<int, double[]>? there = null)
     {
         foreach (var place in places)
             values[place] = program.Nodes[place] switch
             {
                 { Operation: Operation.ElementCount } => segment.Table.LengthOf(segment.First + slice) / segment.DType.Parts(),
                 { Operation: Operation.LeadingCount } node => segment.Spread![segment.First + slice].LeadingCount((int)node.Value),
-                { Operation: Operation.TensorNumber } node => NumberOf(in segment, slice, program.PlaceOf(node.Name)),
+                { Operation: Operation.TensorNumber } node when program.PlaceOf(node.Name) is var array => there is null
+                    ? NumberOf(in segment, slice, array)
+                    : there[array][slice],
                 var node when node.Operation.IsReduction() => ofTensors[(place, index)][slice],
                 var node => StepNumbers.Evaluate(node, values),
             };
@@ -394,12 +476,17 @@ internal sealed unsafe class ProgramRun
             {
                 var first = firstBlocks[slice];
                 var value = ProgramPass.Join(kind, partials + i * blocks + first, firstBlocks[slice + 1] - first);
-                if (program.Scopes[place] == Scope.Tensor)
-                    RoomFor(place, index, pass.Slices)[slice] = value;
-                else
-                    Add(place, value);
+                Reduced(place, index, pass.Slices, slice, value);
             }
         }
+    }
+
+    private void Reduced(int place, int segment, int slices, int slice, double value)
+    {
+        if (program.Scopes[place] == Scope.Tensor)
+            RoomFor(place, segment, slices)[slice] = value;
+        else
+            Add(place, value);
     }
 
     private double[] RoomFor(int place, int segment, int slices)

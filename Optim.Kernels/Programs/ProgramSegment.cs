@@ -7,11 +7,13 @@ namespace Optim.Kernels;
 /// <param name="DType">The dtype of parameters and gradients.</param>
 /// <param name="Leaves">Options, kept numbers and the step, as <see cref="ProgramRun.Leaves"/> asks for them.</param>
 /// <param name="Spread">Of each slice of the table what spreads need of it; null where the program has none.</param>
+/// <param name="On">The device where the slices lie; null for the memory of the processor.</param>
 internal readonly record struct ProgramSegment(
     SliceTable Table,
     int First,
     int Count,
     DType DType,
     double[] Leaves,
-    SpreadSlice[]? Spread = null
+    SpreadSlice[]? Spread = null,
+    ProgramDevice? On = null
 );

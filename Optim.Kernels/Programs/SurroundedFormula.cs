@@ -38,6 +38,17 @@ internal sealed class SurroundedFormula(Driver driver)
             now.Run.Prepare(dtype);
     }
 
+    /// <summary>Makes what a device needs for a step of some slices, so that running it cannot fail.</summary>
+    public void Prepare(
+        int switches,
+        in Surroundings around,
+        ProgramDevice device,
+        SliceTable table,
+        int firstSlice,
+        int slices,
+        DType dtype
+    ) => Of(switches, in around).Run.Prepare(device, table, firstSlice, slices, dtype);
+
     /// <summary>Steps every element of some neighbouring slices once, and says how many threads took part.</summary>
     /// <param name="table">Parameter, gradient, the formula's columns, the averages.</param>
     /// <param name="firstSlice">The first slice.</param>
@@ -48,6 +59,7 @@ internal sealed class SurroundedFormula(Driver driver)
     /// <param name="around">What surrounds it.</param>
     /// <param name="numbers">Its numbers, in the places that <see cref="Surroundings"/> says.</param>
     /// <param name="executor">Who runs it.</param>
+    /// <param name="on">The device where the slices lie; null for the memory of the processor.</param>
     public int Run(
         SliceTable table,
         int firstSlice,
@@ -57,16 +69,17 @@ internal sealed class SurroundedFormula(Driver driver)
         in Coefficients<Real> coefficients,
         in Surroundings around,
         double[] numbers,
-        Executor executor
+        Executor executor,
+        ProgramDevice? on = null
     )
     {
         var now = Of(switches, in around);
-        if (ProgramEngine.IsBlocks)
+        if (on is null && ProgramEngine.IsBlocks)
             return (now.Blocks ??= new(driver, switches, around)).Run(table, firstSlice, slices, dtype, in coefficients, numbers, executor);
         var own = MemoryMarshal.Cast<Coefficients<Real>, double>(new ReadOnlySpan<Coefficients<Real>>(in coefficients));
         for (var i = 0; i < now.Sources.Length; i++)
             now.Leaves[i] = now.Sources[i] is var source && source < own.Length ? own[source] : numbers[source - own.Length];
-        return now.Run.Run([new(table, firstSlice, slices, dtype, now.Leaves)], executor);
+        return now.Run.Run([new(table, firstSlice, slices, dtype, now.Leaves, null, on)], executor);
     }
 
     /// <summary>The leaves of a recorded formula and what surrounds it, on lanes.</summary>

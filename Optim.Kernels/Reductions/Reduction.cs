@@ -7,7 +7,7 @@ namespace Optim.Kernels;
 /// So vector width, number of threads, executor, offset and alignment change no bit. NaN and infinities spread; of an
 /// empty tensor the sums are 0. float16, bfloat16, float32, float64 and complex tensors (by their magnitudes; a sum or a dot
 /// product of complex tensors is that of their pairs of reals); one with gaps, in another order of dimensions or on another
-/// device is copied first.
+/// device is copied first, unless the device has kernels for it.
 /// <code>var norm = Math.Sqrt(Reduction.SumOfSquares.Of(gradient));</code>
 /// </summary>
 public sealed unsafe class Reduction
@@ -17,6 +17,7 @@ public sealed unsafe class Reduction
     private readonly double power;
     private readonly int arity;
     private readonly bool byMagnitude;
+    private readonly Operation? operation;
 
     private Reduction(
         string name,
@@ -24,20 +25,28 @@ public sealed unsafe class Reduction
         delegate* <double*, nint, double> join,
         double power = 1,
         int arity = 1,
-        bool byMagnitude = true
+        bool byMagnitude = true,
+        Operation? operation = null
     )
     {
-        (Name, this.power, this.arity, this.byMagnitude) = (name, power, arity, byMagnitude);
+        (Name, this.power, this.arity, this.byMagnitude, this.operation) = (name, power, arity, byMagnitude, operation);
         this.body = body;
         this.join = join;
     }
 
     /// <summary>sum x.</summary>
-    public static Reduction Sum { get; } = new("sum", &ReductionKernel<Sums>.Run, &ReductionKernel<Sums>.Join, byMagnitude: false);
+    public static Reduction Sum { get; } =
+        new("sum", &ReductionKernel<Sums>.Run, &ReductionKernel<Sums>.Join, byMagnitude: false, operation: Operation.Sum);
 
     /// <summary>sum |x|^2.</summary>
     public static Reduction SumOfSquares { get; } =
-        new("sum of squares", &ReductionKernel<Squares>.Run, &ReductionKernel<Squares>.Join, byMagnitude: false);
+        new(
+            "sum of squares",
+            &ReductionKernel<Squares>.Run,
+            &ReductionKernel<Squares>.Join,
+            byMagnitude: false,
+            operation: Operation.SumOfSquares
+        );
 
     /// <summary>sum |x|.</summary>
     public static Reduction SumOfMagnitudes { get; } =
@@ -45,7 +54,7 @@ public sealed unsafe class Reduction
 
     /// <summary>max |x|: NaN where there is one, 0 when there are no elements.</summary>
     public static Reduction LargestMagnitude { get; } =
-        new("largest magnitude", &ReductionKernel<Largest>.Run, &ReductionKernel<Largest>.Join);
+        new("largest magnitude", &ReductionKernel<Largest>.Run, &ReductionKernel<Largest>.Join, operation: Operation.LargestMagnitude);
 
     /// <summary>min |x|: NaN where there is one, infinity when there are no elements.</summary>
     public static Reduction SmallestMagnitude { get; } =
@@ -130,6 +139,8 @@ public sealed unsafe class Reduction
             throw new ArgumentException($"the {Name} is one of {(arity == 1 ? "a single tensor" : "two tensors")}");
         if (results.Length != xs.Length)
             throw new ArgumentException($"{xs.Length} tensors and {results.Length} results", nameof(results));
+        if (operation is { } kind && DeviceReduction.TryRun(kind, xs, factor, results))
+            return;
         var table = ReductionTable.OfThisThread(xs.Length);
         for (var i = 0; i < xs.Length; i++)
             table.Add(Contiguous(xs[i]), ys.IsEmpty ? default : Partner(xs[i], ys[i]), asReals: !byMagnitude);

@@ -29,7 +29,7 @@ internal readonly struct TorchLane : IWhole<TorchLane>, IScalar<TorchLane>, ITak
     private TorchLane(Tensor mask, Tensor compared) => (tensor, this.compared) = (mask, compared);
 
     /// <summary>The tensor; of a constant, one of the dtype, shape and device of another.</summary>
-    public Tensor ToTensor(Tensor like) => tensor ?? full_like(like, Number(constant));
+    public Tensor ToTensor(Tensor like) => tensor ?? full_like(like, Number(constant, like));
 
     /// <summary>A number as a tensor.</summary>
     public Tensor ToNumber() => tensor ?? torch.tensor(constant);
@@ -44,8 +44,8 @@ internal readonly struct TorchLane : IWhole<TorchLane>, IScalar<TorchLane>, ITak
         (left.tensor, right.tensor) switch
         {
             (null, null) => new(left.constant + right.constant),
-            (null, { } b) => left.constant == 0 ? right : new(b.add(Number(left.constant))),
-            ({ } a, null) => right.constant == 0 ? left : new(a.add(Number(right.constant))),
+            (null, { } b) => left.constant == 0 ? right : new(b.add(Number(left.constant, b))),
+            ({ } a, null) => right.constant == 0 ? left : new(a.add(Number(right.constant, a))),
             ({ } a, { } b) => new(a.add(b)),
         };
 
@@ -53,8 +53,8 @@ internal readonly struct TorchLane : IWhole<TorchLane>, IScalar<TorchLane>, ITak
         (left.tensor, right.tensor) switch
         {
             (null, null) => new(left.constant - right.constant),
-            (null, { } b) => new(b.neg().add(Number(left.constant))),
-            ({ } a, null) => new(a.sub(Number(right.constant))),
+            (null, { } b) => new(b.neg().add(Number(left.constant, b))),
+            ({ } a, null) => new(a.sub(Number(right.constant, a))),
             ({ } a, { } b) => new(a.sub(b)),
         };
 
@@ -62,8 +62,8 @@ internal readonly struct TorchLane : IWhole<TorchLane>, IScalar<TorchLane>, ITak
         (left.tensor, right.tensor) switch
         {
             (null, null) => new(left.constant * right.constant),
-            (null, { } b) => left.constant == 1 ? right : new(b.mul(Number(left.constant))),
-            ({ } a, null) => right.constant == 1 ? left : new(a.mul(Number(right.constant))),
+            (null, { } b) => left.constant == 1 ? right : new(b.mul(Number(left.constant, b))),
+            ({ } a, null) => right.constant == 1 ? left : new(a.mul(Number(right.constant, a))),
             ({ } a, { } b) => new(a.mul(b)),
         };
 
@@ -78,9 +78,9 @@ internal readonly struct TorchLane : IWhole<TorchLane>, IScalar<TorchLane>, ITak
     public static TorchLane Fma(TorchLane a, TorchLane b, TorchLane c) =>
         (a.tensor, b.tensor, c.tensor) switch
         {
-            (null, { } y, { } z) when z.dim() > 0 => new(z.add(y, Number(a.constant))),
-            ({ } x, null, { } z) when z.dim() > 0 => new(z.add(x, Number(b.constant))),
-            ({ } x, { } y, { } z) when x.dim() > 0 && y.dim() > 0 && z.dim() > 0 => new(z.addcmul(x, y, Number(1))),
+            (null, { } y, { } z) when z.dim() > 0 => new(z.add(y, Number(a.constant, z))),
+            ({ } x, null, { } z) when z.dim() > 0 => new(z.add(x, Number(b.constant, z))),
+            ({ } x, { } y, { } z) when x.dim() > 0 && y.dim() > 0 && z.dim() > 0 => new(z.addcmul(x, y, 1)),
             _ => a * b + c,
         };
 
@@ -94,8 +94,8 @@ internal readonly struct TorchLane : IWhole<TorchLane>, IScalar<TorchLane>, ITak
             return new(Math.Sqrt(value.constant));
         if (!x.requires_grad)
             return new(x.sqrt());
-        var zero = x.eq(Number(0));
-        return new(x.masked_fill(zero, Number(1)).sqrt().masked_fill(zero, Number(0)));
+        var zero = x.eq(0);
+        return new(x.masked_fill(zero, 1).sqrt().masked_fill(zero, 0));
     }
 
     public static TorchLane Exp(TorchLane value) => value.tensor is null ? new(Math.Exp(value.constant)) : new(value.tensor.exp());
@@ -103,10 +103,10 @@ internal readonly struct TorchLane : IWhole<TorchLane>, IScalar<TorchLane>, ITak
     public static TorchLane Log(TorchLane value) => value.tensor is null ? new(Math.Log(value.constant)) : new(value.tensor.log());
 
     public static TorchLane Cbrt(TorchLane value) =>
-        value.tensor is null ? new(Math.Cbrt(value.constant)) : new(value.tensor.sign().mul(value.tensor.abs().pow(Number(1.0 / 3))));
+        value.tensor is null ? new(Math.Cbrt(value.constant)) : new(value.tensor.sign().mul(value.tensor.abs().pow(1.0 / 3)));
 
     public static TorchLane Pow(TorchLane value, long exponent) =>
-        value.tensor is null ? new(Math.Pow(value.constant, exponent)) : new(value.tensor.pow(Number(exponent)));
+        value.tensor is null ? new(Math.Pow(value.constant, exponent)) : new(value.tensor.pow(exponent));
 
     public static TorchLane Pow(TorchLane value, TorchLane exponent) =>
         value.tensor is null && exponent.tensor is null
@@ -119,8 +119,8 @@ internal readonly struct TorchLane : IWhole<TorchLane>, IScalar<TorchLane>, ITak
         (a.tensor, b.tensor) switch
         {
             (null, null) => Mask(a.constant > b.constant),
-            (null, { } y) => new(y.lt(Number(a.constant)), y),
-            ({ } x, null) => new(x.gt(Number(b.constant)), x),
+            (null, { } y) => new(y.lt(Number(a.constant, y)), y),
+            ({ } x, null) => new(x.gt(Number(b.constant, x)), x),
             ({ } x, { } y) => new(x.gt(y), x.dim() > 0 ? x : y),
         };
 
@@ -184,7 +184,7 @@ internal readonly struct TorchLane : IWhole<TorchLane>, IScalar<TorchLane>, ITak
         value.tensor is { } x && x.dim() > 0 ? new(x.to((ScalarType)(int)dtype)) : value;
 
     public static TorchLane Power(TorchLane value, TorchLane exponent) =>
-        value.tensor is { } x && exponent.tensor is null ? new(x.pow(Number(exponent.constant))) : Pow(value, exponent);
+        value.tensor is { } x && exponent.tensor is null ? new(x.pow(Number(exponent.constant, x))) : Pow(value, exponent);
 
     public static TorchLane Eigenvectors(TorchLane matrix, out TorchLane values)
     {
@@ -222,5 +222,7 @@ internal readonly struct TorchLane : IWhole<TorchLane>, IScalar<TorchLane>, ITak
     private static TorchLane Mask(bool holds) => new(holds ? 1 : 0);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static Scalar Number(double value) => value;
+    // libtorch refuses a number that a float cannot hold; kernels take the infinity that it is rounded to.
+    private static Scalar Number(double value, Tensor like) =>
+        like.dtype is ScalarType.Float64 or ScalarType.ComplexFloat64 ? value : (float)value;
 }

@@ -1,4 +1,5 @@
 using Optim.Core;
+using Optim.Cuda;
 using Optim.Kernels;
 using static TorchSharp.torch;
 
@@ -30,6 +31,7 @@ internal sealed class TorchOperators : TensorExecutor
             DeviceMemory.Register(device, memory);
             Register(device, Instance);
         }
+        CudaKernels.Register("cuda", new TorchCudaHost(), () => CudaDriver.TryLoad());
     }
 
     /// <summary>Kernels of parameters that are of somebody else's making in the same group run on the caller.</summary>

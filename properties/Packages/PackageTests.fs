@@ -20,6 +20,7 @@ let private libraries =
         "Optim.Core"
         "Optim"
         "Optim.Distributed"
+        "Optim.Cuda"
         "Optim.TorchSharp"
         "Optim.Laws"
     ]
@@ -34,7 +35,8 @@ let private dependencies =
             "Optim.Core", [ "Optim.Files"; "FSharp.Core 6.0.0" ]
             "Optim", [ "Optim.Core" ]
             "Optim.Distributed", [ "Optim" ]
-            "Optim.TorchSharp", [ "Optim"; "TorchSharp 0.107.0" ]
+            "Optim.Cuda", [ "Optim.Kernels" ]
+            "Optim.TorchSharp", [ "Optim"; "Optim.Cuda"; "TorchSharp 0.107.0" ]
             "Optim.Laws", [ "Optim"; "FSharp.Core 6.0.0"; "FsCheck 3.6.0" ]
             "Optim.Tool", []
         ]

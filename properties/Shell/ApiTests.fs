@@ -85,6 +85,7 @@ let private libraries =
         typeof<Optim.CheckpointException>
         typeof<Optim.Core.State>
         typeof<Optim.Optimizer>
+        typeof<Optim.Cuda.CudaException>
         typeof<Optim.Torch>
         typeof<Optim.Distributed.World>
     ]

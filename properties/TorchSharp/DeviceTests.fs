@@ -239,6 +239,39 @@ let private elsewhere =
                 loss.backward ())
         }
 
+        test "numbers that a float cannot hold are infinite there, as in our kernels" {
+            let rule =
+                DefinedRule.Define(
+                    "Far",
+                    fun r ->
+                        let far = r.Number("far", 1e39, Interval.any)
+                        let x, g = r.Parameter, r.Gradient
+                        r.Set(r.Column "added", g + far)
+                        r.Set(r.Column "taken", far - g)
+                        r.Set(r.Column "fused", Expression.Fma(far, g, x))
+                        r.Set(r.Column "larger", Expression.Max(x, -far))
+                        x - far * g / (1.0 + abs x)
+                )
+
+            let stepOn (executor: Executor) =
+                let w =
+                    (tensorOf torch.float32 torch.CPU [| 3L |] [| 1.0; -2.0; 0.5 |]).requires_grad_ true
+
+                w.grad <- tensorOf torch.float32 torch.CPU [| 3L |] [| 1.0; -1.0; 0.0 |]
+                let parameters = Torch.Parameters(executor, struct ("w", w))
+                let optimizer = RuleOptimizer(rule, all parameters)
+                optimizer.Step()
+
+                [
+                    yield doubles w
+                    for column in rule.ColumnNames do
+                        yield (optimizer.State(parameters[0])[column]).AsTensor().ToDoubles()
+                ]
+
+            for there, here in List.zip (stepOn Torch.Operators) (stepOn Executor.Caller) do
+                Expect.isTrue (sameBits there here) $"%A{there} and %A{here}"
+        }
+
         test "steps leave no tensor behind, and memory flat" {
             let w =
                 (tensorOf torch.float32 torch.CPU [| 1000L |] (noise 1 1000)).requires_grad_ true

@@ -1,0 +1,67 @@
+using System.CommandLine;
+using Optim.Core;
+using Optim.Cuda;
+using Optim.Kernels;
+
+namespace Optim.Cli.Commands;
+
+/// <summary><c>optim gpu-check</c>: every kernel on the devices of this machine.</summary>
+internal static class GpuCheckCommand
+{
+    public const string Name = "gpu-check";
+
+    public const string Description =
+        "Run every kernel on NVIDIA's devices of this machine, compare bits with the processor's, and measure speed";
+
+    public static Command Create(Screen screen)
+    {
+        var repetitions = new Option<int>("--repetitions")
+        {
+            HelpName = "N",
+            Description = "How often each kernel is compared",
+            DefaultValueFactory = _ => 3,
+        };
+        var elements = new Option<long>("--elements")
+        {
+            HelpName = "N",
+            Description = "Elements of the tensor by which speed is measured; 16 bytes of the device's memory for each",
+            DefaultValueFactory = _ => 1L << 26,
+        };
+        var command = new Command(Name, Description) { repetitions, elements };
+        command.SetAction(parsed =>
+        {
+            var (times, count) = (parsed.GetValue(repetitions), parsed.GetValue(elements));
+            if (times < 1)
+                throw new CommandException($"--repetitions is {times}; it must be at least 1.");
+            if (count < 64)
+                throw new CommandException($"--elements is {count}; it must be at least 64.");
+            if (CudaDriver.TryLoad() is not { } driver || driver.Devices == 0)
+                throw new CommandException("there is no device of NVIDIA's here, or no driver (libcuda.so.1, nvcuda.dll).");
+            var good = true;
+            try
+            {
+                var host = new DriverHost(driver);
+                for (var device = 0; device < driver.Devices; device++)
+                    good &= new GpuCheck(driver, host, device, screen.Say).Run(Programs(), times, count);
+            }
+            catch (CudaException e)
+            {
+                throw new CommandException(e.Message);
+            }
+            return good ? 0 : OptimCommand.Failed;
+        });
+        return command;
+    }
+
+    /// <summary>The steps of every rule that works by recorded programs, and AdamW with what surrounds a step.</summary>
+    internal static IReadOnlyList<(string Name, StepProgram Program)> Programs()
+    {
+        var programs = new List<(string, StepProgram)>();
+        foreach (var rule in Optim.Core.Rules.All.Concat(Catalogue.All.Select(entry => entry.Rule)).DistinctBy(rule => rule.Name))
+            if (rule is IRecorded recorded)
+                programs.Add((rule.Name, recorded.Recorded(rule.Defaults, 1000)));
+        var around = new Surroundings(true, true, true, true).With(AverageMove.FromOld);
+        programs.Add(("AdamW, surrounded", around.Around(programs.Find(each => each.Item1 == "AdamW").Item2)));
+        return programs;
+    }
+}

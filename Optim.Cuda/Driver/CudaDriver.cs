@@ -1,0 +1,167 @@
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace Optim.Cuda;
+
+/// <summary>
+/// What is called of NVIDIA's driver: nothing of the toolkit. The driver is there wherever libtorch finds a device, turns PTX into code of whatever
+/// device it drives, and keeps that in a cache of its own on disk.
+/// </summary>
+internal sealed unsafe class CudaDriver
+{
+    private readonly delegate* unmanaged<uint, int> init;
+    private readonly delegate* unmanaged<int*, int> deviceGetCount;
+    private readonly delegate* unmanaged<int*, int, int> deviceGet;
+    private readonly delegate* unmanaged<byte*, int, int, int> deviceGetName;
+    private readonly delegate* unmanaged<int*, int, int, int> deviceGetAttribute;
+    private readonly delegate* unmanaged<nint*, int, int> primaryContextRetain;
+    private readonly delegate* unmanaged<nint, int> contextPush;
+    private readonly delegate* unmanaged<nint*, int> contextPop;
+    private readonly delegate* unmanaged<nint*, byte*, uint, int*, void**, int> moduleLoad;
+    private readonly delegate* unmanaged<nint*, nint, byte*, int> moduleGetFunction;
+    private readonly delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, int> launchKernel;
+    private readonly delegate* unmanaged<nint, void*, nuint, nint, int> copyToDevice;
+    private readonly delegate* unmanaged<void*, nint, nuint, nint, int> copyToHost;
+    private readonly delegate* unmanaged<nint, int> streamSynchronize;
+    private readonly delegate* unmanaged<nint*, nuint, int> allocate;
+    private readonly delegate* unmanaged<nint, int> free;
+    private readonly delegate* unmanaged<int, byte**, int> getErrorName;
+
+    private CudaDriver(nint library)
+    {
+        init = (delegate* unmanaged<uint, int>)NativeLibrary.GetExport(library, "cuInit");
+        deviceGetCount = (delegate* unmanaged<int*, int>)NativeLibrary.GetExport(library, "cuDeviceGetCount");
+        deviceGet = (delegate* unmanaged<int*, int, int>)NativeLibrary.GetExport(library, "cuDeviceGet");
+        deviceGetName = (delegate* unmanaged<byte*, int, int, int>)NativeLibrary.GetExport(library, "cuDeviceGetName");
+        deviceGetAttribute = (delegate* unmanaged<int*, int, int, int>)NativeLibrary.GetExport(library, "cuDeviceGetAttribute");
+        primaryContextRetain = (delegate* unmanaged<nint*, int, int>)NativeLibrary.GetExport(library, "cuDevicePrimaryCtxRetain");
+        contextPush = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuCtxPushCurrent_v2");
+        contextPop = (delegate* unmanaged<nint*, int>)NativeLibrary.GetExport(library, "cuCtxPopCurrent_v2");
+        moduleLoad = (delegate* unmanaged<nint*, byte*, uint, int*, void**, int>)NativeLibrary.GetExport(library, "cuModuleLoadDataEx");
+        moduleGetFunction = (delegate* unmanaged<nint*, nint, byte*, int>)NativeLibrary.GetExport(library, "cuModuleGetFunction");
+        launchKernel = (delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, int>)
+            NativeLibrary.GetExport(library, "cuLaunchKernel");
+        copyToDevice = (delegate* unmanaged<nint, void*, nuint, nint, int>)NativeLibrary.GetExport(library, "cuMemcpyHtoDAsync_v2");
+        copyToHost = (delegate* unmanaged<void*, nint, nuint, nint, int>)NativeLibrary.GetExport(library, "cuMemcpyDtoHAsync_v2");
+        streamSynchronize = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuStreamSynchronize");
+        allocate = (delegate* unmanaged<nint*, nuint, int>)NativeLibrary.GetExport(library, "cuMemAlloc_v2");
+        free = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuMemFree_v2");
+        getErrorName = (delegate* unmanaged<int, byte**, int>)NativeLibrary.GetExport(library, "cuGetErrorName");
+    }
+
+    /// <summary>The driver of this machine; null where there is none, or one that is too old.</summary>
+    /// <param name="path">Its library, where it is another one than the system's.</param>
+    public static CudaDriver? TryLoad(string? path = null)
+    {
+        var name = path ?? (OperatingSystem.IsWindows() ? "nvcuda.dll" : "libcuda.so.1");
+        if (!NativeLibrary.TryLoad(name, out var library))
+            return null;
+        try
+        {
+            var driver = new CudaDriver(library);
+            return driver.init(0) == 0 ? driver : null;
+        }
+        catch (EntryPointNotFoundException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>How many devices there are.</summary>
+    public int Devices
+    {
+        get
+        {
+            int count;
+            return deviceGetCount(&count) == 0 ? count : 0;
+        }
+    }
+
+    /// <summary>The context that libtorch, and everything else over CUDA's runtime, uses on a device; and what the device is called.</summary>
+    public (nint Context, string Model, (int Major, int Minor) Capability) Open(int ordinal)
+    {
+        int device;
+        Check(deviceGet(&device, ordinal), ordinal, "no such device");
+        nint context;
+        Check(primaryContextRetain(&context, device), ordinal, "no context");
+        var text = stackalloc byte[256];
+        Check(deviceGetName(text, 256, device), ordinal, "no name");
+        // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and MINOR.
+        int major,
+            minor;
+        Check(deviceGetAttribute(&major, 75, device), ordinal, "no compute capability");
+        Check(deviceGetAttribute(&minor, 76, device), ordinal, "no compute capability");
+        return (context, Marshal.PtrToStringUTF8((nint)text) ?? "", (major, minor));
+    }
+
+    public int Push(nint context) => contextPush(context);
+
+    public void Pop()
+    {
+        nint context;
+        _ = contextPop(&context);
+    }
+
+    /// <summary>The function of a kernel's text, or an error and what the driver's assembler says about it.</summary>
+    public int Load(string text, string entry, out nint function, out string log)
+    {
+        const int errorLog = 5,
+            errorLogSize = 6,
+            logBytes = 4096;
+        var room = stackalloc byte[logBytes];
+        room[0] = 0;
+        var names = stackalloc int[] { errorLog, errorLogSize };
+        var values = stackalloc void*[] { room, (void*)logBytes };
+        nint module,
+            found = 0;
+        int error;
+        fixed (byte* image = Encoding.ASCII.GetBytes(text + "\0"))
+        fixed (byte* name = Encoding.ASCII.GetBytes(entry + "\0"))
+        {
+            error = moduleLoad(&module, image, 2, names, values);
+            if (error == 0)
+                error = moduleGetFunction(&found, module, name);
+        }
+        function = found;
+        log = Marshal.PtrToStringUTF8((nint)room) ?? "";
+        return error;
+    }
+
+    public int Launch(nint function, uint blocks, uint threads, nint stream, void** parameters) =>
+        launchKernel(function, blocks, 1, 1, threads, 1, 1, 0, stream, parameters, null);
+
+    public int Upload(nint target, void* source, nint bytes, nint stream) => copyToDevice(target, source, (nuint)bytes, stream);
+
+    public int Download(void* target, nint source, nint bytes, nint stream)
+    {
+        var error = copyToHost(target, source, (nuint)bytes, stream);
+        return error != 0 ? error : streamSynchronize(stream);
+    }
+
+    public int Synchronize(nint stream) => streamSynchronize(stream);
+
+    public int Allocate(nint bytes, out nint address)
+    {
+        nint found;
+        var error = allocate(&found, (nuint)bytes);
+        address = found;
+        return error;
+    }
+
+    public int Free(nint address) => free(address);
+
+    /// <summary>The driver's name of an error.</summary>
+    public string NameOf(int error)
+    {
+        byte* text;
+        return getErrorName(error, &text) == 0 && text != null
+            ? Marshal.PtrToStringUTF8((nint)text)!
+            : FormattableString.Invariant($"CUDA error {error}");
+    }
+
+    private void Check(int error, int ordinal, string what)
+    {
+        if (error != 0)
+            throw new CudaException($"cuda:{ordinal}: {what}: {NameOf(error)}", NameOf(error), false);
+    }
+}

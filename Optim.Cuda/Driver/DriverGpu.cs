@@ -1,0 +1,101 @@
+namespace Optim.Cuda;
+
+/// <summary>A device by its driver. The context is made current for each call, and the one before it is current again afterwards.</summary>
+internal sealed unsafe class DriverGpu : Gpu
+{
+    private readonly CudaDriver driver;
+    private readonly CudaHost host;
+    private readonly int ordinal;
+    private readonly nint context;
+    private string? lost;
+
+    public DriverGpu(CudaDriver driver, CudaHost host, int ordinal)
+    {
+        (this.driver, this.host, this.ordinal) = (driver, host, ordinal);
+        (context, Model, Capability) = driver.Open(ordinal);
+    }
+
+    /// <summary>What the device's maker calls it.</summary>
+    public string Model { get; }
+
+    /// <summary>The instructions that it has.</summary>
+    public (int Major, int Minor) Capability { get; }
+
+    public override string Name => FormattableString.Invariant($"cuda:{ordinal}");
+
+    public override nint Stream => host.Stream(ordinal);
+
+    public override nint Load(PtxKernel kernel)
+    {
+        using var current = Enter();
+        var error = driver.Load(kernel.Text, PtxKernel.Entry, out var function, out var log);
+        Check(error, log.Length > 0 ? $"the driver does not take a kernel ({log.Trim()})" : "the driver does not take a kernel");
+        return function;
+    }
+
+    public override void Launch(nint function, PtxKernel kernel, uint blocks, void** parameters)
+    {
+        using var current = Enter();
+        Check(driver.Launch(function, blocks, (uint)kernel.Threads, Stream, parameters), "a launch was refused");
+    }
+
+    public override GpuMemory Allocate(nint bytes)
+    {
+        if (lost is not null)
+            throw Lost(lost);
+        return host.Allocate(ordinal, bytes);
+    }
+
+    public override void Upload(nint target, void* source, nint bytes)
+    {
+        using var current = Enter();
+        Check(driver.Upload(target, source, bytes, Stream), $"{bytes} bytes could not be copied there");
+    }
+
+    public override void Download(void* target, nint source, nint bytes)
+    {
+        using var current = Enter();
+        Check(driver.Download(target, source, bytes, Stream), $"{bytes} bytes could not be copied from there");
+    }
+
+    /// <summary>Waits for all that was added to the stream.</summary>
+    public void Synchronize()
+    {
+        using var current = Enter();
+        Check(driver.Synchronize(Stream), "waiting failed");
+    }
+
+    private Current Enter()
+    {
+        if (lost is not null)
+            throw Lost(lost);
+        Check(driver.Push(context), "its context could not be entered");
+        return new(driver);
+    }
+
+    private void Check(int error, string what)
+    {
+        if (error == 0)
+            return;
+        var name = driver.NameOf(error);
+        if (IsLoss(error))
+            throw Lost(lost = name);
+        throw new CudaException($"{Name} ({Model}): {what}: {name}", name, false);
+    }
+
+    private CudaException Lost(string error) =>
+        new(
+            $"{Name} ({Model}) is lost to this process: {error}. Parameters and state there cannot be read any more; go on from the last checkpoint, in a new process.",
+            error,
+            true
+        );
+
+    // Errors after which every call returns the same one, whatever it is.
+    private static bool IsLoss(int error) =>
+        error is 4 or 46 or 201 or 214 or 220 or 700 or 702 or 709 or 710 or (>= 714 and <= 719) or 999;
+
+    private readonly ref struct Current(CudaDriver driver)
+    {
+        public void Dispose() => driver.Pop();
+    }
+}

@@ -1,0 +1,46 @@
+namespace Optim.Cuda;
+
+/// <summary>What kernels need of a device: code, launches, memory and copies, all of them in the order of the current stream.</summary>
+internal abstract unsafe class Gpu
+{
+    /// <summary>What it is called: <c>cuda:0</c>.</summary>
+    public abstract string Name { get; }
+
+    /// <summary>The stream to which the next calls add; another one where somebody has changed it.</summary>
+    public abstract nint Stream { get; }
+
+    /// <summary>Compiles a kernel; returns its function.</summary>
+    /// <exception cref="CudaException">It is refused.</exception>
+    public abstract nint Load(PtxKernel kernel);
+
+    /// <summary>Adds a launch to the stream.</summary>
+    /// <param name="function">The function.</param>
+    /// <param name="kernel">Its kernel.</param>
+    /// <param name="blocks">Blocks, one at least.</param>
+    /// <param name="parameters">Addresses of the parameters.</param>
+    /// <exception cref="CudaException">It is refused, or the device is lost.</exception>
+    public abstract void Launch(nint function, PtxKernel kernel, uint blocks, void** parameters);
+
+    /// <summary>Memory of the device, at a multiple of 256 bytes.</summary>
+    /// <exception cref="CudaException">There is not as much.</exception>
+    public abstract GpuMemory Allocate(nint bytes);
+
+    /// <summary>Copies to the device. The source may change when it returns.</summary>
+    public abstract void Upload(nint target, void* source, nint bytes);
+
+    /// <summary>Waits for all that was added to the stream, and copies from the device.</summary>
+    public abstract void Download(void* target, nint source, nint bytes);
+}
+
+/// <summary>Memory of a device. It is given back when it is disposed of, or nobody has it any more.</summary>
+/// <param name="address">Where it begins.</param>
+/// <param name="bytes">How long it is.</param>
+/// <param name="owner">Who gives it back.</param>
+internal sealed class GpuMemory(nint address, nint bytes, IDisposable owner) : IDisposable
+{
+    public nint Address => address;
+
+    public nint Bytes => bytes;
+
+    public void Dispose() => owner.Dispose();
+}

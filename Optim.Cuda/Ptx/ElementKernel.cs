@@ -1,0 +1,60 @@
+using Optim.Kernels;
+
+namespace Optim.Cuda;
+
+/// <summary>
+/// A visit without reductions as a kernel over a table of slices, of all of which the elements are gone over in one launch: a block takes a piece of
+/// one slice, a thread four neighbouring elements at a time where all arrays lie at multiples of 16 bytes, else one.
+/// </summary>
+internal static class ElementKernel
+{
+    /// <summary>Threads of a block.</summary>
+    public const int Threads = 256;
+
+    /// <summary>The text.</summary>
+    /// <param name="code">The visit.</param>
+    /// <param name="inMemory">Whether the numbers are in memory, and may be others for each slice; else they are handed in.</param>
+    public static PtxKernel Render(KernelCode code, bool inMemory) =>
+        code.IsDouble ? Render<double>(code, inMemory) : Render<float>(code, inMemory);
+
+    private static PtxKernel Render<T>(KernelCode code, bool inMemory)
+        where T : unmanaged
+    {
+        var text = new PtxText();
+        SliceSearch.Parameters(text);
+        SliceSearch.NumberParameters(text, code.Numbers, code.Size, inMemory);
+        var elements = new ElementCode<T>(code, text);
+        var number = text.Into('r', "mov.u32", $"%ctaid.x");
+        var block = text.Into('d', "cvt.u64.u32", $"{number}");
+        var (slice, entry, begin, end) = SliceSearch.Find(text, block);
+        elements.LoadAddresses(entry);
+        elements.Uniform(SliceSearch.Numbers(text, code.Numbers, code.IsDouble, inMemory, slice));
+        var id = text.Into('r', "mov.u32", $"%tid.x");
+        var thread = text.Into('d', "cvt.u64.u32", $"{id}");
+        var (four, one) = (text.New('d'), text.New('d'));
+        var misaligned = elements.Misaligned();
+        text.Line($"add.s64 {one}, {begin}, {thread}");
+        text.Line($"@{misaligned} bra ONES");
+        text.Line($"shl.b64 {four}, {thread}, 2");
+        text.Line($"add.s64 {four}, {begin}, {four}");
+        text.Label("FOURS");
+        var last = text.Into('d', "add.s64", $"{four}, 4");
+        var over = text.Into('p', "setp.gt.u64", $"{last}, {end}");
+        text.Line($"@{over} bra REST");
+        elements.Elements(four, 4, 1);
+        text.Line($"add.s64 {four}, {four}, {4 * Threads}");
+        text.Line($"bra FOURS");
+        text.Label("REST");
+        text.Line($"and.b64 {one}, {end}, -4");
+        text.Line($"add.s64 {one}, {one}, {thread}");
+        text.Label("ONES");
+        var done = text.Into('p', "setp.ge.u64", $"{one}, {end}");
+        text.Line($"@{done} bra END");
+        elements.Elements(one, 1, 1);
+        text.Line($"add.s64 {one}, {one}, {Threads}");
+        text.Line($"bra ONES");
+        text.Label("END");
+        text.Line($"ret");
+        return text.ToKernel(Threads);
+    }
+}

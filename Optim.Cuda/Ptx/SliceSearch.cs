@@ -1,0 +1,97 @@
+namespace Optim.Cuda;
+
+/// <summary>How a kernel finds what it is to do: the parameters that all have, and the slice of a block.</summary>
+internal static class SliceSearch
+{
+    /// <summary>The parameters of a kernel over slices: the table, how many slices, and bytes of an entry.</summary>
+    public static void Parameters(PtxText text)
+    {
+        text.Parameter("p_table", 8);
+        text.Parameter("p_slices", 4);
+        text.Parameter("p_entry", 4);
+    }
+
+    /// <summary>The numbers: handed in, or in memory, where those of the next slice lie so many bytes further (0: the same for all).</summary>
+    public static void NumberParameters(PtxText text, int numbers, int size, bool inMemory)
+    {
+        if (numbers == 0)
+            return;
+        if (inMemory)
+        {
+            text.Parameter("p_numbers", 8);
+            text.Parameter("p_apart", 4);
+        }
+        else
+            text.ParameterArray("p_numbers", numbers * size);
+    }
+
+    /// <summary>The way to a number of the slice that was found.</summary>
+    public static Func<int, string> Numbers(PtxText text, int numbers, bool isDouble, bool inMemory, string slice)
+    {
+        var size = isDouble ? 8 : 4;
+        var type = isDouble ? "f64" : "f32";
+        var address = "";
+        if (numbers > 0 && inMemory)
+        {
+            var start = text.Into('d', "ld.param.u64", $"[p_numbers]");
+            var apart = text.Into('r', "ld.param.u32", $"[p_apart]");
+            var offset = text.Into('d', "mul.wide.u32", $"{slice}, {apart}");
+            address = text.Into('d', "add.s64", $"{start}, {offset}");
+        }
+        return number =>
+        {
+            var register = text.Value(isDouble);
+            if (inMemory)
+                text.Line($"ld.global.{type} {register}, [{address}+{number * size}]");
+            else
+                text.Line($"ld.param.{type} {register}, [p_numbers+{number * size}]");
+            return register;
+        };
+    }
+
+    /// <summary>
+    /// The slice of a block, by halving: the last one whose first block is not behind it. Jumps to END where there are no slices.
+    /// </summary>
+    /// <param name="text">The kernel.</param>
+    /// <param name="block">The register of the block's number among all.</param>
+    /// <returns>The registers of the slice's number, of its entry's address, and of the first of its elements for this block and one past the last.</returns>
+    public static (string Slice, string Entry, string Begin, string End) Find(PtxText text, string block)
+    {
+        var (table, slices, bytes) = (
+            text.Into('d', "ld.param.u64", $"[p_table]"),
+            text.Into('r', "ld.param.u32", $"[p_slices]"),
+            text.Into('r', "ld.param.u32", $"[p_entry]")
+        );
+        var none = text.Into('p', "setp.eq.u32", $"{slices}, 0");
+        text.Line($"@{none} bra END");
+        var (low, high, middle, next) = (text.New('r'), text.New('r'), text.New('r'), text.New('r'));
+        var (found, behind) = (text.New('p'), text.New('p'));
+        var (entry, first) = (text.New('d'), text.New('d'));
+        text.Line($"mov.u32 {low}, 0");
+        text.Line($"sub.s32 {high}, {slices}, 1");
+        text.Label("SEARCH");
+        text.Line($"setp.ge.u32 {found}, {low}, {high}");
+        text.Line($"@{found} bra FOUND");
+        text.Line($"add.s32 {middle}, {low}, {high}");
+        text.Line($"add.s32 {middle}, {middle}, 1");
+        text.Line($"shr.u32 {middle}, {middle}, 1");
+        text.Line($"mul.wide.u32 {entry}, {middle}, {bytes}");
+        text.Line($"add.s64 {entry}, {table}, {entry}");
+        text.Line($"ld.global.u64 {first}, [{entry}]");
+        text.Line($"setp.le.u64 {behind}, {first}, {block}");
+        text.Line($"sub.s32 {next}, {middle}, 1");
+        text.Line($"selp.b32 {low}, {middle}, {low}, {behind}");
+        text.Line($"selp.b32 {high}, {high}, {next}, {behind}");
+        text.Line($"bra SEARCH");
+        text.Label("FOUND");
+        text.Line($"mul.wide.u32 {entry}, {low}, {bytes}");
+        text.Line($"add.s64 {entry}, {table}, {entry}");
+        text.Line($"ld.global.u64 {first}, [{entry}]");
+        var elements = text.Into('d', "ld.global.u64", $"[{entry}+8]");
+        var own = text.Into('d', "sub.s64", $"{block}, {first}");
+        var begin = text.Into('d', "mul.lo.s64", $"{own}, {PtxKernel.Block}");
+        var full = text.Into('d', "add.s64", $"{begin}, {PtxKernel.Block}");
+        var end = text.Into('d', "min.u64", $"{full}, {elements}");
+        return (low, entry, begin, end);
+    }
+}

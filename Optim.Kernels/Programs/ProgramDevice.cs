@@ -1,0 +1,57 @@
+using System.Collections.Concurrent;
+
+namespace Optim.Kernels;
+
+/// <summary>
+/// Runs the visits of recorded programs where the processor does not reach: over tables of addresses that lie on one device. What is worked out once
+/// stays with the processor, so that programs, what surrounds them and the numbers that they keep are the same there.
+/// </summary>
+internal abstract unsafe class ProgramDevice : Executor
+{
+    private static readonly ConcurrentDictionary<string, Func<Device, ProgramDevice?>> kinds = new(StringComparer.Ordinal);
+
+    /// <summary>Whoever is registered last for a kind of device, such as <c>cuda</c>, runs programs there; the function returns null where it does not.</summary>
+    public static void Register(string kind, Func<Device, ProgramDevice?> find) => kinds[kind] = find;
+
+    /// <summary>Forgets who runs programs on a kind of device.</summary>
+    public static void Forget(string kind) => kinds.TryRemove(kind, out _);
+
+    /// <summary>Who runs programs on a device; null when nobody does.</summary>
+    public static ProgramDevice? Find(Device device) =>
+        device.Kind is not null && kinds.TryGetValue(device.Kind, out var find) ? find(device) : null;
+
+    /// <summary>Whether it runs a program. Others are left to whoever steps whole tensors.</summary>
+    public abstract bool Takes(StepProgram program);
+
+    /// <summary>Makes what a visit of some slices needs, so that running it cannot fail: code, memory, the table there. Nothing changes by it.</summary>
+    /// <param name="code">The visit.</param>
+    /// <param name="table">Slices, all of which lie on this device.</param>
+    /// <param name="first">The first one.</param>
+    /// <param name="count">How many.</param>
+    /// <param name="eachHasNumbers">Whether each slice has numbers of its own.</param>
+    public abstract void Prepare(KernelCode code, SliceTable table, int first, int count, bool eachHasNumbers);
+
+    /// <summary>One visit of some slices. It returns at once, unless there are reductions.</summary>
+    /// <param name="code">The visit.</param>
+    /// <param name="table">The slices.</param>
+    /// <param name="first">The first one.</param>
+    /// <param name="count">How many.</param>
+    /// <param name="numbers">The numbers that are handed in, in the type of the arithmetic.</param>
+    /// <param name="apart">How many bytes further those of the next slice lie; 0 where all have the same.</param>
+    /// <param name="results">What each slice comes to: all slices of the first reduction, then all of the next one.</param>
+    public abstract void Run(KernelCode code, SliceTable table, int first, int count, byte* numbers, nint apart, Span<double> results);
+
+    /// <summary>Makes what it needs to read and write numbers at some addresses there.</summary>
+    public abstract void PrepareNumbers(ReadOnlySpan<nint> addresses, bool isDouble);
+
+    /// <summary>Reads a number from each of some addresses there.</summary>
+    public abstract void Read(ReadOnlySpan<nint> addresses, bool isDouble, Span<double> numbers);
+
+    /// <summary>Writes a number to each of some addresses there.</summary>
+    public abstract void Write(ReadOnlySpan<nint> addresses, bool isDouble, ReadOnlySpan<double> numbers);
+
+    public override bool IsOfDevice => true;
+
+    /// <summary>What passes of the processor do in the same step: on the calling thread.</summary>
+    public override int Run(nint length, delegate* <nint, nint, void*, void> body, void* context) => Caller.Run(length, body, context);
+}

@@ -1,0 +1,319 @@
+/// NVIDIA's driver as it is called, against one without a device, which gcc builds.
+module CudaDriverTests
+
+open System
+open System.Diagnostics
+open System.IO
+open Expecto
+open Optim
+open Optim.Core
+open Optim.Cli.Commands
+open Optim.Cuda
+open Optim.Kernels
+open Optim.Laws
+open Optim.Ptx
+
+let private library =
+    lazy
+        let path =
+            Path.Combine(Path.GetTempPath(), $"libfakecuda-{Environment.ProcessId}.so")
+
+        let source = Path.Combine(AppContext.BaseDirectory, "Cuda", "fake.c")
+
+        try
+            use gcc =
+                Process.Start(ProcessStartInfo("gcc", [ "-shared"; "-fPIC"; "-O1"; "-o"; path; source ], RedirectStandardError = true))
+
+            let errors = gcc.StandardError.ReadToEnd()
+            gcc.WaitForExit()
+            if gcc.ExitCode = 0 then Ok path else Error errors
+        with :? ComponentModel.Win32Exception ->
+            Error "there is no gcc"
+
+let mutable private made = 0
+
+/// A device by the fake driver.
+let private fake () =
+    match library.Value with
+    | Error why when why = "there is no gcc" && isNull (Environment.GetEnvironmentVariable "CI") -> skiptest why
+    | Error why -> failtest why
+    | Ok path ->
+        made <- made + 1
+        let heap = PretendHeap()
+        let driver = FakeDriver(path, heap)
+        let gpu = DriverGpu(driver.Driver, driver, 0)
+        struct (heap, driver, gpu, PretendDevice($"fake-cuda-{made}", heap, gpu))
+
+let private tensor seed count =
+    let random = Random(seed: int)
+    Tensor.ofFloats DType.Float32 (Array.init count (fun _ -> random.NextDouble() - 0.5))
+
+let private counts = [ 300; 7; 4100 ]
+
+/// The same parameters here and there, and an optimizer for each.
+let private both (device: PretendDevice) make =
+    let side (move: TensorView -> TensorView) =
+        let parameters =
+            [
+                for index, count in List.indexed counts ->
+                    let parameter = Param.Of($"p{index}", move (tensor index count))
+                    parameter.BindGradient(move (tensor (10 + index) count))
+                    parameter
+            ]
+
+        parameters, (make (parameters |> Seq.cast<IParameterOrGroup> |> Seq.toArray): Optimizer)
+
+    side id, side device.Moved
+
+let private stateOf (optimizer: Optimizer) = (optimizer :> IStateful).SaveState()
+
+let private dataOf (parameters: Param list) =
+    [ for p in parameters -> (p :> IParameter).Data.ToDoubles() ]
+
+let private stepTests =
+    testSequenced
+    <| test "steps by the driver have the host's state dicts, one launch each, and leave no context behind" {
+        let struct (_, driver, gpu, device) = fake ()
+
+        let rules: (string * (IParameterOrGroup array -> Optimizer) * int) list =
+            [
+                "AdamW", (fun parameters -> AdamW(parameters) :> Optimizer), 1
+                "SGD", (fun parameters -> SGD(parameters, 0.1, momentum = 0.9) :> Optimizer), 1
+                "LAMB", (fun parameters -> RuleOptimizer(Rules.Find "LAMB", Seq.ofArray parameters) :> Optimizer), 6
+            ]
+
+        for name, make, launches in rules do
+            let (here, ours), (there, theirs) = both device make
+
+            for _ in 1..3 do
+                let before = driver.Launches
+                ours.Step()
+                theirs.Step()
+                Expect.isNull driver.Error name
+                Expect.equal (driver.Launches - before) launches $"launches of {name}"
+                Expect.equal driver.Depth 0 "contexts that were entered and not left"
+
+            Expect.equal (dataOf there) (dataOf here) name
+            Expect.equal (stateOf theirs) (stateOf ours) name
+
+        Expect.equal (gpu.Model, gpu.Capability) ("Fake 1", struct (9, 0)) "the device"
+    }
+
+let private refusalTests =
+    testSequenced
+    <| test "what the driver refuses is an error that names it, and parameters and state stay as they were" {
+        for refuse, words in
+            [
+                (fun (driver: FakeDriver) error -> driver.RefuseModules(if error then 218 else 0)),
+                [ "cuda:0 (Fake 1)"; "CUDA_ERROR_INVALID_PTX"; "line 1: told to refuse it" ]
+                (fun driver error -> driver.RefuseLaunches(if error then 701 else 0)),
+                [ "cuda:0 (Fake 1)"; "launch"; "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES" ]
+                (fun driver error -> driver.RefuseCopies(if error then 1 else 0)),
+                [ "cuda:0 (Fake 1)"; "copied"; "CUDA_ERROR_INVALID_VALUE" ]
+            ] do
+            let struct (_, driver, _, device) = fake ()
+
+            let (here, ours), (there, theirs) =
+                both device (fun parameters -> AdamW(parameters) :> Optimizer)
+
+            let before = dataOf there, stateOf theirs
+            refuse driver true
+            let error = Expect.throwsC theirs.Step id
+
+            match error with
+            | :? CudaException as error ->
+                Expect.isFalse error.IsLost error.Message
+
+                for word in words do
+                    Expect.stringContains error.Message word word
+            | other -> failtestf "%O" other
+
+            refuse driver false
+            Expect.equal (dataOf there, stateOf theirs) before "nothing has changed"
+            Expect.equal driver.Depth 0 "contexts"
+            ours.Step()
+            theirs.Step()
+            Expect.equal (dataOf there, stateOf theirs) (dataOf here, stateOf ours) "and it goes on"
+    }
+
+let private memoryTests =
+    testSequenced
+    <| test "where the device has no memory for a step, parameters and state stay as they were" {
+        let struct (heap, _, _, device) = fake ()
+
+        let (here, ours), (there, theirs) =
+            both device (fun parameters -> AdamW(parameters) :> Optimizer)
+
+        ours.Step()
+        theirs.Step()
+        let before = dataOf there, stateOf theirs
+        heap.Most <- heap.Used
+        let lamb = Rules.Find "LAMB"
+        let parameters = Parameters.Of [ for p in there -> (p :> IParameter).Data ]
+
+        Expect.throwsT<CudaException>
+            (fun () ->
+                let state = lamb.Init(lamb.Defaults, parameters)
+
+                lamb.Step(lamb.Defaults, parameters, Gradients.OfDense [ for p in there -> p.GradientView ], state)
+                |> ignore)
+            "no room"
+
+        Expect.equal (dataOf there, stateOf theirs) before "nothing has changed"
+        heap.Most <- IntPtr.MaxValue
+        ours.Step()
+        theirs.Step()
+        Expect.equal (dataOf there, stateOf theirs) (dataOf here, stateOf ours) "and it goes on"
+    }
+
+let private lossTests =
+    testSequenced
+    <| test "a lost device is an error that names it, later steps throw, and host state and the last checkpoint are whole" {
+        let struct (_, driver, _, device) = fake ()
+
+        let (here, ours), (_, theirs) =
+            both device (fun parameters -> AdamW(parameters) :> Optimizer)
+
+        let path =
+            Path.Combine(Path.GetTempPath(), $"optim-lost-{Environment.ProcessId}.pt")
+
+        try
+            ours.Step()
+            theirs.Step()
+            Checkpoint.Save(path, struct ("optimizer", box theirs))
+            driver.RefuseLaunches 719
+
+            for attempt in 1..3 do
+                match Expect.throwsC theirs.Step id with
+                | :? CudaException as error ->
+                    Expect.isTrue error.IsLost error.Message
+                    Expect.equal error.Error "CUDA_ERROR_LAUNCH_FAILED" "the driver's name of it"
+                    Expect.stringContains error.Message "cuda:0 (Fake 1) is lost" $"attempt {attempt}"
+                | other -> failtestf "%O" other
+
+            // It may recover, but its memory is gone with its context.
+            driver.RefuseLaunches 0
+            Expect.throwsT<CudaException> (fun () -> theirs.Step()) "it stays lost"
+            ours.Step()
+
+            let fresh =
+                [
+                    for index, count in List.indexed counts -> Param.Of($"p{index}", tensor index count)
+                ]
+
+            let again = AdamW(fresh |> Seq.cast<IParameterOrGroup> |> Seq.toArray)
+            Checkpoint.Load(path, struct ("optimizer", box again)) |> ignore
+            ignore here
+            Expect.equal driver.Depth 0 "contexts"
+        finally
+            File.Delete path
+    }
+
+let private absentTests =
+    test "without a driver there are no kernels" { Expect.isNull (CudaDriver.TryLoad "libnone-such.so.1") "no library" }
+
+let private registerTests =
+    testSequenced
+    <| test "kernels are registered for a kind of device: nobody where there is no driver, and one for each device where there is" {
+        let host (driver: FakeDriver) = driver :> CudaHost
+
+        match library.Value with
+        | Error why -> skiptest why
+        | Ok path ->
+            let driver = FakeDriver(path, PretendHeap())
+            let mutable asked = 0
+
+            CudaKernels.Register(
+                "registered-none",
+                host driver,
+                fun () ->
+                    asked <- asked + 1
+                    null
+            )
+
+            for _ in 1..3 do
+                Expect.isNull (ProgramDevice.Find(Device("registered-none", 0))) "nobody"
+
+            Expect.equal asked 1 "looked for once"
+            CudaKernels.Register("registered", host driver, (fun () -> driver.Driver))
+            let found = ProgramDevice.Find(Device("registered", 0))
+            Expect.equal (nonNull found).Name "kernels on cuda:0" "who runs programs"
+            Expect.isTrue (obj.ReferenceEquals(found, ProgramDevice.Find(Device("registered", 0)))) "the same one"
+            // The fake driver has one device: what lies on another one is left to libtorch's operators.
+            Expect.isNull (ProgramDevice.Find(Device("registered", 1))) "no such device"
+    }
+
+let private checkTests =
+    testSequenced
+    <| test "the check of a device compares every kernel with the processor, finds what differs, and says so where there is no device" {
+        let struct (_, driver, _, _) = fake ()
+        let lines = ResizeArray<string>()
+
+        let programs =
+            [
+                for program in GpuCheckCommand.Programs() do
+                    let struct (name, _) = program
+
+                    if List.contains name [ "Adam"; (Rules.Find "LAMB").Name; "AdamW, surrounded" ] then
+                        program
+            ]
+
+        Expect.equal programs.Length 3 "programs"
+        Expect.isGreaterThan (GpuCheckCommand.Programs().Count) 100 "in all"
+        let check = GpuCheck(driver.Driver, driver, 0, Action<string> lines.Add)
+        Expect.isTrue (check.Run(ResizeArray programs, 2, 1000L)) (String.Join('\n', lines))
+        Expect.isNull driver.Error "no error"
+        let output = String.Join('\n', lines)
+
+        for words in
+            [
+                "cuda:0: Fake 1, compute capability 9.0"
+                "AdamW, surrounded"
+                " 0 differ"
+                "of it"
+                "in one launch"
+            ] do
+            Expect.stringContains output words words
+
+        driver.Change <- Func<_, _>(fun text -> text.Replace("sub.rn.f32", "add.rn.f32"))
+        lines.Clear()
+        let other = GpuCheck(driver.Driver, driver, 0, Action<string> lines.Add)
+        Expect.isFalse (other.Run(ResizeArray(List.truncate 1 programs), 1, 1000L)) "a device that computes otherwise"
+
+        if isNull (CudaDriver.TryLoad()) then
+            Command.refused [ "gpu-check" ] [ "no device"; "libcuda.so.1" ]
+
+        Command.refused [ "gpu-check"; "--repetitions"; "0" ] [ "--repetitions is 0"; "at least 1" ]
+    }
+
+let private deviceTests =
+    testSequenced
+    <| test "with a GPU: every kernel has the processor's bits, a hundred times" {
+        match PtxToolTests.run "nvidia-smi" [ "-L" ], CudaDriver.TryLoad() with
+        | Some(0, _, _), NonNull driver ->
+            let lines = ResizeArray<string>()
+
+            for ordinal in 0 .. driver.Devices - 1 do
+                let check = GpuCheck(driver, DriverHost driver, ordinal, Action<string> lines.Add)
+
+                let good = check.Run(GpuCheckCommand.Programs(), 100, 1L <<< 26)
+                let output = String.Join('\n', lines)
+                printfn "%s" output
+                Expect.isTrue good output
+        | _ -> skiptest "there is no GPU here: nvidia-smi does not run"
+    }
+
+[<Tests>]
+let tests =
+    testList
+        "cuda driver"
+        [
+            stepTests
+            refusalTests
+            memoryTests
+            lossTests
+            absentTests
+            registerTests
+            checkTests
+            deviceTests
+        ]

@@ -1,0 +1,268 @@
+/// Steps on a device that is none: kernels are interpreted, and everything else is as on one of NVIDIA's.
+module DeviceStepTests
+
+open System
+open System.Collections.Immutable
+open Expecto
+open Optim
+open Optim.Core
+open Optim.Kernels
+open Optim.Laws
+open Optim.Ptx
+open PtxKit
+
+let private fresh =
+    let mutable made = 0
+
+    fun () ->
+        made <- made + 1
+        let heap = PretendHeap()
+        let gpu = InterpretedGpu heap
+        struct (PretendDevice($"pretend-cuda-{made}", heap, gpu), gpu)
+
+let private shapes = [ [| 3L; 50L |]; [| 7L |]; [| 5000L |]; [| 2L; 3L; 4L |] ]
+
+let private tensors dtype seed =
+    let random = Random(seed: int)
+
+    [
+        for shape in shapes ->
+            let count = int (Array.fold (*) 1L shape) * (dtype: DType).Parts()
+
+            let flat =
+                Tensor.ofFloats dtype (Array.init count (fun _ -> Palette.ordinary random dtype))
+
+            TensorView(flat.Address, Layout.Contiguous(dtype, ReadOnlySpan shape), flat.Owner)
+    ]
+
+let private sameState what (expected: State) (found: State) =
+    for a, b in Seq.zip expected.Columns found.Columns do
+        for row in 0 .. expected.RowCount - 1 do
+            if not (a[row].IsAbsent && b[row].IsAbsent) then
+                ProgramKit.difference [| [| a[row].ToDoubles() |] |] [| [| b[row].ToDoubles() |] |]
+                |> Option.iter (failtestf "%s, %s of %d: %s" what a.Name row)
+
+let private sameTensors what (expected: TensorView seq) (found: TensorView seq) =
+    for a, b in Seq.zip expected found do
+        ProgramKit.difference [| [| a.ToDoubles() |] |] [| [| b.ToDoubles() |] |]
+        |> Option.iter (failtestf "%s: %s" what)
+
+/// Some steps of a rule there and here, which agree; says whether kernels made all of them.
+let private agree (device: PretendDevice) (rule: Rule) dtype steps =
+    let options = rule.Defaults
+    let here = Parameters.Of(tensors dtype 1)
+    let there = Parameters.Of(here |> Seq.map device.Moved)
+    let mutable a, b = rule.Init(options, here), rule.Init(options, there)
+    let asked = device.Others.Asked
+
+    for step in 1..steps do
+        let gradients = tensors dtype (10 + step)
+        a <- rule.Step(options, here, Gradients.OfDense gradients, a)
+        b <- rule.Step(options, there, Gradients.OfDense(gradients |> List.map device.Moved), b)
+
+    if device.Others.Asked = asked then
+        let what = $"{rule.Name}, {dtype.Name()}"
+        sameTensors what here there
+        sameState what a b
+        true
+    else
+        false
+
+/// Rules that look at rows, at columns or at matrices, or draw noise: libtorch's operators step them.
+let private byOperators =
+    [ "AdaTAM"; "AdamP"; "Ranger"; "SGDP"; "TAM"; "timm.adamp"; "timm.sgdp" ]
+
+let private ruleTests =
+    test "every element-wise rule and definition, the catalogue's too, is stepped by kernels with the processor's bits" {
+        let struct (device, _) = fresh ()
+
+        let rules =
+            Seq.append Rules.All (Catalogue.All |> Seq.map _.Rule)
+            |> Seq.distinctBy _.Name
+            |> Seq.filter (fun rule -> (rule :> obj) :? IRecorded && rule.Name <> "SparseAdam")
+            |> Seq.toList
+
+        Expect.isGreaterThan rules.Length 100 "rules"
+
+        let others =
+            [
+                for index, rule in List.indexed rules do
+                    let dtypes =
+                        if isWhole then
+                            [ DType.Float32; DType.BFloat16; DType.Float64 ]
+                        elif index % 8 = 0 then
+                            [ DType.Float32; DType.BFloat16 ]
+                        else
+                            [ DType.Float32 ]
+
+                    for dtype in dtypes do
+                        if not (agree device rule dtype 2) && dtype = DType.Float32 then
+                            rule.Name
+            ]
+
+        Expect.sequenceEqual (List.sort others) (List.sort byOperators) "rules that kernels do not step"
+    }
+
+let private parametersOf (device: PretendDevice voption) dtype =
+    [
+        for index, tensor in List.indexed (tensors dtype 1) ->
+            let data =
+                match device with
+                | ValueSome device -> device.Moved tensor
+                | ValueNone -> tensor
+
+            Param.Of($"{dtype.Name()}.{index}", data)
+    ]
+
+let private bind (device: PretendDevice voption) (parameters: Param list) dtype seed =
+    for parameter, gradient in List.zip parameters (tensors dtype seed) do
+        let gradient: TensorView =
+            match device with
+            | ValueSome device -> device.Moved gradient
+            | ValueNone -> gradient
+
+        parameter.BindGradient gradient
+
+let private stateOf (optimizer: Optimizer) = (optimizer :> IStateful).SaveState()
+
+let private launchTests =
+    test "a list of tensors takes one launch for each dtype and step count, and the table is uploaded where an address has changed" {
+        let struct (device, _) = fresh ()
+
+        let single, double =
+            parametersOf (ValueSome device) DType.Float32, parametersOf (ValueSome device) DType.Float64
+
+        let optimizer = Adam(single @ double |> Seq.cast<IParameterOrGroup> |> Seq.toArray)
+        let mutable launches, uploads = 0L, 0L
+
+        let step seed =
+            bind (ValueSome device) single DType.Float32 seed
+            bind (ValueSome device) double DType.Float64 seed
+            let before = device.Kernels.Launches, device.Kernels.Uploads
+            optimizer.Step()
+            launches <- device.Kernels.Launches - fst before
+            uploads <- device.Kernels.Uploads - snd before
+
+        step 1
+        Expect.equal launches 2L "a launch for each dtype"
+        optimizer.Step()
+        let before = device.Kernels.Launches, device.Kernels.Uploads
+        optimizer.Step()
+        Expect.equal (device.Kernels.Launches - fst before, device.Kernels.Uploads - snd before) (2L, 0L) "nothing has moved"
+        step 2
+        Expect.equal (launches, uploads) (2L, 2L) "new gradients"
+        // One that waits counts for itself.
+        single[0].DropGradient()
+        optimizer.Step()
+        bind (ValueSome device) single DType.Float32 3
+        let before = device.Kernels.Launches
+        optimizer.Step()
+        Expect.equal (device.Kernels.Launches - before) 3L "and for each step count"
+        Expect.stringContains optimizer.LastExecutor "kernels on" "who stepped"
+        Expect.equal device.Others.Asked 0 "nobody else"
+    }
+
+let private surroundTests =
+    test "what surrounds a step is part of its launch: state dicts, averages and gradients are the host's" {
+        let struct (device, _) = fresh ()
+
+        for dtype in [ DType.Float32; DType.BFloat16 ] do
+            let run (on: PretendDevice voption) =
+                let parameters = parametersOf on dtype
+
+                let optimizer =
+                    AdamW(parameters |> Seq.cast<IParameterOrGroup> |> Seq.toArray, 0.01)
+
+                let average = AveragedParameters(parameters |> Seq.cast<IParameter>)
+                optimizer.Attach(ClipGradNorm 0.5, average = average, zeroGrad = true)
+
+                for step in 1..3 do
+                    bind on parameters dtype (20 + step)
+                    optimizer.Step()
+
+                stateOf optimizer,
+                (average :> IStateful).SaveState(),
+                [ for p in parameters -> (p :> IParameter).Data.ToDoubles() ],
+                [ for p in parameters -> p.GradientView.ToDoubles() ]
+
+            let a, b = run ValueNone, run (ValueSome device)
+            Expect.equal b a (dtype.Name())
+    }
+
+let private strideTests =
+    test "tensors of other strides are brought into order on the device" {
+        let struct (device, _) = fresh ()
+        let rule = Rules.Find "AdamW"
+
+        let turned (tensor: TensorView) =
+            TensorView(tensor.Address, Layout.Strided(tensor.DType, ReadOnlySpan [| 50L; 3L |], ReadOnlySpan [| 1L; 50L |]), tensor.Owner)
+
+        let data = tensors DType.Float32 1 |> List.head
+        let gradient = tensors DType.Float32 2 |> List.head
+
+        let straight =
+            TensorView(gradient.Address, Layout.Contiguous(DType.Float32, ReadOnlySpan [| 50L; 3L |]), gradient.Owner)
+
+        let here, there =
+            Parameters.Of [ turned data ], Parameters.Of [ device.Moved(turned data) ]
+
+        let mutable a, b = rule.Init(rule.Defaults, here), rule.Init(rule.Defaults, there)
+
+        for _ in 1..2 do
+            a <- rule.Step(rule.Defaults, here, Gradients.OfDense [ straight ], a)
+            b <- rule.Step(rule.Defaults, there, Gradients.OfDense [ device.Moved straight ], b)
+
+        sameTensors "turned" here there
+        sameState "turned" a b
+        Expect.equal device.Others.Asked 0 "nobody else"
+    }
+
+let private streamTests =
+    test "what a step keeps on the device is made anew where the stream is another" {
+        let struct (device, gpu) = fresh ()
+        let rule = Rules.Find "LAMB"
+        let here = Parameters.Of(tensors DType.Float32 1)
+        let there = Parameters.Of(here |> Seq.map device.Moved)
+        let mutable a, b = rule.Init(rule.Defaults, here), rule.Init(rule.Defaults, there)
+
+        for step in 1..3 do
+            gpu.StreamNow <- nativeint step
+            let gradients = tensors DType.Float32 (30 + step)
+            a <- rule.Step(rule.Defaults, here, Gradients.OfDense gradients, a)
+            b <- rule.Step(rule.Defaults, there, Gradients.OfDense(gradients |> List.map device.Moved), b)
+
+        sameTensors "streams" here there
+    }
+
+let private reductionTests =
+    test "sums, norms and largest magnitudes of tensors are worked out where these lie, with the processor's bits" {
+        let struct (device, _) = fresh ()
+
+        for dtype in PtxKit.allDTypes do
+            let here = tensors dtype 4 |> List.toArray
+            let there = here |> Array.map device.Moved
+
+            for reduction in [ Reduction.Sum; Reduction.SumOfSquares; Reduction.LargestMagnitude ] do
+                for factor in [ 1.0; 0.3 ] do
+                    let a, b = Array.zeroCreate<float> here.Length, Array.zeroCreate<float> here.Length
+                    let before = device.Kernels.Launches
+                    reduction.Each(ReadOnlySpan here, Span a, Executor.Caller, factor)
+                    reduction.Each(ReadOnlySpan there, Span b, Executor.Caller, factor)
+                    Expect.isTrue (Array.forall2 ProgramKit.same a b) $"{reduction.Name}, {dtype.Name()}, {factor}: %A{a}, %A{b}"
+
+                    if dtype = DType.Float32 then
+                        Expect.equal (device.Kernels.Launches - before) 3L "launches for all tensors together"
+    }
+
+[<Tests>]
+let tests =
+    testList
+        "cuda steps"
+        [
+            reductionTests
+            ruleTests
+            launchTests
+            surroundTests
+            strideTests
+            streamTests
+        ]

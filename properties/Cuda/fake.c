@@ -1,0 +1,72 @@
+// A driver without a device: it keeps texts, counts contexts, and hands launches to a function of the test, over memory of the process.
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef int (*launch_t)(const char *text, unsigned blocks, unsigned threads, void *stream, void **parameters);
+
+static launch_t hook;
+static int depth;
+static int refused[3]; // modules, launches, copies
+
+void fake_hook(launch_t launch) { hook = launch; }
+int fake_depth(int a, int b) { return depth; }
+int fake_refuse(int what, int error) { refused[what] = error; return 0; }
+int fake_reset(int a, int b) { memset(refused, 0, sizeof refused); depth = 0; return 0; }
+
+int cuInit(unsigned flags) { return flags == 0 ? 0 : 1; }
+int cuDeviceGetCount(int *count) { *count = 1; return 0; }
+int cuDeviceGet(int *device, int ordinal) { *device = 40 + ordinal; return ordinal == 0 ? 0 : 101; }
+int cuDeviceGetName(char *name, int length, int device) { strncpy(name, "Fake 1", length); return device == 40 ? 0 : 101; }
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    *value = attribute == 75 ? 9 : 0;
+    return device == 40 ? 0 : 101;
+}
+int cuDevicePrimaryCtxRetain(void **context, int device) { *context = &depth; return device == 40 ? 0 : 101; }
+int cuCtxPushCurrent_v2(void *context) { if (context != &depth) return 201; depth++; return 0; }
+int cuCtxPopCurrent_v2(void **context) { *context = &depth; if (depth == 0) return 201; depth--; return 0; }
+
+int cuModuleLoadDataEx(void **module, const char *image, unsigned options, int *names, void **values) {
+    if (depth == 0) return 201;
+    if (refused[0]) {
+        if (options == 2 && names[0] == 5 && names[1] == 6)
+            strncpy(values[0], "line 1: told to refuse it", (size_t)values[1]);
+        return refused[0];
+    }
+    if (strncmp(image, ".version ", 9)) return 218;
+    *module = strdup(image);
+    return 0;
+}
+int cuModuleGetFunction(void **function, void *module, const char *name) {
+    *function = module;
+    return depth == 0 ? 201 : strstr(module, name) ? 0 : 500;
+}
+int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned tx, unsigned ty, unsigned tz, unsigned shared, void *stream,
+                   void **parameters, void **extra) {
+    if (depth == 0) return 201;
+    if (refused[1]) return refused[1];
+    if (extra || y != 1 || z != 1 || ty != 1 || tz != 1 || x == 0 || tx == 0 || tx > 1024 || shared) return 1;
+    return hook(function, x, tx, stream, parameters);
+}
+static int copy(void *target, const void *source, size_t bytes) {
+    if (depth == 0) return 201;
+    if (refused[2]) return refused[2];
+    memcpy(target, source, bytes);
+    return 0;
+}
+int cuMemcpyHtoDAsync_v2(void *target, const void *source, size_t bytes, void *stream) { return copy(target, source, bytes); }
+int cuMemcpyDtoHAsync_v2(void *target, const void *source, size_t bytes, void *stream) { return copy(target, source, bytes); }
+int cuStreamSynchronize(void *stream) { return depth == 0 ? 201 : refused[1]; }
+int cuMemAlloc_v2(void **address, size_t bytes) { *address = aligned_alloc(256, (bytes + 255) / 256 * 256); return *address ? 0 : 2; }
+int cuMemFree_v2(void *address) { free(address); return 0; }
+int cuGetErrorName(int error, const char **text) {
+    *text = error == 1 ? "CUDA_ERROR_INVALID_VALUE"
+        : error == 101 ? "CUDA_ERROR_INVALID_DEVICE"
+        : error == 201 ? "CUDA_ERROR_INVALID_CONTEXT"
+        : error == 218 ? "CUDA_ERROR_INVALID_PTX"
+        : error == 700 ? "CUDA_ERROR_ILLEGAL_ADDRESS"
+        : error == 701 ? "CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES"
+        : error == 719 ? "CUDA_ERROR_LAUNCH_FAILED"
+        : "CUDA_ERROR_UNKNOWN";
+    return 0;
+}

@@ -1,0 +1,45 @@
+using System.Runtime.InteropServices;
+using Optim.Cuda;
+
+namespace Optim.Ptx;
+
+/// <summary>A device that is none: kernels are interpreted, over memory of this process.</summary>
+internal sealed unsafe class InterpretedGpu(PretendHeap heap) : Gpu
+{
+    private readonly List<PtxProgram> programs = [];
+
+    public override string Name => "an interpreter";
+
+    /// <summary>Names another stream from now on.</summary>
+    public nint StreamNow { get; set; }
+
+    public override nint Stream => StreamNow;
+
+    /// <summary>Changes the text of each kernel before it is read.</summary>
+    public Func<string, string> Change { get; set; } = text => text;
+
+    public long Executed { get; private set; }
+
+    public override nint Load(PtxKernel kernel)
+    {
+        programs.Add(new(Change(kernel.Text)));
+        return programs.Count;
+    }
+
+    public override void Launch(nint function, PtxKernel kernel, uint blocks, void** parameters)
+    {
+        var program = programs[(int)function - 1];
+        var bytes = new byte[program.ParameterBytes];
+        for (var i = 0; i < program.Parameters.Count; i++)
+            new ReadOnlySpan<byte>(parameters[i], program.Parameters[i].Bytes).CopyTo(bytes.AsSpan(program.Parameters[i].Offset));
+        var run = new PtxRun(program, heap.Memory);
+        run.Run(0, blocks, kernel.Threads, bytes);
+        Executed += run.Executed;
+    }
+
+    public override GpuMemory Allocate(nint bytes) => heap.Allocate(bytes);
+
+    public override void Upload(nint target, void* source, nint bytes) => NativeMemory.Copy(source, (void*)target, (nuint)bytes);
+
+    public override void Download(void* target, nint source, nint bytes) => NativeMemory.Copy((void*)source, target, (nuint)bytes);
+}
