@@ -70,9 +70,9 @@ let private start launcher (arguments: string list) ranks (child: string list) =
 
         let clock = Stopwatch.StartNew()
 
-        if not (running.WaitForExit 60000) then
+        if not (running.WaitForExit 150000) then
             running.Kill true
-            failtest $"{launcher} has not ended within a minute: {output.Result} {errors.Result}"
+            failtest $"{launcher} has not ended within two minutes and a half: {output.Result} {errors.Result}"
 
         running.ExitCode, output.Result, errors.Result, clock.Elapsed.TotalSeconds
 
@@ -118,7 +118,7 @@ let tests =
                 test $"{name}: the bits of a simulated world, on 4 processes, of which one overflows in a step" {
                     inFolder (fun folder ->
                         let code, output, errors, _ =
-                            start launcher arguments 4 [ "--rank"; folder; "30"; "none"; ""; "0" ]
+                            start launcher arguments 4 [ "--rank"; folder; "100"; "none"; ""; "0" ]
 
                         Expect.equal code 0 $"{output}\n{errors}"
                         let bits = expected 4
