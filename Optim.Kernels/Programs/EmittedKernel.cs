@@ -12,7 +12,8 @@ internal sealed unsafe class EmittedKernel : VisitKernel
     private readonly KernelCode spelledOut;
     private readonly VectorMethods methods;
     private readonly KernelBody single;
-    private readonly bool inPairs;
+    private readonly bool inPairs,
+        canReduce;
     private KernelBody? pair;
     private KernelBody? reducing;
 
@@ -22,6 +23,7 @@ internal sealed unsafe class EmittedKernel : VisitKernel
         methods = VectorMethods.Of(width, code.IsDouble);
         spelledOut = code.SpelledOut();
         single = new KernelEmitter(spelledOut, methods, 1).Emit();
+        canReduce = KernelEmitter.CanReduce(methods);
         inPairs = code.ArrayUses.Length <= FewArrays;
     }
 
@@ -29,7 +31,7 @@ internal sealed unsafe class EmittedKernel : VisitKernel
 
     public override bool Reduce(nint* entry, nint stride, nint at, nint end, void* numbers, double* sums)
     {
-        if (!KernelEmitter.CanReduce(methods))
+        if (!canReduce)
             return false;
         // Two threads may both make it: the same code.
         reducing ??= KernelEmitter.Reducing(spelledOut, methods).Emit();
