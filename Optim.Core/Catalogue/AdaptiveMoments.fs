@@ -159,7 +159,9 @@ let private adamG =
             let size' = kept r size (moved beta3 size (factor * Expression.Pow(v, power)))
             let m = firstMoment r beta1 (size' * g)
             let rate = smaller lr (1.0 / sqrt r.Step)
-            x - rate / correction r beta1 * m / (sqrt (v / correction r beta2) + eps))
+            // Once for all elements, which have enough to do with the power.
+            let factor2 = 1.0 / correction r beta2
+            x - rate / correction r beta1 * m / (sqrt (factor2 * v) + eps))
 
 let private adan =
     rule

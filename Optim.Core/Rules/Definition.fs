@@ -17,27 +17,13 @@ type RuleDefinition internal (recording: DefinitionRecording, path: string, para
         recording.Shared[path] <- count
         $"{path}total{count}"
 
-    let spread operation dimensions (operands: Expression array) =
-        let prefix = path + "spread"
-
-        let count =
-            recording.Spreads
-            |> Seq.filter (fun name -> name.StartsWith(prefix, StringComparison.Ordinal))
-            |> Seq.length
-
-        let name = $"{prefix}{count + 1}"
-        let made = Expression.Spread(operation, name, dimensions, operands)
-        recording.Free name
-        recording.Spreads.Add name
-        made
-
     let elementsOf operation dimensions (elements: Expression) =
         Argument.notNull "elements" elements
 
         if dimensions < 1 then
             recording.Refuse $"dimensions is {dimensions}; it must be at least 1"
 
-        spread operation dimensions [| elements |]
+        Expression.Spread(operation, dimensions, elements)
 
     internal new(recording) =
         RuleDefinition(recording, "", Expression.Input StepProgram.Parameter, Expression.Input StepProgram.Gradient, Expression.StepCount)
@@ -308,7 +294,7 @@ type RuleDefinition internal (recording: DefinitionRecording, path: string, para
         if seed.Scope <> Scope.Step then
             recording.Refuse $"the seed of noise is {seed}; it must be a number of the step"
 
-        spread Operation.Noise 0 [| seed; step |]
+        Expression.Spread(Operation.Noise, 0, seed, step)
 
     /// Declares that a law of Optim.Laws does not hold for the rule, by its id, and why: the reason is printed.
     member _.OptOut(law: string, reason: string) = recording.OptOuts.Add(law, reason)

@@ -194,7 +194,6 @@ type internal DefinitionRecording(rule: string, alternatives: IReadOnlyDictionar
     member val Columns = List<DefinedColumn>()
     member val Numbers = List<DefinedNumber>()
     member val Functions = List<string * (int64 -> double)>()
-    member val Spreads = List<string>()
     /// How many reductions over all there are under each path.
     member val Shared = Dictionary<string, int>()
     member val Sets = Dictionary<string, Expression>()
@@ -246,7 +245,6 @@ type internal DefinitionRecording(rule: string, alternatives: IReadOnlyDictionar
         if
             recording.Columns.Exists(fun column -> column.Name = name)
             || recording.Numbers.Exists(fun number -> number.Name = name)
-            || recording.Spreads.Contains name
         then
             recording.Refuse $"'{name}' is declared twice"
 

@@ -192,9 +192,9 @@ public sealed class Expression
     internal static Expression Shared(Operation operation, Expression elements, string name) =>
         new(operation, Scope.AllTensors, [OfElements(elements)], 1, name);
 
-    /// <summary>What is made of many elements, in each of them, by way of an array.</summary>
-    internal static Expression Spread(Operation operation, string array, int dimensions, params Expression[] operands) =>
-        new(operation, Scope.Element, operation.IsSum() ? [OfElements(operands[0])] : operands, dimensions, array);
+    /// <summary>What is made of many elements, in each of them.</summary>
+    internal static Expression Spread(Operation operation, int dimensions, params Expression[] operands) =>
+        new(operation, Scope.Element, operation.IsSum() ? [OfElements(operands[0])] : operands, dimensions);
 
     /// <summary>The imaginary error function of a number.</summary>
     internal static Expression Erfi(Expression value) => OfNumbers(Operation.Erfi, value, nameof(Erfi));

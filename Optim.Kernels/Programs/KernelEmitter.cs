@@ -10,6 +10,7 @@ namespace Optim.Kernels;
 internal sealed unsafe partial class KernelEmitter
 {
     private readonly KernelCode code;
+
     /// <summary>So many bytes ahead of what is worked on the memory is asked for, where it comes from main memory.</summary>
     private const int BytesAhead = 2048;
 

@@ -33,7 +33,13 @@ internal static unsafe class Noise
     private static void Fill(nint begin, nint end, void* at)
     {
         var context = (Context*)at;
-        Fill(context->Key, begin, context->Elements + begin * (context->IsDouble ? sizeof(double) : sizeof(float)), end - begin, context->IsDouble);
+        Fill(
+            context->Key,
+            begin,
+            context->Elements + begin * (context->IsDouble ? sizeof(double) : sizeof(float)),
+            end - begin,
+            context->IsDouble
+        );
     }
 
     /// <summary>The numbers of neighbouring places.</summary>

@@ -96,8 +96,8 @@ internal enum Operation : byte
     /// <summary>What a load would find after a store to the parameter: rounded where parameters are of a half type.</summary>
     Rounded,
 
-    // Spreads: what is made of many elements, in each of these. A visit puts the elements into an array of their own, in which
-    // they are replaced before the next one; the array's name is the operation's, and its number how many first dimensions count.
+    // Spreads: what is made of many elements, in each of these. A visit takes the elements in, block by block, and later ones read
+    // what they came to as if it lay in an array; the number is how many first dimensions count.
 
     /// <summary>The sum of all elements with the same first indices.</summary>
     SumOfRow,

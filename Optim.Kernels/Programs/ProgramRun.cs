@@ -226,7 +226,14 @@ internal sealed unsafe class ProgramRun
                 SumsOf(place, index).Lay(in segment, segment.Spread!, IsDouble(segment.DType));
             for (var slice = 0; slice < segment.Count; slice++)
             {
-                var span = isNoise ? new() { Operation = Operation.Noise, IsDouble = IsDouble(segment.DType), Columns = 1 } : SumsOf(place, index)[slice];
+                var span = isNoise
+                    ? new()
+                    {
+                        Operation = Operation.Noise,
+                        IsDouble = IsDouble(segment.DType),
+                        Columns = 1,
+                    }
+                    : SumsOf(place, index)[slice];
                 (span.Room, span.IsTaken) = (room, isTaken);
                 if (isNoise)
                     span.Key = Noise.Key(segment.Spread![segment.First + slice].Stream, values[node.A], values[node.B]);

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Runtime.CompilerServices;
 
 namespace Optim.Kernels;
 
@@ -22,6 +23,7 @@ internal readonly record struct SpreadSlice(ImmutableArray<long> Shape, ulong St
 /// are, are taken in while they are in the cache, and blocks of what they came to are made there when a later visit reads them.
 /// A row's sum is that of its parts in the blocks, each formed by the fixed tree. A column's is formed of running sums, one for each column, or
 /// several where there are fewer than 32, which take the elements of a band of blocks in turn; those of the bands are joined in pairs of neighbours.
+/// A single column is summed as a whole tensor is.
 /// </summary>
 internal unsafe struct SpreadSpan
 {
@@ -77,10 +79,7 @@ internal unsafe struct SpreadSpan
         for (var i = 0; i < count; row++, at = 0)
         {
             var length = (int)Math.Min(Columns - at, count - i);
-            var x = (nint)(elements + i * (nint)Size);
-            var sum = IsOfSquares
-                ? ReductionKernel<Squares>.OfBlock(Width, x, length, IsDouble)
-                : ReductionKernel<Sums>.OfBlock(Width, x, length, IsDouble);
+            var sum = OfBlock((nint)(elements + i * (nint)Size), length);
             if (at == 0)
                 Parts[row] = sum;
             else
@@ -89,10 +88,20 @@ internal unsafe struct SpreadSpan
         }
     }
 
+    private readonly double OfBlock(nint elements, int count) =>
+        IsOfSquares
+            ? ReductionKernel<Squares>.OfBlock(Width, elements, count, IsDouble)
+            : ReductionKernel<Sums>.OfBlock(Width, elements, count, IsDouble);
+
     private readonly void TakeColumns(nint block, byte* elements, int count)
     {
         var (band, inBand) = Math.DivRem(block, BandBlocks);
         var sums = Parts + band * RunningSums;
+        if (Columns == 1)
+        {
+            *sums = OfBlock((nint)elements, count);
+            return;
+        }
         if (inBand == 0)
             new Span<double>(sums, RunningSums).Clear();
         // Running sums are as many as so many whole rows have elements, and a band begins with the sum of the column that it begins in.
@@ -112,6 +121,7 @@ internal unsafe struct SpreadSpan
             JoinColumns((blocks + BandBlocks - 1) / BandBlocks);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private readonly void JoinRows(nint blocks)
     {
         for (nint block = 1; block < blocks; block++)
@@ -124,6 +134,7 @@ internal unsafe struct SpreadSpan
             Set(row, Parts[row]);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private readonly void JoinColumns(nint bands)
     {
         for (nint apart = 1; apart < bands; apart *= 2)
@@ -162,6 +173,7 @@ internal unsafe struct SpreadSpan
             Make(first, (float*)Totals, (float*)target, count);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private readonly void Make<S>(nint first, S* totals, S* target, int count)
         where S : unmanaged
     {

@@ -44,10 +44,11 @@ internal sealed unsafe class SpreadSums(Node node)
         var rows = blocks == 0 ? 0 : slices[segment.First + slice].LeadingCount((int)node.Value);
         var columns = blocks == 0 ? 1 : segment.Table.LengthOf(segment.First + slice) / rows;
         var isOfRows = node.Operation is Operation.SumOfRow or Operation.SumOfSquaresOfRow;
-        var sums = (int)(columns * Math.Max(1, (ReductionTable.Sums + columns - 1) / columns));
+        var sums = columns == 1 ? 1 : (int)(columns * Math.Max(1, (ReductionTable.Sums + columns - 1) / columns));
         var bandBlocks = isOfRows
             ? 1
-            : (nint)BitOperations.RoundUpToPowerOf2((nuint)((SpreadSpan.BandRows * columns + ReductionTable.Block - 1) / ReductionTable.Block));
+            : (nint)
+                BitOperations.RoundUpToPowerOf2((nuint)((SpreadSpan.BandRows * columns + ReductionTable.Block - 1) / ReductionTable.Block));
         var parts = isOfRows ? rows : (blocks + bandBlocks - 1) / bandBlocks * sums;
         var begun = isOfRows ? blocks : 0;
         spans[slice] = new()

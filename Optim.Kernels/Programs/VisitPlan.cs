@@ -190,7 +190,14 @@ internal sealed class VisitPlan
                     var (value, isWords) = plan.IsState(array) ? (Lower(node), false) : Recorder.Store<P>(Lower(node));
                     stores.Add(new(array, list.Add(value), isWords));
                 }
-            var code = new KernelCode(list.ToArray(), stores.ToArray(), reductions.ToArray(), program.Arrays.Length, numbers.Count, isDouble);
+            var code = new KernelCode(
+                list.ToArray(),
+                stores.ToArray(),
+                reductions.ToArray(),
+                program.Arrays.Length,
+                numbers.Count,
+                isDouble
+            );
             return new(code, numbers.ToArray(), reduced, made.ToArray(), taken.ToArray());
         }
 

@@ -51,6 +51,7 @@ internal static unsafe class ReductionKernel<R>
             InTurn(width, (float*)x, count, sums, length, at);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
     private static void InTurn<S>(Width width, S* x, int count, double* sums, int length, int at)
         where S : unmanaged
     {
@@ -69,6 +70,7 @@ internal static unsafe class ReductionKernel<R>
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
     private static void Each<V, S>(S* x, double* sums, int count)
         where V : struct, IVector<V>
         where S : unmanaged
@@ -207,6 +209,7 @@ internal static unsafe class ReductionKernel<R>
     }
 
     /// <summary>The running sums, which took the first elements, take the others one by one and are joined.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
     private static double Joined<S>(S* x, S* y, int taken, int count, double* sums)
         where S : unmanaged
     {

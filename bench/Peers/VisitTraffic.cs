@@ -31,11 +31,7 @@ internal sealed unsafe class VisitTraffic
         var arrays = new Dictionary<string, nint>();
         nint[] AddressesOf(IEnumerable<string> names) =>
             [.. names.Select(name => arrays.TryGetValue(name, out var known) ? known : arrays[name] = Allocate())];
-        this.visits =
-        [
-            .. from visit in visits
-            select (AddressesOf(visit.Reads.Except(visit.Writes)), AddressesOf(visit.Writes)),
-        ];
+        this.visits = [.. from visit in visits select (AddressesOf(visit.Reads.Except(visit.Writes)), AddressesOf(visit.Writes))];
         shares = [.. this.visits.Select(visit => (Action<int>)(share => Run(visit.Read, visit.Written, share)))];
     }
 
@@ -57,7 +53,10 @@ internal sealed unsafe class VisitTraffic
     {
         var chunks = count / Chunk;
         var (begin, end) = (chunks * (long)share / Threads.Count * Chunk, chunks * (long)(share + 1) / Threads.Count * Chunk);
-        fixed (nint* from = read, to = written)
+        fixed (
+            nint* from = read,
+                to = written
+        )
             if (written.Length > 0)
                 Move((float**)from, read.Length, (float**)to, written.Length, (nint)begin, (nint)end);
             else if (Sum((float**)from, read.Length, (nint)begin, (nint)end) == 7)

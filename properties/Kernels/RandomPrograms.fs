@@ -13,9 +13,9 @@ open Optim.Laws
 open ProgramReference
 open ProgramKit
 
-/// The product's expression of a term, and the names of its spreads.
-let rec private expressionWith (spreads: List<Term>) term : Expression =
-    let e = expressionWith spreads
+/// The product's expression of a term.
+let rec expression term : Expression =
+    let e = expression
 
     match term with
     | Term.Constant x -> Expression.Of x
@@ -47,16 +47,6 @@ let rec private expressionWith (spreads: List<Term>) term : Expression =
     | Term.Largest(true, a) -> Expression.LargestOverAll(e a)
     | Term.Mean a -> Expression.Mean(e a)
     | Term.Spread(rows, squares, a) ->
-        let operand = e a
-        let place = spreads.IndexOf term
-
-        let place =
-            if place >= 0 then
-                place
-            else
-                spreads.Add term
-                spreads.Count - 1
-
         let operation =
             match rows, squares with
             | true, false -> Operation.SumOfRow
@@ -64,10 +54,7 @@ let rec private expressionWith (spreads: List<Term>) term : Expression =
             | false, false -> Operation.SumOfColumn
             | false, true -> Operation.SumOfSquaresOfColumn
 
-        Expression.Spread(operation, $"spread{place}", 1, operand)
-
-/// The product's expression of a term.
-let expression term = expressionWith (List()) term
+        Expression.Spread(operation, 1, e a)
 
 let columnCount = 2
 let optionCount = 3
@@ -180,7 +167,8 @@ let cases: Gen<Case> =
         let! parameter = term
         let! columns = Gen.listOfLength columnCount (Gen.optionOf term)
 
-        let! lengths = Gen.elements [ [ 37 ]; [ 1; 0; 16; 70 ]; [ 9_000; 3; 4_096 ]; [ 8_219 ]; [ 12_321 ] ]
+        let! lengths =
+            Gen.elements [ [ 37 ]; [ 1; 0; 16; 70 ]; [ 9_000; 3; 4_096 ]; [ 8_219 ]; [ 12_321 ] ]
 
         let! seed = Gen.choose (1, 1_000_000)
 
@@ -268,11 +256,9 @@ let expectedOf (case: Case) =
     |]
 
 let programOf (case: Case) =
-    let spreads = List()
-
     let assignments =
         List.zip [ "param"; "column0"; "column1" ] case.Terms
-        |> List.choose (fun (name, term) -> term |> Option.map (fun term -> Assignment(name, expressionWith spreads term)))
+        |> List.choose (fun (name, term) -> term |> Option.map (fun term -> Assignment(name, expression term)))
 
     StepProgram(ResizeArray [ "param"; "grad"; "column0"; "column1" ], assignments)
 

@@ -159,7 +159,7 @@ let private eval precision before (term: Term) =
 
     /// Sums in double, rounded once. A row's: of its parts in the blocks of 4096 elements of the tensor, one after the other. A column's: of bands of so
     /// many blocks, a power of two, that there are at least 32 rows in each, where elements take turns at as many sums as whole rows have elements, at
-    /// least 32; the bands' sums are joined in pairs, and then those of one column.
+    /// least 32; the bands' sums are joined in pairs, and then those of one column. A single column is a tensor's sum.
     and spread (rows: bool) (squared: bool) (elements: float[][]) : Value =
         let add sum x =
             if squared then
@@ -209,9 +209,14 @@ let private eval precision before (term: Term) =
                     let width = values.Length / max height 1
 
                     let sums =
-                        if values.Length = 0 then [||]
-                        elif rows then Array.init height (ofRow width values)
-                        else ofColumns width values
+                        if values.Length = 0 then
+                            [||]
+                        elif not rows && width = 1 then
+                            [| (if squared then squares values else total values) |]
+                        elif rows then
+                            Array.init height (ofRow width values)
+                        else
+                            ofColumns width values
 
                     values
                     |> Array.mapi (fun i _ -> precision.Round sums[if rows then i / width else i % width])
