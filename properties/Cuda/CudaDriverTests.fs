@@ -180,6 +180,7 @@ let private lossTests =
         try
             ours.Step()
             theirs.Step()
+            let saved, held = stateOf ours, dataOf here
             Checkpoint.Save(path, struct ("optimizer", box theirs))
             driver.RefuseLaunches 719
 
@@ -194,7 +195,7 @@ let private lossTests =
             // It may recover, but its memory is gone with its context.
             driver.RefuseLaunches 0
             Expect.throwsT<CudaException> (fun () -> theirs.Step()) "it stays lost"
-            ours.Step()
+            Expect.equal (stateOf ours, dataOf here) (saved, held) "what lies on the host"
 
             let fresh =
                 [
@@ -203,7 +204,9 @@ let private lossTests =
 
             let again = AdamW(fresh |> Seq.cast<IParameterOrGroup> |> Seq.toArray)
             Checkpoint.Load(path, struct ("optimizer", box again)) |> ignore
-            ignore here
+            Expect.equal (stateOf again) saved "the last checkpoint"
+            ours.Step()
+            Expect.notEqual (dataOf here) held "the host goes on"
             Expect.equal driver.Depth 0 "contexts"
         finally
             File.Delete path
@@ -222,6 +225,15 @@ let private registerTests =
         | Ok path ->
             let driver = FakeDriver(path, PretendHeap())
             let mutable asked = 0
+            let warnings = ResizeArray<string>()
+
+            use listener =
+                { new TraceListener() with
+                    member _.Write(_: string | null) = ()
+                    member _.WriteLine(text: string | null) = warnings.Add(string text)
+                }
+
+            Trace.Listeners.Add listener |> ignore
 
             CudaKernels.Register(
                 "registered-none",
@@ -235,6 +247,10 @@ let private registerTests =
                 Expect.isNull (ProgramDevice.Find(Device("registered-none", 0))) "nobody"
 
             Expect.equal asked 1 "looked for once"
+            CudaKernels.Register("registered-neither", host driver, (fun () -> null))
+            Expect.isNull (ProgramDevice.Find(Device("registered-neither", 0))) "nobody here, either"
+            Trace.Listeners.Remove listener
+            Expect.isLessThan warnings.Count 2 $"one warning in a process: {warnings}"
             CudaKernels.Register("registered", host driver, (fun () -> driver.Driver))
             let found = ProgramDevice.Find(Device("registered", 0))
             Expect.equal (nonNull found).Name "kernels on cuda:0" "who runs programs"

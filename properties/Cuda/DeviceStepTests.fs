@@ -189,6 +189,46 @@ let private surroundTests =
             Expect.equal b a (dtype.Name())
     }
 
+let private scalerTests =
+    test "a scaler unscales gradients on a device, and passes over a step in which one of them is not finite, as on the host" {
+        let struct (device, _) = fresh ()
+
+        for dtype in [ DType.Float32; DType.BFloat16 ] do
+            let run (on: PretendDevice voption) =
+                let parameters = parametersOf on dtype
+
+                let optimizer =
+                    AdamW(parameters |> Seq.cast<IParameterOrGroup> |> Seq.toArray, 0.01)
+
+                let scaler = GradScaler(1024.0, growthInterval = 2L)
+                optimizer.Attach(ClipGradNorm 0.5, scaler)
+
+                let scales =
+                    [
+                        for step in 1..6 do
+                            bind on parameters dtype (20 + step)
+
+                            if step = 3 then
+                                // In one element of one tensor: all of them stay.
+                                let spoilt = parameters[2].GradientView.ToDoubles()
+                                spoilt[4321] <- infinity
+                                let spoilt = TensorView.OfDoubles(dtype, spoilt, ReadOnlySpan shapes[2])
+                                parameters[2].GradientView.CopyFrom spoilt
+
+                            let before = [ for p in parameters -> (p :> IParameter).Data.ToDoubles() ]
+                            optimizer.Step()
+                            let after = [ for p in parameters -> (p :> IParameter).Data.ToDoubles() ]
+                            Expect.equal (before = after) (step = 3) $"step {step}"
+                            scaler.Scale
+                    ]
+
+                Expect.isTrue (scales[2] < scales[1]) $"the overflow shrinks the scale: {scales}"
+                stateOf optimizer, scales, [ for p in parameters -> (p :> IParameter).Data.ToDoubles() ]
+
+            let a, b = run ValueNone, run (ValueSome device)
+            Expect.equal b a (dtype.Name())
+    }
+
 let private strideTests =
     test "tensors of other strides are brought into order on the device" {
         let struct (device, _) = fresh ()
@@ -263,6 +303,7 @@ let tests =
             ruleTests
             launchTests
             surroundTests
+            scalerTests
             strideTests
             streamTests
         ]
