@@ -13,7 +13,11 @@ internal static class GpuCheckCommand
     public const string Description =
         "Run every kernel on NVIDIA's devices of this machine, compare bits with the processor's, and measure speed";
 
-    public static Command Create(Screen screen)
+    /// <summary>The exit code where a bit differs.</summary>
+    public const int Differs = 1;
+
+    /// <param name="say">Prints a line.</param>
+    public static Command Create(Action<string> say)
     {
         var repetitions = new Option<int>("--repetitions")
         {
@@ -42,13 +46,13 @@ internal static class GpuCheckCommand
             {
                 var host = new DriverHost(driver);
                 for (var device = 0; device < driver.Devices; device++)
-                    good &= new GpuCheck(driver, host, device, screen.Say).Run(Programs(), times, count);
+                    good &= new GpuCheck(driver, host, device, say).Run(Programs(), times, count);
             }
             catch (CudaException e)
             {
                 throw new CommandException(e.Message);
             }
-            return good ? 0 : OptimCommand.Failed;
+            return good ? 0 : Differs;
         });
         return command;
     }

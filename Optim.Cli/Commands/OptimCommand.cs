@@ -60,7 +60,7 @@ public static class OptimCommand
             Named(VerifyCommand.Name, VerifyCommand.Description, VerifyCommand.Target, () => VerifyCommand.Create(screen, cancel)),
             Named(ExplainCommand.Name, ExplainCommand.Description, ExplainCommand.Rules, () => ExplainCommand.Create(screen)),
             Named(PtxCommand.Name, PtxCommand.Description, PtxCommand.Rules, () => PtxCommand.Create(screen)),
-            Named(GpuCheckCommand.Name, GpuCheckCommand.Description, null, () => GpuCheckCommand.Create(screen)),
+            Named(GpuCheckCommand.Name, GpuCheckCommand.Description, null, () => GpuCheckCommand.Create(screen.Say)),
         };
 
         // A command that is not on the line is only listed: its options name all rules and schedules, and making these takes longer than the rest.

@@ -207,6 +207,36 @@ let private torchsharp =
             |> prints "Optim.TorchSharp"
     }
 
+let private gpuCheck =
+    test "the check of GPUs is published as one file of at most 40 MB, which needs no SDK" {
+        let path = Directory.CreateTempSubdirectory("optim-gpu-check-").FullName
+
+        try
+            dotnet
+                path
+                []
+                [
+                    "publish"
+                    repository "samples/GpuCheck"
+                    "-c"
+                    "Release"
+                    "-p:PublishSingleFile=true"
+                    "--use-current-runtime"
+                    "-o"
+                    path
+                ]
+            |> succeeded "dotnet publish"
+            |> ignore
+
+            let file = Directory.GetFiles path |> Array.exactlyOne
+            Expect.isLessThan (FileInfo(file).Length) 40_000_000L "bytes"
+            let ran = execute path [ "DOTNET_ROOT", path ] file [ "--repetitions"; "0" ]
+            Expect.equal ran.Code 1 "refused"
+            Expect.stringContains ran.Error "--repetitions is 0; it must be at least 1" "it runs"
+        finally
+            Directory.Delete(path, true)
+    }
+
 /// Warnings of trimming that are about our libraries.
 let private ours (output: string) =
     output.Split '\n'
@@ -318,4 +348,4 @@ let private tool =
 
 [<Tests>]
 let tests =
-    testSequencedGroup "packages" (testList "packages" (contents @ consoles @ [ torchsharp; published; tool ]))
+    testSequencedGroup "packages" (testList "packages" (contents @ consoles @ [ torchsharp; published; gpuCheck; tool ]))
