@@ -38,7 +38,7 @@ internal sealed class WholeReductions<V>(Layout layout, ulong stream = 0) : Lane
 
     public override double Count => layout.Count;
 
-    public override double LeadingCount(int dimensions) => new SpreadSlice(layout.Shape, 0).LeadingCount(dimensions);
+    public override double LeadingCount(int dimensions) => new SpreadSlice(layout.Shape, 0, 0).LeadingCount(dimensions);
 
     public override V Spread(Node node, V value)
     {
@@ -58,7 +58,7 @@ internal sealed class WholeReductions<V>(Layout layout, ulong stream = 0) : Lane
     {
         var noise = TensorView.Zeros(Layout.Contiguous(dtype.ToStateDType(), layout.Shape.AsSpan()));
         var isDouble = dtype is DType.Float64 or DType.Complex128;
-        SpreadPass.Run(node, noise.Address, noise.Count * dtype.Parts(), isDouble, new(layout.Shape, stream), key, Executor.Team);
+        SpreadPass.Run(node, noise.Address, noise.Count * dtype.Parts(), isDouble, new(layout.Shape, stream, 0), key, Executor.Team);
         return V.CopyOf(noise, parameter);
     }
 

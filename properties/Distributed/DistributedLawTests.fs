@@ -4,6 +4,7 @@ module DistributedLawTests
 
 open System
 open System.IO
+open System.Collections.Generic
 open System.Runtime.InteropServices
 open Expecto
 open FsCheck
@@ -20,6 +21,7 @@ open ShardedCheckpointTests
 type Case =
     {
         Rule: string
+        Options: (string * OptionValue) list
         Shapes: int64 list list
         Ranks: int
         Others: int
@@ -30,30 +32,40 @@ type Case =
         Missing: int
     }
 
+/// Every rule that there is, and chains and wrappers of each kind, that of dense gradients.
 let private rules =
     [
-        "adamw"
-        "sgd"
-        "nadam"
-        "rprop"
-        "adagrad"
-        "lion"
-        "adafactor"
-        "muon"
-        "lamb"
-        "prodigy"
-        "soap"
+        for rule in Rules.All do
+            rule.Name
+
+        for entry in Catalogue.All do
+            entry.Rule.Name
+
         "chain(clip_by_global_norm(1), scale_by_adam, scale(-1e-2))"
         "chain(scale_by_adam, add_decayed_weights(0.1), scale(-1e-2))"
+        "chain(normalize_by_update_norm, scale(-1e-2))"
+        "chain(scale_by_adam, where(\"p1\", add_decayed_weights(0.1)), clip_by_global_norm(1), scale(-1e-2))"
+        "chain(clip_by_block_rms(0.1), clip_by_global_norm(0.5), scale(-1e-2))"
+        "trac(adamw)"
         "lookahead(2, 0.5, adamw)"
+        "lookahead(2, 0.5, muon)"
+        "apply_if_finite(2, soap)"
         "gradient_noise(0.1, 0.55, 1, adamw)"
     ]
+    |> List.distinct
     |> List.filter (fun name ->
-        try
-            Rules.Find name |> ignore
-            true
-        with :? ArgumentException ->
-            false)
+        match Rules.Find name with
+        | rule -> rule.Sparse rule.Defaults <> SparseGradients.Required)
+
+/// Options that are not the usual ones.
+let private optionsOf (rule: Rule) (options: IOptimizerOptions) =
+    [
+        for name in rule.OptionNames do
+            let value = rule.Read(options, name)
+
+            if not (value.Equals(rule.Read(rule.Defaults, name))) then
+                name, value
+    ]
 
 let private shape =
     Gen.frequency
@@ -67,6 +79,7 @@ let private shape =
 let private cases =
     gen {
         let! rule = Gen.elements rules
+        let! options = Laws.Options.generate (Rules.Find rule)
         let! count = Gen.choose (1, 5)
         let! shapes = Gen.listOfLength count shape
         let! ranks = Gen.choose (1, 8)
@@ -86,6 +99,7 @@ let private cases =
         return
             {
                 Rule = rule
+                Options = optionsOf (Rules.Find rule) options
                 Shapes = shapes
                 Ranks = ranks
                 Others = others
@@ -103,7 +117,8 @@ let private runOfCase (case: Case) =
             Tensors = case.Shapes |> List.mapi (fun index shape -> $"p{index}", DType.Float32, shape)
         }
 
-    { run model (fun parameters -> RuleOptimizer(Rules.Find case.Rule, parameters, [||]) :> Optimizer) with
+    { run model (fun parameters ->
+          RuleOptimizer(Rules.Find case.Rule, parameters, [| for name, value in case.Options -> struct (name, value) |]) :> Optimizer) with
         Leaves = case.Ranks * case.LeavesOfRank
         Steps = case.Steps
         Absent =
@@ -208,6 +223,110 @@ let tests =
                         (plan.ElementsOf rank)
                         (total / int64 case.Ranks + int64 Reduction.BlockLength)
                         $"rank {rank}: {plan}")
+
+            law "a rank's memory of state is its share and at most a block of each column more, for rules that can be cut" 60 (fun case ->
+                let rule = Rules.Find case.Rule
+
+                // What stands on every rank for each parameter: steps, and numbers that are kept.
+                let numbers =
+                    int64 case.Shapes.Length
+                    * int64 (8 * (1 + rule.ScalarNames.Length + rule.ColumnNames.Length))
+
+                let bytesUnder shard =
+                    onRanks case.Ranks (fun world ->
+                        let run = runOfCase case
+                        let sharded, parameters = over run shard case.Bucket world
+                        train run world 0 sharded parameters
+                        sharded.StateBytes)
+
+                let isWithin (all: int64) (own: int64) =
+                    own
+                    <= all / int64 case.Ranks
+                       + int64 rule.ColumnNames.Length * 4L * int64 Reduction.BlockLength
+                       + numbers
+
+                if ShardPlan.DivisionOf rule = Division.Sliced then
+                    let whole = (bytesUnder Shard.None)[0]
+
+                    for own in bytesUnder case.Shard do
+                        Expect.isTrue (isWithin whole own) $"{own} of {whole} bytes: {case}"
+
+                    // As it would be found where each rank had all of it.
+                    let columns = int64 Reduction.BlockLength * 4L * int64 rule.ColumnNames.Length
+
+                    if case.Ranks > 1 && whole > 2L * (columns + numbers) then
+                        Expect.isFalse (isWithin whole whole) $"a rank with all of it: {case}")
+
+            test "rules that make numbers of all parameters are cut, but for those that look at whole tensors, too" {
+                let looking = rules |> List.map Rules.Find |> List.filter _.LooksOverAll
+
+                let cut, whole =
+                    looking
+                    |> List.partition (fun rule -> ShardPlan.DivisionOf rule = Division.Sliced)
+
+                Expect.isGreaterThan cut.Length 8 $"cut: {[ for rule in cut -> rule.Name ]}; whole: {[ for rule in whole -> rule.Name ]}"
+
+                for name in
+                    [
+                        "prodigy"
+                        "dadaptadam"
+                        "chain(clip_by_global_norm(1), scale_by_adam, scale(-1e-2))"
+                    ] do
+                    Expect.equal (ShardPlan.DivisionOf(Rules.Find name)) Division.Sliced name
+
+                for rule in Rules.All do
+                    if rule.Sparse rule.Defaults = SparseGradients.Required then
+                        Expect.equal (ShardPlan.DivisionOf rule) Division.Sliced rule.Name
+            }
+
+            test "mutants: a number over all parameters without the other ranks' blocks, or with these in another order, is found" {
+                let lonely (totals: TotalsAcross) =
+                    { new TotalsAcross() with
+                        member _.LayoutOf row = totals.LayoutOf row
+                        member _.IsOnAny here = totals.IsOnAny here
+
+                        member _.Gather here =
+                            [| for rows in here -> [| for row in rows -> row |] :> IReadOnlyList<_> |] :> IReadOnlyList<_>
+                    }
+
+                let oneByOne (totals: TotalsAcross) =
+                    { new TotalsAcross() with
+                        member _.LayoutOf row = totals.LayoutOf row
+                        member _.IsOnAny here = totals.IsOnAny here
+
+                        member _.Gather here =
+                            [|
+                                for rows in totals.Gather here ->
+                                    [| for struct (row, parts) in rows -> struct (row, [| Array.sum parts |]) |] :> IReadOnlyList<_>
+                            |]
+                            :> IReadOnlyList<_>
+                    }
+
+                // Many blocks, of numbers that have all digits of their sums.
+                let model =
+                    {
+                        Tensors = [ "first", DType.Float64, [ 5L; 4097L ]; "second", DType.Float64, [ 30000L ] ]
+                    }
+
+                let run =
+                    { run model (fun p -> RuleOptimizer(Rules.Find "chain(clip_by_global_norm(3), scale(-1))", p, [||]) :> Optimizer) with
+                        Leaves = 4
+                        Steps = 6
+                    }
+
+                let bits change =
+                    onRanks 4 (fun world ->
+                        let sharded, parameters = over run Shard.State 50000L world
+                        let list = sharded.Optimizer.ParamGroups[0].List
+                        list.Totals <- change (nonNull list.Totals)
+                        train run world 0 sharded parameters
+                        bitsOf parameters)
+
+                let expected, _ = alone run
+                same expected (bits id) "as it is"
+                Expect.notEqual (List.head (bits lonely)) expected "without the others"
+                Expect.notEqual (List.head (bits oneByOne)) expected "one after the other"
+            }
 
             law "every rank makes the same calls in the same order" 25 (fun case ->
                 let run = runOfCase case

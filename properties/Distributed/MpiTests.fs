@@ -110,40 +110,45 @@ let private fault launcher arguments ranks kind operation rank =
 
 [<Tests>]
 let tests =
-    testSequencedGroup "mpi"
-    <| testList
+    testList
         "distributed mpi"
         [
             for name, launcher, arguments in launchers do
-                test $"{name}: the bits of a simulated world, on 4 processes, of which one overflows in a step" {
-                    inFolder (fun folder ->
-                        let code, output, errors, _ =
-                            start launcher arguments 4 [ "--rank"; folder; "100"; "none"; ""; "0" ]
+                // One after the other for each launcher; the launchers beside each other.
+                testSequencedGroup name
+                <| testList
+                    name
+                    [
+                        test "the bits of a simulated world, on 4 processes, of which one overflows in a step" {
+                            inFolder (fun folder ->
+                                let code, output, errors, _ =
+                                    start launcher arguments 4 [ "--rank"; folder; "100"; "none"; ""; "0" ]
 
-                        Expect.equal code 0 $"{output}\n{errors}"
-                        let bits = expected 4
+                                Expect.equal code 0 $"{output}\n{errors}"
+                                let bits = expected 4
 
-                        for rank in 0..3 do
-                            Expect.stringContains output $"rank {rank} of 4: bits {bits}" $"{output}\n{errors}")
-                }
-
-                for kind in faults do
-                    test $"{name}: {kind} on one rank ends all" {
-                        if everything then
-                            for operation in
-                                [
-                                    "sum of gradients"
-                                    "which gradients are there"
-                                    "norm of gradients"
-                                    "parameters"
-                                    "save"
-                                    "save, a piece"
-                                    "load"
-                                    "mean over ranks"
-                                ] do
                                 for rank in 0..3 do
-                                    fault launcher arguments 4 kind operation rank
-                        else
-                            fault launcher arguments 2 kind "parameters" 1
-                    }
+                                    Expect.stringContains output $"rank {rank} of 4: bits {bits}" $"{output}\n{errors}")
+                        }
+
+                        for kind in faults do
+                            test $"{kind} on one rank ends all" {
+                                if everything then
+                                    for operation in
+                                        [
+                                            "sum of gradients"
+                                            "which gradients are there"
+                                            "norm of gradients"
+                                            "parameters"
+                                            "save"
+                                            "save, a piece"
+                                            "load"
+                                            "mean over ranks"
+                                        ] do
+                                        for rank in 0..3 do
+                                            fault launcher arguments 4 kind operation rank
+                                else
+                                    fault launcher arguments 2 kind "parameters" 1
+                            }
+                    ]
         ]

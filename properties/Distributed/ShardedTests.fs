@@ -248,15 +248,4 @@ let tests =
                         same expected (digests ranks Shard.State) $"{ranks} ranks"
                         same expected (digests ranks Shard.None) $"{ranks} ranks, nothing cut"
                 }
-
-            test "sparse gradients, and rules that take nothing else, are refused in words" {
-                use world = World.Join()
-                let all = given (parametersOf mixed)
-
-                Expect.throwsT<NotSupportedException>
-                    (fun () ->
-                        Sharded.Over(world, all, Func<_, _>(fun p -> SparseAdam p :> Optimizer))
-                        |> ignore)
-                    "SparseAdam"
-            }
         ]

@@ -302,7 +302,7 @@ let runProgram (program: StepProgram) (case: Case) apart executor =
             for length in case.Lengths ->
                 let rows = rowsOf length
 
-                SpreadSlice(Collections.Immutable.ImmutableArray.Create(int64 rows, int64 (length / max rows 1)), 0UL)
+                SpreadSlice(Collections.Immutable.ImmutableArray.Create(int64 rows, int64 (length / max rows 1)), 0UL, 0)
         |]
 
     let segments =
