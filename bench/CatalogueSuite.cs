@@ -1,12 +1,13 @@
 using System.Globalization;
+using Optim.Bench.Peers;
 using Optim.Core;
 using static TorchSharp.torch;
 
 namespace Optim.Bench;
 
 /// <summary>
-/// The rules of the catalogue, by our kernels beside the same rules on libtorch's operators, and at 16M beside as many bytes of memory traffic
-/// without arithmetic. Rules over whole tensors are measured on the matrices of ViT-B/16.
+/// The rules of the catalogue, by our kernels beside the same rules on libtorch's operators, and at 16M beside the memory traffic of their
+/// visits without arithmetic. Rules over whole tensors are measured on the matrices of ViT-B/16.
 /// </summary>
 internal static class CatalogueSuite
 {
@@ -113,12 +114,8 @@ internal static class CatalogueSuite
         }
         if (beside.Traffic)
         {
-            var bytes = ExplanationModule.ofRule(rule, options).Visits.Sum(visit => visit.Bytes);
-            var columns = rule.ColumnsUnder(options).Length;
-            using var traffic = Ours.Over(parameters => new RuleOptimizer(TrafficOf(columns), parameters), list);
-            (oursUs, var us) = Compare(ours, Timing.Of(traffic.Step), effort);
-            // The traffic's rule reads the gradient, and reads and writes everything else.
-            trafficUs = us * bytes / (sizeof(float) * (3 + 2 * columns));
+            var traffic = new VisitTraffic(ExplanationModule.ofRule(rule, options).Visits, (int)list.Count);
+            (oursUs, trafficUs) = Compare(ours, Timing.Of(traffic.Step), effort);
         }
         return new(rule.Name, list.Name, oursUs, operatorsUs, trafficUs);
     }
@@ -128,21 +125,6 @@ internal static class CatalogueSuite
         var (oursUs, theirsUs) = Timing.Compare(Timing.Of(ours.Step), theirs, effort);
         return (oursUs[0], theirsUs[0]);
     }
-
-    /// <summary>Moves a parameter and so many columns by the gradient.</summary>
-    private static DefinedRule TrafficOf(int columns) =>
-        DefinedRule.Define(
-            $"Traffic of {columns}",
-            r =>
-            {
-                for (var i = 0; i < columns; i++)
-                {
-                    var column = r.Column($"c{i}");
-                    r.Set(column, column + r.Gradient);
-                }
-                return r.Parameter + r.Gradient;
-            }
-        );
 
     private sealed class OperatorSide : IDisposable
     {

@@ -7,7 +7,7 @@ open Optim.Kernels
 
 /// The kinds of parameters in a step of a rule by definition.
 [<Sealed>]
-type internal DefinedKinds(prepared: PreparedDefinition, variants: DefinedVariants, spreads: int) =
+type internal DefinedKinds(prepared: PreparedDefinition, variants: DefinedVariants) =
     inherit RowKinds()
     member val Parameters = Unchecked.defaultof<Parameters> with get, set
     override _.Begin() = prepared.Begin()
@@ -17,7 +17,6 @@ type internal DefinedKinds(prepared: PreparedDefinition, variants: DefinedVarian
 
     override _.UsesOf kind = prepared.UsesOf kind
     override _.ProgramOf kind = prepared.ProgramOf kind
-    override _.Extras = spreads
 
     override _.HoldsNumber column = variants.Columns[column].IsTensorNumber
 
@@ -37,7 +36,6 @@ type DefinedRule
     let variants, columns = trial.Variants, trial.Columns
     let declared = List.toArray trial.Options
     let numbers, names = trial.Numbers, trial.Names
-    let spreads = trial.Spreads.Length
 
     let columnNames = ImmutableArray.CreateRange(columns |> Array.map _.Name)
     let scalarNames = ImmutableArray.CreateRange names.Kept
@@ -236,7 +234,7 @@ type DefinedRule
         let kinds =
             match prepared.RowKinds with
             | null ->
-                let made = DefinedKinds(prepared, variants, spreads)
+                let made = DefinedKinds(prepared, variants)
                 prepared.RowKinds <- made
                 made
             | kinds -> kinds :?> DefinedKinds

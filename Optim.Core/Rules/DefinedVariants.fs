@@ -13,7 +13,6 @@ type internal DefinedVariants
         record: int list -> (Question -> int) -> RecordedDefinition,
         tried: (int list * (Question * int) list * RecordedDefinition) list,
         columns: DefinedColumn array,
-        spreads: string array,
         check: StepProgram -> unit
     ) =
     let questions =
@@ -29,8 +28,6 @@ type internal DefinedVariants
                 StepProgram.Gradient
                 for column in columns do
                     column.Name
-
-                yield! spreads
             ]
 
     let made =
@@ -41,13 +38,11 @@ type internal DefinedVariants
     let bits (recordings: RecordedDefinition list) =
         let used =
             recordings
-            |> List.collect (fun recording ->
-                List.map (fun (column: DefinedColumn) -> column.Name) recording.Columns
-                @ recording.Spreads)
+            |> List.collect (fun recording -> List.map (fun (column: DefinedColumn) -> column.Name) recording.Columns)
             |> set
 
-        Seq.append (columns |> Seq.map _.Name) spreads
-        |> Seq.mapi (fun index name -> if used.Contains name then 1L <<< index else 0L)
+        columns
+        |> Seq.mapi (fun index column -> if used.Contains column.Name then 1L <<< index else 0L)
         |> Seq.sum
 
     let variant (recording: RecordedDefinition) =

@@ -162,8 +162,6 @@ type internal RecordedDefinition =
         Kept: KeptNumber list
         /// Numbers that are functions of the step, by their names.
         Functions: (string * (int64 -> double)) list
-        /// Arrays that hold what is made of many elements, between visits.
-        Spreads: string list
         /// Whether columns lie in row-major order, however their parameters do.
         InRowMajorOrder: bool
         /// Laws that do not hold for the rule, and why.
@@ -323,7 +321,6 @@ type internal DefinitionRecording(rule: string, alternatives: IReadOnlyDictionar
             Columns = List.ofSeq recording.Columns
             Numbers = List.ofSeq recording.Numbers
             Functions = List.ofSeq recording.Functions
-            Spreads = List.ofSeq recording.Spreads
             InRowMajorOrder = recording.Part <> WrapperPart.All
             Assignments =
                 [

@@ -14,7 +14,6 @@ type internal DefinitionTrial =
         Choosing: int array
         Numbers: DefinedNumber list
         Columns: DefinedColumn array
-        Spreads: string array
         Names: DefinedNames
         Variants: DefinedVariants
         Recordings: RecordedDefinition list
@@ -117,10 +116,8 @@ module internal DefinitionTrial =
         let columns =
             recordings |> List.collect _.Columns |> List.distinctBy _.Name |> List.toArray
 
-        let spreads = recordings |> List.collect _.Spreads |> List.distinct |> List.toArray
-
-        if columns.Length + spreads.Length > 62 then
-            refuse $"{columns.Length} columns and {spreads.Length} sums over rows, columns and noise; there may be 62 in all"
+        if columns.Length > 62 then
+            refuse $"{columns.Length} columns; there may be 62"
 
         let names =
             {
@@ -157,14 +154,13 @@ module internal DefinitionTrial =
             if column.StartOption <> "" && not (names.Numbers.ContainsKey column.StartOption) then
                 refuse $"column '{column.Name}' starts at option '{column.StartOption}', which is not declared"
 
-        let variants = DefinedVariants(name, recordOf, tried, columns, spreads, check)
+        let variants = DefinedVariants(name, recordOf, tried, columns, check)
 
         {
             Options = options
             Choosing = choosing
             Numbers = numbers
             Columns = columns
-            Spreads = spreads
             Names = names
             Variants = variants
             Recordings = recordings

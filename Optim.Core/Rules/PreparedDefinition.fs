@@ -10,7 +10,6 @@ type internal DefinedVariant =
     {
         Program: StepProgram
         Columns: DefinedColumn list
-        /// Columns, and spreads after them.
         Uses: ColumnUses
     }
 

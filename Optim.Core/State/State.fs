@@ -147,8 +147,7 @@ and [<Sealed>] internal Lineage() =
     member val Steps: bool array = [||] with get, set
     /// Of which kind the rows of each class are.
     member val ClassKinds: int array = [||] with get, set
-    /// Arrays that last for a step only, and what spreads need of each slice.
-    member val Extras: TensorView array = [||] with get, set
+    /// What spreads need of each slice.
     member val Spread: SpreadSlice array = [||] with get, set
     member val Strided: Strided array = [||] with get, set
     /// The rows with a sparse gradient, and their slices, which are others in each step.

@@ -9,10 +9,8 @@ type internal RowKinds() =
     abstract Begin: unit -> unit
     /// The kind of a row that steps.
     abstract KindOf: row: int -> int
-    /// What a kind loads and stores: columns, and arrays after them.
+    /// Which columns a kind loads and stores.
     abstract UsesOf: kind: int -> ColumnUses
-    /// Arrays after the columns, which last for a step only.
-    abstract Extras: int
     /// The program of a kind, before what surrounds it; null where it is a formula.
     abstract ProgramOf: kind: int -> StepProgram | null
     default _.ProgramOf _ = null

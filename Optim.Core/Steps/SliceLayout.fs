@@ -13,7 +13,6 @@ module internal SliceLayout =
             member _.Begin() = ()
             member _.KindOf _ = 0
             member _.UsesOf _ = loop
-            member _.Extras = 0
         }
 
     /// What tells the noise of a parameter from that of others: its name, or its place.
@@ -158,9 +157,8 @@ module internal SliceLayout =
         let sparse = ResizeArray<Sparse>()
         let slices = Array.create rows -1
         let segments = ResizeArray<Segment>()
-        let extras = ResizeArray<TensorView>()
         let spread = ResizeArray<SpreadSlice>()
-        lineage.Table.Reset(rows, columnCount + kinds.Extras)
+        lineage.Table.Reset(rows, columnCount)
 
         let devices =
             Array.init rows (fun row -> deviceOf kinds rowKinds[row] parameters gradients[row] row)
@@ -223,12 +221,6 @@ module internal SliceLayout =
                     if (usesOf row).Uses column then
                         lineage.Table.SetColumn(column, columns[column].Rows[row].Address)
 
-                for extra in 0 .. kinds.Extras - 1 do
-                    if (usesOf row).Uses(columnCount + extra) then
-                        let array = TensorView.Zeros(orders[row].ToContiguous())
-                        extras.Add array
-                        lineage.Table.SetColumn(columnCount + extra, array.Address)
-
                 spread.Add(SpreadSlice(parameter.Layout.Shape, streamOf parameters row, row))
 
             segments.Add
@@ -277,7 +269,6 @@ module internal SliceLayout =
 
         lineage.Steps <- classSteps
         lineage.ClassKinds <- classKinds
-        lineage.Extras <- extras.ToArray()
         lineage.Spread <- spread.ToArray()
         lineage.Slices <- slices
         lineage.Averages <- [||]

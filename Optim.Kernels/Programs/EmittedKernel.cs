@@ -14,8 +14,9 @@ internal sealed unsafe class EmittedKernel : VisitKernel
     private readonly KernelBody single;
     private readonly bool inPairs,
         canReduce;
-    private KernelBody? pair;
-    private KernelBody? reducing;
+    private KernelBody? streaming;
+    private KernelBody? reducing,
+        reducingAhead;
 
     public EmittedKernel(KernelCode code, Width width)
         : base(code)
@@ -29,12 +30,13 @@ internal sealed unsafe class EmittedKernel : VisitKernel
 
     public override int Count => methods.Count;
 
-    public override bool Reduce(nint* entry, nint stride, nint at, nint end, void* numbers, double* sums)
+    public override bool Reduce(nint* entry, nint stride, nint at, nint end, void* numbers, bool streams, double* sums)
     {
         if (!canReduce)
             return false;
         // Two threads may both make it: the same code.
-        reducing ??= KernelEmitter.Reducing(spelledOut, methods).Emit();
+        ref var body = ref (streams ? ref reducingAhead : ref reducing);
+        body ??= KernelEmitter.Reducing(spelledOut, methods, streams).Emit();
         var span = new SliceSpan
         {
             Entry = entry,
@@ -44,7 +46,7 @@ internal sealed unsafe class EmittedKernel : VisitKernel
             Numbers = numbers,
             Sums = sums,
         };
-        reducing(&span);
+        body(&span);
         return true;
     }
 
@@ -58,10 +60,10 @@ internal sealed unsafe class EmittedKernel : VisitKernel
             End = end,
             Numbers = numbers,
         };
-        if (inPairs && streams)
+        if (streams)
         {
             // Two threads may both make it: the same code.
-            (pair ??= new KernelEmitter(spelledOut, methods, 2).Emit())(&span);
+            (streaming ??= new KernelEmitter(spelledOut, methods, inPairs ? 2 : 1, looksAhead: true).Emit())(&span);
             if (span.At < end)
                 // The rest of the slice that has more than pairs.
                 span.End = Math.Min(end, span.Entry[stride]);

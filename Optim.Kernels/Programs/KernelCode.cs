@@ -27,7 +27,7 @@ internal sealed class KernelCode : IEquatable<KernelCode>
     private readonly int hash;
 
     /// <param name="nodes">Values, operands first.</param>
-    /// <param name="stores">What is written; arrays from <paramref name="arrays"/> on are room for reductions.</param>
+    /// <param name="stores">What is written; arrays from <paramref name="arrays"/> on are room for reductions and spreads.</param>
     /// <param name="reductions">Numbers that are made of arrays.</param>
     /// <param name="arrays">Arrays in an entry of the slice table.</param>
     /// <param name="numbers">Numbers that are handed in.</param>
@@ -72,8 +72,11 @@ internal sealed class KernelCode : IEquatable<KernelCode>
     /// <summary>How often each value is used.</summary>
     public int[] Uses { get; }
 
-    /// <summary>The arrays that are read or written, room for reductions included.</summary>
+    /// <summary>The arrays that are read or written, room for reductions and spreads included.</summary>
     public ArrayUse[] ArrayUses { get; }
+
+    /// <summary>How many rooms there are for reductions and spreads.</summary>
+    public int Rooms => ArrayUses.Length == 0 ? 0 : Math.Max(0, ArrayUses[^1].Array + 1 - Arrays);
 
     /// <summary>Bytes of all arrays that an element has a place in.</summary>
     public int Footprint { get; }
@@ -147,9 +150,14 @@ internal sealed class KernelCode : IEquatable<KernelCode>
     /// <summary>Each array once, in order.</summary>
     private ArrayUse[] UsesOfArrays()
     {
-        var most = Arrays + Stores.Length;
+        var most = Arrays;
+        foreach (var store in Stores)
+            most = Math.Max(most, store.Array + 1);
         foreach (var reduction in Reductions)
             most = Math.Max(most, reduction.Array + 1);
+        foreach (var node in Nodes)
+            if (node.Operation is Operation.Load or Operation.LoadWords)
+                most = Math.Max(most, (int)node.Value + 1);
         var uses = new ArrayUse?[most];
         foreach (var node in Nodes)
             if (node.Operation is Operation.Load or Operation.LoadWords)
@@ -157,7 +165,7 @@ internal sealed class KernelCode : IEquatable<KernelCode>
         foreach (var store in Stores)
             Note(store.Array, store.IsWords ? sizeof(ushort) : Size, false, true);
         foreach (var reduction in Reductions)
-            if (reduction.Array < Arrays)
+            if (reduction.Array < Arrays || !Array.Exists(Stores, store => store.Array == reduction.Array))
                 Note(reduction.Array, Size, true, false);
         var found = new List<ArrayUse>();
         foreach (var use in uses)
@@ -174,4 +182,11 @@ internal sealed class KernelCode : IEquatable<KernelCode>
 /// <param name="Code">What it does with each element.</param>
 /// <param name="Numbers">The values that are handed in, by their places in the program.</param>
 /// <param name="Reductions">The values that come out, by their places in the program.</param>
-internal sealed record Visit(KernelCode Code, int[] Numbers, int[] Reductions);
+/// <param name="Made">The spreads that it reads.</param>
+/// <param name="Taken">The spreads that come out.</param>
+internal sealed record Visit(KernelCode Code, int[] Numbers, int[] Reductions, VisitSpread[] Made, VisitSpread[] Taken);
+
+/// <summary>A spread that a visit reads, or that comes out of it.</summary>
+/// <param name="Place">Its place in the program.</param>
+/// <param name="Room">The place, after the arrays, of the room for a block of it.</param>
+internal sealed record VisitSpread(int Place, int Room);

@@ -11,10 +11,11 @@ internal sealed unsafe partial class KernelEmitter
     /// <summary>Puts the values that are reduced into running sums, and into no array.</summary>
     /// <param name="code">What to do with each element, spelled out.</param>
     /// <param name="methods">On which vectors.</param>
-    public static KernelEmitter Reducing(KernelCode code, VectorMethods methods) => new(code, methods);
+    /// <param name="looksAhead">Whether memory is asked for before it is needed.</param>
+    public static KernelEmitter Reducing(KernelCode code, VectorMethods methods, bool looksAhead) => new(code, methods, looksAhead);
 
-    private KernelEmitter(KernelCode code, VectorMethods methods)
-        : this(code, methods, ReductionTable.Sums / methods.Count) =>
+    private KernelEmitter(KernelCode code, VectorMethods methods, bool looksAhead)
+        : this(code, methods, ReductionTable.Sums / methods.Count, looksAhead) =>
         running = Array.ConvertAll(
             code.Reductions,
             reduction =>
@@ -38,15 +39,19 @@ internal sealed unsafe partial class KernelEmitter
             {
                 var sums = running[i][vector * takes.Length + part];
                 il.Emit(OpCodes.Ldloc, sums);
-                if (array < code.Arrays)
-                    Load(array, vector);
+                if (array >= code.Arrays && Array.Find(code.Stores, store => store.Array == array) is { } made)
+                    Push(made.Node);
                 else
-                    Push(Array.Find(code.Stores, store => store.Array == array)!.Node);
+                    Load(array, vector);
                 il.Emit(OpCodes.Call, takes[part]);
                 il.Emit(OpCodes.Stloc, sums);
             }
         }
     }
+
+    /// <summary>Whether an array is made for a reduction alone, of which the running sums are kept here.</summary>
+    private bool IsRunning(int array) =>
+        running is not null && array >= code.Arrays && Array.Exists(code.Reductions, reduction => reduction.Array == array);
 
     /// <summary>Loads all running sums, or stores them.</summary>
     private void Running(bool isLoading)

@@ -1,6 +1,7 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Reflection;
 using System.Reflection.Emit;
+using System.Runtime.Intrinsics.X86;
 
 namespace Optim.Kernels;
 
@@ -9,8 +10,15 @@ namespace Optim.Kernels;
 internal sealed unsafe partial class KernelEmitter
 {
     private readonly KernelCode code;
+    /// <summary>So many bytes ahead of what is worked on the memory is asked for, where it comes from main memory.</summary>
+    private const int BytesAhead = 2048;
+
+    private const int LineBytes = 64;
+    private static readonly MethodInfo? prefetch = Sse.IsSupported ? ((Prefetching)Sse.Prefetch0).Method : null;
+
     private readonly VectorMethods methods;
     private readonly int vectors;
+    private readonly bool looksAhead;
     private readonly LocalBuilder[][]? running;
     private readonly DynamicMethod method;
     private readonly ILGenerator il;
@@ -27,9 +35,10 @@ internal sealed unsafe partial class KernelEmitter
     /// <param name="code">What to do with each element, spelled out.</param>
     /// <param name="methods">On which vectors.</param>
     /// <param name="vectors">How many vectors go at a time: all are loaded before the first is stored.</param>
-    public KernelEmitter(KernelCode code, VectorMethods methods, int vectors)
+    /// <param name="looksAhead">Whether memory is asked for before it is needed.</param>
+    public KernelEmitter(KernelCode code, VectorMethods methods, int vectors, bool looksAhead = false)
     {
-        (this.code, this.methods, this.vectors) = (code, methods, vectors);
+        (this.code, this.methods, this.vectors, this.looksAhead) = (code, methods, vectors, looksAhead);
         method = new("kernel", typeof(void), [typeof(SliceSpan).MakePointerType()], typeof(KernelEmitter).Module, true);
         il = method.GetILGenerator();
         addresses = new LocalBuilder?[code.ArrayUses[^1].Array + 1];
@@ -142,6 +151,7 @@ internal sealed unsafe partial class KernelEmitter
                     Keep(i);
                 }
             loaded[vector] = (LocalBuilder?[])values.Clone();
+            LookAhead(vector);
         }
         for (var vector = 0; vector < vectors; vector++)
         {
@@ -152,13 +162,30 @@ internal sealed unsafe partial class KernelEmitter
             Take(vector);
             foreach (var store in code.Stores)
             {
-                if (running is not null && store.Array >= code.Arrays)
+                if (IsRunning(store.Array))
                     continue;
                 Push(store.Node);
                 Address(store.Array, store.IsWords ? sizeof(ushort) : code.Size, vector);
                 il.Emit(OpCodes.Call, store.IsWords ? methods.StoreWords : methods.Store);
             }
         }
+    }
+
+    private unsafe delegate void Prefetching(void* address);
+
+    /// <summary>Asks for the lines of memory that begin where a vector does, further on.</summary>
+    private void LookAhead(int vector)
+    {
+        if (!looksAhead || prefetch is null)
+            return;
+        foreach (var use in code.ArrayUses)
+            if (use.Array < code.Arrays && vector * methods.Count * use.Size % LineBytes == 0)
+            {
+                Address(use.Array, use.Size, vector);
+                Integer(BytesAhead);
+                il.Emit(OpCodes.Add);
+                il.Emit(OpCodes.Call, prefetch);
+            }
     }
 
     /// <summary>Puts a value onto the stack; one that is used again is kept.</summary>

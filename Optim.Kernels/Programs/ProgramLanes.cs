@@ -58,7 +58,7 @@ internal sealed class WholeReductions<V>(Layout layout, ulong stream = 0) : Lane
     {
         var noise = TensorView.Zeros(Layout.Contiguous(dtype.ToStateDType(), layout.Shape.AsSpan()));
         var isDouble = dtype is DType.Float64 or DType.Complex128;
-        SpreadPass.Run(node, noise.Address, noise.Count * dtype.Parts(), isDouble, new(layout.Shape, stream, 0), key, Executor.Team);
+        Kernels.Noise.Fill(Kernels.Noise.Key(stream, key.Seed, key.Step), noise.Address, noise.Count * dtype.Parts(), isDouble, Executor.Team);
         return V.CopyOf(noise, parameter);
     }
 

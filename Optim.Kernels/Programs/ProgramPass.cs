@@ -20,6 +20,10 @@ internal unsafe struct ProgramPass
 
     /// <summary>What each block comes to: all blocks of the first reduction, then all of the next one.</summary>
     public double* Partials;
+
+    /// <summary>The spreads that are made and taken in, all of the first slice, then all of the next one.</summary>
+    public SpreadSpan* Spreads;
+    public int SpreadCount;
     public Width Width;
 
     [ThreadStatic]
@@ -41,15 +45,18 @@ internal unsafe struct ProgramPass
         }
     }
 
-    /// <summary>The blocks of slices that begin in elements [begin, end): so it does not matter where shares begin.</summary>
+    /// <summary>Rooms do not begin at the same offset in a page: a load would be held up by a store to the other (4K aliasing).</summary>
+    private const int Apart = 320;
+
+    /// <summary>The bands of blocks of slices that begin in elements [begin, end): so it does not matter where shares begin.</summary>
     public static void RunBlocks(nint begin, nint end, void* context)
     {
         var pass = (ProgramPass*)context;
         var kernel = VisitKernel.Of(pass->Kernel);
         var code = kernel.Code;
         var (at, last) = (begin + pass->Entries[0], end + pass->Entries[0]);
-        // An entry of one slice with room for the elements that are reduced.
-        var own = stackalloc nint[1 + code.Arrays + code.Reductions.Length + 1];
+        // An entry of one slice with room for the elements that are reduced or spread.
+        var own = stackalloc nint[1 + code.Arrays + code.Rooms + 1];
         var arrays = SliceTable.AddressesOf(own);
         for (var slice = SliceTable.FirstAt(pass->Entries, pass->Stride, pass->Slices, at); slice < pass->Slices; slice++)
         {
@@ -58,36 +65,53 @@ internal unsafe struct ProgramPass
                 break;
             new ReadOnlySpan<nint>(SliceTable.AddressesOf(entry), code.Arrays).CopyTo(new(arrays, code.Arrays));
             var length = entry[pass->Stride] - entry[0];
-            var block = Math.Max(0, at - entry[0] + ReductionTable.Block - 1) / ReductionTable.Block;
-            for (; ; block++)
-            {
-                var first = block * ReductionTable.Block;
-                if (first >= length || entry[0] + first >= last)
-                    break;
-                Block(pass, kernel, own, first, (int)Math.Min(ReductionTable.Block, length - first), slice, block);
-            }
+            var band = BandBlocks(pass, slice) * ReductionTable.Block;
+            for (var begun = Math.Max(0, at - entry[0] + band - 1) / band * band; begun < length && entry[0] + begun < last; begun += band)
+            for (var first = begun; first < Math.Min(length, begun + band); first += ReductionTable.Block)
+                Block(pass, kernel, own, first, (int)Math.Min(ReductionTable.Block, length - first), slice, first / ReductionTable.Block);
         }
+    }
+
+    /// <summary>How many neighbouring blocks of a slice one thread has to take.</summary>
+    private static nint BandBlocks(ProgramPass* pass, int slice)
+    {
+        nint most = 1;
+        var spreads = pass->Spreads + slice * (nint)pass->SpreadCount;
+        for (var i = 0; i < pass->SpreadCount; i++)
+            if (spreads[i].IsTaken)
+                // Powers of two: the largest is a multiple of each.
+                most = Math.Max(most, spreads[i].BandBlocks);
+        return most;
     }
 
     private static void Block(ProgramPass* pass, VisitKernel kernel, nint* own, nint first, int count, int slice, nint block)
     {
         var code = kernel.Code;
         var arrays = SliceTable.AddressesOf(own);
-        var stride = 1 + code.Arrays + code.Reductions.Length;
-        var bytes = ReductionTable.Block * (nint)code.Size;
-        var space = Room(code.Reductions.Length * bytes);
-        for (var i = 0; i < code.Reductions.Length; i++)
+        var stride = 1 + code.Arrays + code.Rooms;
+        var bytes = ReductionTable.Block * (nint)code.Size + Apart;
+        var space = Room(code.Rooms * bytes);
+        for (var i = 0; i < code.Rooms; i++)
             arrays[code.Arrays + i] = space + i * bytes - first * code.Size;
+        var spreads = pass->Spreads + slice * (nint)pass->SpreadCount;
+        for (var i = 0; i < pass->SpreadCount; i++)
+            if (!spreads[i].IsTaken)
+                spreads[i].Make(first, (byte*)arrays[spreads[i].Room] + first * code.Size, count);
         (own[0], own[stride]) = (0, first + count);
         var numbers = pass->Numbers + slice * pass->NumbersStride;
         var sums = stackalloc double[code.Reductions.Length * ReductionTable.Sums];
         new Span<double>(sums, code.Reductions.Length * ReductionTable.Sums).Clear();
         // Whole rounds of the running sums go into them in registers, what is left over by way of the room.
-        var taken = count & -ReductionTable.Sums;
-        if (taken > 0 && !kernel.Reduce(own, stride, first, first + taken, numbers, sums))
+        var taken = code.Reductions.Length == 0 ? 0 : count & -ReductionTable.Sums;
+        if (taken > 0 && !kernel.Reduce(own, stride, first, first + taken, numbers, pass->Streams, sums))
             taken = 0;
         if (code.Stores.Length > 0 && taken < count)
-            kernel.Run(own, stride, first + taken, first + count, numbers, false);
+            kernel.Run(own, stride, first + taken, first + count, numbers, pass->Streams);
+        for (var i = 0; i < pass->SpreadCount; i++)
+            if (spreads[i].IsTaken)
+                spreads[i].Take(block, (byte*)arrays[spreads[i].Room] + first * code.Size, count);
+        if (code.Reductions.Length == 0)
+            return;
         var blocks = pass->FirstBlocks[pass->Slices];
         for (var i = 0; i < code.Reductions.Length; i++)
         {

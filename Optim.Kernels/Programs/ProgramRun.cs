@@ -16,6 +16,8 @@ internal sealed unsafe class ProgramRun
     private readonly (int[] OfStep, int[] OfTensor) forTensorNumbers;
     private readonly double[] tensorNumbers;
     private readonly Dictionary<(int Place, int Segment), double[]> ofTensors = [];
+    private readonly Dictionary<(int Place, int Segment), SpreadSums> spreads = [];
+    private SpreadSpan[] spreadSpans = [];
     private byte* numbers;
     private nint numbersRoom;
     private double* partials;
@@ -123,11 +125,7 @@ internal sealed unsafe class ProgramRun
     {
         if (visit >= program.VisitPlan.Count)
             return 1;
-        if (visit == 0)
-            RunSpreads(-1, in segment, executor);
-        var took = Run(visit, index, in segment, executor);
-        RunSpreads(visit, in segment, executor);
-        return took;
+        return Run(visit, index, in segment, executor);
     }
 
     /// <summary>Writes the numbers of tensors, after the last visit of a segment.</summary>
@@ -240,31 +238,40 @@ internal sealed unsafe class ProgramRun
                 values[i] = StepNumbers.Evaluate(program.Nodes[i], values);
     }
 
-    /// <summary>Makes the arrays of spreads that come out of a visit; those of -1 are there before the first.</summary>
-    private void RunSpreads(int visit, in ProgramSegment segment, Executor executor)
+    /// <summary>The spreads that a visit of a segment makes or takes in, of one slice after the other.</summary>
+    private void LaySpreads(Visit visit, int index, in ProgramSegment segment, ref ProgramPass pass)
     {
-        if (segment.Spread is not { } slices)
-            return;
-        foreach (var place in program.VisitPlan.SpreadsOf(visit))
+        var count = visit.Made.Length + visit.Taken.Length;
+        if (spreadSpans.Length < count * segment.Count)
+            spreadSpans = GC.AllocateUninitializedArray<SpreadSpan>(count * segment.Count, pinned: true);
+        for (var i = 0; i < count; i++)
         {
+            var isTaken = i >= visit.Made.Length;
+            var (place, room) = isTaken ? visit.Taken[i - visit.Made.Length] : visit.Made[i];
             var node = program.Nodes[place];
-            if (node.Operation == Operation.Noise)
-            {
-                Enter(segment.Leaves);
+            var isNoise = node.Operation == Operation.Noise;
+            if (isNoise)
                 EvaluateNumbers(Scope.Step);
+            if (isTaken)
+                SumsOf(place, index).Lay(in segment, segment.Spread!, IsDouble(segment.DType));
+            for (var slice = 0; slice < segment.Count; slice++)
+            {
+                var span = isNoise ? new() { Operation = Operation.Noise, IsDouble = IsDouble(segment.DType), Columns = 1 } : SumsOf(place, index)[slice];
+                (span.Room, span.IsTaken) = (room, isTaken);
+                if (isNoise)
+                    span.Key = Noise.Key(segment.Spread![segment.First + slice].Stream, values[node.A], values[node.B]);
+                spreadSpans[slice * count + i] = span;
             }
-            var (seed, step) = node.Operation == Operation.Noise ? (values[node.A], values[node.B]) : default;
-            for (var slice = segment.First; slice < segment.First + segment.Count; slice++)
-                SpreadPass.Run(
-                    node,
-                    segment.Table.AddressOf(slice, program.PlaceOf(node.Name)),
-                    segment.Table.LengthOf(slice),
-                    segment.DType.ToStateDType() == DType.Float64,
-                    slices[slice],
-                    (seed, step),
-                    executor
-                );
         }
+        pass.Spreads = (SpreadSpan*)Marshal.UnsafeAddrOfPinnedArrayElement(spreadSpans, 0);
+        pass.SpreadCount = count;
+    }
+
+    private SpreadSums SumsOf(int place, int index)
+    {
+        if (!spreads.TryGetValue((place, index), out var sums))
+            spreads[(place, index)] = sums = new(program.Nodes[place]);
+        return sums;
     }
 
     private void Enter(double[] given)
@@ -295,13 +302,16 @@ internal sealed unsafe class ProgramRun
         };
         WriteNumbers(now, index, in segment, ref pass);
         int took;
-        if (code.Reductions.Length == 0)
+        if (code.Reductions.Length == 0 && code.Rooms == 0)
             took = executor.Run(length, &ProgramPass.Run, &pass);
         else
         {
+            LaySpreads(now.Visit, index, in segment, ref pass);
             MakeRoomForBlocks(ref pass, code.Reductions.Length);
             took = executor.Run(length, &ProgramPass.RunBlocks, &pass);
             Reduce(now, index, in segment, in pass);
+            foreach (var (place, _) in now.Visit.Taken)
+                SumsOf(place, index).Join(in segment);
         }
         GC.KeepAlive(now.Kernel);
         return took;

@@ -75,7 +75,7 @@ internal sealed class StepProgram : IEquatable<StepProgram>
         for (var i = 0; i < nodes.Length; i++)
         {
             scopes[i] = ScopeOf(nodes[i]);
-            if (nodes[i].Operation is Operation.Input or Operation.TensorNumber || nodes[i].Operation.IsSpread())
+            if (nodes[i].Operation is Operation.Input or Operation.TensorNumber)
                 _ = PlaceOf(nodes[i].Name);
         }
         VisitPlan = new(this);

@@ -58,7 +58,7 @@ internal abstract unsafe class VisitKernel
     /// Elements [at, end) of one slice, as many times as there are running sums, of which the values that are reduced go into these at once:
     /// all sums of the first reduction, then all of the next one. False, and nothing is done, where the engine cannot.
     /// </summary>
-    public virtual bool Reduce(nint* entry, nint stride, nint at, nint end, void* numbers, double* sums) => false;
+    public virtual bool Reduce(nint* entry, nint stride, nint at, nint end, void* numbers, bool streams, double* sums) => false;
 
     /// <summary>
     /// Whole vectors, of one slice after the other, as far as it is pleasant; at the latest up to the first slice that has a tail. Returns

@@ -86,10 +86,7 @@ internal sealed class VisitPlan
                 open.Push(program.Nodes[reduction].A);
             }
             foreach (var spread in SpreadsOf(visit))
-            {
                 open.Push(program.Nodes[spread].A);
-                moved++;
-            }
             for (var i = 0; i < storeVisits.Length; i++)
                 if (storeVisits[i] == visit)
                 {
@@ -103,15 +100,13 @@ internal sealed class VisitPlan
                 var node = program.Nodes[place];
                 if (StoredBefore(place, visit, storeVisits) is { } array)
                     read.Add(program.Arrays[array]);
-                else if (node.Operation.IsSpread())
-                    read.Add(node.Name);
                 else if (node.Operation == Operation.Input)
                 {
                     if (IsOverwritten(node.Name, visit, storeVisits))
                         return null;
                     read.Add(node.Name);
                 }
-                else if (node.Operation != Operation.Number)
+                else if (node.Operation != Operation.Number && !node.Operation.IsSpread())
                     for (var k = 0; k < 3 && node.Operand(k) is >= 0 and var operand; k++)
                         open.Push(operand);
             }
@@ -130,10 +125,10 @@ internal sealed class VisitPlan
     }
 
     /// <summary>The sums of rows and columns that come out of a visit.</summary>
-    public IEnumerable<int> SpreadsOf(int visit)
+    private IEnumerable<int> SpreadsOf(int visit)
     {
         for (var i = 0; i < depths.Length; i++)
-            if (program.Nodes[i].Operation.IsSpread() && depths[i] == visit + 1)
+            if (program.Nodes[i].Operation.IsSum() && depths[i] == visit + 1)
                 yield return i;
     }
 
@@ -161,13 +156,15 @@ internal sealed class VisitPlan
         private readonly StepProgram program = plan.program;
         private readonly Expression?[] known = new Expression?[plan.program.Nodes.Length];
         private readonly List<int> numbers = [];
+        private readonly List<VisitSpread> made = [];
+        private int room = plan.program.Arrays.Length;
 
         public Visit Run()
         {
             var list = new NodeList();
             var stores = new List<Store>();
             var reductions = new List<ArrayReduction>();
-            var (arrays, room) = (program.Arrays.Length, program.Arrays.Length);
+            var taken = new List<VisitSpread>();
             var reduced = plan.ReductionsOf(visit);
             foreach (var reduction in reduced)
             {
@@ -182,7 +179,10 @@ internal sealed class VisitPlan
                 }
             }
             foreach (var spread in plan.SpreadsOf(visit))
-                stores.Add(new(program.PlaceOf(program.Nodes[spread].Name), list.Add(Lower(program.Nodes[spread].A)), false));
+            {
+                taken.Add(new(spread, room));
+                stores.Add(new(room++, list.Add(Lower(program.Nodes[spread].A)), false));
+            }
             for (var i = 0; i < plan.storeVisits.Length; i++)
                 if (plan.storeVisits[i] == visit)
                 {
@@ -190,8 +190,8 @@ internal sealed class VisitPlan
                     var (value, isWords) = plan.IsState(array) ? (Lower(node), false) : Recorder.Store<P>(Lower(node));
                     stores.Add(new(array, list.Add(value), isWords));
                 }
-            var code = new KernelCode(list.ToArray(), stores.ToArray(), reductions.ToArray(), arrays, numbers.Count, isDouble);
-            return new(code, numbers.ToArray(), reduced);
+            var code = new KernelCode(list.ToArray(), stores.ToArray(), reductions.ToArray(), program.Arrays.Length, numbers.Count, isDouble);
+            return new(code, numbers.ToArray(), reduced, made.ToArray(), taken.ToArray());
         }
 
         private Expression Lower(int place) => known[place] ??= Make(place);
@@ -202,7 +202,10 @@ internal sealed class VisitPlan
                 return LoadState(stored);
             var node = program.Nodes[place];
             if (node.Operation.IsSpread())
-                return LoadState(program.PlaceOf(node.Name));
+            {
+                made.Add(new(place, room));
+                return LoadState(room++);
+            }
             switch (node.Operation)
             {
                 case Operation.Constant:

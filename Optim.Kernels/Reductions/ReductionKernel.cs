@@ -42,6 +42,44 @@ internal static unsafe class ReductionKernel<R>
         : width == Width.Bits128 ? Tree<Lane128<double>, S>(x, x, count)
         : Tree<Lane1<double>, S>(x, x, count);
 
+    /// <summary>Neighbouring elements, which are of float32 or float64, go to running sums in turn; the first of them to the one at a place.</summary>
+    public static void InTurn(Width width, nint x, int count, bool isDouble, double* sums, int length, int at)
+    {
+        if (isDouble)
+            InTurn(width, (double*)x, count, sums, length, at);
+        else
+            InTurn(width, (float*)x, count, sums, length, at);
+    }
+
+    private static void InTurn<S>(Width width, S* x, int count, double* sums, int length, int at)
+        where S : unmanaged
+    {
+        for (var i = 0; i < count; at = 0)
+        {
+            var next = Math.Min(length - at, count - i);
+            if (width == Width.Bits512)
+                Each<Lane512<double>, S>(x + i, sums + at, next);
+            else if (width == Width.Bits256)
+                Each<Lane256<double>, S>(x + i, sums + at, next);
+            else if (width == Width.Bits128)
+                Each<Lane128<double>, S>(x + i, sums + at, next);
+            else
+                Each<Lane1<double>, S>(x + i, sums + at, next);
+            i += next;
+        }
+    }
+
+    private static void Each<V, S>(S* x, double* sums, int count)
+        where V : struct, IVector<V>
+        where S : unmanaged
+    {
+        var i = 0;
+        for (; i <= count - V.Count; i += V.Count)
+            V.Store(Take(V.Load(sums + i), x + i, x + i), sums + i);
+        for (; i < count; i++)
+            Lane1<double>.Store(Take(Lane1<double>.Load(sums + i), x + i, x + i), sums + i);
+    }
+
     /// <summary>What all blocks of a tensor come to: pairs of neighbours until one is left.</summary>
     public static double Join(double* blocks, nint length)
     {
@@ -178,10 +216,20 @@ internal static unsafe class ReductionKernel<R>
             var element = R.Two ? Widened.Load<Lane1<double>, S>(y + i) : default;
             Lane1<double>.Store(R.Take(Lane1<double>.Load(sum), Widened.Load<Lane1<double>, S>(x + i), element), sum);
         }
-        for (var half = Sums / 2; half > 0; half /= 2)
-        for (var i = 0; i < half; i++)
-            Join(sums + i, sums + i + half);
+        JoinHalves<Lane256<double>>(sums, Sums / 2, 4);
+        JoinHalves<Lane128<double>>(sums, 2, 2);
+        Join(sums, sums + 1);
         return sums[0];
+    }
+
+    /// <summary>Joins the sums of both halves, then those of halves half as long, down to a length.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void JoinHalves<V>(double* sums, int half, int shortest)
+        where V : struct, IVector<V>
+    {
+        for (; half >= shortest; half /= 2)
+        for (var i = 0; i < half; i += V.Count)
+            V.Store(R.Join(V.Load(sums + i), V.Load(sums + i + half)), sums + i);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

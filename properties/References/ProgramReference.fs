@@ -157,34 +157,61 @@ let private eval precision before (term: Term) =
                 PerTensor each
         | _ -> failwith "a reduction is of elements"
 
-    /// Sums in double, of rows block after block, of columns row after row, rounded once.
+    /// Sums in double, rounded once. A row's: of its parts in the blocks of 4096 elements of the tensor, one after the other. A column's: of bands of so
+    /// many blocks, a power of two, that there are at least 32 rows in each, where elements take turns at as many sums as whole rows have elements, at
+    /// least 32; the bands' sums are joined in pairs, and then those of one column.
     and spread (rows: bool) (squared: bool) (elements: float[][]) : Value =
+        let add sum x =
+            if squared then
+                Math.FusedMultiplyAdd(x, x, sum)
+            else
+                sum + x
+
+        let ofRow width (values: float[]) row =
+            [ row * width .. (row + 1) * width - 1 ]
+            |> List.groupBy (fun i -> i / 4096)
+            |> List.map (fun (_, places) ->
+                let part = [| for i in places -> values[i] |]
+                if squared then squares part else total part)
+            |> List.reduce (+)
+
+        let ofColumns width (values: float[]) =
+            let sums = width * max 1 ((31 + width) / width)
+            let mutable band = 4096
+
+            while band < 32 * width do
+                band <- band * 2
+
+            let ofBand first =
+                let running = Array.zeroCreate sums
+
+                for i in first .. min (first + band) values.Length - 1 do
+                    running[i % sums] <- add running[i % sums] values[i]
+
+                running
+
+            let rec joined (bands: float[] list) =
+                match bands with
+                | [ only ] -> only
+                | _ ->
+                    bands
+                    |> List.chunkBySize 2
+                    |> List.map (fun pair -> List.reduce (Array.map2 (+)) pair)
+                    |> joined
+
+            let all = joined [ for first in 0..band .. values.Length - 1 -> ofBand first ]
+            Array.init width (fun column -> Array.reduce (+) [| for i in column..width .. sums - 1 -> all[i] |])
+
         Each
             [|
                 for tensor, values in Array.indexed elements ->
                     let height = before.Rows[tensor]
                     let width = values.Length / max height 1
 
-                    let sum (chosen: float[]) =
-                        if rows then
-                            chosen
-                            |> Array.chunkBySize 4096
-                            |> Array.fold (fun sum block -> sum + (if squared then squares block else total block)) 0.0
-                        else
-                            Array.fold
-                                (fun sum x ->
-                                    if squared then
-                                        Math.FusedMultiplyAdd(x, x, sum)
-                                    else
-                                        sum + x)
-                                0.0
-                                chosen
-
                     let sums =
-                        if rows then
-                            Array.init (if width = 0 then 0 else height) (fun row -> sum (Array.sub values (row * width) width))
-                        else
-                            Array.init width (fun column -> sum (Array.init height (fun row -> values[row * width + column])))
+                        if values.Length = 0 then [||]
+                        elif rows then Array.init height (ofRow width values)
+                        else ofColumns width values
 
                     values
                     |> Array.mapi (fun i _ -> precision.Round sums[if rows then i / width else i % width])
