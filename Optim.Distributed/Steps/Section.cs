@@ -7,7 +7,7 @@ namespace Optim.Distributed;
 /// Parameters that were given together, with their plan: sums their gradients over all ranks, and hands out what each rank has made of its part. Some
 /// buckets are under way at a time, so that memory for them does not grow with the model.
 /// </summary>
-internal sealed class Section
+internal sealed partial class Section
 {
     private const int MostUnderWay = 4;
 
@@ -307,69 +307,6 @@ internal sealed class Section
             Sums.Copy(buffer.Address + piece.At, target.Address + piece.Offset * piece.DType.Size(), piece.Bytes);
         }
     }
-
-    /// <summary>Gives every rank what the others have made of their parts.</summary>
-    public void Publish()
-    {
-        if (world.Size == 1)
-            return;
-        Send(divided, "parameters");
-        foreach (var tensor in tensors)
-            if (!tensor.IsWhole)
-                tensor.Given.AfterStep();
-    }
-
-    /// <summary>Every rank begins with the parameters of the first one.</summary>
-    public void Begin()
-    {
-        if (world.Size == 1)
-            return;
-        Send(Bucket.From(0, Plan, world.Tree, bucketBytes), "first parameters");
-        foreach (var tensor in tensors)
-            tensor.Given.AfterStep();
-    }
-
-    private void Send(IReadOnlyList<Bucket> buckets, string operation)
-    {
-        var sent = new Queue<(Bucket Bucket, TensorView Buffer, Work Work)>();
-        var data = Array.ConvertAll(tensors, tensor => tensor.Given.Data);
-        foreach (var bucket in buckets)
-        {
-            if (sent.Count >= MostUnderWay)
-                Take();
-            var buffer = Buffer(bucket);
-            foreach (var piece in bucket.Pieces)
-                if (piece.Owner == world.Rank)
-                {
-                    var ordered = data[piece.Tensor].InOrder();
-                    Sums.Copy(ordered.Address + piece.Offset * piece.DType.Size(), buffer.Address + piece.At, piece.Bytes);
-                    GC.KeepAlive(ordered.Owner);
-                }
-            sent.Enqueue((bucket, buffer, world.Gather(operation, bucket.Number, buffer, bucket.Offsets())));
-        }
-        while (sent.Count > 0)
-            Take();
-
-        void Take()
-        {
-            var (bucket, buffer, work) = sent.Dequeue();
-            world.Wait(work);
-            foreach (var piece in bucket.Pieces)
-                if (piece.Owner != world.Rank)
-                {
-                    var target = data[piece.Tensor];
-                    if (target.Layout.IsContiguous)
-                        Sums.Copy(buffer.Address + piece.At, target.Address + piece.Offset * piece.DType.Size(), piece.Bytes);
-                    else
-                        Scatter(piece, buffer, target);
-                }
-            buffers.Push(buffer);
-        }
-    }
-
-    /// <summary>All elements of a tensor, to where they lie in another order or with gaps.</summary>
-    private static void Scatter(Piece piece, TensorView buffer, TensorView target) =>
-        target.CopyFrom(new(buffer.Address + piece.At, Layout.Contiguous(piece.DType, target.Shape.AsSpan()), buffer.Owner));
 
     private TensorView Buffer(Bucket bucket)
     {

@@ -70,9 +70,9 @@ let private start launcher (arguments: string list) ranks (child: string list) =
 
         let clock = Stopwatch.StartNew()
 
-        if not (running.WaitForExit 150000) then
+        if not (running.WaitForExit 300000) then
             running.Kill true
-            failtest $"{launcher} has not ended within two minutes and a half: {output.Result} {errors.Result}"
+            failtest $"{launcher} has not ended within five minutes: {output.Result} {errors.Result}"
 
         running.ExitCode, output.Result, errors.Result, clock.Elapsed.TotalSeconds
 
@@ -83,8 +83,8 @@ let private expected ranks =
 let private fault launcher arguments ranks kind operation rank =
     inFolder (fun folder ->
         let code, output, errors, seconds =
-            // A sleeping rank is waited for; the other faults are found at once, however slow the machine is.
-            let timeout = if kind = "sleep" then "3" else "20"
+            // A sleeping rank is waited for, longer than a busy machine takes to start; the other faults are found at once, however slow the machine is.
+            let timeout = if kind = "sleep" then "10" else "100"
             start launcher arguments ranks [ "--rank"; folder; timeout; kind; operation; string rank ]
 
         let said =
@@ -93,12 +93,12 @@ let private fault launcher arguments ranks kind operation rank =
         Expect.notEqual code 0 said
 
         if kind = "sleep" then
-            Expect.stringContains output "no answer from another rank within 3 s" said
+            Expect.stringContains output "no answer from another rank within 10 s" said
+        else
+            Expect.isFalse (output.Contains "no answer from another rank") $"found at once, and not by the timeout: {said}"
 
         if kind = "mismatch" then
             Expect.stringContains output "must be the same on all ranks" said
-
-        Expect.isLessThan seconds 25.0 said
 
         let file = Path.Combine(folder, "run.pt")
 

@@ -14,7 +14,7 @@ open DataParallelTests
 let private evaluate leaf (parameters: Param list) =
     for index, p in List.indexed parameters do
         let x = p.View.ToDoubles()
-        let target = (gradientOf (fun _ _ _ -> false) mixed 0 leaf index).ToDoubles()
+        let target = (gradientOf (fun _ _ _ -> false) small 0 leaf index).ToDoubles()
 
         let slope i x t =
             (1.0 + 3.0 * abs (number index i)) * (x - t)
@@ -25,7 +25,7 @@ let private evaluate leaf (parameters: Param list) =
 let private bits ranks shard (step: Optimizer -> Func<float> -> unit) =
     onRanks ranks (fun world ->
         let sharded, parameters =
-            over (run mixed (fun p -> SGD(p, lr = 0.1, momentum = 0.9) :> Optimizer)) shard 5000L world
+            over (run small (fun p -> SGD(p, lr = 0.1, momentum = 0.9) :> Optimizer)) shard 5000L world
 
         let step = step sharded.Optimizer
         let each = 8 / ranks
@@ -45,7 +45,7 @@ let private bits ranks shard (step: Optimizer -> Func<float> -> unit) =
 
 /// The same of a plain optimizer, on means that the tests work out.
 let private plain (step: Optimizer -> Func<float> -> unit) =
-    let parameters = parametersOf mixed
+    let parameters = parametersOf small
     let step = step (SGD(given parameters, lr = 0.1, momentum = 0.9))
 
     for _ in 1..3 do
@@ -106,7 +106,7 @@ let tests =
             test "a closure that throws beside the parameters leaves them as they were, those of other ranks' slices, too" {
                 onRanks 4 (fun world ->
                     let sharded, parameters =
-                        over { run mixed adamW with Leaves = 4 } Shard.State 5000L world
+                        over { run small adamW with Leaves = 4 } Shard.State 5000L world
 
                     let sam = SAM(sharded.Optimizer, rho = 0.5)
                     let before = bitsOf parameters
@@ -137,7 +137,7 @@ let tests =
 
                 let views ranks shard =
                     onRanks ranks (fun world ->
-                        let run = run mixed make
+                        let run = run small make
                         let sharded, parameters = over run shard 5000L world
                         train run world 0 sharded parameters
                         let training = bitsOf parameters
