@@ -66,6 +66,7 @@ command.Validators.Add(result =>
 });
 command.Add(Checkpoints.Create());
 command.Add(ShardScale.Create());
+command.Add(RankSpeed.Create());
 command.SetAction(result =>
 {
     if (result.GetValue(suite) == CatalogueSuite.Name)

@@ -60,7 +60,7 @@ internal static class ShardScale
     private static void Print(int[] counts)
     {
         Console.WriteLine(
-            "Of the rank that has most (messages: of four that are looked at): state and gradients in GB (10^9 bytes), sent in a step in GB, messages in a step"
+            "Each number is that of the rank that has most, of all ranks: state and gradients in GB (10^9 bytes), sent in a step in GB, messages in a step"
         );
         Console.WriteLine($"with buckets of 25 MB, and how many of them leave a node of {RanksOfNode}. AdamW, float32, Shard.Gradients.");
         Console.WriteLine();
@@ -82,51 +82,15 @@ internal static class ShardScale
 
     private static string Row(string name, List<PlanItem> items, int ranks)
     {
-        var found = Count(items, ranks);
+        const int underWay = 4;
+        var found = PlanCost.Of(ShardPlan.Of(ranks, Shard.Gradients, items, isVector: false), 25 << 20, RanksOfNode);
         var parameters = items.Sum(item => (double)item.Layout.Count);
         var largest = items.Max(item => (double)item.Layout.Count);
+        // Buckets that are under way, and what comes for one of them.
+        var buckets = underWay * found.LargestBucket * 3 / 2;
         return FormattableString.Invariant(
-            $"{name, -16}{ranks, 6}{8 * found.Most / Giga, 12:G5}{8 * parameters / ranks / Giga, 10:G4}{8 * parameters / Giga, 10:G4}{8 * Math.Max(parameters / ranks, largest) / Giga, 11:G4}{(4 * found.Most + found.Buckets) / Giga, 11:G4}{found.Sent / Giga, 10:G4}{8 * parameters * (ranks - 1) / ranks / Giga, 10:G4}{12 * parameters * (ranks - 1) / ranks / Giga, 11:G4}{found.Messages, 10}{found.Between, 10}"
+            $"{name, -16}{ranks, 6}{8 * found.Elements / Giga, 12:G5}{8 * parameters / ranks / Giga, 10:G4}{8 * parameters / Giga, 10:G4}{8 * Math.Max(parameters / ranks, largest) / Giga, 11:G4}{(4 * found.Elements + buckets) / Giga, 11:G4}{found.Sent / Giga, 10:G4}{8 * parameters * (ranks - 1) / ranks / Giga, 10:G4}{12 * parameters * (ranks - 1) / ranks / Giga, 11:G4}{found.Messages, 10}{found.Between, 10}"
         );
-    }
-
-    /// <summary>What one step sends, message by message, as the buckets and the tree say.</summary>
-    internal static (long Most, long Buckets, double Sent, long Messages, long Between) Count(IReadOnlyList<PlanItem> items, int ranks)
-    {
-        const int underWay = 4;
-        var plan = ShardPlan.Of(ranks, Shard.Gradients, items, isVector: false);
-        var tree = new RankTree(ranks);
-        var (divided, replicated) = Bucket.Of(plan, tree, 25 << 20);
-        var most = 0L;
-        var elements = new long[ranks];
-        foreach (var tensor in plan.Tensors)
-        foreach (var slice in tensor.Slices)
-            elements[slice.Rank] += slice.Length;
-        most = elements.Max();
-        // Ranks have the same messages up to who is whose neighbour: a few of them stand for all.
-        int[] looked = [.. new[] { 0, 1, ranks / 2, ranks - 1 }.Where(rank => rank < ranks).Distinct()];
-        var (sent, messages, between) = (0.0, 0L, 0L);
-        foreach (var rank in looked)
-        {
-            var (bytes, all, far) = (0.0, 0L, 0L);
-            IReadOnlyList<Move>[] calls = [tree.ReduceScatter(rank), tree.AllGather(rank)];
-            foreach (var bucket in divided.Concat(replicated))
-            {
-                var offsets = bucket.Offsets();
-                foreach (var moves in calls)
-                foreach (var move in moves)
-                {
-                    var size = offsets[move.SendTo] - offsets[move.SendFrom];
-                    if (size == 0)
-                        continue;
-                    bytes += size;
-                    all++;
-                    far += move.Peer / RanksOfNode == rank / RanksOfNode ? 0 : 1;
-                }
-            }
-            (sent, messages, between) = (Math.Max(sent, bytes), Math.Max(messages, all), Math.Max(between, far));
-        }
-        return (most, underWay * divided.Concat(replicated).Max(bucket => (long)bucket.Bytes) * 3 / 2, sent, messages, between);
     }
 
     /// <summary>The tensors of a decoder as GPT-2 and GPT-3 have it.</summary>

@@ -9,11 +9,20 @@ internal interface IRanks
     /// <summary>What the slices of other ranks come to; null where this rank has all gradients as a whole.</summary>
     SlicesAcross? Slices { get; }
 
+    /// <summary>Has numbers over the parameters of all groups, in one list, go over all ranks.</summary>
+    void Join(Parameters parameters);
+
+    /// <summary>The parameters as a whole, in the order of the groups.</summary>
+    IReadOnlyList<IParameter> Wholes { get; }
+
     /// <summary>Whether any parameter had a gradient on any rank when they were last collected.</summary>
     bool HasGradients { get; }
 
     /// <summary>Makes the gradients the means over all ranks, unless they are already; before a step reads them.</summary>
     void Collect();
+
+    /// <summary>Gradients are worked out anew within a step: those of before are forgotten.</summary>
+    void Anew();
 
     /// <summary>The parameters have moved here: gives every rank all of them.</summary>
     void Publish();

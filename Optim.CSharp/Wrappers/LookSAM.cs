@@ -22,6 +22,10 @@ public sealed class LookSAM : SharpnessAware, IStateful
     public LookSAM(Optimizer optimizer, double rho = 0.1, int k = 10, double alpha = 0.7, bool adaptive = false, double perturbEps = 1e-12)
         : base(optimizer, rho, adaptive, perturbEps)
     {
+        if (optimizer.Ranks?.Slices is not null)
+            throw new NotSupportedException(
+                "LookSAM looks at the gradient of each tensor as a whole, of which ranks have slices here: use Shard.None, under which each has all of them, or SAM"
+            );
         Check("k", k, Interval.AtLeast(1));
         Check("alpha", alpha, Interval.Between(0, 1));
         (K, Alpha) = (k, alpha);
@@ -51,7 +55,7 @@ public sealed class LookSAM : SharpnessAware, IStateful
         }
         else
         {
-            loss = Optimizer.Evaluate(closure);
+            loss = Evaluated(closure);
             var (_, gradients) = Now();
             var known = new Gradient[gradients.Count];
             for (var row = 0; row < known.Length; row++)

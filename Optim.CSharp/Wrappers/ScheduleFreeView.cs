@@ -29,14 +29,16 @@ public sealed class ScheduleFreeView : IDisposable
             group.Refresh();
             views.Add(ScheduleFree.evaluation(rule, group.Options, group.List, group.State));
         }
+        // Of several ranks each has the parameters of all where they had been.
+        foreach (var parameter in optimizer.Ranks?.Wholes ?? [.. optimizer.ParamGroups.SelectMany(group => group.Parameters)])
+            live.Add((parameter, parameter.Data.Copy()));
         foreach (var (group, view) in optimizer.ParamGroups.Zip(views))
             for (var row = 0; row < view.Count; row++)
             {
-                var parameter = group.Parameters[row];
-                live.Add((parameter, parameter.Data.Copy()));
-                parameter.Data.CopyFrom(view[row]);
-                parameter.AfterStep();
+                group.Parameters[row].Data.CopyFrom(view[row]);
+                group.Parameters[row].AfterStep();
             }
+        optimizer.Ranks?.Publish();
         AppliedAverages.Add(this, live.Select(each => each.Parameter));
     }
 

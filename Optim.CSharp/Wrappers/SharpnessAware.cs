@@ -17,10 +17,6 @@ public abstract class SharpnessAware
             throw new NotSupportedException(
                 $"{optimizer.Algorithm.Name} evaluates closures itself, so it cannot step inside of {GetType().Name}"
             );
-        if (optimizer.Ranks is not null)
-            throw new NotSupportedException(
-                $"{GetType().Name} moves all parameters along all gradients, and an optimizer over several ranks has slices of them"
-            );
         (Optimizer, Rho, Adaptive, PerturbEps) = (optimizer, rho, adaptive, perturbEps);
         Check("rho", rho, Interval.AtLeast(0));
         Check("perturb_eps", perturbEps, Interval.AtLeast(0));
@@ -62,7 +58,32 @@ public abstract class SharpnessAware
             }
         }
         var executor = Optimizer.ParamGroups.Select(group => group.List.Executor).FirstOrDefault(each => each is not null);
-        return (Parameters.Over([.. data], [], executor), Gradients.Over([.. gradients]));
+        var parameters = Parameters.Over([.. data], [], executor);
+        Optimizer.Ranks?.Join(parameters);
+        return (parameters, Gradients.Over([.. gradients]));
+    }
+
+    /// <summary>Evaluates the closure; the gradients are those of all ranks then.</summary>
+    private protected T Evaluated<T>(Func<T> closure)
+    {
+        Optimizer.Ranks?.Anew();
+        var loss = Optimizer.Evaluate(closure);
+        Optimizer.Ranks?.Collect();
+        return loss;
+    }
+
+    /// <summary>The Euclidean norm of gradients of all parameters of all groups, over all ranks.</summary>
+    private protected double TotalNorm(Gradients gradients)
+    {
+        var survey = new GradientSurvey { Across = Optimizer.Ranks?.Slices };
+        var at = 0;
+        foreach (var group in Optimizer.ParamGroups)
+        {
+            survey.Add(Gradients.Over([.. Enumerable.Range(at, group.Parameters.Count).Select(row => gradients[row])]));
+            at += group.Parameters.Count;
+        }
+        survey.Run(2, 1, Executor.Team);
+        return survey.Total;
     }
 
     /// <summary>The loss and the gradients at the parameters, and then, with these moved along the gradients, the gradients there; they are put back.</summary>
@@ -71,18 +92,23 @@ public abstract class SharpnessAware
     private protected T Twice<T>(Func<T> closure, Action<Parameters, Gradients> first)
     {
         ArgumentNullException.ThrowIfNull(closure);
-        var loss = Optimizer.Evaluate(closure);
+        var loss = Evaluated(closure);
         var (parameters, gradients) = Now();
         first(parameters, gradients);
+        // Of several ranks each has the parameters of all where they had been.
+        var wholes = Optimizer.Ranks is { } ranks
+            ? Parameters.Over([.. ranks.Wholes.Select(parameter => parameter.Data)], [], parameters.Executor)
+            : parameters;
         try
         {
             Core.Sharpness.restoring(
-                parameters,
+                wholes,
                 Microsoft.FSharp.Core.FuncConvert.FromFunc(() =>
                 {
                     Core.Sharpness.ascend(Rho, PerturbEps, Adaptive, parameters, gradients);
+                    Optimizer.Ranks?.Publish();
                     Moved();
-                    Optimizer.Evaluate(closure);
+                    Evaluated(closure);
                     return 0;
                 })
             );

@@ -77,6 +77,7 @@ public sealed class WSAM : SharpnessAware
             );
             Sharpness.combine(1, -(double)group["lr"] * weight, Parameters.Over(parameters, [], group.List.Executor), Gradients.Over(own));
         }
+        Optimizer.Ranks?.Publish();
         Moved();
         return loss;
     }
@@ -84,7 +85,7 @@ public sealed class WSAM : SharpnessAware
     private Gradients Clipped(Gradients gradients)
     {
         if (MaxNorm is { } most)
-            ClippingModule.scale(ClippingModule.coefficient(most, ClippingModule.totalNorm(2, gradients)), gradients, Executor.Team);
+            ClippingModule.scale(ClippingModule.coefficient(most, TotalNorm(gradients)), gradients, Executor.Team);
         return gradients;
     }
 }

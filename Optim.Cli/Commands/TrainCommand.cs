@@ -154,7 +154,7 @@ internal sealed class TrainCommand
             CheckLeaves(cut, count, settings);
             return RankLauncher.Run(
                 count,
-                WithoutRanks(parsed, cut),
+                WithoutRanks(parsed, cut, Math.Max(1, settings.ThreadCount / count)),
                 Math.Max(1, settings.ThreadCount / count),
                 parsed.InvocationConfiguration.Output,
                 parsed.InvocationConfiguration.Error,
@@ -194,15 +194,21 @@ internal sealed class TrainCommand
             );
     }
 
-    /// <summary>The same command for one of its ranks.</summary>
-    private IEnumerable<string> WithoutRanks(ParseResult parsed, int leaves)
+    /// <summary>The same command for one of its ranks, with its share of the threads.</summary>
+    private IEnumerable<string> WithoutRanks(ParseResult parsed, int leaves, int threads)
     {
         var words = parsed.Tokens.Select(token => token.Value).ToList();
-        var at = words.LastIndexOf(ranks.Name);
-        words.RemoveRange(at, 2);
-        return parsed.GetValue(this.leaves) is null
-            ? [.. words, this.leaves.Name, leaves.ToString(System.Globalization.CultureInfo.InvariantCulture)]
-            : words;
+        foreach (var name in (string[])[ranks.Name, this.leaves.Name, TrainingOptions.ThreadsOption])
+            if (words.LastIndexOf(name) is >= 0 and var at)
+                words.RemoveRange(at, 2);
+        return
+        [
+            .. words,
+            this.leaves.Name,
+            leaves.ToString(System.Globalization.CultureInfo.InvariantCulture),
+            TrainingOptions.ThreadsOption,
+            threads.ToString(System.Globalization.CultureInfo.InvariantCulture),
+        ];
     }
 
     private int Train(

@@ -56,8 +56,11 @@ internal sealed class TrainingOptions
         "float64"
     );
 
+    /// <summary>The option that says how many threads there are, over all ranks.</summary>
+    public const string ThreadsOption = "--threads";
+
     private readonly Option<long?> threads = Arguments.Whole(
-        "--threads",
+        ThreadsOption,
         "Threads of the optimizer; the result does not depend on it (default: OPTIM_THREADS, or all cores; with torchsharp 1)",
         1,
         1024

@@ -217,6 +217,7 @@ type internal PreparedWrapping(name: string, wrapping: WrapperPrograms) =
             || (let scalars = ofBefore.Counts.Scalars row in scalars[appliesAt].Value <> 0.0)
 
         let mutable all, some = true, false
+        let ranks = if inside.LooksOverAll then standing.Totals else null
 
         for row in 0 .. gradients.Count - 1 do
             if steps row then
@@ -225,6 +226,13 @@ type internal PreparedWrapping(name: string, wrapping: WrapperPrograms) =
                 else
                     all <- false
                     handed[row] <- Gradient.Absent
+
+        // Where it looks over all parameters, ranks that have none of those take part, too.
+        match ranks with
+        | null -> ()
+        | ranks ->
+            some <- ranks.IsOnAny some
+            all <- all && some
 
         if all then
             let next = stepInside.Run()

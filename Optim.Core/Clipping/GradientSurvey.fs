@@ -11,6 +11,7 @@ type GradientSurvey() =
     let mutable views: TensorView array = [||]
     let mutable places: struct (int * int) array = [||]
     let mutable results: double array = [||]
+    let mutable areSparse: bool array = [||]
     let mutable count = 0
     let mutable lists = 0
     let mutable firstSparse = -1, -1
@@ -51,6 +52,7 @@ type GradientSurvey() =
             Array.Resize(&views, needed)
             Array.Resize(&places, needed)
             Array.Resize(&results, needed)
+            Array.Resize(&areSparse, needed)
 
     let reduce (reduction: Reduction) factor executor =
         match across with
@@ -91,6 +93,7 @@ type GradientSurvey() =
 
                 views[count] <- gradient.Coalesce().Values
                 places[count] <- struct (lists, row)
+                areSparse[count] <- gradient.Kind = GradientKind.Sparse
                 count <- count + 1
 
         lists <- lists + 1
@@ -115,7 +118,10 @@ type GradientSurvey() =
         | null -> ()
         | across ->
             slices <- Array.sub views 0 count
-            let all = across.Begin(Array.sub places 0 count)
+
+            let all =
+                across.Begin(Array.sub places 0 count, slices, Array.sub areSparse 0 count)
+
             makeRoom all.Length
             all.CopyTo(places, 0)
             count <- all.Length

@@ -88,6 +88,9 @@ type DefinedRule
         columns
         |> Array.exists (fun column -> column.Name = name && column.IsTensorNumber)
 
+    /// Whether slices of a parameter step as the whole does, wherever it is cut.
+    member internal _.CanBeCut = all |> List.forall _.Program.GoesByElements
+
     override _.TellsParametersApart = variants.Questions.Length > 0
     override _.LooksOverAll = DefinitionTrial.isOverAll trial.Recordings
 
@@ -245,6 +248,12 @@ type DefinedRule
 
         if hasReductions then
             for tensorRow in lineage.TensorRows do
+                if rule.LooksOverAll && not (isNull parameters.Totals) then
+                    raise (
+                        NotSupportedException
+                            $"{name} makes numbers of all parameters over several ranks, and {parameters.Label tensorRow.Row} is stepped by {tensorRow.Executor.Name}: that is possible with our own kernels only"
+                    )
+
                 if not tensorRow.Executor.HasWholeLanes then
                     raise (
                         NotSupportedException

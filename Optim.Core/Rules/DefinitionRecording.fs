@@ -134,7 +134,10 @@ type ParameterDescription =
                     ""
                 else
                     parameters.Names[row]
-            Shape = parameters[row].Layout.Shape
+            Shape =
+                match parameters.Totals with
+                | null -> parameters[row].Layout.Shape
+                | ranks -> (ranks.LayoutOf row).Shape
             DType = parameters.DTypeOf row
         }
 

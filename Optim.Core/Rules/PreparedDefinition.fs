@@ -64,6 +64,7 @@ type internal DefinedUpdate
         sparse: SparseGradients,
         stream: uint64,
         visit: int voption,
+        row: int,
         parameter: TensorView,
         gradient: Gradient,
         columns: TensorView array
@@ -77,18 +78,18 @@ type internal DefinedUpdate
         ProgramLanes<'v, Real>.Update(run.Program, leaves, Span row, null, totals)
         |> ignore
 
-    override update.RunWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>(row: 'v array) =
+    override update.RunWhole<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>(lanes: 'v array) =
         let reductions = WholeReductions<'v>(update.Parameter.Layout, stream)
 
         match visit with
         | ValueNone ->
-            ProgramLanes<'v, Real>.Update(run.Program, leaves, Span row, reductions, totals)
+            ProgramLanes<'v, Real>.Update(run.Program, leaves, Span lanes, reductions, totals)
             |> ignore
         | ValueSome visit ->
             let wanted = run.TotalsOf visit
 
-            ProgramLanes<'v, Real>.Parts(run.Program, leaves, Span row, reductions, totals, ReadOnlySpan wanted)
-            |> Array.iteri (fun index part -> run.Add(wanted[index], part))
+            ProgramLanes<'v, Real>.Parts(run.Program, leaves, Span lanes, reductions, totals, ReadOnlySpan wanted)
+            |> Array.iteri (fun index part -> run.Add(wanted[index], row, part))
 
 /// A step of a rule by definition, kept between steps.
 [<Sealed>]
@@ -201,6 +202,7 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
             sparse,
             SliceLayout.streamOf prepared.Parameters tensorRow.Row,
             visit,
+            tensorRow.Row,
             prepared.Parameters[tensorRow.Row],
             prepared.Gradients[tensorRow.Row],
             columns
@@ -251,7 +253,7 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
 
                 ProgramParts.Run(ofDense, slices, ofSlices, executor, others, Action<int> look)
             else
-                ProgramParts.Run(ofDense, slices, ofSlices, executor)
+                ProgramParts.Run(ofDense, slices, ofSlices, executor, null, null, prepared.Parameters.Totals)
 
         // The runs may be the same ones, and remember what they reduced.
         if count = dense then

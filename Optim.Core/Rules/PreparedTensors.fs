@@ -104,11 +104,29 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
             }
 
         if arithmetic.Looks then
-            workspace.Whole.ClearTotals()
+            let home = workspace.Whole
+            home.ClearTotals()
 
-            for row in 0 .. parameters.Count - 1 do
-                if prepared.OnKernels[row] then
-                    arithmetic.Look(prepared.Options, stepOf row, tensorsOf row, workspace, prepared.KernelExecutor)
+            let look row =
+                arithmetic.Look(prepared.Options, stepOf row, tensorsOf row, workspace, prepared.KernelExecutor)
+
+            match parameters.Totals with
+            | null ->
+                for row in 0 .. parameters.Count - 1 do
+                    if prepared.OnKernels[row] then
+                        look row
+            | ranks ->
+                let here =
+                    [|
+                        for row in 0 .. parameters.Count - 1 do
+                            if prepared.OnKernels[row] then
+                                look row
+                                struct (row, home.TakeTotals())
+                    |]
+
+                // In the order of the parameters, whoever has them.
+                for struct (_, parts) in ranks.Gather([| here :> seq<_> |])[0] do
+                    home.AddTotals parts
 
         for row in 0 .. parameters.Count - 1 do
             if prepared.OnKernels[row] then

@@ -32,8 +32,9 @@ type internal VectorsAcross() =
 /// Gradients of which every rank has some slices only: what slices come to is joined over all ranks.
 [<AbstractClass>]
 type internal SlicesAcross() =
-    /// The lists and rows of all gradients that have elements on any rank, by those of them that are here.
-    abstract Begin: here: struct (int * int) array -> struct (int * int) array
+    /// The lists and rows of all gradients that have elements on any rank, by those of them that are here, their slices, and which of these are
+    /// the values of sparse ones.
+    abstract Begin: here: struct (int * int) array * slices: TensorView array * areSparse: bool array -> struct (int * int) array
     /// The numbers of all of these gradients; every rank calls it.
     abstract Reduce: reduction: Reduction * slices: TensorView array * results: double array * executor: Executor * factor: double -> unit
 
@@ -81,7 +82,7 @@ type Parameters
     /// Over an array of wider tensors that stand for parameters in a part of a step.
     static member internal StandingFor(items: TensorView array, parameters: Parameters) =
         let dtypes = [| for row in 0 .. items.Length - 1 -> parameters.DTypeOf row |]
-        Parameters(items, parameters.Names, parameters.Executor, false, dtypes)
+        Parameters(items, parameters.Names, parameters.Executor, false, dtypes, Totals = parameters.Totals)
 
     /// How many there are.
     member _.Count = items.Length
@@ -113,6 +114,9 @@ type Parameters
 
     /// What the slices of gradients on other ranks come to; null for none.
     member val internal Slices: SlicesAcross | null = null with get, set
+
+    /// The ranks over which numbers of all parameters go, where each has slices or some of them only; null for none.
+    member val internal Totals: TotalsAcross | null = null with get, set
 
     /// The dtype of the parameter at a place, or of that for which the tensor there stands.
     member internal _.DTypeOf(index: int) =

@@ -109,8 +109,11 @@ module internal SliceLayout =
 
         kinds.Begin()
 
+        // Ranks that step together know the kinds of all parameters, so that they reduce over all in the same visits.
+        let isOfRanks = not (isNull parameters.Totals)
+
         let rowKinds =
-            Array.init rows (fun row -> if steps row then kinds.KindOf row else 0)
+            Array.init rows (fun row -> if isOfRanks || steps row then kinds.KindOf row else 0)
 
         let usesOf row = kinds.UsesOf rowKinds[row]
 
@@ -218,7 +221,7 @@ module internal SliceLayout =
                     if (usesOf row).Uses column then
                         lineage.Table.SetColumn(column, columns[column].Rows[row].Address)
 
-                spread.Add(SpreadSlice(parameter.Layout.Shape, streamOf parameters row))
+                spread.Add(SpreadSlice(parameter.Layout.Shape, streamOf parameters row, row))
 
             segments.Add
                 {

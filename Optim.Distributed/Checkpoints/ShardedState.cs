@@ -124,6 +124,11 @@ internal sealed class ShardedState(Sharded sharded)
             return accumulation;
         var sums = accumulation["gradients"].AsMap();
         var are = world.AnyOf("save", [.. rows.Select((_, id) => sums.ContainsKey(id))]);
+        var areSparse = world.AnyOf("save", [.. rows.Select((_, id) => sums.TryGetValue(id, out var sum) && sum.Kind == TreeKind.Map)]);
+        if (Array.IndexOf(areSparse, true) is >= 0 and var sparse)
+            throw new NotSupportedException(
+                $"{rows[sparse].Tensor.Label} has sparse gradients that calls have added up: over several ranks those are not saved; save after the step that takes them"
+            );
         var entries = new List<KeyValuePair<TreeKey, Tree>>();
         for (var id = 0; id < rows.Count; id++)
         {

@@ -66,13 +66,20 @@ internal sealed class Bucket
 
     /// <summary>
     /// Buckets of about so many bytes over the tensors of a plan, from the last to the first, as backward passes make their gradients: those of
-    /// tensors that ranks divide, and those of which every rank needs all.
+    /// tensors that ranks divide, and those of which every rank needs all. Some tensors only, where it is said which.
     /// </summary>
-    public static (IReadOnlyList<Bucket> Divided, IReadOnlyList<Bucket> Replicated) Of(ShardPlan plan, RankTree tree, long bytes)
+    public static (IReadOnlyList<Bucket> Divided, IReadOnlyList<Bucket> Replicated) Of(
+        ShardPlan plan,
+        RankTree tree,
+        long bytes,
+        Predicate<int>? takes = null
+    )
     {
         var (divided, replicated) = (new Filling(tree, bytes), new Filling(tree, bytes));
         for (var i = plan.Tensors.Length - 1; i >= 0; i--)
         {
+            if (takes?.Invoke(i) == false)
+                continue;
             var tensor = plan.Tensors[i];
             var filling = tensor.Division == Division.Replicated ? replicated : divided;
             // Tensors with gaps go as a whole: each part would need a copy of all.

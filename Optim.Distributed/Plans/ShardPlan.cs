@@ -65,7 +65,7 @@ public sealed class ShardPlan : IEquatable<ShardPlan>
     /// <param name="shard">What is divided.</param>
     /// <param name="rule">What steps them.</param>
     /// <param name="parameters">The parameters; only names and layouts are looked at.</param>
-    /// <exception cref="NotSupportedException">The rule takes sparse gradients only, or a tensor does not lie in the memory of the processor.</exception>
+    /// <exception cref="NotSupportedException">A tensor does not lie in the memory of the processor.</exception>
     public static ShardPlan Of(int ranks, Shard shard, Algorithm rule, Parameters parameters)
     {
         ArgumentNullException.ThrowIfNull(rule);
@@ -85,11 +85,8 @@ public sealed class ShardPlan : IEquatable<ShardPlan>
         algorithm switch
         {
             LBFGSAlgorithm => Division.Sliced,
-            Rule rule when rule.Sparse(rule.Defaults) == SparseGradients.Required => throw new NotSupportedException(
-                $"{rule.Name} takes sparse gradients only, and those are not sent between ranks: use Adam, or another rule of dense gradients"
-            ),
-            Rule { LooksOverAll: true } => Division.Replicated,
-            Rule { Scope: RuleScope.Elements, TellsParametersApart: false } => Division.Sliced,
+            DefinedRule rule => rule.CanBeCut ? Division.Sliced : Division.Whole,
+            Rule { Scope: RuleScope.Elements } => Division.Sliced,
             _ => Division.Whole,
         };
 

@@ -1,3 +1,4 @@
+using Optim.Core;
 using Optim.Kernels;
 
 namespace Optim.Distributed;
@@ -6,24 +7,26 @@ namespace Optim.Distributed;
 /// Parameters that were given together, with their plan: sums their gradients over all ranks, and hands out what each rank has made of its part. Some
 /// buckets are under way at a time, so that memory for them does not grow with the model.
 /// </summary>
-internal sealed class Section
+internal sealed partial class Section
 {
     private const int MostUnderWay = 4;
 
     private readonly World world;
     private readonly SharedTensor[] tensors;
     private readonly IReadOnlyList<Bucket> divided;
-    private readonly IReadOnlyList<Bucket> replicated;
-    private readonly IReadOnlyList<Bucket> all;
+
+    /// <summary>Buckets of dense gradients, in the order in which they are sent, and those of which every rank needs all.</summary>
+    private IReadOnlyList<Bucket> all = [];
+    private IReadOnlyList<Bucket> replicated = [];
     private readonly long bucketBytes;
     private readonly int leaves;
     private readonly bool dropsGradients;
     private readonly Stack<TensorView> buffers = [];
     private readonly Queue<(Bucket Bucket, TensorView Buffer, Work Work, bool IsGather)> underWay = [];
-    private readonly TensorView[] locals;
-    private readonly bool[] areHere;
+    private readonly Gradient[] locals;
     private readonly bool[] areReady;
     private readonly bool[] areFound;
+    private readonly bool[] areDropped;
     private int launched;
 
     /// <param name="world">The ranks.</param>
@@ -34,13 +37,22 @@ internal sealed class Section
     public Section(World world, ShardPlan plan, SharedTensor[] tensors, int leaves, long bucketBytes)
     {
         (this.world, Plan, this.tensors, this.leaves, this.bucketBytes) = (world, plan, tensors, leaves, bucketBytes);
-        (divided, replicated) = Bucket.Of(plan, world.Tree, bucketBytes);
-        all = [.. divided.Concat(replicated).OrderByDescending(bucket => bucket.Tensors.DefaultIfEmpty().Max())];
+        (divided, _) = Bucket.Of(plan, world.Tree, bucketBytes);
         dropsGradients = plan.Shard == Shard.Gradients;
-        (locals, areHere, areReady) = (new TensorView[tensors.Length], new bool[tensors.Length], new bool[tensors.Length]);
-        areFound = new bool[tensors.Length];
+        (locals, areReady) = (new Gradient[tensors.Length], new bool[tensors.Length]);
+        (areFound, areDropped) = (new bool[tensors.Length], new bool[tensors.Length]);
         for (var i = 0; i < tensors.Length; i++)
             tensors[i].Divide(plan.Tensors[i], world.Rank);
+        FillBuckets();
+    }
+
+    /// <summary>Buckets of what is not known to have sparse gradients.</summary>
+    private void FillBuckets() => Fill(i => !tensors[i].IsSparse);
+
+    private void Fill(Predicate<int> takes)
+    {
+        (var owned, replicated) = Bucket.Of(Plan, world.Tree, bucketBytes, takes);
+        all = [.. owned.Concat(replicated).OrderByDescending(bucket => bucket.Tensors.DefaultIfEmpty().Max())];
     }
 
     public ShardPlan Plan { get; }
@@ -69,27 +81,90 @@ internal sealed class Section
             CollectAlone();
             return;
         }
-        while (launched < all.Count)
-            Launch();
+        foreach (var tensor in tensors)
+            tensor.SetRows(Gradient.Absent);
+        LaunchAll();
         for (var i = 0; i < tensors.Length; i++)
             Find(i);
-        var are = world.AnyOf("which gradients are there", areHere);
+        var are = world.AnyOf(
+            "which gradients are there",
+            [
+                .. locals.Select((local, i) => areDropped[i] || local.Kind == GradientKind.Dense),
+                .. locals.Select(local => local.Kind == GradientKind.Sparse),
+            ]
+        );
         for (var i = 0; i < tensors.Length; i++)
-            tensors[i].IsPresent = are[i];
-        while (underWay.Count > 0)
-            Finish();
+            tensors[i].IsPresent = are[i] || are[tensors.Length + i];
+        FinishAll();
         // A rank without elements of a tensor has a mean of none.
         foreach (var tensor in tensors)
             if (tensor.Slice.Length == 0)
                 tensor.Mean = tensor.Memory();
+        CollectSparse(are.AsSpan(0, tensors.Length), are.AsSpan(tensors.Length));
         Forget();
+    }
+
+    private void LaunchAll()
+    {
+        while (launched < all.Count)
+            Launch();
+    }
+
+    private void FinishAll()
+    {
+        while (underWay.Count > 0)
+            Finish();
+    }
+
+    /// <summary>Sums what has not gone with the buckets: sparse gradients, and those that are sparse on some ranks and dense on others, all of them as dense ones.</summary>
+    private void CollectSparse(ReadOnlySpan<bool> areDense, ReadOnlySpan<bool> areSparse)
+    {
+        var (late, changes) = (new HashSet<int>(), false);
+        for (var i = 0; i < tensors.Length; i++)
+        {
+            var (tensor, isSparse) = (tensors[i], areSparse[i] && !areDense[i]);
+            // Dense gradients are sums by now where they are dropped or have become the means.
+            if (areSparse[i] && areDense[i] && (dropsGradients || !HasLeaves && Plan.Tensors[i].Division == Division.Replicated))
+                throw world.Fail(
+                    "sum of gradients",
+                    null,
+                    $"the gradient of {tensor.Label} is sparse on some ranks and dense on others, which Shard.{Plan.Shard} does not sum: make them of one kind, or use Shard.State"
+                );
+            if (areDense[i] && (areSparse[i] || tensor.IsSparse))
+            {
+                late.Add(i);
+                if (locals[i].Kind == GradientKind.Sparse)
+                    locals[i] = Gradient.OfDense(Sums.Dense(locals[i].Coalesce(), Plan.Tensors[i].Layout));
+            }
+            if (isSparse)
+            {
+                var sum = RowExchange.Sum(world, Plan.Tensors[i], locals[i]);
+                Sums.Divide([sum.Values], leaves);
+                tensor.SetRows(sum);
+                if (dropsGradients)
+                    tensor.Given.ZeroGradient(setToNone: true);
+            }
+            // Gradients of the next step are taken for such as these.
+            if (tensor.IsPresent && tensor.IsSparse != isSparse)
+                (tensor.IsSparse, changes) = (isSparse, true);
+        }
+        if (late.Count > 0)
+        {
+            launched = 0;
+            Fill(late.Contains);
+            LaunchAll();
+            FinishAll();
+        }
+        if (late.Count > 0 || changes)
+            FillBuckets();
     }
 
     private void Forget()
     {
         launched = 0;
-        Array.Clear(locals);
+        Array.Fill(locals, Gradient.Absent);
         Array.Clear(areFound);
+        Array.Clear(areDropped);
         Array.Clear(areReady);
     }
 
@@ -98,16 +173,20 @@ internal sealed class Section
         for (var i = 0; i < tensors.Length; i++)
         {
             Find(i);
-            tensors[i].IsPresent = areHere[i];
-            tensors[i].Mean = locals[i];
-            if (!areHere[i])
+            var local = locals[i];
+            tensors[i].IsPresent = local.Kind != GradientKind.Absent;
+            tensors[i].SetRows(local.Kind == GradientKind.Sparse ? local : Gradient.Absent);
+            if (local.Kind == GradientKind.Absent)
                 continue;
-            Sums.Divide([locals[i]], leaves);
+            Sums.Divide([local.Values], leaves);
+            if (local.Kind == GradientKind.Sparse)
+                continue;
+            tensors[i].Mean = local.Values;
             // As with several ranks: the gradient that is there becomes the mean.
-            if (!dropsGradients && tensors[i].Local() is { IsAbsent: false } own && own.Layout.IsContiguous)
+            if (!dropsGradients && tensors[i].Local() is { Kind: GradientKind.Dense } own && own.Values.Layout.IsContiguous)
             {
-                own.CopyFrom(locals[i]);
-                tensors[i].Mean = own;
+                own.Values.CopyFrom(local.Values);
+                tensors[i].Mean = own.Values;
             }
         }
         Forget();
@@ -119,7 +198,7 @@ internal sealed class Section
         if (areFound[i])
             return;
         locals[i] = HasLeaves ? tensors[i].TakeLeaves() : tensors[i].Local();
-        (areFound[i], areHere[i]) = (true, !locals[i].IsAbsent);
+        areFound[i] = true;
     }
 
     private void Launch()
@@ -136,13 +215,13 @@ internal sealed class Section
         {
             var target = piece.In(buffer);
             var local = locals[piece.Tensor];
-            if (local.IsAbsent)
+            if (local.Kind != GradientKind.Dense)
             {
                 Sums.FillWithNothing(target);
                 continue;
             }
             if (orderedOf != piece.Tensor)
-                (ordered, orderedOf) = (local.InOrder(), piece.Tensor);
+                (ordered, orderedOf) = (local.Values.InOrder(), piece.Tensor);
             Sums.Copy(ordered.Address + piece.Offset * piece.DType.Size(), target.Address, piece.Bytes);
         }
         GC.KeepAlive(ordered.Owner);
@@ -157,11 +236,10 @@ internal sealed class Section
     private void Drop(Bucket bucket)
     {
         foreach (var i in bucket.Tensors)
-            if (!all.Skip(launched).Any(later => later.Tensors.Contains(i)))
+            if (locals[i].Kind == GradientKind.Dense && !all.Skip(launched).Any(later => later.Tensors.Contains(i)))
             {
-                locals[i] = default;
-                if (areHere[i])
-                    tensors[i].Given.ZeroGradient(setToNone: true);
+                (locals[i], areDropped[i]) = (Gradient.Absent, true);
+                tensors[i].Given.ZeroGradient(setToNone: true);
             }
     }
 
@@ -220,79 +298,15 @@ internal sealed class Section
         foreach (var piece in bucket.Pieces)
         {
             var tensor = tensors[piece.Tensor];
-            var target =
-                dropsGradients ? default
+            var own =
+                dropsGradients ? Gradient.Absent
                 : HasLeaves ? tensor.Local()
                 : locals[piece.Tensor];
-            if (target.IsAbsent || !target.Layout.IsContiguous)
-                target = tensor.Memory();
+            var target = own.Kind == GradientKind.Dense && own.Values.Layout.IsContiguous ? own.Values : tensor.Memory();
             tensor.Mean = target;
             Sums.Copy(buffer.Address + piece.At, target.Address + piece.Offset * piece.DType.Size(), piece.Bytes);
         }
     }
-
-    /// <summary>Gives every rank what the others have made of their parts.</summary>
-    public void Publish()
-    {
-        if (world.Size == 1)
-            return;
-        Send(divided, "parameters");
-        foreach (var tensor in tensors)
-            if (!tensor.IsWhole)
-                tensor.Given.AfterStep();
-    }
-
-    /// <summary>Every rank begins with the parameters of the first one.</summary>
-    public void Begin()
-    {
-        if (world.Size == 1)
-            return;
-        Send(Bucket.From(0, Plan, world.Tree, bucketBytes), "first parameters");
-        foreach (var tensor in tensors)
-            tensor.Given.AfterStep();
-    }
-
-    private void Send(IReadOnlyList<Bucket> buckets, string operation)
-    {
-        var sent = new Queue<(Bucket Bucket, TensorView Buffer, Work Work)>();
-        var data = Array.ConvertAll(tensors, tensor => tensor.Given.Data);
-        foreach (var bucket in buckets)
-        {
-            if (sent.Count >= MostUnderWay)
-                Take();
-            var buffer = Buffer(bucket);
-            foreach (var piece in bucket.Pieces)
-                if (piece.Owner == world.Rank)
-                {
-                    var ordered = data[piece.Tensor].InOrder();
-                    Sums.Copy(ordered.Address + piece.Offset * piece.DType.Size(), buffer.Address + piece.At, piece.Bytes);
-                    GC.KeepAlive(ordered.Owner);
-                }
-            sent.Enqueue((bucket, buffer, world.Gather(operation, bucket.Number, buffer, bucket.Offsets())));
-        }
-        while (sent.Count > 0)
-            Take();
-
-        void Take()
-        {
-            var (bucket, buffer, work) = sent.Dequeue();
-            world.Wait(work);
-            foreach (var piece in bucket.Pieces)
-                if (piece.Owner != world.Rank)
-                {
-                    var target = data[piece.Tensor];
-                    if (target.Layout.IsContiguous)
-                        Sums.Copy(buffer.Address + piece.At, target.Address + piece.Offset * piece.DType.Size(), piece.Bytes);
-                    else
-                        Scatter(piece, buffer, target);
-                }
-            buffers.Push(buffer);
-        }
-    }
-
-    /// <summary>All elements of a tensor, to where they lie in another order or with gaps.</summary>
-    private static void Scatter(Piece piece, TensorView buffer, TensorView target) =>
-        target.CopyFrom(new(buffer.Address + piece.At, Layout.Contiguous(piece.DType, target.Shape.AsSpan()), buffer.Owner));
 
     private TensorView Buffer(Bucket bucket)
     {

@@ -61,6 +61,7 @@ public sealed partial class Sharded
                             $"the optimizer has {Optimizer.Label(parameter)} itself; make it from the parameters that make is given"
                         );
                     tensors.Add(tensor);
+                    tensor.IsSparse = group.Algorithm is Rule rule && rule.Sparse(group.Options) == SparseGradients.Required;
                     items.Add(
                         new(
                             parameter.Name ?? FormattableString.Invariant($"{at - 1}"),
@@ -88,6 +89,8 @@ public sealed partial class Sharded
             if (at >= first)
             {
                 group.Refresh();
+                if (World.Size > 1 && Shard != Shard.None)
+                    group.List.Totals = new RankTotals(World, [.. group.Parameters.Cast<SharedTensor>()]);
                 group.Memory = GroupMemory.Of(group.Algorithm!, group.Options, group.List);
             }
             at += group.Parameters.Count;

@@ -92,7 +92,7 @@ public sealed partial class Sharded
             slices = new TensorView[tensors.Length];
             Slices = Core.Parameters.Over(slices, parameters.Names, parameters.Executor);
             if (world.Size > 1 && plan.Shard != Shard.None)
-                Slices.Slices = new SlicedSurvey(world, () => [tensors]);
+                (Slices.Slices, Slices.Totals) = (new SlicedSurvey(world, () => [tensors]), new RankTotals(world, tensors));
             Refresh();
         }
 

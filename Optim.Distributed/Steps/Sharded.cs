@@ -25,9 +25,12 @@ namespace Optim.Distributed;
 /// 1, 2, 4, 8 ... ranks, sharded or not; other numbers of ranks give the same bits each time. A parameter without a gradient on every rank is passed over,
 /// and where some have one it counts as zero on the others.
 ///
-/// State. Of rules that go element by element each rank keeps a slice of all parameters laid end to end; parameters of rules that look at whole tensors
-/// (Muon, Adafactor, SOAP) are dealt out; where a number is made of all parameters together (Prodigy, D-Adaptation) every rank keeps all state.
-/// LBFGS is cut as a vector, and its dot products go over all ranks.
+/// State. Of rules that go element by element each rank keeps a slice of all parameters laid end to end, and of those that make a number of all parameters
+/// together (Prodigy, D-Adaptation), too: the number goes over all ranks. Parameters of rules that look at whole tensors (Muon, Adafactor, SOAP) are dealt
+/// out. LBFGS is cut as a vector, and its dot products go over all ranks.
+///
+/// Sparse gradients are summed row by row, for rules that take them. SAM and WSAM go around <see cref="Optimizer"/>; their closures work out the gradients
+/// of this rank's leaves.
 /// </remarks>
 public sealed partial class Sharded : IStateful
 {
@@ -64,7 +67,7 @@ public sealed partial class Sharded : IStateful
     /// <param name="bucketBytes">About how many bytes are sent together; at least 1.</param>
     /// <exception cref="ArgumentException">The leaves are no power of two for each rank; the optimizer has other parameters than it was given.</exception>
     /// <exception cref="WorldException">The ranks differ in parameters, rule, options, or in how they are divided; the message says where.</exception>
-    /// <exception cref="NotSupportedException">A parameter lies on another device, or the rule takes sparse gradients only.</exception>
+    /// <exception cref="NotSupportedException">A parameter lies on another device.</exception>
     public static Sharded Over(
         World world,
         IEnumerable<IParameterOrGroup> parameters,
@@ -278,10 +281,21 @@ public sealed partial class Sharded : IStateful
     {
         public SlicesAcross? Slices => sharded.World.Size > 1 && sharded.Shard != Shard.None ? sharded.survey : null;
 
+        public void Join(Parameters parameters) =>
+            parameters.Totals = Slices is null ? null : new RankTotals(sharded.World, [.. sharded.Tensors]);
+
+        public IReadOnlyList<IParameter> Wholes => sharded.Parameters;
+
         public bool HasGradients =>
             sharded.LeafCount > 1 && (sharded.Optimizer.IsAccumulating || sharded.Tensors.Any(tensor => tensor.IsPresent));
 
         public void Collect() => sharded.Collect();
+
+        public void Anew()
+        {
+            sharded.DropLeaves();
+            sharded.isCollected = false;
+        }
 
         public void Publish()
         {

@@ -9,7 +9,7 @@ namespace Optim.Distributed;
 /// </summary>
 internal sealed class SharedTensor(IParameter given) : IParameter, ISlice
 {
-    private readonly Stack<(int Level, TensorView Sum)> leaves = [];
+    private readonly Stack<(int Level, Gradient Sum)> leaves = [];
     private TensorView whole = given.Data;
     private Gradient local;
     private Layout? layout;
@@ -33,8 +33,14 @@ internal sealed class SharedTensor(IParameter given) : IParameter, ISlice
     /// <summary>Whether the gradient was there on any rank when it was last collected.</summary>
     public bool IsPresent { get; set; }
 
-    /// <summary>The mean over all ranks, of the part of this rank; absent where there was none.</summary>
+    /// <summary>The mean over all ranks, of the part of this rank; absent where there was none, or only a sparse one.</summary>
     public TensorView Mean { get; set; }
+
+    /// <summary>The mean of sparse gradients over all ranks, of the part of this rank; absent where there was none.</summary>
+    public Gradient Rows { get; private set; }
+
+    /// <summary>Whether its gradients were sparse on all ranks when they were last there, or are so for certain.</summary>
+    public bool IsSparse { get; set; }
 
     /// <summary>Told when the gradient is dropped or becomes zero.</summary>
     public Action? Zeroed { get; set; }
@@ -79,6 +85,8 @@ internal sealed class SharedTensor(IParameter given) : IParameter, ISlice
         var isHere = IsPresent && (Plan.Division != Division.Whole || IsWhole);
         if (!isHere)
             gradient = Gradient.Absent;
+        else if (Rows.Kind == GradientKind.Sparse)
+            gradient = Rows;
         else if (
             gradient.Kind != GradientKind.Dense
             || gradient.Values.Address != Mean.Address
@@ -87,20 +95,57 @@ internal sealed class SharedTensor(IParameter given) : IParameter, ISlice
             gradient = Gradient.OfDense(Mean);
     }
 
-    /// <summary>The gradient of this rank's own backward pass, which must be dense and fit.</summary>
-    public TensorView Local()
+    /// <summary>The gradient of this rank's own backward pass, which must fit.</summary>
+    public Gradient Local()
     {
         given.Refresh(ref whole, ref local);
-        if (local.Kind == GradientKind.Sparse)
-            throw new NotSupportedException(
-                $"the gradient of {Label} is sparse; ranks send dense gradients: make it dense (in TorchSharp sparse: false, the default of an Embedding)"
-            );
         if (local.Kind == GradientKind.Absent)
-            return default;
+            return local;
         var values = local.Values;
-        return values.DType == whole.DType && values.Layout.SameShape(whole.Layout)
-            ? values
+        var fits =
+            local.Kind == GradientKind.Dense
+                ? values.Layout.SameShape(whole.Layout)
+                : local.Rows.DType == DType.Int64
+                    && SparseRows.IndexDimensions(local.Rows) is var dimensions
+                    && dimensions <= whole.Shape.Length
+                    && values.Shape.AsSpan()[1..].SequenceEqual(whole.Shape.AsSpan()[dimensions..]);
+        return values.DType == whole.DType && fits
+            ? local
             : throw new ArgumentException($"the gradient of {Label} is {values.Layout}, and the parameter {whole.Layout}");
+    }
+
+    /// <summary>Takes the mean of sparse gradients, with each row once, in order: of a slice its elements, each a row of its own.</summary>
+    public void SetRows(Gradient mean)
+    {
+        Rows = mean;
+        if (mean.Kind != GradientKind.Sparse)
+            return;
+        Mean = default;
+        if (Plan!.Division != Division.Sliced || IsWhole)
+            return;
+        var dimensions = SparseRows.IndexDimensions(mean.Rows);
+        var (length, count) = (SparseRows.RowLength(Plan.Layout, dimensions), mean.Rows.Shape[^1]);
+        var indices = mean.Rows.InOrder().AsSpan<long>();
+        var (places, first) = (new List<long>(), 0L);
+        for (var i = 0; i < count; i++)
+        {
+            var row = 0L;
+            for (var d = 0; d < dimensions; d++)
+                row = row * Plan.Layout.Shape[d] + indices[(int)(d * count + i)];
+            var (from, to) = (Math.Max(row * length, Slice.Offset), Math.Min((row + 1) * length, Slice.Offset + Slice.Length));
+            if (from >= to)
+                continue;
+            // What the slice has of the values is one part of them, as rows are in order.
+            if (places.Count == 0)
+                first = i * length + from - row * length;
+            for (var element = from; element < to; element++)
+                places.Add(element - Slice.Offset);
+        }
+        var values = mean.Values.InOrder();
+        Rows = Gradient.OfSparse(
+            TensorView.Of<long>([.. places]),
+            new(values.Address + (nint)first * values.DType.Size(), Layout.Contiguous(values.DType, [(long)places.Count]), values.Owner)
+        );
     }
 
     /// <summary>Takes the gradient of a leaf; pairs of neighbours are added up at once, so that there are at most as many sums as levels.</summary>
@@ -110,7 +155,7 @@ internal sealed class SharedTensor(IParameter given) : IParameter, ISlice
             return;
         IsTaken = true;
         var found = Local();
-        var (level, sum) = (0, found.IsAbsent ? default : found.Copy());
+        var (level, sum) = (0, found.Kind == GradientKind.Dense ? Gradient.OfDense(found.Values.Copy()) : found.Coalesce());
         while (leaves.TryPeek(out var before) && before.Level == level)
         {
             leaves.Pop();
@@ -121,9 +166,9 @@ internal sealed class SharedTensor(IParameter given) : IParameter, ISlice
     }
 
     /// <summary>The sum over all leaves of this rank.</summary>
-    public TensorView TakeLeaves()
+    public Gradient TakeLeaves()
     {
-        var sum = leaves.Count == 0 ? default : leaves.Pop().Sum;
+        var sum = leaves.Count == 0 ? Gradient.Absent : leaves.Pop().Sum;
         leaves.Clear();
         IsTaken = false;
         return sum;
@@ -198,13 +243,31 @@ internal sealed class SharedTensor(IParameter given) : IParameter, ISlice
 /// <summary>Sums of gradients, element by element in their own dtype.</summary>
 internal static unsafe class Sums
 {
-    /// <summary>Left and right, of which either may be absent; the memory of both is given over.</summary>
-    public static TensorView Add(TensorView left, TensorView right)
+    /// <summary>Left and right, of which either may be absent or sparse, with each row once; the memory of both is given over.</summary>
+    public static Gradient Add(Gradient left, Gradient right)
     {
-        if (left.IsAbsent || right.IsAbsent)
-            return left.IsAbsent ? right : left;
-        Add([left], [right]);
-        return left;
+        if (left.Kind == GradientKind.Absent || right.Kind == GradientKind.Absent)
+            return left.Kind == GradientKind.Absent ? right : left;
+        if (left.Kind == GradientKind.Sparse && right.Kind == GradientKind.Sparse)
+        {
+            var (rows, values) = CoalescedRows.Coalesce([(left.Rows, left.Values), (right.Rows, right.Values)]);
+            return Gradient.OfSparse(rows, values);
+        }
+        var (dense, other) = left.Kind == GradientKind.Dense ? (left, right) : (right, left);
+        if (other.Kind == GradientKind.Dense)
+            Add([dense.Values], [other.Values]);
+        else
+            CoalescedRows.AddTo(dense.Values, other.Rows, other.Values);
+        return dense;
+    }
+
+    /// <summary>The same gradient of all elements, of which those that it lacks are nothing in sums.</summary>
+    public static TensorView Dense(Gradient rows, Layout parameter)
+    {
+        var dense = TensorView.Zeros(parameter.ToContiguous());
+        FillWithNothing(dense);
+        CoalescedRows.AddTo(dense, rows.Rows, rows.Values);
+        return dense;
     }
 
     /// <summary>target = target + other.</summary>

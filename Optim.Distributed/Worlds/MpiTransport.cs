@@ -8,6 +8,9 @@ internal sealed class MpiTransport : Transport
     /// <summary>Bytes of a message at most: counts are 32-bit numbers.</summary>
     private const nint Most = 1 << 30;
 
+    private static readonly TimeSpan Spinning = TimeSpan.FromMicroseconds(20);
+    private static readonly TimeSpan Yielding = TimeSpan.FromMilliseconds(20);
+
     /// <summary>The exit code of a process that ends in the middle of a world.</summary>
     private const int EndedEarly = 70;
 
@@ -90,11 +93,12 @@ internal sealed class MpiTransport : Transport
     public override Request Receive(int from, nint address, nint bytes, int tag) =>
         new Pieces(mpi, address, bytes, (at, count, slot) => mpi.Receive(at, count, from, tag, slot));
 
-    public override void Idle(long version, int tries)
+    public override void Idle(long version, TimeSpan waited)
     {
-        if (tries < 50)
+        // A sleep takes a millisecond and more, in which a small model has taken its step; who has work to do gets the processor meanwhile.
+        if (waited < Spinning)
             Thread.SpinWait(20);
-        else if (tries < 500)
+        else if (waited < Yielding)
             Thread.Yield();
         else
             Thread.Sleep(1);

@@ -108,6 +108,18 @@ internal sealed class RankTree
         return moves;
     }
 
+    /// <summary>What parts of all ranks come to, joined as sums are.</summary>
+    public T Join<T>(IReadOnlyList<T> parts, Func<T, T, T> join)
+    {
+        var sums = new T[1 << levels];
+        for (var number = 0; number < sums.Length; number++)
+            sums[number] = number < pairs ? join(parts[2 * number], parts[2 * number + 1]) : parts[number + pairs];
+        for (var apart = 1; apart < sums.Length; apart *= 2)
+        for (var i = 0; i < sums.Length; i += 2 * apart)
+            sums[i] = join(sums[i], sums[i + apart]);
+        return sums[0];
+    }
+
     private int RankOf(int number) => number < pairs ? 2 * number : number + pairs;
 
     private int NumberOf(int rank) => rank < 2 * pairs ? rank / 2 : rank - pairs;

@@ -8,11 +8,14 @@ internal sealed class SharedMail(int size)
     private readonly Dictionary<(int From, int To, int Tag), Queue<Mail>> waiting = [];
     private readonly string?[] left = new string?[size];
     private readonly List<string> calls = [];
-    private long version;
+
+    /// <summary>For each rank what it waits at, and how often something has changed for it: others need not wake up.</summary>
+    private readonly object[] gates = [.. Enumerable.Range(0, size).Select(_ => new object())];
+    private readonly long[] versions = new long[size];
 
     public int Size => size;
 
-    public long Version => Interlocked.Read(ref version);
+    public long Version(int rank) => Interlocked.Read(ref versions[rank]);
 
     public Mail Post(int from, int to, int tag, nint address, nint bytes)
     {
@@ -22,8 +25,8 @@ internal sealed class SharedMail(int size)
             if (!waiting.TryGetValue((from, to, tag), out var queue))
                 waiting[(from, to, tag)] = queue = new();
             queue.Enqueue(mail);
-            Changed();
         }
+        Changed(to);
         return mail;
     }
 
@@ -43,10 +46,9 @@ internal sealed class SharedMail(int size)
     public void Leave(int rank, string why)
     {
         lock (waiting)
-        {
             left[rank] ??= why;
-            Changed();
-        }
+        for (var other = 0; other < size; other++)
+            Changed(other);
     }
 
     /// <summary>The first rank that makes a call says what it is; the others must make the same one.</summary>
@@ -60,20 +62,21 @@ internal sealed class SharedMail(int size)
         }
     }
 
-    public void Changed()
+    /// <summary>Something may have ended a wait of a rank.</summary>
+    public void Changed(int rank)
     {
-        lock (waiting)
+        lock (gates[rank])
         {
-            Interlocked.Increment(ref version);
-            Monitor.PulseAll(waiting);
+            versions[rank]++;
+            Monitor.Pulse(gates[rank]);
         }
     }
 
-    public void Wait(long since)
+    public void Wait(int rank, long since)
     {
-        lock (waiting)
-            if (version == since)
-                Monitor.Wait(waiting, 20);
+        lock (gates[rank])
+            if (versions[rank] == since)
+                Monitor.Wait(gates[rank], 20);
     }
 
     /// <summary>Bytes of a sender, in its memory.</summary>
@@ -102,7 +105,7 @@ internal sealed class SimulatedTransport(SharedMail mail, int rank) : Transport
 
     public override string Name => FormattableString.Invariant($"{mail.Size} threads of one process");
 
-    public override long Version => mail.Version;
+    public override long Version => mail.Version(rank);
 
     public override Request Send(int to, nint address, nint bytes, int tag) =>
         new Sending(mail, to, mail.Post(rank, to, tag, address, bytes));
@@ -115,7 +118,7 @@ internal sealed class SimulatedTransport(SharedMail mail, int rank) : Transport
             throw new TransportException($"this rank calls '{call}', and another one '{other}': every rank must make the same calls");
     }
 
-    public override void Idle(long version, int tries) => mail.Wait(version);
+    public override void Idle(long version, TimeSpan waited) => mail.Wait(rank, version);
 
     public override void Leave(string? failure) => mail.Leave(rank, failure ?? "it has left the world");
 
@@ -147,7 +150,7 @@ internal sealed class SimulatedTransport(SharedMail mail, int rank) : Transport
                     FormattableString.Invariant($"rank {from} sends {found.Bytes} bytes, and {bytes} are expected of it")
                 );
             found.CopyTo(address);
-            shared.Changed();
+            shared.Changed(from);
             return done = true;
         }
     }

@@ -23,7 +23,9 @@ internal abstract class Transport
     public virtual long Version => 0;
 
     /// <summary>Nothing has moved since a version: gives others the processor for a while.</summary>
-    public abstract void Idle(long version, int tries);
+    /// <param name="version">The version.</param>
+    /// <param name="waited">How long nothing has moved.</param>
+    public abstract void Idle(long version, TimeSpan waited);
 
     /// <summary>This rank is done with it.</summary>
     /// <param name="failure">Why, where it has failed.</param>
@@ -54,7 +56,7 @@ internal sealed class Alone : Transport
 
     public override Request Receive(int from, nint address, nint bytes, int tag) => throw new TransportException("there is no other rank");
 
-    public override void Idle(long version, int tries) { }
+    public override void Idle(long version, TimeSpan waited) { }
 
     public override void Leave(string? failure) { }
 }

@@ -85,6 +85,13 @@ public sealed partial class World
         return found;
     }
 
+    /// <summary>Numbers of every rank, which may have more or less of them.</summary>
+    internal double[][] GatherNumbers(string operation, double[] mine)
+    {
+        var counts = GatherNumbers(operation, [mine.Length], [.. Enumerable.Repeat(1, Size)]);
+        return GatherNumbers(operation, mine, [.. counts.Select(each => (int)each[0])]);
+    }
+
     /// <summary>The sum of a number over all ranks, by the tree of neighbours.</summary>
     internal double Sum(string operation, double mine)
     {

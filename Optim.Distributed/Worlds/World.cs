@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Optim.Kernels;
 
 namespace Optim.Distributed;
@@ -208,21 +209,21 @@ public sealed partial class World : IDisposable
     /// <summary>Waits until a work is done; everything else that is under way goes on meanwhile.</summary>
     internal void Wait(Work work)
     {
-        var since = DateTime.UtcNow;
-        for (var tries = 0; !work.IsDone; tries++)
+        var since = Stopwatch.GetTimestamp();
+        while (!work.IsDone)
         {
             RefuseClosed(work.Operation, work.Bucket);
             var version = transport.Version;
             if (Poll())
-                (since, tries) = (DateTime.UtcNow, 0);
-            else if (DateTime.UtcNow - since > Timeout)
+                since = Stopwatch.GetTimestamp();
+            else if (Stopwatch.GetElapsedTime(since) is var waited && waited > Timeout)
                 throw Fail(
                     work.Operation,
                     work.Bucket,
                     FormattableString.Invariant($"no answer from another rank within {Timeout.TotalSeconds} s")
                 );
             else
-                transport.Idle(version, tries);
+                transport.Idle(version, waited);
         }
     }
 

@@ -138,9 +138,18 @@ internal sealed unsafe class SparseRows
         var length = RowLength(order, dimensions);
         var (size, stateSize, parts) = (order.DType.Size(), order.DType.ToStateDType().Size(), order.DType.Parts());
         var whole = Layout.Strided(order.DType, order.Shape.AsSpan()[dimensions..], order.Strides.AsSpan()[dimensions..]).IsContiguous;
-        var step = whole ? length : 1;
-        for (var i = 0; i < count; i++)
+        for (int i = 0, together = 1; i < count; i += together)
         {
+            // Neighbouring rows, whose values are neighbours, too, are one slice.
+            together = 1;
+            while (
+                order.IsContiguous
+                && i + together < count
+                && rows[i + together] == rows[i] + together
+                && values[i + together] == values[i] + (nint)(together * length * size)
+            )
+                together++;
+            var step = whole ? together * length : 1;
             var first = FirstOf(rows[i], order, dimensions);
             for (long element = 0; element < length; element += step)
             {

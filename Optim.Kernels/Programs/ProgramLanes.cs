@@ -38,7 +38,7 @@ internal sealed class WholeReductions<V>(Layout layout, ulong stream = 0) : Lane
 
     public override double Count => layout.Count;
 
-    public override double LeadingCount(int dimensions) => new SpreadSlice(layout.Shape, 0).LeadingCount(dimensions);
+    public override double LeadingCount(int dimensions) => new SpreadSlice(layout.Shape, 0, 0).LeadingCount(dimensions);
 
     public override V Spread(Node node, V value)
     {

@@ -136,6 +136,13 @@ internal unsafe struct ProgramPass
             _ => ReductionKernel<Largest>.Join(blocks, count),
         };
 
+    /// <summary>The same, of blocks of several ranks; their numbers are overwritten.</summary>
+    public static double Join(Operation kind, double[] blocks)
+    {
+        fixed (double* first = blocks)
+            return Join(kind, first, blocks.Length);
+    }
+
     /// <summary>Memory of this thread for the elements that are reduced; kept, and grown when it has to.</summary>
     private static nint Room(nint bytes)
     {

@@ -11,6 +11,8 @@ internal sealed unsafe class ProgramRun
     private readonly double[] values;
     private readonly Prepared[]?[] prepared = new Prepared[]?[DTypes.Count];
     private readonly int[] totals;
+    private readonly double[][] parts;
+    private readonly Dictionary<(int Total, int Row), double[]> blocksOfRows = [];
     private readonly (int[] OfStep, int[] OfTensor) forTensorNumbers;
     private readonly double[] tensorNumbers;
     private readonly Dictionary<(int Place, int Segment), double[]> ofTensors = [];
@@ -50,6 +52,8 @@ internal sealed unsafe class ProgramRun
             if (program.Nodes[i].Operation.IsReduction() && program.Scopes[i] == Scope.AllTensors)
                 found.Add(i);
         totals = found.ToArray();
+        parts = new double[totals.Length][];
+        Array.Fill(parts, []);
         var written = new List<int>();
         foreach (var (_, node) in program.TensorNumbers)
             written.Add(node);
@@ -78,18 +82,38 @@ internal sealed unsafe class ProgramRun
             Begin(visit);
             for (var i = 0; i < segments.Length; i++)
                 took = Math.Max(took, Visit(visit, i, in segments[i], executor));
+            Total(visit);
         }
         for (var i = 0; i < segments.Length; i++)
             End(i, in segments[i]);
         return took;
     }
 
-    /// <summary>Begins a visit: totals that come out of it begin at 0.</summary>
+    /// <summary>Begins a visit: nothing has been added to the totals that come out of it.</summary>
     public void Begin(int visit)
     {
-        foreach (var total in totals)
-            if (program.VisitPlan.VisitOf(total) == visit)
-                values[total] = 0;
+        blocksOfRows.Clear();
+        for (var i = 0; i < totals.Length; i++)
+            if (program.VisitPlan.VisitOf(totals[i]) == visit)
+                Array.Clear(parts[i]);
+    }
+
+    /// <summary>Whether blocks of parameters are kept for <see cref="BlocksOf"/>, as other ranks have the rest of them.</summary>
+    public bool KeepsBlocks { get; set; }
+
+    /// <summary>What the blocks of each parameter came to that are here, for a total of the last visit, by their rows.</summary>
+    public IEnumerable<(int Row, double[] Blocks)> BlocksOf(int total) =>
+        from each in blocksOfRows
+        where each.Key.Total == total
+        orderby each.Key.Row
+        select (each.Key.Row, each.Value);
+
+    /// <summary>Makes the totals of a visit of what was added, parameter by parameter in their order.</summary>
+    private void Total(int visit)
+    {
+        for (var i = 0; i < totals.Length; i++)
+            if (program.VisitPlan.VisitOf(totals[i]) == visit)
+                values[totals[i]] = ProgramParts.Joined(program.Nodes[totals[i]].Operation, parts[i]);
     }
 
     /// <summary>One visit of a segment, and what the next visit reads of it.</summary>
@@ -167,16 +191,22 @@ internal sealed unsafe class ProgramRun
     /// <summary>The reductions over all that a visit makes.</summary>
     public int[] TotalsOf(int visit) => Array.FindAll(totals, total => program.VisitPlan.VisitOf(total) == visit);
 
-    /// <summary>Adds what somebody else's tensors come to.</summary>
-    public void Add(int total, double part) => values[total] = ProgramParts.Joined(program.Nodes[total].Operation, values[total], part);
+    /// <summary>Adds what a parameter comes to.</summary>
+    public void Add(int total, int row, double part)
+    {
+        ref var room = ref parts[Array.IndexOf(totals, total)];
+        if (row >= room.Length)
+            Array.Resize(ref room, Math.Max(row + 1, 2 * room.Length));
+        room[row] = part;
+    }
 
     /// <summary>
-    /// The reductions over all that a visit makes, for the programs that share them: name, kind and value. Where parameters are of one kind
-    /// they may have no names, and come in the same order in all programs.
+    /// The reductions over all that a visit makes, for the programs that share them: name, kind and what each parameter has added. Where parameters
+    /// are of one kind they may have no names, and come in the same order in all programs.
     /// </summary>
-    public IEnumerable<(string Name, Operation Kind, double Value)> SharedAfter(int visit) =>
+    public IEnumerable<(string Name, Operation Kind, double[] Parts)> SharedAfter(int visit) =>
         from total in TotalsOf(visit)
-        select (NameOf(total), program.Nodes[total].Operation, values[total]);
+        select (NameOf(total), program.Nodes[total].Operation, parts[Array.IndexOf(totals, total)]);
 
     /// <summary>Takes over what a shared reduction comes to over all programs.</summary>
     public void Share(int visit, string name, double value)
@@ -286,7 +316,7 @@ internal sealed unsafe class ProgramRun
             LaySpreads(now.Visit, index, in segment, ref pass);
             MakeRoomForBlocks(ref pass, code.Reductions.Length);
             took = executor.Run(length, &ProgramPass.RunBlocks, &pass);
-            Reduce(now, index, in pass);
+            Reduce(now, index, in segment, in pass);
             foreach (var (place, _) in now.Visit.Taken)
                 SumsOf(place, index).Join(in segment);
         }
@@ -306,7 +336,7 @@ internal sealed unsafe class ProgramRun
         device.Run(code, segment.Table, segment.First, segment.Count, pass.Numbers, pass.NumbersStride, results);
         for (var i = 0; i < now.Visit.Reductions.Length; i++)
         for (var slice = 0; slice < segment.Count; slice++)
-            Reduced(now.Visit.Reductions[i], index, segment.Count, slice, results[i * segment.Count + slice]);
+            Reduced(now.Visit.Reductions[i], index, in segment, slice, results[i * segment.Count + slice]);
         return 1;
     }
 
@@ -482,7 +512,7 @@ internal sealed unsafe class ProgramRun
         pass.Partials = partials;
     }
 
-    private void Reduce(Prepared now, int index, in ProgramPass pass)
+    private void Reduce(Prepared now, int index, in ProgramSegment segment, in ProgramPass pass)
     {
         var blocks = firstBlocks[pass.Slices];
         for (var i = 0; i < now.Visit.Reductions.Length; i++)
@@ -492,19 +522,26 @@ internal sealed unsafe class ProgramRun
             for (var slice = 0; slice < pass.Slices; slice++)
             {
                 var first = firstBlocks[slice];
-                var value = ProgramPass.Join(kind, partials + i * blocks + first, firstBlocks[slice + 1] - first);
-                Reduced(place, index, pass.Slices, slice, value);
+                var those = partials + i * blocks + first;
+                var count = firstBlocks[slice + 1] - first;
+                if (KeepsBlocks && program.Scopes[place] == Scope.AllTensors)
+                    blocksOfRows[(place, RowOf(in segment, slice))] = new ReadOnlySpan<double>(those, (int)count).ToArray();
+                else
+                    Reduced(place, index, in segment, slice, ProgramPass.Join(kind, those, count));
             }
         }
     }
 
-    private void Reduced(int place, int segment, int slices, int slice, double value)
+    private void Reduced(int place, int index, in ProgramSegment segment, int slice, double value)
     {
         if (program.Scopes[place] == Scope.Tensor)
-            RoomFor(place, segment, slices)[slice] = value;
+            RoomFor(place, index, segment.Count)[slice] = value;
         else
-            Add(place, value);
+            Add(place, RowOf(in segment, slice), value);
     }
+
+    private static int RowOf(in ProgramSegment segment, int slice) =>
+        segment.Spread is { } spread ? spread[segment.First + slice].Row : segment.First + slice;
 
     private double[] RoomFor(int place, int segment, int slices)
     {

@@ -3,10 +3,11 @@ using System.Runtime.CompilerServices;
 
 namespace Optim.Kernels;
 
-/// <summary>What spreads need of a slice.</summary>
+/// <summary>What spreads, and reductions over all parameters, need of a slice.</summary>
 /// <param name="Shape">The lengths of the tensor's dimensions.</param>
 /// <param name="Stream">What tells its noise from that of other tensors.</param>
-internal readonly record struct SpreadSlice(ImmutableArray<long> Shape, ulong Stream)
+/// <param name="Row">The place of the parameter among all that step together: in this order sums over all are formed.</param>
+internal readonly record struct SpreadSlice(ImmutableArray<long> Shape, ulong Stream, int Row)
 {
     /// <summary>The product of the lengths of the first dimensions.</summary>
     public nint LeadingCount(int dimensions)

@@ -115,6 +115,10 @@ internal sealed class StepProgram : IEquatable<StepProgram>
         tensorNumbers.Length > 0
         || nodes.Any(node => node.Operation.IsReduction() || node.Operation.IsSpread() || node.Operation == Operation.TensorNumber);
 
+    /// <summary>Whether slices of a parameter step as the whole does, wherever it is cut, once numbers over all parameters are known.</summary>
+    public bool GoesByElements =>
+        tensorNumbers.Length == 0 && !scopes.Contains(Scope.Tensor) && !nodes.Any(node => node.Operation.IsSpread());
+
     /// <summary>Before which visit a shared reduction is not to be had.</summary>
     public int FloorOf(string name)
     {

@@ -40,6 +40,24 @@ internal sealed unsafe class HostWhole
         totals[place] += sum.Work == DType.Float64 ? *(double*)sum.Address : *(float*)sum.Address;
     }
 
+    /// <summary>The sums over all parameters as far as they have come, which begin anew.</summary>
+    public double[] TakeTotals()
+    {
+        double[] taken = [.. totals];
+        totals.Clear();
+        return taken;
+    }
+
+    /// <summary>Adds what a parameter comes to, on this rank or on another one.</summary>
+    public void AddTotals(double[] parts)
+    {
+        for (var place = 0; place < parts.Length; place++)
+            if (place < totals.Count)
+                totals[place] += parts[place];
+            else
+                totals.Add(0 + parts[place]);
+    }
+
     /// <summary>A sum over all parameters, as far as it has come.</summary>
     public double Total(int place) => totals[place];
 

@@ -24,9 +24,19 @@ type Model =
         Tensors: (string * DType * int64 list) list
     }
 
+let private drawn =
+    Collections.Concurrent.ConcurrentDictionary<struct (int * DType * int64 list), TensorView>()
+
+/// Drawn once, and copied.
 let private view seed (dtype: DType) (shape: int64 list) =
-    let count = int (List.fold (*) 1L shape) * DTypes.Parts dtype
-    TensorView.OfDoubles(dtype, ReadOnlySpan(Array.init count (number seed)), ReadOnlySpan(Array.ofList shape))
+    let draw _ =
+        let count = int (List.fold (*) 1L shape) * DTypes.Parts dtype
+        TensorView.OfDoubles(dtype, ReadOnlySpan(Array.init count (number seed)), ReadOnlySpan(Array.ofList shape))
+
+    if List.fold (*) 1L shape <= 20000L then
+        drawn.GetOrAdd(struct (seed, dtype, shape), draw).Copy()
+    else
+        draw ()
 
 /// The parameters of a model, in memory of their own.
 let parametersOf (model: Model) =

@@ -20,6 +20,7 @@ open ShardedCheckpointTests
 type Case =
     {
         Rule: string
+        Options: (string * OptionValue) list
         Shapes: int64 list list
         Ranks: int
         Others: int
@@ -30,30 +31,40 @@ type Case =
         Missing: int
     }
 
+/// Every rule that there is, and chains and wrappers of each kind, that of dense gradients.
 let private rules =
     [
-        "adamw"
-        "sgd"
-        "nadam"
-        "rprop"
-        "adagrad"
-        "lion"
-        "adafactor"
-        "muon"
-        "lamb"
-        "prodigy"
-        "soap"
+        for rule in Rules.All do
+            rule.Name
+
+        for entry in Catalogue.All do
+            entry.Rule.Name
+
         "chain(clip_by_global_norm(1), scale_by_adam, scale(-1e-2))"
         "chain(scale_by_adam, add_decayed_weights(0.1), scale(-1e-2))"
+        "chain(normalize_by_update_norm, scale(-1e-2))"
+        "chain(scale_by_adam, where(\"p1\", add_decayed_weights(0.1)), clip_by_global_norm(1), scale(-1e-2))"
+        "chain(clip_by_block_rms(0.1), clip_by_global_norm(0.5), scale(-1e-2))"
+        "trac(adamw)"
         "lookahead(2, 0.5, adamw)"
+        "lookahead(2, 0.5, muon)"
+        "apply_if_finite(2, soap)"
         "gradient_noise(0.1, 0.55, 1, adamw)"
     ]
+    |> List.distinct
     |> List.filter (fun name ->
-        try
-            Rules.Find name |> ignore
-            true
-        with :? ArgumentException ->
-            false)
+        match Rules.Find name with
+        | rule -> rule.Sparse rule.Defaults <> SparseGradients.Required)
+
+/// Options that are not the usual ones.
+let private optionsOf (rule: Rule) (options: IOptimizerOptions) =
+    [
+        for name in rule.OptionNames do
+            let value = rule.Read(options, name)
+
+            if not (value.Equals(rule.Read(rule.Defaults, name))) then
+                name, value
+    ]
 
 let private shape =
     Gen.frequency
@@ -67,6 +78,7 @@ let private shape =
 let private cases =
     gen {
         let! rule = Gen.elements rules
+        let! options = Laws.Options.generate (Rules.Find rule)
         let! count = Gen.choose (1, 5)
         let! shapes = Gen.listOfLength count shape
         let! ranks = Gen.choose (1, 8)
@@ -86,6 +98,7 @@ let private cases =
         return
             {
                 Rule = rule
+                Options = optionsOf (Rules.Find rule) options
                 Shapes = shapes
                 Ranks = ranks
                 Others = others
@@ -103,7 +116,8 @@ let private runOfCase (case: Case) =
             Tensors = case.Shapes |> List.mapi (fun index shape -> $"p{index}", DType.Float32, shape)
         }
 
-    { run model (fun parameters -> RuleOptimizer(Rules.Find case.Rule, parameters, [||]) :> Optimizer) with
+    { run model (fun parameters ->
+          RuleOptimizer(Rules.Find case.Rule, parameters, [| for name, value in case.Options -> struct (name, value) |]) :> Optimizer) with
         Leaves = case.Ranks * case.LeavesOfRank
         Steps = case.Steps
         Absent =
@@ -208,6 +222,39 @@ let tests =
                         (plan.ElementsOf rank)
                         (total / int64 case.Ranks + int64 Reduction.BlockLength)
                         $"rank {rank}: {plan}")
+
+            law "a rank's memory of state is its share and at most a block of each column more, for rules that can be cut" 60 (fun case ->
+                let rule = Rules.Find case.Rule
+
+                // What stands on every rank for each parameter: steps, and numbers that are kept.
+                let numbers =
+                    int64 case.Shapes.Length
+                    * int64 (8 * (1 + rule.ScalarNames.Length + rule.ColumnNames.Length))
+
+                let bytesUnder shard =
+                    onRanks case.Ranks (fun world ->
+                        let run = runOfCase case
+                        let sharded, parameters = over run shard case.Bucket world
+                        train run world 0 sharded parameters
+                        sharded.StateBytes)
+
+                let isWithin (all: int64) (own: int64) =
+                    own
+                    <= all / int64 case.Ranks
+                       + int64 rule.ColumnNames.Length * 4L * int64 Reduction.BlockLength
+                       + numbers
+
+                if ShardPlan.DivisionOf rule = Division.Sliced then
+                    let whole = (bytesUnder Shard.None)[0]
+
+                    for own in bytesUnder case.Shard do
+                        Expect.isTrue (isWithin whole own) $"{own} of {whole} bytes: {case}"
+
+                    // As it would be found where each rank had all of it.
+                    let columns = int64 Reduction.BlockLength * 4L * int64 rule.ColumnNames.Length
+
+                    if case.Ranks > 1 && whole > 2L * (columns + numbers) then
+                        Expect.isFalse (isWithin whole whole) $"a rank with all of it: {case}")
 
             law "every rank makes the same calls in the same order" 25 (fun case ->
                 let run = runOfCase case

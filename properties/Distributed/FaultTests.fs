@@ -44,15 +44,17 @@ let private operations =
 
             found.Keys |> Seq.sort |> List.ofSeq))
 
-/// Runs the script with a fault at the first time that a rank makes a call.
-let private withFault (seconds: double) operation rank fault check =
+/// Runs the script with a fault at the first time that a rank makes a call; the fault is told of the worlds.
+let private withFault (seconds: double) operation rank (fault: World array -> unit) check =
     inFolder (fun folder ->
         let simulated = World.Simulated(ranks, Nullable(TimeSpan.FromSeconds seconds))
         let worlds: World array = Array.zeroCreate ranks
+        use joined = new Barrier(ranks)
 
         let errors =
             simulated.Outcomes(fun world ->
                 worlds[world.Rank] <- world
+                joined.SignalAndWait()
 
                 if world.Rank = rank then
                     let mutable done' = false
@@ -61,7 +63,7 @@ let private withFault (seconds: double) operation rank fault check =
                         fun call ->
                             if not done' && call.Operation = operation then
                                 done' <- true
-                                fault ()
+                                fault worlds
 
                 scriptIn folder world)
 
@@ -95,6 +97,14 @@ let private others rank (errors: exn array) (check: WorldException -> unit) =
                 // Rank 0 writes: what it could not do the others hear as it is.
                 Expect.stringContains error.Message "could not write" "they hear that the file was not written"
             | other -> failtest $"rank {index}: {other}"
+
+/// Gives no answer until all others have given up, however slow the machine is.
+let private silent rank (worlds: World array) =
+    let isOver () =
+        worlds |> Array.forall (fun world -> world.Rank = rank || world.IsClosed)
+
+    if not (SpinWait.SpinUntil(isOver, TimeSpan.FromSeconds 120.0)) then
+        failtest "the others have not given up"
 
 let private all = Environment.GetEnvironmentVariable "OPTIM_MPI_FAULTS" = "all"
 
@@ -153,7 +163,7 @@ let tests =
 
                 for operation, rank in cases do
                     // Rank 0 alone writes, and the others answer: a piece is asked for by one and given by others.
-                    withFault 30.0 operation rank (fun () -> invalidOp "a fault") (fun errors ->
+                    withFault 120.0 operation rank (fun _ -> invalidOp "a fault") (fun errors ->
                         Expect.stringContains errors[rank].Message "a fault" $"{operation}, rank {rank}: its own exception"
                         others rank errors (fun error -> Expect.stringContains error.Message "a fault" "they hear why"))
             }
@@ -174,7 +184,7 @@ let tests =
                             slow.Wait()
 
                             try
-                                withFault 1.5 operation rank (fun () -> Thread.Sleep 4000) (fun errors ->
+                                withFault 1.5 operation rank (silent rank) (fun errors ->
                                     others rank errors (fun error ->
                                         if error.Message.Contains "no answer" |> not then
                                             failtest $"{operation}, rank {rank}: {error.Message}"))

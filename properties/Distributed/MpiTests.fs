@@ -70,9 +70,9 @@ let private start launcher (arguments: string list) ranks (child: string list) =
 
         let clock = Stopwatch.StartNew()
 
-        if not (running.WaitForExit 150000) then
+        if not (running.WaitForExit 300000) then
             running.Kill true
-            failtest $"{launcher} has not ended within two minutes and a half: {output.Result} {errors.Result}"
+            failtest $"{launcher} has not ended within five minutes: {output.Result} {errors.Result}"
 
         running.ExitCode, output.Result, errors.Result, clock.Elapsed.TotalSeconds
 
@@ -83,8 +83,8 @@ let private expected ranks =
 let private fault launcher arguments ranks kind operation rank =
     inFolder (fun folder ->
         let code, output, errors, seconds =
-            // A sleeping rank is waited for; the other faults are found at once, however slow the machine is.
-            let timeout = if kind = "sleep" then "3" else "20"
+            // A sleeping rank is waited for, longer than a busy machine takes to start; the other faults are found at once, however slow the machine is.
+            let timeout = if kind = "sleep" then "10" else "100"
             start launcher arguments ranks [ "--rank"; folder; timeout; kind; operation; string rank ]
 
         let said =
@@ -93,12 +93,12 @@ let private fault launcher arguments ranks kind operation rank =
         Expect.notEqual code 0 said
 
         if kind = "sleep" then
-            Expect.stringContains output "no answer from another rank within 3 s" said
+            Expect.stringContains output "no answer from another rank within 10 s" said
+        else
+            Expect.isFalse (output.Contains "no answer from another rank") $"found at once, and not by the timeout: {said}"
 
         if kind = "mismatch" then
             Expect.stringContains output "must be the same on all ranks" said
-
-        Expect.isLessThan seconds 25.0 said
 
         let file = Path.Combine(folder, "run.pt")
 
@@ -110,40 +110,45 @@ let private fault launcher arguments ranks kind operation rank =
 
 [<Tests>]
 let tests =
-    testSequencedGroup "mpi"
-    <| testList
+    testList
         "distributed mpi"
         [
             for name, launcher, arguments in launchers do
-                test $"{name}: the bits of a simulated world, on 4 processes, of which one overflows in a step" {
-                    inFolder (fun folder ->
-                        let code, output, errors, _ =
-                            start launcher arguments 4 [ "--rank"; folder; "100"; "none"; ""; "0" ]
+                // One after the other for each launcher; the launchers beside each other.
+                testSequencedGroup name
+                <| testList
+                    name
+                    [
+                        test "the bits of a simulated world, on 4 processes, of which one overflows in a step" {
+                            inFolder (fun folder ->
+                                let code, output, errors, _ =
+                                    start launcher arguments 4 [ "--rank"; folder; "100"; "none"; ""; "0" ]
 
-                        Expect.equal code 0 $"{output}\n{errors}"
-                        let bits = expected 4
+                                Expect.equal code 0 $"{output}\n{errors}"
+                                let bits = expected 4
 
-                        for rank in 0..3 do
-                            Expect.stringContains output $"rank {rank} of 4: bits {bits}" $"{output}\n{errors}")
-                }
-
-                for kind in faults do
-                    test $"{name}: {kind} on one rank ends all" {
-                        if everything then
-                            for operation in
-                                [
-                                    "sum of gradients"
-                                    "which gradients are there"
-                                    "norm of gradients"
-                                    "parameters"
-                                    "save"
-                                    "save, a piece"
-                                    "load"
-                                    "mean over ranks"
-                                ] do
                                 for rank in 0..3 do
-                                    fault launcher arguments 4 kind operation rank
-                        else
-                            fault launcher arguments 2 kind "parameters" 1
-                    }
+                                    Expect.stringContains output $"rank {rank} of 4: bits {bits}" $"{output}\n{errors}")
+                        }
+
+                        for kind in faults do
+                            test $"{kind} on one rank ends all" {
+                                if everything then
+                                    for operation in
+                                        [
+                                            "sum of gradients"
+                                            "which gradients are there"
+                                            "norm of gradients"
+                                            "parameters"
+                                            "save"
+                                            "save, a piece"
+                                            "load"
+                                            "mean over ranks"
+                                        ] do
+                                        for rank in 0..3 do
+                                            fault launcher arguments 4 kind operation rank
+                                else
+                                    fault launcher arguments 2 kind "parameters" 1
+                            }
+                    ]
         ]

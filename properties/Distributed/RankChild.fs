@@ -43,7 +43,7 @@ let private act fault =
     | "kill" -> Process.GetCurrentProcess().Kill()
     | "throw" -> invalidOp "this rank has had enough"
     | "exit" -> exit 0
-    | "sleep" -> Thread.Sleep 30000
+    | "sleep" -> Thread.Sleep 120000
     | _ -> ()
 
 /// The run of a script.

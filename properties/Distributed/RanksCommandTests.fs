@@ -145,11 +145,12 @@ let tests =
                             succeeds "" (arguments @ [ "--json"; one ]) |> ignore
 
                             let code, output, error =
-                                started [ "OPTIM_MPIRUN", launcher ] (arguments @ [ "--ranks"; "2"; "--json"; two ])
+                                started [ "OPTIM_MPIRUN", launcher ] (arguments @ [ "--ranks"; "2"; "--threads"; "3"; "--json"; two ])
 
                             Expect.equal code 0 $"{output}\n{error}"
                             Expect.equal (output.Split("test accuracy").Length) 2 $"one summary: {output}"
 
-                            Expect.equal (numbersOf "losses" (readJson two)) (numbersOf "losses" (readJson one)) "the same losses")
+                            Expect.equal (numbersOf "losses" (readJson two)) (numbersOf "losses" (readJson one)) "the same losses"
+                            Expect.equal ((readJson two).GetProperty("threads").GetInt32()) 1 "each rank has its share of the threads")
                 }
         ]

@@ -249,14 +249,74 @@ let tests =
                         same expected (digests ranks Shard.None) $"{ranks} ranks, nothing cut"
                 }
 
-            test "sparse gradients, and rules that take nothing else, are refused in words" {
-                use world = World.Join()
-                let all = given (parametersOf mixed)
+            test "rules that make numbers of all parameters are cut, but for those that look at whole tensors, too" {
+                let looking = every |> List.filter _.LooksOverAll
 
-                Expect.throwsT<NotSupportedException>
-                    (fun () ->
-                        Sharded.Over(world, all, Func<_, _>(fun p -> SparseAdam p :> Optimizer))
-                        |> ignore)
-                    "SparseAdam"
+                let cut, whole =
+                    looking
+                    |> List.partition (fun rule -> ShardPlan.DivisionOf rule = Division.Sliced)
+
+                Expect.isGreaterThan cut.Length 8 $"cut: {[ for rule in cut -> rule.Name ]}; whole: {[ for rule in whole -> rule.Name ]}"
+
+                for name in
+                    [
+                        "prodigy"
+                        "dadaptadam"
+                        "chain(clip_by_global_norm(1), scale_by_adam, scale(-1e-2))"
+                    ] do
+                    Expect.equal (ShardPlan.DivisionOf(Rules.Find name)) Division.Sliced name
+
+                for rule in Rules.All do
+                    if rule.Sparse rule.Defaults = SparseGradients.Required then
+                        Expect.equal (ShardPlan.DivisionOf rule) Division.Sliced rule.Name
+            }
+
+            test "mutants: a number over all parameters without the other ranks' blocks, or with these in another order, is found" {
+                let lonely (totals: TotalsAcross) =
+                    { new TotalsAcross() with
+                        member _.LayoutOf row = totals.LayoutOf row
+                        member _.IsOnAny here = totals.IsOnAny here
+
+                        member _.Gather here =
+                            [| for rows in here -> [| for row in rows -> row |] :> IReadOnlyList<_> |] :> IReadOnlyList<_>
+                    }
+
+                let oneByOne (totals: TotalsAcross) =
+                    { new TotalsAcross() with
+                        member _.LayoutOf row = totals.LayoutOf row
+                        member _.IsOnAny here = totals.IsOnAny here
+
+                        member _.Gather here =
+                            [|
+                                for rows in totals.Gather here ->
+                                    [| for struct (row, parts) in rows -> struct (row, [| Array.sum parts |]) |] :> IReadOnlyList<_>
+                            |]
+                            :> IReadOnlyList<_>
+                    }
+
+                // Many blocks, of numbers that have all digits of their sums.
+                let model =
+                    {
+                        Tensors = [ "first", DType.Float64, [ 5L; 4097L ]; "second", DType.Float64, [ 30000L ] ]
+                    }
+
+                let run =
+                    { run model (fun p -> RuleOptimizer(Rules.Find "chain(clip_by_global_norm(3), scale(-1))", p, [||]) :> Optimizer) with
+                        Leaves = 4
+                        Steps = 6
+                    }
+
+                let bits change =
+                    onRanks 4 (fun world ->
+                        let sharded, parameters = over run Shard.State 50000L world
+                        let list = sharded.Optimizer.ParamGroups[0].List
+                        list.Totals <- change (nonNull list.Totals)
+                        train run world 0 sharded parameters
+                        bitsOf parameters)
+
+                let expected, _ = alone run
+                same expected (bits id) "as it is"
+                Expect.notEqual (List.head (bits lonely)) expected "without the others"
+                Expect.notEqual (List.head (bits oneByOne)) expected "one after the other"
             }
         ]

@@ -77,23 +77,48 @@ let tests =
                         same expected (together 4 run shard 5000L) $"{shard}, attached {attached}"
             }
 
-            test "a step that is skipped because of one rank leaves nothing changed" {
-                onRanks 4 (fun world ->
-                    let run = { run mixed adamW with Leaves = 4 }
-                    let sharded, parameters = over run Shard.State 5000L world
-                    sharded.Optimizer.Attach(ClipGradNorm 1.0)
-                    let before = bitsOf parameters
+            test
+                "an overflow on one rank, each of 4, in a parameter of one rank or another leaves out the step on all, and nothing has changed" {
+                for faulty in 0..3 do
+                    for place in [ 0; mixed.Tensors.Length - 1 ] do
+                        for shard in [ Shard.None; Shard.State; Shard.Gradients ] do
+                            for scaled in [ true; false ] do
+                                onRanks 4 (fun world ->
+                                    let run = { run mixed adamW with Leaves = 4 }
+                                    let sharded, parameters = over run shard 5000L world
+                                    let scaler = GradScaler(initScale = 4.0)
 
-                    for index, p in List.indexed parameters do
-                        p.SetGradient(gradientOf run.Absent mixed 0 world.Rank index)
+                                    if scaled then
+                                        sharded.Optimizer.Attach(scaler = scaler)
+                                    else
+                                        sharded.Optimizer.Attach(ClipGradNorm 1.0)
 
-                    if world.Rank = 2 then
-                        parameters[0].Gradient<float32>()[17] <- Single.PositiveInfinity
+                                    let before = bitsOf parameters
 
-                    sharded.Step()
-                    Expect.isTrue sharded.Optimizer.LastStepSkipped "skipped on every rank"
-                    Expect.equal (bitsOf parameters) before "nothing has moved")
-                |> ignore
+                                    for index, p in List.indexed parameters do
+                                        p.SetGradient(gradientOf run.Absent mixed 0 world.Rank index)
+
+                                    if world.Rank = faulty then
+                                        let gradient = parameters[place].Gradient<float32>()
+                                        gradient[gradient.Length - 1] <- Single.PositiveInfinity
+
+                                    let message = $"rank {faulty}, parameter {place}, {shard}, scaled {scaled}"
+                                    sharded.Step()
+                                    Expect.isTrue sharded.Optimizer.LastStepSkipped $"{message}: skipped on every rank"
+                                    Expect.equal (bitsOf parameters) before $"{message}: nothing has moved"
+                                    Expect.equal sharded.Optimizer.SkippedSteps 1L $"{message}: counted"
+
+                                    if scaled then
+                                        Expect.equal (scaler.GetScale()) 2.0 $"{message}: the scale falls on every rank"
+
+                                    // The next step is one.
+                                    for index, p in List.indexed parameters do
+                                        p.SetGradient(gradientOf run.Absent mixed 1 world.Rank index)
+
+                                    sharded.Step()
+                                    Expect.isFalse sharded.Optimizer.LastStepSkipped $"{message}: the next step is taken"
+                                    bitsOf parameters)
+                                |> fun found -> same found[0] found $"rank {faulty}, parameter {place}, {shard}"
             }
 
             test "accumulation, an average and a schedule agree with one process" {

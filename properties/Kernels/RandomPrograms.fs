@@ -276,10 +276,10 @@ let runProgram (program: StepProgram) (case: Case) apart executor =
 
     let spread =
         [|
-            for length in case.Lengths ->
+            for slice, length in Seq.indexed case.Lengths ->
                 let rows = rowsOf length
 
-                SpreadSlice(Collections.Immutable.ImmutableArray.Create(int64 rows, int64 (length / max rows 1)), 0UL)
+                SpreadSlice(Collections.Immutable.ImmutableArray.Create(int64 rows, int64 (length / max rows 1)), 0UL, slice)
         |]
 
     let segments =
