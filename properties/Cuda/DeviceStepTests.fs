@@ -212,14 +212,14 @@ let private scalerTests =
                                 // In one element of one tensor: all of them stay.
                                 let spoilt = parameters[2].GradientView.ToDoubles()
                                 spoilt[4321] <- infinity
-                                let spoilt = TensorView.OfDoubles(dtype, spoilt, ReadOnlySpan shapes[2])
+                                let spoilt = TensorView.OfDoubles(dtype, ReadOnlySpan spoilt, ReadOnlySpan shapes[2])
                                 parameters[2].GradientView.CopyFrom spoilt
 
                             let before = [ for p in parameters -> (p :> IParameter).Data.ToDoubles() ]
                             optimizer.Step()
                             let after = [ for p in parameters -> (p :> IParameter).Data.ToDoubles() ]
                             Expect.equal (before = after) (step = 3) $"step {step}"
-                            scaler.Scale
+                            scaler.GetScale()
                     ]
 
                 Expect.isTrue (scales[2] < scales[1]) $"the overflow shrinks the scale: {scales}"
