@@ -13,8 +13,19 @@ module internal ColumnKinds =
     /// Bounds of an option's number, as far as they are found by trying.
     let private ofInterval (range: Interval) =
         let holds = List.exists range.Holds
-        let low = if holds [ -1e9; -2.0; -1.0; -0.5; -1e-3; -1e-9 ] then Double.NegativeInfinity else 0.0
-        let high = if holds [ 1.0 + 1e-9; 1.001; 1.5; 2.0; 10.0; 1e9 ] then Double.PositiveInfinity else 1.0
+
+        let low =
+            if holds [ -1e9; -2.0; -1.0; -0.5; -1e-3; -1e-9 ] then
+                Double.NegativeInfinity
+            else
+                0.0
+
+        let high =
+            if holds [ 1.0 + 1e-9; 1.001; 1.5; 2.0; 10.0; 1e9 ] then
+                Double.PositiveInfinity
+            else
+                1.0
+
         struct (low, high)
 
     let private ofOptions (options: DefinedOption seq) =
@@ -112,10 +123,18 @@ module internal ColumnKinds =
             | Operation.StepCount -> struct (1.0, Double.PositiveInfinity)
             | Operation.ElementCount
             | Operation.LeadingCount -> positive
-            | Operation.Input -> if nonNegative.Contains value.Name then positive else everything
+            | Operation.Input ->
+                if nonNegative.Contains value.Name then
+                    positive
+                else
+                    everything
             | Operation.Number
             | Operation.Rounded -> operand 0
-            | Operation.Add when isStep value.Operands[0] value.Operands[1] || isStep value.Operands[1] value.Operands[0] -> positive
+            | Operation.Add when
+                isStep value.Operands[0] value.Operands[1]
+                || isStep value.Operands[1] value.Operands[0]
+                ->
+                positive
             | Operation.Add ->
                 let struct (a, b), struct (c, d) = operand 0, operand 1
                 struct (a + c, b + d)
@@ -139,17 +158,28 @@ module internal ColumnKinds =
 
                 let struct (c, d) = operand 2
                 struct (a + c, b + d)
-            | Operation.Divide -> if isNonNegative value.Operands[0] && isNonNegative value.Operands[1] then positive else everything
+            | Operation.Divide ->
+                if isNonNegative value.Operands[0] && isNonNegative value.Operands[1] then
+                    positive
+                else
+                    everything
             | Operation.Sqrt
             | Operation.Exp
             | Operation.Abs -> positive
-            | Operation.Cbrt -> if isNonNegative value.Operands[0] then positive else everything
+            | Operation.Cbrt ->
+                if isNonNegative value.Operands[0] then
+                    positive
+                else
+                    everything
             | Operation.Power ->
                 let struct (low, high), struct (power, _) = operand 0, operand 1
 
-                if low >= 0.0 && high <= 1.0 && power >= 0.0 then struct (0.0, 1.0)
-                elif low >= 0.0 then positive
-                else everything
+                if low >= 0.0 && high <= 1.0 && power >= 0.0 then
+                    struct (0.0, 1.0)
+                elif low >= 0.0 then
+                    positive
+                else
+                    everything
             | Operation.Max ->
                 let struct (a, b), struct (c, d) = operand 0, operand 1
                 struct (max a c, max b d)
@@ -199,7 +229,8 @@ module internal ColumnKinds =
 
     /// What each column holds, by what becomes of it under every setting of the flags and for every kind of parameters. Columns that are named stay wide.
     let find (columns: DefinedColumn array) (recordings: RecordedDefinition list) (wide: string seq) : ColumnKind array =
-        let options = ofOptions (recordings |> Seq.collect _.Options |> Seq.distinctBy _.Name)
+        let options =
+            ofOptions (recordings |> Seq.collect _.Options |> Seq.distinctBy _.Name)
 
         let startsAbove (column: DefinedColumn) =
             if column.StartOption = "" then

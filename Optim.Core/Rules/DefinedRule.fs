@@ -33,7 +33,11 @@ type DefinedRule
         trial: DefinitionTrial,
         definition: RuleDefinition -> Expression
     ) =
-    inherit Rule<DefinedOptions>(name, OptionTable<DefinedOptions>(name, defaults, fields, DefinitionTrial.aliases trial.Options @ DefinitionTrial.storage trial))
+    inherit
+        Rule<DefinedOptions>(
+            name,
+            OptionTable<DefinedOptions>(name, defaults, fields, DefinitionTrial.aliases trial.Options @ DefinitionTrial.storage trial)
+        )
 
     let variants, columns = trial.Variants, trial.Columns
     let declared = List.toArray trial.Options
@@ -195,10 +199,7 @@ type DefinedRule
 
         if storage.Format = StateFormat.Float32 then
             ColumnStorage.wide
-        elif
-            variants.AllUnder(settingOf options)
-            |> List.exists _.Program.HasReductions
-        then
+        elif variants.AllUnder(settingOf options) |> List.exists _.Program.HasReductions then
             raise (
                 NotSupportedException
                     $"{name}: state_storage is {storage.Name}, and with these options the rule looks at whole tensors; keep its state in float32"
@@ -226,11 +227,7 @@ type DefinedRule
             ColumnStorage.Bytes(kinds, format)
 
     override rule.Stored(options, parameters, state) =
-        NarrowRows.stored
-            (rule.ColumnStorage(rule.Table.Options options))
-            (fun column -> columns[column].IsTensorNumber)
-            parameters
-            state
+        NarrowRows.stored (rule.ColumnStorage(rule.Table.Options options)) (fun column -> columns[column].IsTensorNumber) parameters state
 
     override rule.Init(options, parameters) =
         let options = rule.Table.Options options

@@ -68,7 +68,10 @@ module Rprop =
             "Rprop"
             defaults
             options
-            [ zeros "prev" always; startingFrom "lr" _.Lr "step_size" always |> wideWhen always ]
+            [
+                zeros "prev" always
+                startingFrom "lr" _.Lr "step_size" always |> wideWhen always
+            ]
             arithmetic
         |> Rule.declare
             [

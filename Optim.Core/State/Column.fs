@@ -7,7 +7,8 @@ open Optim.Kernels
 
 /// How a row of a column is kept, and the scales of its blocks; absent where there are none.
 [<Struct; NoEquality; NoComparison>]
-type internal NarrowRow = { Kind: NarrowKind; Scales: TensorView }
+type internal NarrowRow =
+    { Kind: NarrowKind; Scales: TensorView }
 
 /// One named part of an optimizer's state, such as exp_avg: a row for each parameter, absent until the parameter's first gradient.
 /// Rows of narrow state (StateStorage) hold codes; Widen gives their numbers. Compared by content.
@@ -22,7 +23,10 @@ type Column internal (name: string, rows: ImmutableArray<TensorView>, narrow: Im
     /// How the row of a parameter is kept.
     member internal _.NarrowRow(row: int) =
         if narrow.IsEmpty then
-            { Kind = NarrowKind.Wide; Scales = TensorView() }
+            {
+                Kind = NarrowKind.Wide
+                Scales = TensorView()
+            }
         else
             narrow[row]
 

@@ -103,7 +103,9 @@ module internal NarrowRows =
             TensorView()
 
     let private make kind (shape: ImmutableArray<int64>) =
-        let codes = TensorView.Zeros(Layout.Contiguous(NarrowKinds.CodesOf kind, shape.AsSpan()))
+        let codes =
+            TensorView.Zeros(Layout.Contiguous(NarrowKinds.CodesOf kind, shape.AsSpan()))
+
         struct (codes, makeScales kind codes.Count)
 
     /// The rows' kinds and scales, to be changed.
@@ -122,7 +124,15 @@ module internal NarrowRows =
             column.Narrow.ToBuilder()
 
     /// New rows for a column, each kept as the storage says.
-    let grow (storage: ColumnStorage) index (parameters: Parameters) (column: Column) (missing: ResizeArray<int>) (orders: Layout array) start =
+    let grow
+        (storage: ColumnStorage)
+        index
+        (parameters: Parameters)
+        (column: Column)
+        (missing: ResizeArray<int>)
+        (orders: Layout array)
+        start
+        =
         let isNarrow row =
             storage.KindOf(index, parameters, row) <> NarrowKind.Wide
 
@@ -172,11 +182,7 @@ module internal NarrowRows =
                 if kind = NarrowKind.Wide then
                     rows[row] <- wide
 
-                    kept[row] <-
-                        {
-                            Kind = kind
-                            Scales = TensorView()
-                        }
+                    kept[row] <- { Kind = kind; Scales = TensorView() }
                 else
                     let struct (codes, scales) = make kind wide.Shape
                     NarrowMemory.Narrow(wide, kind, codes, scales, counts[row], index)

@@ -136,7 +136,13 @@ module internal NarrowTrees =
             | _ -> ValueNone
 
     /// Numbers by the code of each element and the scale of its block.
-    let private byMap (where: string) (shape: ImmutableArray<int64>) (codes: int array) (scales: double array) (value: int -> double) : Tree =
+    let private byMap
+        (where: string)
+        (shape: ImmutableArray<int64>)
+        (codes: int array)
+        (scales: double array)
+        (value: int -> double)
+        : Tree =
         if scales.Length = 0 || codes.Length = 0 then
             refuse $"{where} has {codes.Length} codes and {scales.Length} scales"
 
@@ -216,7 +222,8 @@ module internal NarrowTrees =
             | Some entry -> ValueSome entry.Value
             | None -> ValueNone
 
-        let isBitsAndBytes = not (rule.ColumnNames.Contains "state1") && (find "state1").IsSome
+        let isBitsAndBytes =
+            not (rule.ColumnNames.Contains "state1") && (find "state1").IsSome
 
         [
             for KeyValue(key, value) in given do

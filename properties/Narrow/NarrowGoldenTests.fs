@@ -17,8 +17,7 @@ let private ruleOf (optimizer: string) =
     | "torchao.Adam8bit" -> Rules.Find "Adam"
     | _ -> Rules.Find "AdamW"
 
-let private bytesOf (hex: JsonElement) =
-    Convert.FromHexString(Golden.text hex)
+let private bytesOf (hex: JsonElement) = Convert.FromHexString(Golden.text hex)
 
 let private floats (values: float array) =
     TensorView.Of(Array.map float32 values, [| int64 values.Length |])
@@ -168,7 +167,11 @@ let tests =
                                     let largest = values |> Array.map abs |> Array.max
 
                                     for i in 0 .. values.Length - 1 do
-                                        let allowed = if storage.Format = StateFormat.Float32 then 0.0 else 0.3 * abs values[i] + 1e-3 * largest
+                                        let allowed =
+                                            if storage.Format = StateFormat.Float32 then
+                                                0.0
+                                            else
+                                                0.3 * abs values[i] + 1e-3 * largest
 
                                         if not (abs (found[i] - values[i]) <= allowed) then
                                             failtestf "%s, %O, %s[%d] is %g, and should be %g" name storage column i found[i] values[i]

@@ -144,12 +144,19 @@ let packagesLongest (signed: double array) (unsigned: double array) (isRoot: boo
                     let found = Array.BinarySearch(map, x)
                     let above = if found >= 0 then found else min (map.Length - 1) ~~~found
                     let below = max 0 (above - 1)
-                    values[i] <- largest * (if abs (map[above] - x) <= abs (map[below] - x) then map[above] else map[below])
+
+                    values[i] <-
+                        largest
+                        * (if abs (map[above] - x) <= abs (map[below] - x) then
+                               map[above]
+                           else
+                               map[below])
 
     let mutable farthest = 0.0
 
     for step in 0 .. gradients.Length - 1 do
-        let c1, c2 = 1.0 - Math.Pow(0.9, double (step + 1)), 1.0 - Math.Pow(0.999, double (step + 1))
+        let c1, c2 =
+            1.0 - Math.Pow(0.9, double (step + 1)), 1.0 - Math.Pow(0.999, double (step + 1))
 
         for i in 0 .. elements - 1 do
             let g = double gradients[step].[i]
@@ -172,13 +179,20 @@ let packagesLongest (signed: double array) (unsigned: double array) (isRoot: boo
 let dynamicMap isSigned =
     [|
         for exponent in 0..6 do
-            let items = if isSigned then (1 <<< exponent) + 1 else (1 <<< (exponent + 1)) + 1
+            let items =
+                if isSigned then
+                    (1 <<< exponent) + 1
+                else
+                    (1 <<< (exponent + 1)) + 1
+
             let bounds = Array.init items (fun i -> 0.1 + 0.9 * double i / double (items - 1))
 
             for i in 0 .. items - 2 do
                 let mean = (bounds[i] + bounds[i + 1]) / 2.0 * Math.Pow(10.0, double (exponent - 6))
                 mean
-                if isSigned then -mean
+
+                if isSigned then
+                    -mean
 
         0.0
         1.0

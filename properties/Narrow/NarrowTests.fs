@@ -26,7 +26,8 @@ let private numbers isNonNegative count =
             let x = Math.Pow(2.0, middle + span * (random.NextDouble() - 0.5))
             float32 (if isNonNegative || random.Next 2 = 0 then x else -x))
 
-let private kinds = [ NarrowKind.BFloat16; NarrowKind.Signed8; NarrowKind.NonNegative8 ]
+let private kinds =
+    [ NarrowKind.BFloat16; NarrowKind.Signed8; NarrowKind.NonNegative8 ]
 
 let private makeRow (kind: NarrowKind) count =
     let codes = TensorView.Zeros(NarrowKinds.CodesOf kind, [| int64 count |])
@@ -121,7 +122,13 @@ let private neverWild =
                             let narrow = longest rule (stored rule storage rule.Defaults) gradients
 
                             if not (narrow <= 3.0 * wide) then
-                                failtestf "%s, %O, %s: an element goes %g in a step, with float32 state %g" rule.Name storage name narrow wide)
+                                failtestf
+                                    "%s, %O, %s: an element goes %g in a step, with float32 state %g"
+                                    rule.Name
+                                    storage
+                                    name
+                                    narrow
+                                    wide)
 
             testCase "what packages do goes too far, and so it does with roots" (fun () ->
                 let signed, unsigned = dynamicMap true, dynamicMap false
@@ -243,17 +250,29 @@ let private kept =
                 Expect.equal (blockwise Rprop.rule Rprop.defaults) [ "prev", signed; "step_size", wide ] "Rprop"
 
                 Expect.equal
-                    (blockwise RMSprop.rule { RMSprop.defaults with Centered = true; Momentum = 0.9 })
+                    (blockwise
+                        RMSprop.rule
+                        { RMSprop.defaults with
+                            Centered = true
+                            Momentum = 0.9
+                        })
                     [ "square_avg", wide; "momentum_buffer", signed; "grad_avg", wide ]
                     "RMSprop, centered"
 
-                Expect.equal (blockwise (Rules.Find "AdaBelief") (Rules.Find "AdaBelief").Defaults) [ "exp_avg", signed; "exp_avg_var", root ] "AdaBelief"
+                Expect.equal
+                    (blockwise (Rules.Find "AdaBelief") (Rules.Find "AdaBelief").Defaults)
+                    [ "exp_avg", signed; "exp_avg_var", root ]
+                    "AdaBelief"
+
                 Expect.equal (blockwise (Rules.Find "Lion") (Rules.Find "Lion").Defaults) [ "exp_avg", signed ] "Lion"
             }
 
             test "at most 2.1 bytes of Adam's state an element" {
                 use w = param "w" 100_000
-                let optimizer = AdamW([ w :> IParameterOrGroup ], stateStorage = StateStorage.Blockwise8)
+
+                let optimizer =
+                    AdamW([ w :> IParameterOrGroup ], stateStorage = StateStorage.Blockwise8)
+
                 w.SetGradient<float32>(ReadOnlySpan(Array.init 100_000 (recordedGradient 0)))
                 optimizer.Step()
 
@@ -356,7 +375,10 @@ let private filesTests =
                             Expect.equal (bits (w2.View.AsSpan<float32>().ToArray())) (bits (w.View.AsSpan<float32>().ToArray())) "goes on"
 
                             if name = "AdamW" then
-                                Expect.equal (bits (w4.View.AsSpan<float32>().ToArray())) (bits (w.View.AsSpan<float32>().ToArray())) "by way of float32"
+                                Expect.equal
+                                    (bits (w4.View.AsSpan<float32>().ToArray()))
+                                    (bits (w.View.AsSpan<float32>().ToArray()))
+                                    "by way of float32"
                         finally
                             File.Delete path)
 
@@ -389,25 +411,32 @@ let private refusals =
                     let rule = Rules.Find name
 
                     refused $"{rule.Name} has no option 'state_storage': it keeps its state in float32" (fun () ->
-                        rule.Replace(rule.Defaults, "state_storage", OptionValue.Text "blockwise8") |> ignore))
+                        rule.Replace(rule.Defaults, "state_storage", OptionValue.Text "blockwise8")
+                        |> ignore))
 
             test "float64, sparse gradients, and unknown formats, by name" {
                 use w = Param.Zeros("w", DType.Float64, [| 5000L |])
 
                 refused "AdamW: state_storage is blockwise8, and parameter 'w' is of dtype float64" (fun () ->
-                    AdamW([ w :> IParameterOrGroup ], stateStorage = StateStorage.Blockwise8) |> ignore)
+                    AdamW([ w :> IParameterOrGroup ], stateStorage = StateStorage.Blockwise8)
+                    |> ignore)
 
                 use v = Param.Zeros("v", DType.Float32, [| 5000L; 2L |])
-                let optimizer = Adagrad([ v :> IParameterOrGroup ], stateStorage = StateStorage.BFloat16)
+
+                let optimizer =
+                    Adagrad([ v :> IParameterOrGroup ], stateStorage = StateStorage.BFloat16)
+
                 let rows, values = [| 3L |], [| 1.0f; 2.0f |]
                 v.SetSparseGradient<float32>(ReadOnlySpan rows, ReadOnlySpan values)
                 refused "parameter 'v' has a sparse gradient, which steps some rows" (fun () -> optimizer.Step())
 
                 refused "state_storage is int4; it must be one of 'float32', 'bfloat16', 'blockwise8'" (fun () ->
-                    (Adam.rule :> Rule).Replace(Adam.defaults, "state_storage", OptionValue.Text "int4") |> ignore)
+                    (Adam.rule :> Rule).Replace(Adam.defaults, "state_storage", OptionValue.Text "int4")
+                    |> ignore)
 
                 refused "state_storage_minimum is -1; it must be a whole number at least 0" (fun () ->
-                    (Adam.rule :> Rule).Replace(Adam.defaults, "state_storage_minimum", OptionValue.Int -1L) |> ignore)
+                    (Adam.rule :> Rule).Replace(Adam.defaults, "state_storage_minimum", OptionValue.Int -1L)
+                    |> ignore)
             }
         ]
 
@@ -417,8 +446,13 @@ let private purity =
         let run = Run(Adam.rule, options, 600, recordedStart)
         run.Step(recordedGradient 0)
         let before = State.copy run.State
-        let gradients = Gradients.OfDense [ TensorView.Of(Array.init 600 (recordedGradient 1), [| 600L |]) ]
-        let struct (_, next) = (Adam.rule :> Rule).PureStep(options, run.Parameters, gradients, run.State)
+
+        let gradients =
+            Gradients.OfDense [ TensorView.Of(Array.init 600 (recordedGradient 1), [| 600L |]) ]
+
+        let struct (_, next) =
+            (Adam.rule :> Rule).PureStep(options, run.Parameters, gradients, run.State)
+
         Expect.isTrue (State.contentEquals run.State before) "as it was"
         Expect.isFalse (State.contentEquals next before) "another one"
         let spent = run.State
@@ -429,11 +463,21 @@ let private purity =
 
 let private quality =
     test "200 steps of the recordings' gradients stay within 0.005 of float32 state in the mean" {
-        let options = { AdamW.defaults with Lr = 0.01; WeightDecay = 0.1 }
+        let options =
+            { AdamW.defaults with
+                Lr = 0.01
+                WeightDecay = 0.1
+            }
+
         let wide = Run(AdamW.rule, options, 8192, recordedStart)
 
         for storage in always do
-            let wide = if storage.Format = StateFormat.BFloat16 then wide else Run(AdamW.rule, options, 8192, recordedStart)
+            let wide =
+                if storage.Format = StateFormat.BFloat16 then
+                    wide
+                else
+                    Run(AdamW.rule, options, 8192, recordedStart)
+
             let narrow = Run(AdamW.rule, stored AdamW.rule storage options, 8192, recordedStart)
 
             for step in 0..199 do
@@ -453,6 +497,7 @@ let private halfTypes =
         for dtype in [ DType.BFloat16; DType.Float16 ] do
             for storage in always do
                 let options = stored AdamW.rule storage AdamW.defaults
+
                 let tensor (of': int -> float32) =
                     let values = Array.init 900 (fun i -> double (of' i))
                     let shape = [| 30L; 30L |]
@@ -463,7 +508,10 @@ let private halfTypes =
                 let gradient = tensor (recordedGradient 0)
                 let before = start.ToDoubles()
                 let rule = AdamW.rule :> Rule
-                let state = rule.Step(options, parameters, Gradients.OfDense [ gradient ], rule.Init(options, parameters))
+
+                let state =
+                    rule.Step(options, parameters, Gradients.OfDense [ gradient ], rule.Init(options, parameters))
+
                 Expect.isTrue (state["exp_avg"].FormatOf 0 = storage.Format) "the format"
                 Expect.isTrue (Array.exists2 (<>) before (start.ToDoubles())) "it moved"
     }
