@@ -17,18 +17,22 @@ var quick = new Option<bool>("--quick")
 var suite = new Option<string>("--suite")
 {
     Description =
-        "What is compared: torch.optim's rules (optimizers), or the rules of the catalogue beside the same rules on libtorch's operators (catalogue; by far the most of it is the operators; --peer traffic takes two minutes).",
-    HelpName = $"optimizers|{CatalogueSuite.Name}",
+        "What is compared: torch.optim's rules (optimizers), or the rules of the catalogue beside the same rules on libtorch's operators (catalogue; by far the most of it is the operators; --peer traffic takes two minutes), or Adam with narrow state beside float32 state and libtorch's fused operator (narrow).",
+    HelpName = $"optimizers|{CatalogueSuite.Name}|{NarrowSuite.Name}",
     DefaultValueFactory = _ => "optimizers",
 };
-suite.AcceptOnlyFromAmong("optimizers", CatalogueSuite.Name);
+suite.AcceptOnlyFromAmong("optimizers", CatalogueSuite.Name, NarrowSuite.Name);
 var rules = Filter(
     "--rule",
     "Only this rule; sgd stands for plain SGD and SGD with momentum.",
     [.. RuleCase.All.Select(rule => rule.Name), .. Optim.Core.Catalogue.All.Select(entry => entry.Name)]
 );
 rules.HelpName = "RULE";
-var lists = Filter("--list", "Only this list of parameters.", [.. ParameterList.All.Append(Training.Step).Select(list => list.Name)]);
+var lists = Filter(
+    "--list",
+    "Only this list of parameters.",
+    [.. ParameterList.All.Append(Training.Step).Append(NarrowSuite.ManyMiddling).Select(list => list.Name)]
+);
 var peers = Filter("--peer", "Only against this peer.", Measurement.Peers);
 var threads = new Option<int[]>("--threads")
 {
@@ -69,6 +73,12 @@ command.Add(ShardScale.Create());
 command.Add(RankSpeed.Create());
 command.SetAction(result =>
 {
+    if (result.GetValue(suite) == NarrowSuite.Name)
+        return NarrowSuite.Run(
+            result.GetValue(lists) ?? [],
+            result.GetValue(threads) is { Length: > 0 } threadCount ? threadCount[0] : Environment.ProcessorCount,
+            result.GetValue(quick)
+        );
     if (result.GetValue(suite) == CatalogueSuite.Name)
         return CatalogueSuite.Run(
             result.GetValue(rules) ?? [],

@@ -17,6 +17,7 @@ namespace Optim;
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class ACProp(
     IEnumerable<IParameterOrGroup> parameters,
@@ -24,7 +25,8 @@ public sealed class ACProp(
     (double, double)? betas = null,
     double weightDecay = 0,
     double eps = 1e-16,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("ACProp"),
@@ -33,7 +35,9 @@ public sealed class ACProp(
         ("betas", betas ?? (0.9, 0.999)),
         ("weight_decay", weightDecay),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Adam by the squares of what the first moment did not expect: small steps where gradients surprise.</summary>
@@ -54,6 +58,7 @@ public sealed class ACProp(
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaBelief(
     IEnumerable<IParameterOrGroup> parameters,
@@ -68,7 +73,8 @@ public sealed class AdaBelief(
     bool amsBound = false,
     double eps = 1e-16,
     bool adamDebias = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("AdaBelief"),
@@ -84,7 +90,9 @@ public sealed class AdaBelief(
         ("ams_bound", amsBound),
         ("eps", eps),
         ("adam_debias", adamDebias),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Adam whose step sizes are held between bounds that close in on those of SGD.</summary>
@@ -104,6 +112,7 @@ public sealed class AdaBelief(
 /// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaBound(
     IEnumerable<IParameterOrGroup> parameters,
@@ -116,7 +125,8 @@ public sealed class AdaBound(
     bool fixedDecay = false,
     bool amsBound = false,
     double eps = 1e-8,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("AdaBound"),
@@ -130,7 +140,9 @@ public sealed class AdaBound(
         ("fixed_decay", fixedDecay),
         ("ams_bound", amsBound),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Adam with gradients clipped tensor by tensor, by an average of their own norms.</summary>
@@ -240,6 +252,7 @@ public sealed class Adai(
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="normalized">Whether the parameter is one that a normalization follows, whose decay is by the square of the rate.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdamC(
     IEnumerable<IParameterOrGroup> parameters,
@@ -251,7 +264,8 @@ public sealed class AdamC(
     bool amsBound = false,
     double eps = 1e-8,
     bool normalized = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("AdamC"),
@@ -264,7 +278,9 @@ public sealed class AdamC(
         ("ams_bound", amsBound),
         ("eps", eps),
         ("normalized", normalized),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Adam whose momentum takes gradients in proportion to a power of their size: its rate needs no search.</summary>
@@ -282,6 +298,7 @@ public sealed class AdamC(
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdamG(
     IEnumerable<IParameterOrGroup> parameters,
@@ -293,7 +310,8 @@ public sealed class AdamG(
     bool weightDecouple = false,
     bool fixedDecay = false,
     double eps = 1e-8,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("AdamG"),
@@ -306,7 +324,9 @@ public sealed class AdamG(
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Adam whose step sizes are at most their own running average.</summary>
@@ -324,6 +344,7 @@ public sealed class AdamG(
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaMod(
     IEnumerable<IParameterOrGroup> parameters,
@@ -334,7 +355,8 @@ public sealed class AdaMod(
     bool fixedDecay = false,
     double eps = 1e-8,
     bool adamDebias = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("AdaMod"),
@@ -346,7 +368,9 @@ public sealed class AdaMod(
         ("fixed_decay", fixedDecay),
         ("eps", eps),
         ("adam_debias", adamDebias),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Adam without the part of its step that only grows weights which a normalization follows.</summary>
@@ -454,6 +478,7 @@ public sealed class AdamS(
 /// <param name="maxGradNorm">The largest norm of all gradients together; longer ones are scaled down, 0 for none: at least 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Adan(
     IEnumerable<IParameterOrGroup> parameters,
@@ -463,7 +488,8 @@ public sealed class Adan(
     bool weightDecouple = false,
     double maxGradNorm = 0,
     double eps = 1e-8,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("Adan"),
@@ -474,7 +500,9 @@ public sealed class Adan(
         ("weight_decouple", weightDecouple),
         ("max_grad_norm", maxGradNorm),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Adam by gradients that are at least as long as they were on average.</summary>
@@ -538,6 +566,7 @@ public sealed class AdaNorm(
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdaPNM(
     IEnumerable<IParameterOrGroup> parameters,
@@ -549,7 +578,8 @@ public sealed class AdaPNM(
     bool amsBound = true,
     double eps = 1e-8,
     bool adamDebias = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("AdaPNM"),
@@ -562,7 +592,9 @@ public sealed class AdaPNM(
         ("ams_bound", amsBound),
         ("eps", eps),
         ("adam_debias", adamDebias),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Adam whose second moment is of gradients that have left the window of the first one, so that the two do not depend on each other.</summary>
@@ -691,6 +723,7 @@ public sealed class AdaTAM(
 /// <param name="tAlphaBeta3">Over how many steps alpha and the third decay grow; at once without a value: None or above 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdEMAMix(
     IEnumerable<IParameterOrGroup> parameters,
@@ -702,7 +735,8 @@ public sealed class AdEMAMix(
     double alpha = 5,
     double? tAlphaBeta3 = null,
     double eps = 1e-8,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("AdEMAMix"),
@@ -715,7 +749,9 @@ public sealed class AdEMAMix(
         ("alpha", alpha),
         ("t_alpha_beta3", tAlphaBeta3),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Adam that divides by the second moment before the gradient, and averages what it has divided: it converges for any second beta.</summary>
@@ -733,6 +769,7 @@ public sealed class AdEMAMix(
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class ADOPT(
     IEnumerable<IParameterOrGroup> parameters,
@@ -743,7 +780,8 @@ public sealed class ADOPT(
     bool weightDecouple = false,
     bool fixedDecay = false,
     double eps = 1e-6,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("ADOPT"),
@@ -755,7 +793,9 @@ public sealed class ADOPT(
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>AdaBelief that first projects gradient and momentum onto each other.</summary>
@@ -870,6 +910,7 @@ public sealed class Amos(
 /// <param name="logarithmicSchedule">Whether the momentum grows with the logarithm of the step.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Ano(
     IEnumerable<IParameterOrGroup> parameters,
@@ -880,7 +921,8 @@ public sealed class Ano(
     bool fixedDecay = false,
     bool logarithmicSchedule = false,
     double eps = 1e-8,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("Ano"),
@@ -892,7 +934,9 @@ public sealed class Ano(
         ("fixed_decay", fixedDecay),
         ("logarithmic_schedule", logarithmicSchedule),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Adam whose decay comes after the step: what APOLLO is where no projection to a rank is asked for.</summary>
@@ -910,6 +954,7 @@ public sealed class Ano(
 /// <param name="correctBias">Whether moments are corrected for their start at 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class APOLLO(
     IEnumerable<IParameterOrGroup> parameters,
@@ -920,7 +965,8 @@ public sealed class APOLLO(
     bool fixedDecay = false,
     bool correctBias = true,
     double eps = 1e-6,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("APOLLO"),
@@ -932,7 +978,9 @@ public sealed class APOLLO(
         ("fixed_decay", fixedDecay),
         ("correct_bias", correctBias),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>A quasi-Newton method that keeps a diagonal of the Hessian by the secant of averaged gradients.</summary>
@@ -1036,6 +1084,7 @@ public sealed class AvaGrad(
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class DiffGrad(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1050,7 +1099,8 @@ public sealed class DiffGrad(
     bool amsBound = false,
     double eps = 1e-8,
     bool adamDebias = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("DiffGrad"),
@@ -1066,7 +1116,9 @@ public sealed class DiffGrad(
         ("ams_bound", amsBound),
         ("eps", eps),
         ("adam_debias", adamDebias),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Adam that multiplies by the root of the second moment at first, and goes over to dividing by it.</summary>
@@ -1084,6 +1136,7 @@ public sealed class DiffGrad(
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class DualAdam(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1094,7 +1147,8 @@ public sealed class DualAdam(
     bool weightDecouple = false,
     bool fixedDecay = false,
     double eps = 1e-8,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("DualAdam"),
@@ -1106,7 +1160,9 @@ public sealed class DualAdam(
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Adam whose moments correct each other, with the gradient added to the momentum.</summary>
@@ -1122,6 +1178,7 @@ public sealed class DualAdam(
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class EXAdam(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1131,7 +1188,8 @@ public sealed class EXAdam(
     bool weightDecouple = true,
     bool fixedDecay = false,
     double eps = 1e-8,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("EXAdam"),
@@ -1142,7 +1200,9 @@ public sealed class EXAdam(
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Follow the regularized leader: parameters from the sum of all gradients, 0 where that is small.</summary>
@@ -1191,6 +1251,7 @@ public sealed class FTRL(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Grams(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1199,7 +1260,8 @@ public sealed class Grams(
     double weightDecay = 0,
     bool weightDecouple = true,
     double eps = 1e-6,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("Grams"),
@@ -1209,7 +1271,9 @@ public sealed class Grams(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>AdamW by gradients to which their own slow average is added.</summary>
@@ -1231,6 +1295,7 @@ public sealed class Grams(
 /// <param name="normalizeLr">Whether the rate is divided by 1 + grokfast_lamb.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class GrokFastAdamW(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1245,7 +1310,8 @@ public sealed class GrokFastAdamW(
     bool fixedDecay = false,
     bool normalizeLr = true,
     double eps = 1e-8,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("GrokFastAdamW"),
@@ -1261,7 +1327,9 @@ public sealed class GrokFastAdamW(
         ("fixed_decay", fixedDecay),
         ("normalize_lr", normalizeLr),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>AdaGrad without the root of its denominator, which makes it free of the gradient's scale.</summary>
@@ -1278,6 +1346,7 @@ public sealed class GrokFastAdamW(
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Kate(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1287,7 +1356,8 @@ public sealed class Kate(
     bool weightDecouple = true,
     bool fixedDecay = false,
     double eps = 1e-8,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("Kate"),
@@ -1298,7 +1368,9 @@ public sealed class Kate(
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Momentum of gradients that have been divided by the root of their second moment, in place of Adam's order.</summary>
@@ -1318,6 +1390,7 @@ public sealed class Kate(
 /// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class LaProp(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1330,7 +1403,8 @@ public sealed class LaProp(
     bool fixedDecay = false,
     bool amsBound = false,
     double eps = 1e-15,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("LaProp"),
@@ -1344,7 +1418,9 @@ public sealed class LaProp(
         ("fixed_decay", fixedDecay),
         ("ams_bound", amsBound),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Momentum towards the point of dual averaging, by cube roots of squared gradients.</summary>
@@ -1360,6 +1436,7 @@ public sealed class LaProp(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class MADGRAD(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1368,7 +1445,8 @@ public sealed class MADGRAD(
     double weightDecay = 0,
     bool weightDecouple = false,
     double eps = 1e-6,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("MADGRAD"),
@@ -1378,7 +1456,9 @@ public sealed class MADGRAD(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Adam or Lion by gradients whose variance the gradient before makes less; vectors are stepped by AdamW.</summary>
@@ -1496,6 +1576,7 @@ public sealed class NovoGrad(
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class PAdam(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1506,7 +1587,8 @@ public sealed class PAdam(
     bool weightDecouple = false,
     bool fixedDecay = false,
     double eps = 1e-8,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("PAdam"),
@@ -1518,7 +1600,9 @@ public sealed class PAdam(
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Adadelta with weight decay of three kinds.</summary>
@@ -1571,6 +1655,7 @@ public sealed class PytorchOptimizerAdaDelta(
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class PytorchOptimizerAdaMax(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1581,7 +1666,8 @@ public sealed class PytorchOptimizerAdaMax(
     bool fixedDecay = false,
     double eps = 1e-8,
     bool adamDebias = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("pytorch_optimizer.AdaMax"),
@@ -1593,7 +1679,9 @@ public sealed class PytorchOptimizerAdaMax(
         ("fixed_decay", fixedDecay),
         ("eps", eps),
         ("adam_debias", adamDebias),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>RAdam that does not move until the second moment is of enough steps.</summary>
@@ -1613,6 +1701,7 @@ public sealed class PytorchOptimizerAdaMax(
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class PytorchOptimizerRAdam(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1625,7 +1714,8 @@ public sealed class PytorchOptimizerRAdam(
     bool degeneratedToSgd = false,
     double eps = 1e-8,
     bool adamDebias = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("pytorch_optimizer.RAdam"),
@@ -1639,7 +1729,9 @@ public sealed class PytorchOptimizerRAdam(
         ("degenerated_to_sgd", degeneratedToSgd),
         ("eps", eps),
         ("adam_debias", adamDebias),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Adam whose two moments are weighted means of the gradient and of its averages.</summary>
@@ -1656,6 +1748,7 @@ public sealed class PytorchOptimizerRAdam(
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class QHAdam(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1666,7 +1759,8 @@ public sealed class QHAdam(
     bool weightDecouple = false,
     bool fixedDecay = false,
     double eps = 1e-8,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("QHAdam"),
@@ -1678,7 +1772,9 @@ public sealed class QHAdam(
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>RAdam with Lookahead and gradients from which the mean of each row is taken off.</summary>
@@ -1835,6 +1931,7 @@ public sealed class Ranger21(
 /// <param name="minBeta1">The first decay at the start: in [0, 1).</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SimplifiedAdEMAMix(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1847,7 +1944,8 @@ public sealed class SimplifiedAdEMAMix(
     double? beta1Warmup = null,
     double minBeta1 = 0.9,
     double eps = 1e-8,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("SimplifiedAdEMAMix"),
@@ -1861,7 +1959,9 @@ public sealed class SimplifiedAdEMAMix(
         ("beta1_warmup", beta1Warmup),
         ("min_beta1", minBeta1),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Adam that clips spikes of gradients and begins its moments anew from time to time, with a warm-up after that.</summary>
@@ -1880,6 +1980,7 @@ public sealed class SimplifiedAdEMAMix(
 /// <param name="updateProjGap">After how many steps the projection is made anew: a whole number at least 1.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SPAM(
     IEnumerable<IParameterOrGroup> parameters,
@@ -1891,7 +1992,8 @@ public sealed class SPAM(
     int gradAccuSteps = 20,
     int updateProjGap = 500,
     double eps = 1e-6,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("SPAM"),
@@ -1904,7 +2006,9 @@ public sealed class SPAM(
         ("grad_accu_steps", gradAccuSteps),
         ("update_proj_gap", updateProjGap),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>AdamW whose rate is less for tensors whose gradients exceed their second moment.</summary>
@@ -2051,6 +2155,7 @@ public sealed class SWATS(
 /// <param name="rectify">Whether the rate is rectified by its variance, as in RAdam.</param>
 /// <param name="degeneratedToSgd">Whether steps before that move by the momentum; otherwise they do not move.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmAdabelief(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2063,7 +2168,8 @@ public sealed class TimmAdabelief(
     bool amsgrad = false,
     bool rectify = false,
     bool degeneratedToSgd = true,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("timm.adabelief"),
@@ -2077,7 +2183,9 @@ public sealed class TimmAdabelief(
         ("amsgrad", amsgrad),
         ("rectify", rectify),
         ("degenerated_to_sgd", degeneratedToSgd),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>AdamP with caution, by timm's defaults.</summary>
@@ -2137,6 +2245,7 @@ public sealed class TimmAdamp(
 /// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <param name="clippingThreshold">From which root mean square on an update is scaled down; none without a value: None or above 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmAdamwlegacy(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2148,7 +2257,8 @@ public sealed class TimmAdamwlegacy(
     bool amsgrad = false,
     bool caution = false,
     double? clippingThreshold = null,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("timm.adamwlegacy"),
@@ -2161,7 +2271,9 @@ public sealed class TimmAdamwlegacy(
         ("amsgrad", amsgrad),
         ("caution", caution),
         ("clipping_threshold", clippingThreshold),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Adan with caution, by timm's options.</summary>
@@ -2178,6 +2290,7 @@ public sealed class TimmAdamwlegacy(
 /// <param name="noProx">Whether decay comes before the update; otherwise after it.</param>
 /// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmAdan(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2187,7 +2300,8 @@ public sealed class TimmAdan(
     double weightDecay = 0,
     bool noProx = false,
     bool caution = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("timm.adan"),
@@ -2198,7 +2312,9 @@ public sealed class TimmAdan(
         ("weight_decay", weightDecay),
         ("no_prox", noProx),
         ("caution", caution),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>ADOPT with caution, by timm's options.</summary>
@@ -2217,6 +2333,7 @@ public sealed class TimmAdan(
 /// <param name="decoupled">Whether decay shrinks the parameter; otherwise it is added to the gradient.</param>
 /// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmAdopt(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2228,7 +2345,8 @@ public sealed class TimmAdopt(
     bool correctedWeightDecay = false,
     bool decoupled = false,
     bool caution = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("timm.adopt"),
@@ -2241,7 +2359,9 @@ public sealed class TimmAdopt(
         ("corrected_weight_decay", correctedWeightDecay),
         ("decoupled", decoupled),
         ("caution", caution),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>LaProp with caution and corrected weight decay.</summary>
@@ -2257,6 +2377,7 @@ public sealed class TimmAdopt(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmLaprop(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2266,7 +2387,8 @@ public sealed class TimmLaprop(
     bool correctedWeightDecay = false,
     double weightDecay = 0,
     bool caution = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("timm.laprop"),
@@ -2277,7 +2399,9 @@ public sealed class TimmLaprop(
         ("corrected_weight_decay", correctedWeightDecay),
         ("weight_decay", weightDecay),
         ("caution", caution),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>MADGRAD by timm's options.</summary>
@@ -2293,6 +2417,7 @@ public sealed class TimmLaprop(
 /// <param name="decoupledDecay">Whether decay shrinks the parameter; otherwise it is added to the gradient.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmMadgrad(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2301,7 +2426,8 @@ public sealed class TimmMadgrad(
     double weightDecay = 0,
     bool decoupledDecay = false,
     double eps = 1e-6,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("timm.madgrad"),
@@ -2311,7 +2437,9 @@ public sealed class TimmMadgrad(
         ("weight_decay", weightDecay),
         ("decoupled_decay", decoupledDecay),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>MARS with caution, by timm's options.</summary>
@@ -2375,6 +2503,7 @@ public sealed class TimmMars(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="scheduleDecay">How fast the momentum grows: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmNadamlegacy(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2383,7 +2512,8 @@ public sealed class TimmNadamlegacy(
     double eps = 1e-8,
     double weightDecay = 0,
     double scheduleDecay = 4e-3,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("timm.nadamlegacy"),
@@ -2393,7 +2523,9 @@ public sealed class TimmNadamlegacy(
         ("eps", eps),
         ("weight_decay", weightDecay),
         ("schedule_decay", scheduleDecay),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>AdamW that steps by the momentum of the next step.</summary>
@@ -2410,6 +2542,7 @@ public sealed class TimmNadamlegacy(
 /// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <param name="clippingThreshold">From which root mean square on an update is scaled down; none without a value: None or above 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmNadamw(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2420,7 +2553,8 @@ public sealed class TimmNadamw(
     double weightDecay = 0,
     bool caution = false,
     double? clippingThreshold = null,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("timm.nadamw"),
@@ -2432,7 +2566,9 @@ public sealed class TimmNadamw(
         ("weight_decay", weightDecay),
         ("caution", caution),
         ("clipping_threshold", clippingThreshold),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>NovoGrad by timm's options.</summary>
@@ -2490,6 +2626,7 @@ public sealed class TimmNovograd(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="decoupledWeightDecay">Whether decay is free of the size of the first lr.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmRadamw(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2498,7 +2635,8 @@ public sealed class TimmRadamw(
     double eps = 1e-8,
     double weightDecay = 0,
     bool decoupledWeightDecay = true,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("timm.radamw"),
@@ -2508,7 +2646,9 @@ public sealed class TimmRadamw(
         ("eps", eps),
         ("weight_decay", weightDecay),
         ("decoupled_weight_decay", decoupledWeightDecay),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>RMSprop with eps inside the root, a second moment that starts at 1 and the rate inside the momentum.</summary>
@@ -2617,6 +2757,7 @@ public sealed class VSGD(
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="adamDebias">Whether the first moment's start at 0 is left uncorrected in the rate.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Yogi(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2628,7 +2769,8 @@ public sealed class Yogi(
     bool fixedDecay = false,
     double eps = 1e-3,
     bool adamDebias = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("Yogi"),
@@ -2641,5 +2783,7 @@ public sealed class Yogi(
         ("fixed_decay", fixedDecay),
         ("eps", eps),
         ("adam_debias", adamDebias),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );

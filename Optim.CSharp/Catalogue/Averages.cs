@@ -19,6 +19,7 @@ namespace Optim;
 /// <param name="weightLrPower">By which power of the largest rate a step counts in the average: a number.</param>
 /// <param name="warmupSteps">How many steps the rate, or its bound, takes to its full size: a whole number at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SchedulefreeAdamWScheduleFree(
     IEnumerable<IParameterOrGroup> parameters,
@@ -29,7 +30,8 @@ public sealed class SchedulefreeAdamWScheduleFree(
     double r = 0,
     double weightLrPower = 2,
     int warmupSteps = 0,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("schedulefree.AdamWScheduleFree"),
@@ -41,7 +43,9 @@ public sealed class SchedulefreeAdamWScheduleFree(
         ("r", r),
         ("weight_lr_power", weightLrPower),
         ("warmup_steps", warmupSteps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>AdamW at the average of all its steps, in place of a schedule.</summary>
@@ -60,6 +64,7 @@ public sealed class SchedulefreeAdamWScheduleFree(
 /// <param name="amsBound">Whether the largest second moment so far divides, as in AMSGrad.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class ScheduleFreeAdamW(
     IEnumerable<IParameterOrGroup> parameters,
@@ -72,7 +77,8 @@ public sealed class ScheduleFreeAdamW(
     double decouplingC = 0,
     bool amsBound = false,
     double eps = 1e-8,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("ScheduleFreeAdamW"),
@@ -86,7 +92,9 @@ public sealed class ScheduleFreeAdamW(
         ("decoupling_c", decouplingC),
         ("ams_bound", amsBound),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>RAdam at the average of all its steps, in place of a schedule and of a warm-up.</summary>
@@ -104,6 +112,7 @@ public sealed class ScheduleFreeAdamW(
 /// <param name="silentSgdPhase">Whether parameters stay while the rate is not rectified.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class ScheduleFreeRAdam(
     IEnumerable<IParameterOrGroup> parameters,
@@ -114,7 +123,8 @@ public sealed class ScheduleFreeRAdam(
     double weightLrPower = 2,
     bool silentSgdPhase = true,
     double eps = 1e-8,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("ScheduleFreeRAdam"),
@@ -126,7 +136,9 @@ public sealed class ScheduleFreeRAdam(
         ("weight_lr_power", weightLrPower),
         ("silent_sgd_phase", silentSgdPhase),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>SGD with momentum at the average of all its steps, in place of a schedule.</summary>

@@ -51,6 +51,7 @@ public sealed class AccSGD(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AggMo(
     IEnumerable<IParameterOrGroup> parameters,
@@ -59,7 +60,8 @@ public sealed class AggMo(
     double weightDecay = 0,
     bool weightDecouple = false,
     bool fixedDecay = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("AggMo"),
@@ -69,7 +71,9 @@ public sealed class AggMo(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Momentum that is shorter where gradients vary much, by the factor of least variance.</summary>
@@ -82,9 +86,24 @@ public sealed class AggMo(
 /// <param name="lr">Learning rate: at least 0.</param>
 /// <param name="beta">Decay of the average: in [0, 1).</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
-public sealed class MSVAG(IEnumerable<IParameterOrGroup> parameters, double lr = 0.01, double beta = 0.9, bool maximize = false)
-    : RuleOptimizer(Rules.Find("MSVAG"), parameters, ("lr", lr), ("beta", beta), ("maximize", maximize));
+public sealed class MSVAG(
+    IEnumerable<IParameterOrGroup> parameters,
+    double lr = 0.01,
+    double beta = 0.9,
+    bool maximize = false,
+    StateStorage? stateStorage = null
+)
+    : RuleOptimizer(
+        Rules.Find("MSVAG"),
+        parameters,
+        ("lr", lr),
+        ("beta", beta),
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+    );
 
 /// <summary>A controller: the gradient, the average of gradients and that of their differences.</summary>
 /// <remarks>
@@ -102,6 +121,7 @@ public sealed class MSVAG(IEnumerable<IParameterOrGroup> parameters, double lr =
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class PID(
     IEnumerable<IParameterOrGroup> parameters,
@@ -113,7 +133,8 @@ public sealed class PID(
     double weightDecay = 0,
     bool weightDecouple = false,
     bool fixedDecay = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("PID"),
@@ -126,7 +147,9 @@ public sealed class PID(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>The difference of two momenta, of odd and of even steps, which makes its noise larger.</summary>
@@ -141,6 +164,7 @@ public sealed class PID(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class PNM(
     IEnumerable<IParameterOrGroup> parameters,
@@ -149,7 +173,8 @@ public sealed class PNM(
     double weightDecay = 0,
     bool weightDecouple = true,
     bool fixedDecay = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("PNM"),
@@ -159,7 +184,9 @@ public sealed class PNM(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>The weighted mean of the gradient and of its average.</summary>
@@ -175,6 +202,7 @@ public sealed class PNM(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class QHM(
     IEnumerable<IParameterOrGroup> parameters,
@@ -184,7 +212,8 @@ public sealed class QHM(
     double weightDecay = 0,
     bool weightDecouple = false,
     bool fixedDecay = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("QHM"),
@@ -195,7 +224,9 @@ public sealed class QHM(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>SGD without the part of its step that only grows weights which a normalization follows.</summary>
@@ -295,6 +326,7 @@ public sealed class SGDSaI(
 /// <param name="dampening">By what the newest gradient counts less: 1 minus it: at least 0.</param>
 /// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SGDW(
     IEnumerable<IParameterOrGroup> parameters,
@@ -304,7 +336,8 @@ public sealed class SGDW(
     bool weightDecouple = true,
     double dampening = 0,
     bool nesterov = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("SGDW"),
@@ -315,7 +348,9 @@ public sealed class SGDW(
         ("weight_decouple", weightDecouple),
         ("dampening", dampening),
         ("nesterov", nesterov),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Regularized majorization-minimization: an average of gradients whose weights fall with the steps, and begin anew.</summary>
@@ -329,14 +364,26 @@ public sealed class SGDW(
 /// <param name="beta">Decay of the average: at least 0.</param>
 /// <param name="memoryLength">How many steps the averages remember: None or a whole number of at least 1.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SRMM(
     IEnumerable<IParameterOrGroup> parameters,
     double lr = 0.01,
     double beta = 0.5,
     int memoryLength = 100,
-    bool maximize = false
-) : RuleOptimizer(Rules.Find("SRMM"), parameters, ("lr", lr), ("beta", beta), ("memory_length", memoryLength), ("maximize", maximize));
+    bool maximize = false,
+    StateStorage? stateStorage = null
+)
+    : RuleOptimizer(
+        Rules.Find("SRMM"),
+        parameters,
+        ("lr", lr),
+        ("beta", beta),
+        ("memory_length", memoryLength),
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+    );
 
 /// <summary>Momentum that takes more of gradients that point along it.</summary>
 /// <remarks>
@@ -438,6 +485,7 @@ public sealed class TimmSgdp(
 /// <param name="nesterov">Whether the momentum looks a step ahead, as Nesterov's.</param>
 /// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmSgdw(
     IEnumerable<IParameterOrGroup> parameters,
@@ -448,7 +496,8 @@ public sealed class TimmSgdw(
     double weightDecay = 0,
     bool nesterov = true,
     bool caution = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("timm.sgdw"),
@@ -460,5 +509,7 @@ public sealed class TimmSgdw(
         ("weight_decay", weightDecay),
         ("nesterov", nesterov),
         ("caution", caution),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );

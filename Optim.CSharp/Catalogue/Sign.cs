@@ -17,6 +17,7 @@ namespace Optim;
 /// <param name="gamma">How strongly parameters are drawn to their average: at least 0.</param>
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class FOCUS(
     IEnumerable<IParameterOrGroup> parameters,
@@ -24,7 +25,8 @@ public sealed class FOCUS(
     (double, double)? betas = null,
     double gamma = 0.1,
     double weightDecay = 0,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("FOCUS"),
@@ -33,7 +35,9 @@ public sealed class FOCUS(
         ("betas", betas ?? (0.9, 0.999)),
         ("gamma", gamma),
         ("weight_decay", weightDecay),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>The sign of an average of gradients that leans to the latest one.</summary>
@@ -48,6 +52,7 @@ public sealed class FOCUS(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Lion(
     IEnumerable<IParameterOrGroup> parameters,
@@ -56,7 +61,8 @@ public sealed class Lion(
     double weightDecay = 0,
     bool weightDecouple = true,
     bool fixedDecay = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("Lion"),
@@ -66,7 +72,9 @@ public sealed class Lion(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Lion whose weight decay may be given as what it is at the first rate.</summary>
@@ -81,6 +89,7 @@ public sealed class Lion(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="decoupledWeightDecay">Whether decay is free of the size of the first lr.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class LionPytorchLion(
     IEnumerable<IParameterOrGroup> parameters,
@@ -88,7 +97,8 @@ public sealed class LionPytorchLion(
     (double, double)? betas = null,
     double weightDecay = 0,
     bool decoupledWeightDecay = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("lion_pytorch.Lion"),
@@ -97,7 +107,9 @@ public sealed class LionPytorchLion(
         ("betas", betas ?? (0.9, 0.99)),
         ("weight_decay", weightDecay),
         ("decoupled_weight_decay", decoupledWeightDecay),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>The sign of the gradient's average.</summary>
@@ -111,6 +123,7 @@ public sealed class LionPytorchLion(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SignSGD(
     IEnumerable<IParameterOrGroup> parameters,
@@ -118,7 +131,8 @@ public sealed class SignSGD(
     double momentum = 0.9,
     double weightDecay = 0,
     bool weightDecouple = true,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("SignSGD"),
@@ -127,7 +141,9 @@ public sealed class SignSGD(
         ("momentum", momentum),
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>The sign of the gradient's average: Lion of one beta.</summary>
@@ -143,6 +159,7 @@ public sealed class SignSGD(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="fixedDecay">Whether decoupled decay is by weight_decay alone, without lr.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Tiger(
     IEnumerable<IParameterOrGroup> parameters,
@@ -151,7 +168,8 @@ public sealed class Tiger(
     double weightDecay = 0.01,
     bool weightDecouple = true,
     bool fixedDecay = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("Tiger"),
@@ -161,7 +179,9 @@ public sealed class Tiger(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("fixed_decay", fixedDecay),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Lion with caution and corrected weight decay.</summary>
@@ -176,6 +196,7 @@ public sealed class Tiger(
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmLion(
     IEnumerable<IParameterOrGroup> parameters,
@@ -184,7 +205,8 @@ public sealed class TimmLion(
     bool correctedWeightDecay = false,
     double weightDecay = 0,
     bool caution = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("timm.lion"),
@@ -194,5 +216,7 @@ public sealed class TimmLion(
         ("corrected_weight_decay", correctedWeightDecay),
         ("weight_decay", weightDecay),
         ("caution", caution),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );

@@ -179,6 +179,7 @@ public sealed class TimmLamb(
 /// <param name="trustClip">Whether the ratio of norms is at most 1.</param>
 /// <param name="alwaysAdapt">Whether parameters without weight decay have a ratio, too.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmLars(
     IEnumerable<IParameterOrGroup> parameters,
@@ -191,7 +192,8 @@ public sealed class TimmLars(
     double eps = 1e-8,
     bool trustClip = false,
     bool alwaysAdapt = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("timm.lars"),
@@ -205,5 +207,7 @@ public sealed class TimmLars(
         ("eps", eps),
         ("trust_clip", trustClip),
         ("always_adapt", alwaysAdapt),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );

@@ -14,6 +14,7 @@ namespace Optim;
 /// <param name="foreach">True: one pass over all tensors by several threads; false: one by one on the calling thread; null: the fastest.</param>
 /// <param name="fused">As foreach; both cannot be true.</param>
 /// <param name="differentiable">Refused at the step: it needs TorchSharp parameters.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Adagrad(
     IEnumerable<IParameterOrGroup> parameters,
@@ -25,10 +26,20 @@ public sealed class Adagrad(
     bool? @foreach = null,
     bool maximize = false,
     bool differentiable = false,
-    bool? fused = null
+    bool? fused = null,
+    StateStorage? stateStorage = null
 )
     : Optimizer(
         AdagradModule.rule,
-        new AdagradOptions(lr, lrDecay, weightDecay, initialAccumulatorValue, eps, maximize, new(@foreach, fused, false, differentiable)),
+        new AdagradOptions(
+            lr,
+            lrDecay,
+            weightDecay,
+            initialAccumulatorValue,
+            eps,
+            maximize,
+            new(@foreach, fused, false, differentiable),
+            stateStorage ?? StateStorage.Float32
+        ),
         parameters
     );

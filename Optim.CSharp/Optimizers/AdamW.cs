@@ -15,6 +15,7 @@ namespace Optim;
 /// <param name="fused">As foreach; both cannot be true.</param>
 /// <param name="capturable">For graphs of a device: refused at the step of parameters on the CPU.</param>
 /// <param name="differentiable">Refused at the step: it needs TorchSharp parameters.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class AdamW(
     IEnumerable<IParameterOrGroup> parameters,
@@ -27,7 +28,8 @@ public sealed class AdamW(
     bool? @foreach = null,
     bool capturable = false,
     bool differentiable = false,
-    bool? fused = null
+    bool? fused = null,
+    StateStorage? stateStorage = null
 )
     : Optimizer(
         AdamWModule.rule,
@@ -39,7 +41,8 @@ public sealed class AdamW(
             amsgrad,
             maximize,
             true,
-            new(@foreach, fused, capturable, differentiable)
+            new(@foreach, fused, capturable, differentiable),
+            stateStorage ?? StateStorage.Float32
         ),
         parameters
     );

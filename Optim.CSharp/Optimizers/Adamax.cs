@@ -14,6 +14,7 @@ namespace Optim;
 /// <param name="fused">As foreach; both cannot be true.</param>
 /// <param name="capturable">For graphs of a device: refused at the step of parameters on the CPU.</param>
 /// <param name="differentiable">Refused at the step: it needs TorchSharp parameters.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Adamax(
     IEnumerable<IParameterOrGroup> parameters,
@@ -25,7 +26,8 @@ public sealed class Adamax(
     bool maximize = false,
     bool differentiable = false,
     bool capturable = false,
-    bool? fused = null
+    bool? fused = null,
+    StateStorage? stateStorage = null
 )
     : Optimizer(
         AdamaxModule.rule,
@@ -35,7 +37,8 @@ public sealed class Adamax(
             eps,
             weightDecay,
             maximize,
-            new(@foreach, fused, capturable, differentiable)
+            new(@foreach, fused, capturable, differentiable),
+            stateStorage ?? StateStorage.Float32
         ),
         parameters
     );

@@ -101,11 +101,11 @@ public sealed class CompositeOptimizer : Optimizer
     private protected override string Title =>
         $"CompositeOptimizer ({string.Join(", ", members.Select(member => $"{member.Key}: {member.Value.Rule.Name}"))})";
 
-    private protected override StateDict WriteState()
+    private protected override StateDict WriteState(bool widen)
     {
         var dict = new StateDict();
         foreach (var (name, (rule, _)) in members)
-            dict.Members[name] = StateDicts.Write(rule, GroupsOf(name));
+            dict.Members[name] = StateDicts.Write(rule, GroupsOf(name), widen);
         return dict;
     }
 

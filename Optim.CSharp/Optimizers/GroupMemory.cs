@@ -23,8 +23,8 @@ internal abstract class GroupMemory
     /// <summary>The entries of a parameter in state dicts.</summary>
     public abstract ParameterState Entries(int row);
 
-    /// <summary>What a state dict tells of a group, copied; this one is left as it is.</summary>
-    public abstract GroupMemory Loaded(LoadedGroup group);
+    /// <summary>What a state dict tells of a group, copied, for its options; this one is left as it is.</summary>
+    public abstract GroupMemory Loaded(LoadedGroup group, IOptimizerOptions options);
 }
 
 /// <summary>Rows of state, of a rule.</summary>
@@ -35,11 +35,16 @@ internal sealed class RowMemory(Rule rule, State state) : GroupMemory
     public override object Stamp => State;
 
     public override bool Keeps(string key) =>
-        rule.ColumnNames.Contains(key) || rule.ScalarNames.Contains(key) || (key == "step" && rule.KeepsStep);
+        rule.ColumnNames.Contains(key)
+        || rule.ScalarNames.Contains(key)
+        || (key == "step" && rule.KeepsStep)
+        || key == NarrowTrees.Step
+        || NarrowTrees.columnOf(rule.ColumnNames, key) is not null;
 
     public override ParameterState Entries(int row) => ParameterState.Of(rule, State, row);
 
-    public override GroupMemory Loaded(LoadedGroup group) => new RowMemory(rule, StateDicts.Rows(rule, group));
+    public override GroupMemory Loaded(LoadedGroup group, IOptimizerOptions options) =>
+        new RowMemory(rule, rule.Stored(options, group.List, StateDicts.Rows(rule, group)));
 }
 
 /// <summary>The curvature that LBFGS remembers, over all parameters together: it stands on the first one's entry.</summary>
@@ -60,7 +65,7 @@ internal sealed class CurvatureMemory(LBFGSAlgorithm algorithm, LBFGSState state
         return found;
     }
 
-    public override GroupMemory Loaded(LoadedGroup group)
+    public override GroupMemory Loaded(LoadedGroup group, IOptimizerOptions options)
     {
         var entries = new ParameterState();
         var saved = group.Dict.ParamGroups.SelectMany(given => given.Params).ToList();

@@ -39,10 +39,11 @@ public abstract partial class Optimizer
     /// State and options in PyTorch's layout and keys. The tensors are the optimizer's own, not copies, and go on changing with
     /// its steps: <see cref="StateDict.Clone"/> keeps them as they are.
     /// </summary>
-    public StateDict StateDict()
+    /// <param name="widen">Whether narrow state (<see cref="StateStorage"/>) is written as float32 under PyTorch's keys, for PyTorch: copies then.</param>
+    public StateDict StateDict(bool widen = false)
     {
         statePre.Run(hook => hook(this));
-        var dict = WriteState();
+        var dict = WriteState(widen);
         dict.Accumulation = window.Save(groups);
         statePost.Run(hook => dict = hook(this, dict) ?? dict);
         return dict;
@@ -75,7 +76,7 @@ public abstract partial class Optimizer
     }
 
     /// <summary>The state and options of all groups.</summary>
-    private protected virtual StateDict WriteState() => StateDicts.Write(Algorithm, groups);
+    private protected virtual StateDict WriteState(bool widen) => StateDicts.Write(Algorithm, groups, widen);
 
     /// <summary>Works out a load; what is returned hands it to the groups.</summary>
     private protected virtual PreparedLoad PrepareState(StateDict dict, bool strict, MatchBy matchBy)

@@ -18,6 +18,7 @@ namespace Optim;
 /// <param name="fused">As foreach; both cannot be true.</param>
 /// <param name="capturable">For graphs of a device: refused at the step of parameters on the CPU.</param>
 /// <param name="differentiable">Refused at the step: it needs TorchSharp parameters.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class RAdam(
     IEnumerable<IParameterOrGroup> parameters,
@@ -30,7 +31,8 @@ public sealed class RAdam(
     bool maximize = false,
     bool capturable = false,
     bool differentiable = false,
-    bool? fused = null
+    bool? fused = null,
+    StateStorage? stateStorage = null
 )
     : Optimizer(
         RAdamModule.rule,
@@ -41,7 +43,8 @@ public sealed class RAdam(
             weightDecay,
             maximize,
             decoupledWeightDecay,
-            new(@foreach, fused, capturable, differentiable)
+            new(@foreach, fused, capturable, differentiable),
+            stateStorage ?? StateStorage.Float32
         ),
         parameters
     );

@@ -16,6 +16,7 @@ namespace Optim;
 /// <param name="fused">As foreach; both cannot be true.</param>
 /// <param name="capturable">For graphs of a device: refused at the step of parameters on the CPU.</param>
 /// <param name="differentiable">Refused at the step: it needs TorchSharp parameters.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class RMSprop(
     IEnumerable<IParameterOrGroup> parameters,
@@ -29,10 +30,21 @@ public sealed class RMSprop(
     bool? @foreach = null,
     bool maximize = false,
     bool differentiable = false,
-    bool? fused = null
+    bool? fused = null,
+    StateStorage? stateStorage = null
 )
     : Optimizer(
         RMSpropModule.rule,
-        new RMSpropOptions(lr, alpha, eps, weightDecay, momentum, centered, maximize, new(@foreach, fused, capturable, differentiable)),
+        new RMSpropOptions(
+            lr,
+            alpha,
+            eps,
+            weightDecay,
+            momentum,
+            centered,
+            maximize,
+            new(@foreach, fused, capturable, differentiable),
+            stateStorage ?? StateStorage.Float32
+        ),
         parameters
     );

@@ -13,6 +13,7 @@ namespace Optim;
 /// <param name="fused">As foreach; both cannot be true.</param>
 /// <param name="capturable">For graphs of a device: refused at the step of parameters on the CPU.</param>
 /// <param name="differentiable">Refused at the step: it needs TorchSharp parameters.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class Rprop(
     IEnumerable<IParameterOrGroup> parameters,
@@ -23,7 +24,8 @@ public sealed class Rprop(
     bool? @foreach = null,
     bool maximize = false,
     bool differentiable = false,
-    bool? fused = null
+    bool? fused = null,
+    StateStorage? stateStorage = null
 )
     : Optimizer(
         RpropModule.rule,
@@ -32,7 +34,8 @@ public sealed class Rprop(
             etas ?? RpropModule.defaults.Etas,
             stepSizes ?? RpropModule.defaults.StepSizes,
             maximize,
-            new(@foreach, fused, capturable, differentiable)
+            new(@foreach, fused, capturable, differentiable),
+            stateStorage ?? StateStorage.Float32
         ),
         parameters
     );

@@ -14,6 +14,7 @@ namespace Optim;
 /// <param name="foreach">True: one pass over all tensors by several threads; false: one by one on the calling thread; null: the fastest.</param>
 /// <param name="fused">As foreach; both cannot be true.</param>
 /// <param name="differentiable">Refused at the step: it needs TorchSharp parameters.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class SGD(
     IEnumerable<IParameterOrGroup> parameters,
@@ -25,10 +26,20 @@ public sealed class SGD(
     bool maximize = false,
     bool? @foreach = null,
     bool differentiable = false,
-    bool? fused = null
+    bool? fused = null,
+    StateStorage? stateStorage = null
 )
     : Optimizer(
         SGDModule.rule,
-        new SGDOptions(lr, momentum, dampening, weightDecay, nesterov, maximize, new(@foreach, fused, false, differentiable)),
+        new SGDOptions(
+            lr,
+            momentum,
+            dampening,
+            weightDecay,
+            nesterov,
+            maximize,
+            new(@foreach, fused, false, differentiable),
+            stateStorage ?? StateStorage.Float32
+        ),
         parameters
     );

@@ -39,6 +39,8 @@ internal sealed record LoadedOptions(
         return read.FirstOrDefault();
     }
 
+    private static readonly string[] storage = [StorageFields.format, StorageFields.minimum];
+
     /// <summary>The options of a group of the dict; what it lacks, as older ones do, is at its default. Keys of one's own that it lacks stay.</summary>
     private static LoadedOptions Read(Algorithm algorithm, ParameterGroup before, GroupState saved, bool strict, LoadedNames findings)
     {
@@ -46,7 +48,9 @@ internal sealed record LoadedOptions(
         var custom = new OrderedDictionary<string, OptionValue>(before.Custom);
         var options = new List<KeyValuePair<string, OptionValue>>();
         foreach (var (key, value) in saved)
-            if (algorithm.Has(key))
+            if (storage.Contains(key))
+                continue;
+            else if (algorithm.Has(key))
                 options.AddRange(algorithm.IsFixed(key) ? [] : [KeyValuePair.Create(key, value)]);
             else if (ParameterGroup.IsSchedulerKey(key))
                 extras[key] = value;
@@ -61,6 +65,9 @@ internal sealed record LoadedOptions(
                 );
             else
                 findings.Unexpected.Add(key);
+        // How state is kept is the optimizer's choice: what is loaded is narrowed or widened.
+        foreach (var key in storage.Where(algorithm.Has))
+            options.Add(KeyValuePair.Create(key, before[key]));
         return new(algorithm.Replace(algorithm.Defaults, options), extras, custom);
     }
 

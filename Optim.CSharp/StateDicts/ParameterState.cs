@@ -5,7 +5,8 @@ namespace Optim;
 
 /// <summary>
 /// The state of one parameter by PyTorch's names: tensors, of which <c>step</c> is a single number, and whatever else a rule or its
-/// user keeps: numbers, texts, lists. <c>state["exp_avg"].AsTensor()</c> is a tensor where it lies.
+/// user keeps: numbers, texts, lists. <c>state["exp_avg"].AsTensor()</c> is a tensor where it lies. Narrow state (<see cref="StateStorage"/>) has
+/// <c>exp_avg.codes</c>, <c>exp_avg.scales</c> and <c>exp_avg.map</c>, the name of their map; <see cref="Optimizer.StateDict(bool)"/> can widen them.
 /// </summary>
 public sealed class ParameterState : OrderedDictionary<string, Tree>
 {
@@ -26,6 +27,16 @@ public sealed class ParameterState : OrderedDictionary<string, Tree>
             this.Select(entry => $"'{entry.Key}': {(entry.Value.IsTensor ? entry.Value.AsTensor().ToString() : entry.Value.ToString())}")
         )
         + "}";
+
+    /// <summary>The same with the numbers of narrow state, as float32 under PyTorch's keys.</summary>
+    internal ParameterState Widen(Rule rule)
+    {
+        var widened = new ParameterState();
+        foreach (var (key, value) in NarrowTrees.widened(rule, "a parameter", [], this))
+            if (key != NarrowTrees.Step)
+                widened[key] = value;
+        return widened;
+    }
 
     /// <summary>What lies on other devices, as copies in the memory of the processor.</summary>
     internal ParameterState ToHost()
@@ -51,9 +62,17 @@ public sealed class ParameterState : OrderedDictionary<string, Tree>
     {
         var found = new ParameterState();
         foreach (var column in state.Columns)
-            if (!column[row].IsAbsent)
+            if (column[row].IsAbsent)
+                continue;
+            else if (column.IsNarrow(row))
+                foreach (var (key, value) in NarrowTrees.entries(column, row))
+                    found[key] = value;
+            else
                 found[column.Name] = column[row];
         var steps = state.Count(row);
+        // Rounding goes by the step, of which PyTorch keeps no count for such a rule.
+        if (!rule.KeepsStep && state.Columns.Any(column => column.IsNarrow(row)))
+            found[NarrowTrees.Step] = Tree.NewInt(steps);
         if (steps > 0)
             foreach (var (name, i) in state.ScalarNames.Select((name, i) => (name, i)))
                 found.Insert(i, name, TensorView.Of<double>([state.Scalar(name, row)], []));

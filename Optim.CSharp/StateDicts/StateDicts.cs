@@ -28,7 +28,7 @@ internal static class StateDicts
     /// <summary>What a group takes over; it keeps its own options where there are none.</summary>
     private sealed record Loaded(LoadedOptions? Options, GroupMemory Memory, Dictionary<int, ParameterState> Added);
 
-    public static StateDict Write(Algorithm algorithm, IReadOnlyList<ParameterGroup> groups)
+    public static StateDict Write(Algorithm algorithm, IReadOnlyList<ParameterGroup> groups, bool widen)
     {
         var dict = new StateDict();
         var id = 0;
@@ -45,6 +45,8 @@ internal static class StateDicts
             {
                 entry.Params.Add(id);
                 var state = ParameterState.Of(group, row).ToHost();
+                if (widen && algorithm is Rule rule)
+                    state = state.Widen(rule);
                 if (state.Count > 0)
                     dict.State[id] = state;
             }
@@ -80,7 +82,7 @@ internal static class StateDicts
             var count = groups[i].Parameters.Count;
             var (options, saved) = (LoadedOptions.Of(algorithm, groups, i, dict, match.Saved[i], strict, findings), match.Saved[i]);
             var group = new LoadedGroup(groups[i], new(match.Source, first, count), dict, strict, findings);
-            loaded.Add(new(options, groups[i].Memory.Loaded(group), group.Added));
+            loaded.Add(new(options, groups[i].Memory.Loaded(group, options?.Options ?? groups[i].Options), group.Added));
             var start = first;
             reports.Add(new(i, [.. groups[i].Parameters.Select((p, row) => p.Name ?? Text(start + row))], saved, options is not null));
         }
@@ -135,15 +137,16 @@ internal static class StateDicts
                 counts[row] = group.Before.State.Count(row);
                 foreach (var (name, values) in scalars)
                     values[row] = group.Before.State.Scalar(name, row);
+                // Narrow rows are kept as they are: widened and narrowed again they do not change.
                 foreach (var column in group.Before.State.Columns)
-                    columns[column.Name][row] = column[row];
+                    columns[column.Name][row] = column.Widen(row);
                 group.KeepAdded(row);
                 continue;
             }
             if (!group.Dict.State.TryGetValue(id, out var state))
                 continue;
-            foreach (var (name, value) in state)
-                if (name == "step" && rule.KeepsStep)
+            foreach (var (name, value) in NarrowTrees.widened(rule, label, group.List[row].Shape, state))
+                if (name == NarrowTrees.Step || name == "step" && rule.KeepsStep)
                     counts[row] = value.IsNone ? 0 : Counting.ofTree($"the step of {label}", value);
                 else if (scalars.TryGetValue(name, out var numbers))
                     numbers[row] = value.IsNone ? double.NaN : Single(value, name, label);
@@ -159,7 +162,7 @@ internal static class StateDicts
                     group.TakeForeign(row, name, value, rule.Name, rule.ColumnNames);
             var at = row;
             if (!rule.KeepsStep && columns.Values.Any(rows => !rows[at].IsAbsent))
-                counts[row] = 1;
+                counts[row] = Math.Max(1, counts[row]);
         }
         return rule.Restore(group.List, counts, scalars, columns);
     }

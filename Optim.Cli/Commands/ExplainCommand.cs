@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using Optim.Cli.Training;
 using Optim.Cli.Verification;
 using Optim.Core;
@@ -90,7 +91,11 @@ internal static class ExplainCommand
         if (explained.Columns.IsEmpty && explained.Numbers.IsEmpty)
             yield return "  none";
         else if (explained.Formula.Length > 0)
+        {
             yield return $"  in all {explained.Columns.Length * sizeof(float)} bytes for each element of a float32 parameter";
+            foreach (var (format, bytes) in explained.StorageBytes)
+                yield return string.Create(CultureInfo.InvariantCulture, $"  {bytes:0.##} with state_storage {format}");
+        }
         if (explained.Formula.Length == 0)
         {
             yield return "";

@@ -30,6 +30,14 @@ internal sealed class TrainCommand
         "An option of the rule by PyTorch's name: lr=1e-3, betas=0.9,0.99, amsgrad=true; can be repeated"
     );
 
+    private readonly Option<string?> stateStorage = Arguments.Word(
+        "--state-storage",
+        "How the optimizer keeps its state for parameters of at least 4096 elements: the option state_storage of rules that go element by element (default: float32)",
+        "float32",
+        "bfloat16",
+        "blockwise8"
+    );
+
     private readonly TrainingOptions training = new();
 
     private readonly Pictured pictured = new();
@@ -72,7 +80,7 @@ internal sealed class TrainCommand
     public static Command Create(Screen screen, CancellationToken cancel)
     {
         var options = new TrainCommand();
-        var command = new Command(Name, Description) { options.optimizer, options.set };
+        var command = new Command(Name, Description) { options.optimizer, options.set, options.stateStorage };
         options.training.AddTo(command);
         options.pictured.AddTo(command);
         command.Add(options.json);
@@ -100,6 +108,7 @@ internal sealed class TrainCommand
               optim train --group "*.bias:weight_decay=0" --group "layer1.weight:lr=1e-4"
               optim train --ema 0.99 --clip 1.0 --scheduler cosine
               optim train --ranks 4 --leaves 8
+              optim train --state-storage blockwise8
 
             Rules, and their options with the defaults:
             {string.Join('\n', Algorithms.All.Select(Describe))}
@@ -110,12 +119,15 @@ internal sealed class TrainCommand
     private static string Describe(Algorithm rule) =>
         $"  {rule.Name}: {Text.Options(rule.OptionNames.Select(name => (name, rule.Read(rule.Defaults, name))))}";
 
+    private (string, OptionValue)[] Storage(ParseResult parsed) =>
+        parsed.GetValue(stateStorage) is { } format ? [("state_storage", format)] : [];
+
     private int Run(ParseResult parsed, Screen screen, CancellationToken cancel)
     {
         var settings = training.Settings(parsed) with
         {
             Rule = parsed.GetValue(optimizer) is { } name ? RuleNames.Find(name, "--optimizer: ") : Defaults.Rule,
-            Options = [.. parsed.GetValue(set) ?? []],
+            Options = [.. parsed.GetValue(set) ?? [], .. Storage(parsed)],
             Checkpoint = OutputFile.Checked("--checkpoint", parsed.GetValue(checkpoint)),
             Resume = parsed.GetValue(resume),
         };
@@ -132,7 +144,14 @@ internal sealed class TrainCommand
         if (json is not null && Path.GetFullPath(json) == Path.GetFullPath(like))
             throw new CommandException($"--json {json} would overwrite the recording that --like reads.");
         foreach (
-            var option in training.OfTheRun.Prepend(set).Prepend(optimizer).Append(checkpoint).Append(resume).Append(ranks).Append(leaves)
+            var option in training
+                .OfTheRun.Prepend(stateStorage)
+                .Prepend(set)
+                .Prepend(optimizer)
+                .Append(checkpoint)
+                .Append(resume)
+                .Append(ranks)
+                .Append(leaves)
         )
             if (parsed.GetResult(option) is { Implicit: false })
                 throw new CommandException($"{option.Name} cannot be given with --like: the recorded runs say what it is.");

@@ -21,7 +21,10 @@ internal sealed class TreeText(TreeShape shape, FileStatistics statistics, Actio
         {
             say(string.Create(CultureInfo.InvariantCulture, $"{start}{map.Kind} of {map.Count}"));
             foreach (var (key, value) in map.Entries)
-                Write(value, new(path, key, 0), depth + 1);
+                if (key.IsText && NarrowTrees.described(map, key.text) is { IsSome: true, Value: var narrow })
+                    say($"{start[..(2 * depth)]}  {new TreePath(path, key, 0).Step}: {narrow}");
+                else
+                    Write(value, new(path, key, 0), depth + 1);
         }
         else
         {

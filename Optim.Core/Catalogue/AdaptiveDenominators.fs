@@ -246,6 +246,8 @@ let private ftrl =
             let lambda2 = r.Number("lambda_2", 0.0, nonNegative)
             r.OptOut("G4", "parameters are made of the sum of squares, which overflows")
             let x, g, z, n = r.Parameter, r.Gradient, r.Column "z", r.Column "n"
+            // The parameter is made of it.
+            r.KeepWide n
             let n' = kept r n (fma g g n)
             let size = sized n'
             let sigma = (size - sized n) / lr

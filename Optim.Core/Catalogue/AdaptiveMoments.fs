@@ -51,6 +51,9 @@ let private adaDelta =
             let eps = epsilon r 1e-6
             let x, g = decay.Applied(r, lr)
             let v, delta = r.Column "square_avg", r.Column "acc_delta"
+            // Steps feed what makes them long, so that noise in either grows.
+            r.KeepWide v
+            r.KeepWide delta
             let v' = kept r v (movedSquare rho v g)
             let step = sqrt (delta + eps) / sqrt (v' + eps) * g
             r.Set(delta, movedSquare rho delta step)
@@ -280,6 +283,8 @@ let private ano =
             let scheduled = 1.0 - 1.0 / Expression.Log(larger (Expression.Of 2.0) r.Step)
             let m = firstMoment r (where isLogarithmic scheduled beta1) g
             let v, square = r.Column "exp_avg_sq", g * g
+            // A step may take more off it than there is.
+            r.KeepWide v
             let v' = kept r v (beta2 * v + (1.0 - beta2) * (sign (square - v) * square))
             x - lr * abs g * sign m / (sqrt (v' / correction r beta2) + eps))
     |> differs "the second moment is corrected for its start; with the logarithmic schedule the first two steps weigh the momentum by -0.44"

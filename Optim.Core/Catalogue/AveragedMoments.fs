@@ -217,6 +217,7 @@ let private qhAdam =
             let weight1 = kept r first (beta1 * first + 1.0)
             let weight2 = kept r second (beta2 * second + 1.0)
             let m, v = r.Column "exp_avg", r.Column "exp_avg_sq"
+            r.KeepWide v
             let m' = kept r m (m + 1.0 / weight1 * (g - m))
             let v' = kept r v (movedSquare (1.0 - 1.0 / weight2) v g)
             let size = sqrt (nu2 * v' + (1.0 - nu2) * (g * g)) + eps
@@ -274,6 +275,8 @@ let private vsgd =
                 2.0 * strength + 1.0001, 2.0 * strength, 2.0 * ratio * strength
 
             let u, b, h = r.Column "mug", r.Column "bg", r.Column "bhg"
+            r.KeepWide b
+            r.KeepWide h
             let isFirst = isFirst r
             let sg = where isFirst (ofGradient / (shape - 1.0)) (b / shape)
             let sh = where isFirst (ofNoise / (shape - 1.0)) (h / shape)
@@ -303,6 +306,8 @@ let private yogi =
             r.OptOut("G1", "the first moment starts at initial_accumulator, and moves parameters without a gradient")
             let x, g = decay.Applied(r, lr)
             let m, v = r.Column("exp_avg", start), r.Column("exp_avg_sq", start)
+            // A step may take more off it than there is.
+            r.KeepWide v
             let m' = kept r m (moved beta1 m g)
             let v' = kept r v (v - (1.0 - beta2) * (sign (v - g * g) * (g * g)))
             x - lr / correction1 * m' / (sqrt v' / sqrt (correction r beta2) + eps))

@@ -175,6 +175,9 @@ let private rmsprop =
             let w =
                 if isCentered then
                     let average = r.Column "grad_avg"
+                    // Their difference counts.
+                    r.KeepWide square
+                    r.KeepWide average
                     let a = kept r average (moved alpha average g)
                     v - a * a
                 else

@@ -3,6 +3,7 @@ namespace Optim.Core
 
 open System
 open System.Collections.Generic
+open Optim
 open Optim.Kernels
 
 /// A rule as a part of another one's definition: it declares its options and its state, and says what becomes of the parameter.
@@ -348,6 +349,15 @@ module internal InnerRule =
     let ofRule (rule: Rule) (options: IOptimizerOptions) : InnerRule =
         Argument.notNull "rule" rule
         Argument.notNull "options" options
+
+        if
+            rule.Has StorageFields.format
+            && (StorageFields.ofTable rule.OptionTable options).Format <> StateFormat.Float32
+        then
+            raise (
+                NotSupportedException
+                    $"{rule.Name} inside of another rule: state_storage is {StorageFields.ofTable rule.OptionTable options}; it must be float32 there, and is an option of the rule around it where that goes element by element"
+            )
 
         match rule with
         | :? DefinedRule as defined ->

@@ -1,6 +1,7 @@
 namespace Optim.Core
 
 open System
+open Optim
 
 /// Rows of a table of options, in F#; RuleOf makes the same in C#.
 [<RequireQualifiedAccess>]
@@ -321,3 +322,41 @@ module Field =
     let fixedByRule (field: Field<'o>) =
         Argument.notNull "field" field
         field.FixedByRule()
+
+    /// How state is kept: the rows state_storage and state_storage_minimum, for a record that has the storage in a field. They are not among the
+    /// names of options, as they change no formula: groups and the command line take them by name.
+    let stateStorage (read: 'o -> StateStorage) (write: 'o -> StateStorage -> 'o) : Field<'o> list =
+        Argument.notNull "read" read
+        Argument.notNull "write" write
+        let format, minimum = "state_storage", "state_storage_minimum"
+
+        let known options =
+            let storage = read options
+
+            if isNull (box storage) then
+                raise (OptionException($"{format} is null; it must be StateStorage.Float32, BFloat16 or Blockwise8", format))
+
+            storage
+
+        let formats =
+            [
+                for value in [ StateFormat.Float32; StateFormat.BFloat16; StateFormat.Blockwise8 ] -> StateStorage.NameOf value, value
+            ]
+
+        let elements =
+            whole minimum (Interval.atLeast 0.0) (known >> _.Minimum) (fun options value ->
+                write options (StateStorage.Of((known options).Format, value)))
+
+        [
+            oneOf format formats (known >> _.Format) (fun options value -> write options (StateStorage.Of(value, (known options).Minimum)))
+            |> beyondPyTorch
+            { elements with
+                replace =
+                    fun options value ->
+                        match value with
+                        | OptionValue.Int number when number < 0L -> Error elements.range
+                        | OptionValue.Float number when number < 0.0 -> Error elements.range
+                        | _ -> elements.replace options value
+            }
+            |> beyondPyTorch
+        ]

@@ -60,6 +60,13 @@ type internal OptionTable<'o when 'o: not null and 'o: not struct and 'o :> IOpt
 
         match rows.TryGetValue option with
         | true, field -> field
+        | _ when option.StartsWith("state_storage", StringComparison.Ordinal) ->
+            raise (
+                OptionException(
+                    $"{owner} has no option '{option}': it keeps its state in float32. Narrow state is for rules that go element by element and whose columns are averages of gradients",
+                    option
+                )
+            )
         | _ ->
             let known = String.Join(", ", names)
             raise (OptionException($"{owner} has no option '{option}'{Names.didYouMean option names} It has: {known}", option))
@@ -68,7 +75,13 @@ type internal OptionTable<'o when 'o: not null and 'o: not struct and 'o :> IOpt
         let divisor = field.Divisor options
         divisor <> 0.0 && float32 divisor = 0.0f
 
-    new(owner, defaults, fields) = OptionTable<'o>(owner, defaults, fields, [])
+    /// How state is kept is found by name, and is not among the names: it changes no formula, and a state dict does not bring it along.
+    new(owner, defaults, fields: Field<'o> list) =
+        let storage, listed =
+            fields
+            |> List.partition (fun field -> field.Name.StartsWith("state_storage", StringComparison.Ordinal))
+
+        OptionTable<'o>(owner, defaults, listed, storage)
 
     /// The record of options, which must be this owner's.
     member _.Options(options: IOptimizerOptions) : 'o =

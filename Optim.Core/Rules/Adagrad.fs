@@ -1,5 +1,6 @@
 namespace Optim.Core
 
+open Optim
 open Optim.Kernels
 
 /// The options of Adagrad. InitialAccumulatorValue is where the sums start, and matters only when the state is made.
@@ -12,6 +13,7 @@ type AdagradOptions =
         Eps: double
         Maximize: bool
         Execution: Execution
+        StateStorage: StateStorage
     }
 
     interface IOptimizerOptions
@@ -29,6 +31,7 @@ module Adagrad =
             Eps = 1e-10
             Maximize = false
             Execution = Execution.Default
+            StateStorage = StateStorage.Float32
         }
 
     let private execution =
@@ -47,6 +50,7 @@ module Adagrad =
             Field.flag "maximize" _.Maximize (fun o v -> { o with Maximize = v })
             execution.Differentiable
             execution.Fused
+            yield! Field.stateStorage _.StateStorage (fun o v -> { o with StateStorage = v })
         ]
 
     let private arithmetic =
@@ -75,6 +79,7 @@ module Adagrad =
             options
             [
                 startingFrom "initial_accumulator_value" _.InitialAccumulatorValue "sum" always
+                |> nonNegative
                 |> atOnce
             ]
             arithmetic

@@ -1,5 +1,6 @@
 namespace Optim.Core
 
+open Optim
 open Optim.Kernels
 
 /// The options of Adam and AdamW.
@@ -13,6 +14,7 @@ type AdamOptions =
         Maximize: bool
         DecoupledWeightDecay: bool
         Execution: Execution
+        StateStorage: StateStorage
     }
 
     interface IOptimizerOptions
@@ -32,6 +34,7 @@ module Adam =
             Maximize = false
             DecoupledWeightDecay = false
             Execution = Execution.Default
+            StateStorage = StateStorage.Float32
         }
 
     let private execution =
@@ -51,13 +54,14 @@ module Adam =
             execution.Differentiable
             execution.Fused
             Field.flag "decoupled_weight_decay" _.DecoupledWeightDecay (fun o v -> { o with DecoupledWeightDecay = v })
+            yield! Field.stateStorage _.StateStorage (fun o v -> { o with StateStorage = v })
         ]
 
     let internal columns: ColumnSpec<AdamOptions> list =
         [
             zeros "exp_avg" always
-            zeros "exp_avg_sq" always
-            zeros "max_exp_avg_sq" _.Amsgrad
+            zeros "exp_avg_sq" always |> nonNegative
+            zeros "max_exp_avg_sq" _.Amsgrad |> nonNegative
         ]
 
     let internal arithmetic =

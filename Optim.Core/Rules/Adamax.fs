@@ -1,5 +1,6 @@
 namespace Optim.Core
 
+open Optim
 open Optim.Kernels
 
 /// The options of Adamax.
@@ -11,6 +12,7 @@ type AdamaxOptions =
         WeightDecay: double
         Maximize: bool
         Execution: Execution
+        StateStorage: StateStorage
     }
 
     interface IOptimizerOptions
@@ -27,6 +29,7 @@ module Adamax =
             WeightDecay = 0.0
             Maximize = false
             Execution = Execution.Default
+            StateStorage = StateStorage.Float32
         }
 
     let private execution =
@@ -44,6 +47,7 @@ module Adamax =
             execution.Differentiable
             execution.Capturable
             execution.Fused |> Field.beyondPyTorch
+            yield! Field.stateStorage _.StateStorage (fun o v -> { o with StateStorage = v })
         ]
 
     let private arithmetic =
@@ -65,7 +69,7 @@ module Adamax =
             "Adamax"
             defaults
             options
-            [ zeros "exp_avg" always; zeros "exp_inf" always ]
+            [ zeros "exp_avg" always; zeros "exp_inf" always |> nonNegative ]
             arithmetic
         |> Rule.declare
             [

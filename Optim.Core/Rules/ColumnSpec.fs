@@ -1,5 +1,7 @@
 namespace Optim.Core
 
+open System
+
 /// Switches of formulas.
 [<RequireQualifiedAccess>]
 module Switch =
@@ -16,6 +18,8 @@ type ColumnSpec<'o> =
             start: 'o -> double
             isAtOnce: bool
             startOption: string
+            isNonNegative: bool
+            staysWide: 'o -> bool
         }
 
     /// As PyTorch calls it in state dicts.
@@ -35,7 +39,23 @@ type ColumnSpec<'o> =
     member column.IsAtOnce = column.isAtOnce
     /// The option that they start at, by the name under which coefficients would read it; empty when it is none.
     member column.StartOption = column.startOption
+    /// Whether its elements are never below 0, as second moments are: narrow state keeps them above 0 where they are, in twice the range.
+    member column.IsNonNegative = column.isNonNegative
+
+    /// Whether it is kept in float32 under these options, whatever the storage of the state.
+    member column.StaysWide(options: 'o) =
+        Argument.notNull "options" options
+        column.staysWide options
+
     override column.ToString() = column.name
+
+    /// The same column, whose elements are never below 0.
+    member column.NonNegative() : ColumnSpec<'o> = { column with isNonNegative = true }
+
+    /// The same column, kept in float32 under some options, whatever the storage of the state.
+    member column.Wide(under: Func<'o, bool>) : ColumnSpec<'o> =
+        Argument.notNull "under" under
+        { column with staysWide = under.Invoke }
 
     /// The same column, there before the first step.
     member column.AtOnce() : ColumnSpec<'o> = { column with isAtOnce = true }
@@ -58,6 +78,8 @@ module ColumnSpec =
             start = start
             isAtOnce = false
             startOption = startOption
+            isNonNegative = false
+            staysWide = fun _ -> false
         }
 
     /// Starts at zero.
@@ -78,3 +100,14 @@ module ColumnSpec =
     let atOnce (column: ColumnSpec<'o>) =
         Argument.notNull "column" column
         column.AtOnce()
+
+    /// Never below 0, as second moments are.
+    let nonNegative (column: ColumnSpec<'o>) =
+        Argument.notNull "column" column
+        column.NonNegative()
+
+    /// Kept in float32 under some options, whatever the storage of the state.
+    let wideWhen (under: 'o -> bool) (column: ColumnSpec<'o>) =
+        Argument.notNull "column" column
+        Argument.notNull "under" under
+        column.Wide(Func<'o, bool> under)

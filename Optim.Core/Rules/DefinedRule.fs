@@ -3,6 +3,7 @@ namespace Optim.Core
 open System
 open System.Collections.Generic
 open System.Collections.Immutable
+open Optim
 open Optim.Kernels
 
 /// The kinds of parameters in a step of a rule by definition.
@@ -31,7 +32,11 @@ type DefinedRule
         trial: DefinitionTrial,
         definition: RuleDefinition -> Expression
     ) =
-    inherit Rule<DefinedOptions>(name, OptionTable<DefinedOptions>(name, defaults, fields, DefinitionTrial.aliases trial.Options))
+    inherit
+        Rule<DefinedOptions>(
+            name,
+            OptionTable<DefinedOptions>(name, defaults, fields, DefinitionTrial.aliases trial.Options @ DefinitionTrial.storage trial)
+        )
 
     let variants, columns = trial.Variants, trial.Columns
     let declared = List.toArray trial.Options
@@ -190,11 +195,47 @@ type DefinedRule
         let leaves = names.Leaves<'n>(read, options, step, scalars, ValueNone)
         ProgramLanes<'v, 'n>.Update((variantOf options).Program, leaves, Span row, null)
 
+    member private rule.ColumnStorage(options: DefinedOptions) =
+        let storage = rule.StorageOf options
+
+        if storage.Format = StateFormat.Float32 then
+            ColumnStorage.wide
+        elif variants.AllUnder(settingOf options) |> List.exists _.Program.HasReductions then
+            raise (
+                NotSupportedException
+                    $"{name}: state_storage is {storage.Name}, and with these options the rule looks at whole tensors; keep its state in float32"
+            )
+        else
+            {
+                Storage = storage
+                Kinds = trial.Kinds
+            }
+
+    /// What each column holds.
+    member internal _.ColumnKinds = trial.Kinds
+
+    override rule.StateBytes(options, format) =
+        if format = StateFormat.Float32 || not (rule.Has StorageFields.format) then
+            base.StateBytes(options, StateFormat.Float32)
+        else
+            let kept = rule.ColumnsUnder options
+
+            let kinds =
+                seq { 0 .. columns.Length - 1 }
+                |> Seq.filter (fun column -> kept.Contains columns[column].Name && not columns[column].IsTensorNumber)
+                |> Seq.map (fun column -> trial.Kinds[column])
+
+            ColumnStorage.Bytes(kinds, format)
+
+    override rule.Stored(options, parameters, state) =
+        NarrowRows.stored (rule.ColumnStorage(rule.Table.Options options)) (fun column -> columns[column].IsTensorNumber) parameters state
+
     override rule.Init(options, parameters) =
         let options = rule.Table.Options options
         rule.Table.Check options
         Checks.parametersAnywhere name complex parameters
         Checks.disjoint name parameters
+        NarrowRows.checkAll name (rule.ColumnStorage options) parameters
         Rows.initial name parameters scalarNames columnNames (fun _ -> false) (fun column -> startOf columns[column] options)
 
     override _.Restore(parameters, stepCounts, scalars, rows) =
@@ -228,6 +269,7 @@ type DefinedRule
             prepared.Options <- options
             prepared.Setting <- settingOf options
             prepared.Uses <- variants.Uses prepared.Setting
+            prepared.Storage <- rule.ColumnStorage options
 
         let start column = startOf columns[column] options
 
@@ -241,7 +283,7 @@ type DefinedRule
 
         kinds.Parameters <- parameters
 
-        Planning.prepare name prepared.Uses kinds columns.Length start sparse complex parameters gradients state
+        Planning.prepare name prepared.Uses kinds columns.Length prepared.Storage start sparse complex parameters gradients state
 
         if prepared.LosesDivisor then
             rule.CheckDivisors(options, parameters, gradients)

@@ -296,6 +296,16 @@ type RuleDefinition internal (recording: DefinitionRecording, path: string, para
 
         Expression.Spread(Operation.Noise, 0, seed, step)
 
+    /// Declares that a column stays in float32, whatever the storage of the state: where it must be as exact as the arithmetic, such as one of two
+    /// columns whose difference counts. Which columns are never below 0, and which hold parameters and stay so for that, is found in the formulas.
+    member _.KeepWide(column: Expression) =
+        Argument.notNull "column" column
+
+        if not (recording.Columns.Exists(fun known -> known.Name = column.Name)) then
+            recording.Refuse $"{column} is to stay wide, and is no column"
+
+        recording.Wide.Add column.Name |> ignore
+
     /// Declares that a law of Optim.Laws does not hold for the rule, by its id, and why: the reason is printed.
     member _.OptOut(law: string, reason: string) = recording.OptOuts.Add(law, reason)
 

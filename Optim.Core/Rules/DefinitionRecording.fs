@@ -3,22 +3,29 @@ namespace Optim.Core
 open System
 open System.Collections.Generic
 open System.Collections.Immutable
+open Optim
 open Optim.Kernels
 
 /// The options of a rule by definition. Immutable and compared by content; read and replaced by name, as those of any rule.
 [<Sealed>]
-type DefinedOptions internal (names: ImmutableArray<string>, values: ImmutableArray<OptionValue>) =
+type DefinedOptions internal (names: ImmutableArray<string>, values: ImmutableArray<OptionValue>, storage: StateStorage) =
+    internal new(names, values) = DefinedOptions(names, values, StateStorage.Float32)
+    /// How state is kept.
+    member _.StateStorage = storage
     member internal _.Names = names
     member internal _.Values = values
 
     member internal _.With(index: int, value: OptionValue) =
-        DefinedOptions(names, values.SetItem(index, value))
+        DefinedOptions(names, values.SetItem(index, value), storage)
+
+    member internal _.WithStorage(storage: StateStorage) = DefinedOptions(names, values, storage)
 
     override _.Equals other =
         match other with
         | :? DefinedOptions as other ->
             Seq.forall2 (fun (a: string) b -> a = b) names other.Names
             && Seq.forall2 (fun (a: OptionValue) (b: OptionValue) -> a.Equals b) values other.Values
+            && storage.Equals other.StateStorage
         | _ -> false
 
     override _.GetHashCode() =
@@ -28,7 +35,15 @@ type DefinedOptions internal (names: ImmutableArray<string>, values: ImmutableAr
     /// The options by their names, as a record is printed.
     override _.ToString() =
         "{ "
-        + String.Join("; ", Seq.map2 (fun name (value: OptionValue) -> $"{name} = {value}") names values)
+        + String.Join(
+            "; ",
+            [
+                yield! Seq.map2 (fun name (value: OptionValue) -> $"{name} = {value}") names values
+
+                if not (storage.Equals StateStorage.Float32) then
+                    $"state_storage = {storage}"
+            ]
+        )
         + " }"
 
     interface IOptimizerOptions
@@ -166,6 +181,8 @@ type internal RecordedDefinition =
         InRowMajorOrder: bool
         /// Laws that do not hold for the rule, and why.
         OptOuts: (string * string) list
+        /// Columns that stay as wide as the arithmetic.
+        Wide: string list
     }
 
 /// What is recorded of a rule around another one.
@@ -201,6 +218,8 @@ type internal DefinitionRecording(rule: string, alternatives: IReadOnlyDictionar
     member val Shared = Dictionary<string, int>()
     member val Sets = Dictionary<string, Expression>()
     member val OptOuts = List<string * string>()
+    /// Columns that stay as wide as the arithmetic.
+    member val Wide = HashSet<string>(StringComparer.Ordinal)
     /// Which part of a rule around another one is recorded.
     member val Part = WrapperPart.All with get, set
     /// What the other one is given, where it takes its step separately.
@@ -315,6 +334,7 @@ type internal DefinitionRecording(rule: string, alternatives: IReadOnlyDictionar
 
         {
             OptOuts = List.ofSeq recording.OptOuts
+            Wide = List.ofSeq recording.Wide
             Options = List.ofSeq recording.Options
             Columns = List.ofSeq recording.Columns
             Numbers = List.ofSeq recording.Numbers

@@ -17,6 +17,8 @@ type internal DefinitionTrial =
         Names: DefinedNames
         Variants: DefinedVariants
         Recordings: RecordedDefinition list
+        /// What each column holds.
+        Kinds: ColumnKind array
     }
 
 /// Trying a definition when it is made: what is wrong with it is refused by name.
@@ -164,6 +166,7 @@ module internal DefinitionTrial =
             Names = names
             Variants = variants
             Recordings = recordings
+            Kinds = ColumnKinds.find columns recordings (recordings |> Seq.collect _.Wide)
         }
 
     /// The table of its options.
@@ -235,6 +238,27 @@ module internal DefinitionTrial =
             | OneOf values ->
                 let choices = [ for value in values -> string value, value ]
                 Field.oneOf name choices (fun o -> o.Values[index]) write)
+
+    /// The rows of how state is kept, for rules that go element by element by default and have columns that may be narrow.
+    let storage (trial: DefinitionTrial) : Field<DefinedOptions> list =
+        let goesByElements (flags: int list) =
+            trial.Variants.AllUnder flags
+            |> List.forall (fun variant -> not variant.Program.HasReductions)
+
+        let options = List.toArray trial.Options
+
+        let usual =
+            [
+                for index in trial.Choosing -> options[index].AlternativeOf options[index].Default
+            ]
+
+        if
+            trial.Kinds |> Array.exists (fun kind -> kind <> ColumnKind.Wide)
+            && goesByElements usual
+        then
+            Field.stateStorage _.StateStorage (fun options storage -> options.WithStorage storage)
+        else
+            []
 
     /// What schedulers write as lr is the rate of a chain: its last lr, or its last step size with the other sign.
     let aliases (options: DefinedOption list) : Field<DefinedOptions> list =

@@ -4,6 +4,7 @@ namespace Optim.Core
 open System
 open System.Collections.Generic
 open System.Collections.Immutable
+open Optim
 open Optim.Kernels
 
 /// A step of one parameter of an element-wise rule as a whole tensor.
@@ -58,6 +59,7 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
     inherit PreparedRows<'o>()
     let surrounded = SurroundedFormula driver
     member val Switches = 0 with get, set
+    member val Storage = ColumnStorage.wide with get, set
 
     override prepared.MakeKernels() =
         let lineage = prepared.State.Lineage
@@ -65,7 +67,7 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
         let make (segments: Segment array) kinds =
             for segment in segments do
                 if isNull segment.On then
-                    surrounded.Prepare(prepared.SwitchesOf segment, &kinds, segment.DType)
+                    surrounded.Prepare(prepared.SwitchesOf segment, &kinds, segment.DType, segment.IsNarrow)
 
         if not prepared.Kinds.IsNothing then
             make lineage.Segments prepared.Kinds
@@ -149,9 +151,13 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
             arithmetic.Coefficients<Real>(RealReader.Instance, options, step, prepared.ScalarsOf segment.Class)
 
         let switches = arithmetic.Switches(options, step)
+        let lineage = prepared.State.Lineage
+        let narrow: NarrowTable | null = if segment.IsNarrow then lineage.Narrow else null
+        // All steps taken, of which some rules count only some.
+        let taken = lineage.NextCounts.TakenOf segment.Class + 1L
 
         if kinds.IsNothing && isNull segment.On && not ProgramEngine.RunsFormulas then
-            driver.Run(table, segment.First, segment.Count, segment.DType, switches, &coefficients, executor)
+            driver.Run(table, segment.First, segment.Count, segment.DType, switches, &coefficients, executor, narrow, taken)
         else
             surrounded.Run(
                 table,
@@ -163,7 +169,9 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
                 &kinds,
                 prepared.Numbers,
                 executor,
-                segment.On
+                segment.On,
+                narrow,
+                taken
             )
 
 /// A rule whose steps are programs: those that kernels of devices run.
@@ -295,17 +303,58 @@ type internal ElementWiseRule<'o, 'f
         member rule.WithBothPhases options =
             arithmetic.WithBothPhases(rule.Table.Options options)
 
+    /// What each column holds under these options.
+    member private _.KindsOf(options: 'o) =
+        columns
+        |> Array.map (fun column ->
+            if column.StaysWide options then ColumnKind.Wide
+            elif column.IsNonNegative then ColumnKind.NonNegative
+            else ColumnKind.Signed)
+
+    /// How columns are kept under these options.
+    member private rule.ColumnStorage(options: 'o) =
+        let storage = rule.StorageOf options
+
+        if storage.Format = StateFormat.Float32 then
+            ColumnStorage.wide
+        else
+            {
+                Storage = storage
+                Kinds = rule.KindsOf options
+            }
+
+    override rule.StateBytes(options, format) =
+        let options = rule.Table.Options options
+
+        if format = StateFormat.Float32 || not (rule.Has StorageFields.format) then
+            base.StateBytes(options, StateFormat.Float32)
+        else
+            let kinds = rule.KindsOf options
+
+            let used =
+                seq { 0 .. columns.Length - 1 }
+                |> Seq.filter (fun column -> columns[column].IsKept options)
+
+            ColumnStorage.Bytes(used |> Seq.map (fun column -> kinds[column]), format)
+
+    override rule.Stored(options, parameters, state) =
+        Argument.notNull "parameters" parameters
+        Argument.notNull "state" state
+        NarrowRows.stored (rule.ColumnStorage(rule.Table.Options options)) (fun _ -> false) parameters state
+
     override rule.Init(options, parameters) =
         Argument.notNull "parameters" parameters
         let options = rule.Table.Options options
         rule.Table.Check options
         Checks.parametersAnywhere name arithmetic.Complex parameters
         Checks.disjoint name parameters
+        NarrowRows.checkAll name (rule.ColumnStorage options) parameters
 
         let atOnce column =
             columns[column].IsAtOnce && columns[column].IsKept options
 
         Rows.initial name parameters arithmetic.Scalars columnNames atOnce (fun column -> columns[column].Start options)
+        |> NarrowRows.stored (rule.ColumnStorage options) (fun _ -> false) parameters
 
     override rule.Restore(parameters, counts, scalars, rows) =
         Rows.restore
@@ -338,10 +387,23 @@ type internal ElementWiseRule<'o, 'f
             prepared.LosesDivisor <- rule.LosesDivisor options
             prepared.Options <- options
             prepared.Switches <- arithmetic.Switches options
+            prepared.Storage <- rule.ColumnStorage options
 
         let start index = columns[index].Start options
         let loop = driver.Loop prepared.Switches
-        Planning.prepare name loop null columns.Length start (arithmetic.Sparse options) arithmetic.Complex parameters gradients state
+
+        Planning.prepare
+            name
+            loop
+            null
+            columns.Length
+            prepared.Storage
+            start
+            (arithmetic.Sparse options)
+            arithmetic.Complex
+            parameters
+            gradients
+            state
 
         if prepared.LosesDivisor then
             rule.CheckDivisors(options, parameters, gradients)

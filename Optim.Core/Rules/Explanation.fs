@@ -2,6 +2,7 @@ namespace Optim.Core
 
 open System
 open System.Collections.Immutable
+open Optim
 open Optim.Kernels
 
 /// An option as it is explained.
@@ -45,6 +46,8 @@ type Explanation =
         Latex: string
         /// The visits of memory that a step takes.
         Visits: ImmutableArray<ExplainedVisit>
+        /// Bytes of state for each element of a float32 parameter in the narrow formats, by their names; none where the rule has no choice.
+        StorageBytes: ImmutableArray<struct (string * double)>
         /// Whether parameters are stepped by formulas of their own, by their names, shapes or dtypes: then formula and visits are those of the first
         /// kind, to which every mask applies.
         TellsParametersApart: bool
@@ -210,6 +213,13 @@ module Explanation =
                 program
                 |> ValueOption.map visits
                 |> ValueOption.defaultValue ImmutableArray<ExplainedVisit>.Empty
+            StorageBytes =
+                ImmutableArray.CreateRange
+                    [
+                        if rule.Has StorageFields.format then
+                            for format in [ StateFormat.BFloat16; StateFormat.Blockwise8 ] do
+                                struct (StateStorage.NameOf format, rule.StateBytes(options, format))
+                    ]
             TellsParametersApart =
                 match rule with
                 | :? DefinedRule as rule -> rule.TellsParametersApart

@@ -1,6 +1,7 @@
 namespace Optim.Core
 
 open System.Collections.Immutable
+open Optim
 open Optim.Kernels
 
 /// The options of NAdam.
@@ -14,6 +15,7 @@ type NAdamOptions =
         Maximize: bool
         DecoupledWeightDecay: bool
         Execution: Execution
+        StateStorage: StateStorage
     }
 
     interface IOptimizerOptions
@@ -33,6 +35,7 @@ module NAdam =
             Maximize = false
             DecoupledWeightDecay = false
             Execution = Execution.Default
+            StateStorage = StateStorage.Float32
         }
 
     let private execution =
@@ -52,10 +55,11 @@ module NAdam =
             execution.Capturable
             execution.Differentiable
             execution.Fused |> Field.beyondPyTorch
+            yield! Field.stateStorage _.StateStorage (fun o v -> { o with StateStorage = v })
         ]
 
     let internal columns: ColumnSpec<NAdamOptions> list =
-        [ zeros "exp_avg" always; zeros "exp_avg_sq" always ]
+        [ zeros "exp_avg" always; zeros "exp_avg_sq" always |> nonNegative ]
 
     // mu_product is a float32 number in PyTorch, whatever the parameter; here it is a double.
     let internal arithmetic =

@@ -130,6 +130,8 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
 
     /// The setting of the flags.
     member val Setting: int list = [] with get, set
+    /// How its columns are kept.
+    member val Storage = ColumnStorage.wide with get, set
     /// What tells its parameters apart, kept from step to step.
     member val RowKinds: RowKinds | null = null with get, set
     /// All columns under it.
@@ -234,7 +236,21 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
                 leaves[i] <- Array.zeroCreate run.Leaves.Length
 
             prepared.Fill(run, segment.Class, leaves[i])
-            segments[i] <- ProgramSegment(table, segment.First, segment.Count, segment.DType, leaves[i], spread, segment.On)
+
+            let narrow: NarrowTable | null = if segment.IsNarrow then lineage.Narrow else null
+
+            segments[i] <-
+                ProgramSegment(
+                    table,
+                    segment.First,
+                    segment.Count,
+                    segment.DType,
+                    leaves[i],
+                    spread,
+                    segment.On,
+                    narrow,
+                    lineage.NextCounts.TakenOf segment.Class + 1L
+                )
 
         let slices = ReadOnlySpan(segments, 0, dense)
         let ofSlices = ReadOnlySpan(kinds, 0, dense)

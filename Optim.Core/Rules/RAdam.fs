@@ -1,5 +1,6 @@
 namespace Optim.Core
 
+open Optim
 open Optim.Kernels
 
 /// The options of RAdam.
@@ -12,6 +13,7 @@ type RAdamOptions =
         Maximize: bool
         DecoupledWeightDecay: bool
         Execution: Execution
+        StateStorage: StateStorage
     }
 
     interface IOptimizerOptions
@@ -30,6 +32,7 @@ module RAdam =
             Maximize = false
             DecoupledWeightDecay = false
             Execution = Execution.Default
+            StateStorage = StateStorage.Float32
         }
 
     let private execution =
@@ -48,6 +51,7 @@ module RAdam =
             Field.flag "decoupled_weight_decay" _.DecoupledWeightDecay (fun o v -> { o with DecoupledWeightDecay = v })
             execution.Differentiable
             execution.Fused |> Field.beyondPyTorch
+            yield! Field.stateStorage _.StateStorage (fun o v -> { o with StateStorage = v })
         ]
 
     let private rectifies o step =
@@ -55,7 +59,7 @@ module RAdam =
         RAdamFormula.Rectifies(beta2, step)
 
     let internal columns: ColumnSpec<RAdamOptions> list =
-        [ zeros "exp_avg" always; zeros "exp_avg_sq" always ]
+        [ zeros "exp_avg" always; zeros "exp_avg_sq" always |> nonNegative ]
 
     let internal arithmetic =
         { new Arithmetic<RAdamOptions>() with

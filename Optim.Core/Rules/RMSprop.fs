@@ -1,5 +1,6 @@
 namespace Optim.Core
 
+open Optim
 open Optim.Kernels
 
 /// The options of RMSprop.
@@ -13,6 +14,7 @@ type RMSpropOptions =
         Centered: bool
         Maximize: bool
         Execution: Execution
+        StateStorage: StateStorage
     }
 
     interface IOptimizerOptions
@@ -32,6 +34,7 @@ module RMSprop =
             Centered = false
             Maximize = false
             Execution = Execution.Default
+            StateStorage = StateStorage.Float32
         }
 
     let private execution =
@@ -51,13 +54,15 @@ module RMSprop =
             Field.flag "maximize" _.Maximize (fun o v -> { o with Maximize = v })
             execution.Differentiable
             execution.Fused |> Field.beyondPyTorch
+            yield! Field.stateStorage _.StateStorage (fun o v -> { o with StateStorage = v })
         ]
 
     let private columns: ColumnSpec<RMSpropOptions> list =
         [
-            zeros "square_avg" always
+            // Centered it is a difference of two columns, which must be as exact as these.
+            zeros "square_avg" always |> nonNegative |> wideWhen _.Centered
             zeros "momentum_buffer" (fun o -> o.Momentum > 0.0)
-            zeros "grad_avg" _.Centered
+            zeros "grad_avg" _.Centered |> wideWhen always
         ]
 
     let private arithmetic =

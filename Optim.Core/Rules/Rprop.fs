@@ -1,5 +1,6 @@
 namespace Optim.Core
 
+open Optim
 open Optim.Kernels
 
 /// The options of Rprop. Lr is where the step sizes start, and matters only then.
@@ -10,6 +11,7 @@ type RpropOptions =
         StepSizes: struct (double * double)
         Maximize: bool
         Execution: Execution
+        StateStorage: StateStorage
     }
 
     interface IOptimizerOptions
@@ -26,6 +28,7 @@ module Rprop =
             StepSizes = struct (1e-6, 50.0)
             Maximize = false
             Execution = Execution.Default
+            StateStorage = StateStorage.Float32
         }
 
     let private execution =
@@ -44,6 +47,7 @@ module Rprop =
             execution.Differentiable
             execution.Capturable
             execution.Fused |> Field.beyondPyTorch
+            yield! Field.stateStorage _.StateStorage (fun o v -> { o with StateStorage = v })
         ]
 
     let private arithmetic =
@@ -64,7 +68,10 @@ module Rprop =
             "Rprop"
             defaults
             options
-            [ zeros "prev" always; startingFrom "lr" _.Lr "step_size" always ]
+            [
+                zeros "prev" always
+                startingFrom "lr" _.Lr "step_size" always |> wideWhen always
+            ]
             arithmetic
         |> Rule.declare
             [

@@ -3,6 +3,7 @@ namespace Optim.Core
 open System
 open System.Collections.Generic
 open System.Collections.Immutable
+open Optim
 open Optim.Kernels
 
 /// What the step of an element depends on.
@@ -132,6 +133,21 @@ type Rule internal (name: string, table: OptionTable) =
     default rule.Update(options, read, step, scalars, row) =
         rule.NotElementWise(options, read, step, scalars, row)
 
+    /// Bytes of state for each element of a float32 parameter with narrow state in a format (some columns may stay float32); all of them float32
+    /// where the rule has no choice.
+    abstract StateBytes: options: IOptimizerOptions * format: StateFormat -> double
+
+    default rule.StateBytes(options, format) =
+        ignore format
+        double (rule.ColumnsUnder(options).Length * sizeof<float32>)
+
+    /// The state as the options keep it: wide rows become narrow, and narrow ones wide, where the options say otherwise.
+    abstract Stored: options: IOptimizerOptions * parameters: Parameters * state: State -> State
+
+    default _.Stored(options, parameters, state) =
+        ignore (options, parameters)
+        state
+
     /// What is said where there is no formula on lanes, whatever was asked.
     member internal _.NotElementWise<'result>([<ParamArray>] asked: obj array) : 'result =
         ignore asked
@@ -206,6 +222,9 @@ type Rule<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions> i
         | ValueNone -> false
 
     override _.OptOuts = (declared.OptOuts :> IReadOnlyDictionary<_, _>)
+
+    /// How the options keep state; float32 for rules that have no choice.
+    member internal _.StorageOf(options: 'o) : StateStorage = StorageFields.ofTable table options
 
     /// Refuses options with which no step in place is possible; whether they ask for tensor after tensor on the calling thread.
     member internal _.CheckForStep(options: 'o) : bool =

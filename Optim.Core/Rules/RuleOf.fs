@@ -2,6 +2,7 @@ namespace Optim.Core
 
 open System
 open System.Collections.Generic
+open Optim
 open Optim.Kernels
 
 /// Making a rule in C#: the rows of its table of options, its columns, and the rule. In F# the modules Field, ColumnSpec and Rule do the same.
@@ -112,6 +113,12 @@ type RuleOf<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>
         Argument.notNull "write" write
 
         Execution.fields read.Invoke (fun options value -> write.Invoke(options, value)) :> IReadOnlyList<_>
+
+    /// How state is kept: state_storage and state_storage_minimum.
+    static member StateStorage(read: Func<'o, StateStorage>, write: Func<'o, StateStorage, 'o>) : IReadOnlyList<Field<'o>> =
+        Argument.notNull "read" read
+        Argument.notNull "write" write
+        Field.stateStorage read.Invoke (fun options value -> write.Invoke(options, value)) :> IReadOnlyList<_>
 
     /// A state column that is always kept and starts at zero.
     static member Column(name: string) : ColumnSpec<'o> =

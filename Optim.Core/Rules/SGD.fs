@@ -1,5 +1,6 @@
 namespace Optim.Core
 
+open Optim
 open Optim.Kernels
 
 /// The options of SGD.
@@ -12,6 +13,7 @@ type SGDOptions =
         Nesterov: bool
         Maximize: bool
         Execution: Execution
+        StateStorage: StateStorage
     }
 
     interface IOptimizerOptions
@@ -30,6 +32,7 @@ module SGD =
             Nesterov = false
             Maximize = false
             Execution = Execution.Default
+            StateStorage = StateStorage.Float32
         }
 
     let private execution =
@@ -48,6 +51,7 @@ module SGD =
             execution.Foreach
             execution.Differentiable
             execution.Fused
+            yield! Field.stateStorage _.StateStorage (fun o v -> { o with StateStorage = v })
         ]
 
     let private arithmetic =

@@ -87,6 +87,8 @@ type Counts internal (classes: ImmutableArray<int>, counts: ImmutableArray<StepC
     member internal _.Classes = counts.Length
     /// The steps of a class that its rule counts.
     member internal _.OfClass(index: int) = counts[index].Counted
+    /// The steps of a class.
+    member internal _.TakenOf(index: int) = counts[index].Taken
     /// The kept numbers of a class.
     member internal _.ScalarsOfClass(index: int) = scalars[index]
 

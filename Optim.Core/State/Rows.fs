@@ -38,7 +38,7 @@ module internal Rows =
 
         for column in columns do
             if not column[row].IsAbsent then
-                order <- column[row].Layout
+                order <- column[row].Layout.WithDType order.DType
 
         order
 
@@ -54,7 +54,7 @@ module internal Rows =
 
             rows[missing[index]] <- slab[index]
 
-        Column(column.Name, rows.ToImmutable())
+        Column(column.Name, rows.ToImmutable(), column.Narrow)
 
     /// Before the first step no parameter has state: it is made with the parameter's first gradient, but for columns that are there at once.
     let initial rule (parameters: Parameters) scalarNames (names: ImmutableArray<string>) (atOnce: int -> bool) (start: int -> double) =

@@ -3,6 +3,7 @@ namespace Optim.Core
 
 open System
 open System.Collections.Immutable
+open Optim
 open Optim.Kernels
 
 /// What is said of a state that a step has consumed.
@@ -99,7 +100,7 @@ type State
 
                         for column in columns do
                             if not column[row].IsAbsent then
-                                $"{column.Name} {column[row]}"
+                                $"{column.Name} {column.Printed row}"
                     ]
                 ))
 
@@ -168,6 +169,10 @@ and [<Sealed>] internal Lineage() =
     member val NextCounts = Counts.Zero with get, set
     /// The loop that the table was made for.
     member val Loop: ColumnUses voption = ValueNone with get, set
+    /// How state is kept, as the table was made for it.
+    member val Storage = StateStorage.Float32 with get, set
+    /// How the columns of each slice are kept.
+    member val Narrow = NarrowTable()
     /// Whether what a step writes is memory of its own.
     member val Watch = MemoryWatch()
     /// The averages that move with the steps, as they were laid into the table; none after the table was made anew.
@@ -279,6 +284,8 @@ and [<Struct; NoComparison>] internal Segment =
         Count: int
         /// Who runs programs where they lie; null for the memory of the processor.
         On: ProgramDevice | null
+        /// Whether some of their columns are narrow.
+        IsNarrow: bool
     }
 
 /// A row that is stepped as a whole tensor.
@@ -345,7 +352,18 @@ module State =
                             copies[next].CopyFrom row
                             copies[next])
 
-                Column(column.Name, rows.ToImmutableArray()))
+                let narrow =
+                    column.Narrow
+                    |> Seq.map (fun row ->
+                        { row with
+                            Scales =
+                                if row.Scales.IsAbsent then
+                                    row.Scales
+                                else
+                                    row.Scales.Copy()
+                        })
+
+                Column(column.Name, rows.ToImmutableArray(), narrow.ToImmutableArray()))
 
         State(state.Rule, state.RowCount, state.ScalarNames, state.Counts, columns.ToImmutableArray(), Lineage())
 

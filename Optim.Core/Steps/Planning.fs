@@ -15,12 +15,13 @@ module internal Planning =
            | a, b -> a.Equals b
 
     /// Whether the table of the last step serves again; its addresses are brought up to date on the way.
-    let private isCurrent (loop: ColumnUses) (parameters: Parameters) (gradients: Gradients) (state: State) =
+    let private isCurrent (loop: ColumnUses) (storage: ColumnStorage) (parameters: Parameters) (gradients: Gradients) (state: State) =
         let lineage = state.Lineage
 
         let mutable current =
             lineage.Loop.IsSome
             && obj.ReferenceEquals(lineage.Loop.Value, loop)
+            && lineage.Storage.Equals storage.Storage
             && lineage.ParameterLayouts.Length = parameters.Count
             && obj.ReferenceEquals(lineage.Executor, parameters.Executor)
             && obj.ReferenceEquals(lineage.NextCounts, state.Counts)
@@ -78,6 +79,7 @@ module internal Planning =
                     First = first
                     Count = table.Count - first
                     On = null
+                    IsNarrow = false
                 }
 
     /// Refuses a state of another rule, or of another number of parameters.
@@ -92,12 +94,12 @@ module internal Planning =
             )
 
     /// Brings the table up to date for a step; writes to no tensor.
-    let prepare rule loop kinds columnCount start accepts complex (parameters: Parameters) (gradients: Gradients) (state: State) =
+    let prepare rule loop kinds columnCount storage start accepts complex (parameters: Parameters) (gradients: Gradients) (state: State) =
         belongs rule parameters gradients state
 
-        if not (isCurrent loop parameters gradients state) then
+        if not (isCurrent loop storage parameters gradients state) then
             state.Lineage.Loop <- ValueNone
-            SliceLayout.rebuild rule loop kinds columnCount start accepts complex parameters gradients state
+            SliceLayout.rebuild rule loop kinds columnCount storage start accepts complex parameters gradients state
 
         state.Lineage.Watch.Check(rule, parameters, gradients, state.Lineage.Columns)
 

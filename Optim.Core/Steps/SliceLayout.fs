@@ -69,6 +69,7 @@ module internal SliceLayout =
         (loop: ColumnUses)
         (kinds: RowKinds | null)
         columnCount
+        (storage: ColumnStorage)
         start
         accepts
         complex
@@ -117,9 +118,18 @@ module internal SliceLayout =
 
         let usesOf row = kinds.UsesOf rowKinds[row]
 
+        for row in 0 .. rows - 1 do
+            if steps row && storage.IsNarrow parameters row then
+                NarrowRows.check rule storage parameters row gradients[row]
+
+                match deviceOf kinds rowKinds[row] parameters gradients[row] row, stepperOf parameters row with
+                | null, ValueNone -> ()
+                | _ -> NarrowRows.refuseDevice rule storage parameters row
+
         let orders =
             Array.init rows (fun row ->
-                if loop.InRowMajorOrder then
+                // Blocks are of neighbours in row-major order, wherever the parameter's elements lie.
+                if loop.InRowMajorOrder || storage.IsNarrow parameters row then
                     (Rows.orderOf parameters[row]).ToContiguous()
                 else
                     Rows.rowOrder state.Columns parameters[row] row)
@@ -133,6 +143,10 @@ module internal SliceLayout =
             |]
 
         let columns = state.Columns.ToBuilder()
+
+        for column in 0 .. columnCount - 1 do
+            if not (kinds.HoldsNumber column) then
+                columns[column] <- NarrowRows.store storage column parameters state.Counts columns[column]
 
         for column in used do
             let missing = ResizeArray()
@@ -148,7 +162,11 @@ module internal SliceLayout =
                     else
                         orders
 
-                columns[column] <- Rows.grow columns[column] missing layouts (start column)
+                columns[column] <-
+                    if kinds.HoldsNumber column then
+                        Rows.grow columns[column] missing layouts (start column)
+                    else
+                        NarrowRows.grow storage column parameters columns[column] missing layouts (start column)
 
         let counts =
             Counts.Of((fun row -> state.Counts.Steps row), (fun row -> state.Counts.Scalars row), steps, rows, (fun row -> rowKinds[row]))
@@ -159,6 +177,11 @@ module internal SliceLayout =
         let segments = ResizeArray<Segment>()
         let spread = ResizeArray<SpreadSlice>()
         lineage.Table.Reset(rows, columnCount)
+        lineage.Narrow.Reset(rows, columnCount)
+
+        let isNarrow row =
+            used
+            |> Array.exists (fun column -> (usesOf row).Uses column && columns[column].IsNarrow row)
 
         let devices =
             Array.init rows (fun row -> deviceOf kinds rowKinds[row] parameters gradients[row] row)
@@ -190,9 +213,9 @@ module internal SliceLayout =
             else
                 TensorView.Zeros(order.WithDType view.DType)
 
-        for (dtype, index, _), members in
+        for (dtype, index, _, narrow), members in
             active GradientKind.Dense
-            |> Array.groupBy (fun row -> parameters[row].DType, counts.Class row, parameters[row].Device) do
+            |> Array.groupBy (fun row -> parameters[row].DType, counts.Class row, parameters[row].Device, isNarrow row) do
             let first = lineage.Table.Count
 
             for row in members do
@@ -221,6 +244,11 @@ module internal SliceLayout =
                     if (usesOf row).Uses column then
                         lineage.Table.SetColumn(column, columns[column].Rows[row].Address)
 
+                        if columns[column].IsNarrow row then
+                            let kept = columns[column].NarrowRow row
+                            let scales = if kept.Scales.IsAbsent then 0n else kept.Scales.Address
+                            lineage.Narrow.Set(slices[row], column, kept.Kind, scales)
+
                 spread.Add(SpreadSlice(parameter.Layout.Shape, streamOf parameters row, row))
 
             segments.Add
@@ -230,6 +258,7 @@ module internal SliceLayout =
                     First = first
                     Count = lineage.Table.Count - first
                     On = devices[members[0]]
+                    IsNarrow = narrow
                 }
 
         for row in active GradientKind.Sparse do
@@ -280,6 +309,7 @@ module internal SliceLayout =
         lineage.Columns <- columns.ToImmutable()
         lineage.NextCounts <- counts
         lineage.Loop <- ValueSome loop
+        lineage.Storage <- storage.Storage
         lineage.Executor <- parameters.Executor
         lineage.ParameterLayouts <- Array.init rows (fun row -> parameters[row].Layout)
         lineage.GradientLayouts <- Array.init rows (fun row -> gradients[row].Values.Layout)

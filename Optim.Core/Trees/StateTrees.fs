@@ -25,7 +25,7 @@ module StateTrees =
     [<RequireQualifiedAccess; CompilationRepresentation(CompilationRepresentationFlags.ModuleSuffix)>]
     module State =
         /// The state by the numbers of the parameters, in the layout of PyTorch's state_dict()["state"]: step and the rule's columns.
-        /// The tensors are the state's own, not copies.
+        /// The tensors are the state's own, not copies. Narrow rows have keys of their own: codes, scales, and the name of the map.
         let toTree (state: State) =
             Argument.notNull "state" state
             state.Live()
@@ -40,7 +40,12 @@ module StateTrees =
                                         KeyValuePair(TreeKey.Text name, Tree.Float(state.Scalar(name, row)))
 
                                 for column in state.Columns do
-                                    if not column[row].IsAbsent then
+                                    if column[row].IsAbsent then
+                                        ()
+                                    elif column.IsNarrow row then
+                                        for KeyValue(key, value) in NarrowTrees.entries column row do
+                                            KeyValuePair(TreeKey.Text key, value)
+                                    else
                                         KeyValuePair(TreeKey.Text column.Name, Tree.Tensor column[row])
                             ]
 
@@ -75,15 +80,24 @@ module StateTrees =
                 | TreeKey.Int number when number >= 0L && number < int64 parameters.Count ->
                     let row = int number
 
-                    for KeyValue(name, value) in mapAt $"the state of {parameters.Label row}" value do
+                    let entries =
+                        [
+                            for KeyValue(name, value) in mapAt $"the state of {parameters.Label row}" value do
+                                match name with
+                                | TreeKey.Text name -> KeyValuePair(name, value)
+                                | _ -> fail $"{name} of {parameters.Label row}" "must have a name"
+                        ]
+
+                    for KeyValue(name, value) in NarrowTrees.widened rule (parameters.Label row) parameters[row].Shape entries do
                         let where = $"{name} of {parameters.Label row}"
 
                         match name with
-                        | TreeKey.Text "step" -> counts[row] <- Counting.ofTree $"the step of {parameters.Label row}" value
-                        | TreeKey.Text name when rule.ScalarNames.Contains name ->
+                        | "step"
+                        | NarrowTrees.Step -> counts[row] <- Counting.ofTree $"the step of {parameters.Label row}" value
+                        | name when rule.ScalarNames.Contains name ->
                             let scalar = scalars |> Array.find (fun scalar -> scalar.Key = name)
                             scalar.Value[row] <- Tree.op_Explicit value
-                        | TreeKey.Text name ->
+                        | name ->
                             match columns |> Array.tryFind (fun column -> column.Key = name) with
                             | Some column ->
                                 if not value.IsNone then
@@ -91,7 +105,6 @@ module StateTrees =
                             | None ->
                                 let known = String.Join(", ", rule.ColumnNames)
                                 fail where $"is not kept by {rule.Name}; it keeps: {known}"
-                        | _ -> fail where "must have a name"
                 | _ -> fail "the state" $"has the key {key}; it must be the number of one of {parameters.Count} parameters"
 
             rule.Restore(parameters, counts, scalars, columns)

@@ -52,6 +52,7 @@ public sealed partial class Sharded
             if (at >= first || group.Parameters.Count == 0)
                 lines.Add(FormattableString.Invariant($"group {number}: {Words(group)}"));
             isVector |= group.Algorithm is LBFGSAlgorithm;
+            RefuseNarrow(group, number);
             foreach (var parameter in group.Parameters)
                 if (at++ >= first)
                 {
@@ -114,6 +115,17 @@ public sealed partial class Sharded
             World,
             [.. lengths.Select(length => (int)((length + Reduction.BlockLength - 1) / Reduction.BlockLength))]
         );
+    }
+
+    /// <summary>Narrow state is of whole parameters: blocks of it are not divided.</summary>
+    private void RefuseNarrow(ParameterGroup group, int number)
+    {
+        if (Shard != Shard.None && group.Algorithm!.Has("state_storage") && !group["state_storage"].Equals((OptionValue)"float32"))
+            throw new NotSupportedException(
+                FormattableString.Invariant(
+                    $"group {number}: state_storage is {group["state_storage"]}, and Shard.{Shard} divides state among the ranks; it must be float32, or the shard None"
+                )
+            );
     }
 
     private static string Words(ParameterGroup group) =>

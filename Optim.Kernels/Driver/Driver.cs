@@ -49,7 +49,9 @@ internal abstract unsafe class Driver
         DType dtype,
         int switches,
         in Coefficients<Real> coefficients,
-        Executor executor
+        Executor executor,
+        NarrowTable? narrow = null,
+        long step = 0
     )
     {
         var entries = table.Entries + firstSlice * (nint)table.Stride;
@@ -59,11 +61,13 @@ internal abstract unsafe class Driver
             Entries = entries,
             Stride = table.Stride,
             Slices = slices,
-            Unrolled = length * (long)table.Arrays * sizeof(float) > Cache,
+            Unrolled = narrow is null && length * (long)table.Arrays * sizeof(float) > Cache,
             Width = Lanes.Width,
             Coefficients = coefficients,
         };
-        return executor.Run(length, Loop(switches).For(dtype), &pass);
+        return narrow is null
+            ? executor.Run(length, Loop(switches).For(dtype), &pass)
+            : NarrowPass.Run(narrow, firstSlice, step, length, Loop(switches).For(dtype), &pass, sizeof(Pass), dtype.Size(), executor);
     }
 
     /// <summary>

@@ -3,7 +3,7 @@ using System.Runtime.CompilerServices;
 
 namespace Optim.Kernels;
 
-/// <summary>What one pass over a table needs, on the stack of the caller while the pass runs.</summary>
+/// <summary>What one pass over a table needs, on the stack of the caller while the pass runs. It begins as <see cref="PassHead"/> does.</summary>
 internal unsafe struct Pass
 {
     public nint* Entries;

@@ -6,7 +6,7 @@ namespace Optim.Kernels;
 
 /// <summary>128 bits of numbers in a register.</summary>
 /// <typeparam name="T">float or double.</typeparam>
-internal readonly unsafe struct Lane128<T>(Vector128<T> value) : IDigits<Lane128<T>>
+internal readonly unsafe struct Lane128<T>(Vector128<T> value) : IDigits<Lane128<T>>, ICodes<Lane128<T>>
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
 {
     private readonly Vector128<T> value = value;
@@ -134,6 +134,48 @@ internal readonly unsafe struct Lane128<T>(Vector128<T> value) : IDigits<Lane128
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane128<T> GreaterBits(Lane128<T> a, Lane128<T> b) =>
         new(Vector128.GreaterThan(a.value.AsInt32(), b.value.AsInt32()).As<int, T>());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane128<T> LoadBytes(byte* source) =>
+        new(Vector128.WidenLower(Vector128.WidenLower(Vector128.CreateScalarUnsafe(*(uint*)source).AsByte())).As<uint, T>());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreBytes(Lane128<T> value, byte* target)
+    {
+        var bytes = value.value.AsUInt32();
+        var words = Vector128.Narrow(bytes, bytes);
+        *(uint*)target = Vector128.Narrow(words, words).AsUInt32().ToScalar();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane128<T> SubtractBits(Lane128<T> a, Lane128<T> b) => Words(a.value.AsUInt32() - b.value.AsUInt32());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane128<T> MaxBits(Lane128<T> a, Lane128<T> b) => new(Vector128.Max(a.value.AsInt32(), b.value.AsInt32()).As<int, T>());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane128<T> MinUnsigned(Lane128<T> a, Lane128<T> b) => Words(Vector128.Min(a.value.AsUInt32(), b.value.AsUInt32()));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane128<T> MinBits(Lane128<T> a, Lane128<T> b) => new(Vector128.Min(a.value.AsInt32(), b.value.AsInt32()).As<int, T>());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane128<T> ToNumber(Lane128<T> bits) => new(Vector128.ConvertToSingle(bits.value.AsInt32()).As<float, T>());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane128<T> ToWhole(Lane128<T> value) => new(Vector128.ConvertToInt32Native(value.value.AsSingle()).As<int, T>());
+
+    public static int Largest(Lane128<T> value)
+    {
+        var bits = value.value.AsInt32();
+        return Math.Max(Math.Max(bits[0], bits[1]), Math.Max(bits[2], bits[3]));
+    }
+
+    public static uint Smallest(Lane128<T> value)
+    {
+        var bits = value.value.AsUInt32();
+        return Math.Min(Math.Min(bits[0], bits[1]), Math.Min(bits[2], bits[3]));
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Lane128<T> Words(Vector128<uint> words) => new(words.As<uint, T>());

@@ -6,7 +6,7 @@ namespace Optim.Kernels;
 
 /// <summary>256 bits of numbers in a register.</summary>
 /// <typeparam name="T">float or double.</typeparam>
-internal readonly unsafe struct Lane256<T>(Vector256<T> value) : IDigits<Lane256<T>>
+internal readonly unsafe struct Lane256<T>(Vector256<T> value) : IDigits<Lane256<T>>, ICodes<Lane256<T>>
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
 {
     private readonly Vector256<T> value = value;
@@ -134,6 +134,52 @@ internal readonly unsafe struct Lane256<T>(Vector256<T> value) : IDigits<Lane256
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane256<T> GreaterBits(Lane256<T> a, Lane256<T> b) =>
         new(Vector256.GreaterThan(a.value.AsInt32(), b.value.AsInt32()).As<int, T>());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane256<T> LoadBytes(byte* source) =>
+        new(
+            Vector256
+                .WidenLower(Vector256.WidenLower(Vector128.CreateScalarUnsafe(*(ulong*)source).AsByte().ToVector256Unsafe()))
+                .As<uint, T>()
+        );
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreBytes(Lane256<T> value, byte* target)
+    {
+        var bytes = value.value.AsUInt32();
+        var words = Vector128.Narrow(bytes.GetLower(), bytes.GetUpper());
+        *(ulong*)target = Vector128.Narrow(words, words).AsUInt64().ToScalar();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane256<T> SubtractBits(Lane256<T> a, Lane256<T> b) => Words(a.value.AsUInt32() - b.value.AsUInt32());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane256<T> MaxBits(Lane256<T> a, Lane256<T> b) => new(Vector256.Max(a.value.AsInt32(), b.value.AsInt32()).As<int, T>());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane256<T> MinUnsigned(Lane256<T> a, Lane256<T> b) => Words(Vector256.Min(a.value.AsUInt32(), b.value.AsUInt32()));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane256<T> MinBits(Lane256<T> a, Lane256<T> b) => new(Vector256.Min(a.value.AsInt32(), b.value.AsInt32()).As<int, T>());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane256<T> ToNumber(Lane256<T> bits) => new(Vector256.ConvertToSingle(bits.value.AsInt32()).As<float, T>());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane256<T> ToWhole(Lane256<T> value) => new(Vector256.ConvertToInt32Native(value.value.AsSingle()).As<int, T>());
+
+    public static int Largest(Lane256<T> value)
+    {
+        var bits = value.value.AsInt32();
+        return Lane128<float>.Largest(new(Vector128.Max(bits.GetLower(), bits.GetUpper()).AsSingle()));
+    }
+
+    public static uint Smallest(Lane256<T> value)
+    {
+        var bits = value.value.AsUInt32();
+        return Lane128<float>.Smallest(new(Vector128.Min(bits.GetLower(), bits.GetUpper()).AsSingle()));
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Lane256<T> Words(Vector256<uint> words) => new(words.As<uint, T>());

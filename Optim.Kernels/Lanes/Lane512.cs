@@ -7,7 +7,7 @@ namespace Optim.Kernels;
 
 /// <summary>512 bits of numbers in a register.</summary>
 /// <typeparam name="T">float or double.</typeparam>
-internal readonly unsafe struct Lane512<T>(Vector512<T> value) : IDigits<Lane512<T>>
+internal readonly unsafe struct Lane512<T>(Vector512<T> value) : IDigits<Lane512<T>>, ICodes<Lane512<T>>
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
 {
     private readonly Vector512<T> value = value;
@@ -148,6 +148,58 @@ internal readonly unsafe struct Lane512<T>(Vector512<T> value) : IDigits<Lane512
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane512<T> GreaterBits(Lane512<T> a, Lane512<T> b) =>
         new(Vector512.GreaterThan(a.value.AsInt32(), b.value.AsInt32()).As<int, T>());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane512<T> LoadBytes(byte* source) =>
+        new(
+            (
+                Avx512F.IsSupported
+                    ? Avx512F.ConvertToVector512Int32(Vector128.Load(source)).AsUInt32()
+                    : Vector512.WidenLower(Vector512.WidenLower(Vector128.Load(source).ToVector256Unsafe().ToVector512Unsafe()))
+            ).As<uint, T>()
+        );
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreBytes(Lane512<T> value, byte* target)
+    {
+        var bytes = value.value.AsUInt32();
+        var narrow = Avx512F.IsSupported
+            ? Avx512F.ConvertToVector128Byte(bytes)
+            : Vector128.Narrow(Narrow(bytes.GetLower()), Narrow(bytes.GetUpper()));
+        narrow.Store(target);
+
+        static Vector128<ushort> Narrow(Vector256<uint> half) => Vector128.Narrow(half.GetLower(), half.GetUpper());
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane512<T> SubtractBits(Lane512<T> a, Lane512<T> b) => Words(a.value.AsUInt32() - b.value.AsUInt32());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane512<T> MaxBits(Lane512<T> a, Lane512<T> b) => new(Vector512.Max(a.value.AsInt32(), b.value.AsInt32()).As<int, T>());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane512<T> MinUnsigned(Lane512<T> a, Lane512<T> b) => Words(Vector512.Min(a.value.AsUInt32(), b.value.AsUInt32()));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane512<T> MinBits(Lane512<T> a, Lane512<T> b) => new(Vector512.Min(a.value.AsInt32(), b.value.AsInt32()).As<int, T>());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane512<T> ToNumber(Lane512<T> bits) => new(Vector512.ConvertToSingle(bits.value.AsInt32()).As<float, T>());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane512<T> ToWhole(Lane512<T> value) => new(Vector512.ConvertToInt32Native(value.value.AsSingle()).As<int, T>());
+
+    public static int Largest(Lane512<T> value)
+    {
+        var bits = value.value.AsInt32();
+        return Lane256<float>.Largest(new(Vector256.Max(bits.GetLower(), bits.GetUpper()).AsSingle()));
+    }
+
+    public static uint Smallest(Lane512<T> value)
+    {
+        var bits = value.value.AsUInt32();
+        return Lane256<float>.Smallest(new(Vector256.Min(bits.GetLower(), bits.GetUpper()).AsSingle()));
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static Lane512<T> Words(Vector512<uint> words) => new(words.As<uint, T>());

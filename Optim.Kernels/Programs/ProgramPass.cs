@@ -1,6 +1,6 @@
 namespace Optim.Kernels;
 
-/// <summary>What one visit of some slices needs, on the stack of the caller while it runs.</summary>
+/// <summary>What one visit of some slices needs, on the stack of the caller while it runs. It begins as <see cref="PassHead"/> does.</summary>
 internal unsafe struct ProgramPass
 {
     public nint* Entries;

@@ -303,13 +303,25 @@ internal sealed unsafe class ProgramRun
             Entries = entries,
             Stride = table.Stride,
             Slices = segment.Count,
-            Streams = length * (long)code.Footprint > Driver.Cache,
+            Streams = segment.Narrow is null && length * (long)code.Footprint > Driver.Cache,
             Kernel = now.Kernel!.Handle,
             Width = Lanes.Width,
         };
         WriteNumbers(now, index, in segment, ref pass);
         int took;
-        if (code.Reductions.Length == 0 && code.Rooms == 0)
+        if (segment.Narrow is { } narrow)
+            took = NarrowPass.Run(
+                narrow,
+                segment.First,
+                segment.Step,
+                length,
+                &ProgramPass.Run,
+                &pass,
+                sizeof(ProgramPass),
+                segment.DType.Size(),
+                executor
+            );
+        else if (code.Reductions.Length == 0 && code.Rooms == 0)
             took = executor.Run(length, &ProgramPass.Run, &pass);
         else
         {

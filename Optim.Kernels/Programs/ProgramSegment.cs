@@ -8,6 +8,8 @@ namespace Optim.Kernels;
 /// <param name="Leaves">Options, kept numbers and the step, as <see cref="ProgramRun.Leaves"/> asks for them.</param>
 /// <param name="Spread">Of each slice of the table what spreads need of it; null where the program has none.</param>
 /// <param name="On">The device where the slices lie; null for the memory of the processor.</param>
+/// <param name="Narrow">How the columns are kept, where some are narrow.</param>
+/// <param name="Step">The step, counted from 1, by which they are rounded.</param>
 internal readonly record struct ProgramSegment(
     SliceTable Table,
     int First,
@@ -15,5 +17,7 @@ internal readonly record struct ProgramSegment(
     DType DType,
     double[] Leaves,
     SpreadSlice[]? Spread = null,
-    ProgramDevice? On = null
+    ProgramDevice? On = null,
+    NarrowTable? Narrow = null,
+    long Step = 0
 );

@@ -27,9 +27,10 @@ internal sealed class SurroundedFormula(Driver driver)
     }
 
     /// <summary>Makes what a step needs, so that running it cannot fail.</summary>
-    public void Prepare(int switches, in Surroundings around, DType dtype)
+    public void Prepare(int switches, in Surroundings around, DType dtype, bool isNarrow = false)
     {
-        var (now, isByBlocks) = (Of(switches, in around), ProgramEngine.IsBlocks);
+        // Narrow columns are wide for some blocks only, which is as much as a block of any engine.
+        var (now, isByBlocks) = (Of(switches, in around), ProgramEngine.IsBlocks && !isNarrow);
         if (isByBlocks)
             now.Blocks ??= new(driver, switches, around);
         if (isByBlocks)
@@ -60,6 +61,8 @@ internal sealed class SurroundedFormula(Driver driver)
     /// <param name="numbers">Its numbers, in the places that <see cref="Surroundings"/> says.</param>
     /// <param name="executor">Who runs it.</param>
     /// <param name="on">The device where the slices lie; null for the memory of the processor.</param>
+    /// <param name="narrow">How the columns are kept, where some are narrow.</param>
+    /// <param name="step">The step, by which they are rounded.</param>
     public int Run(
         SliceTable table,
         int firstSlice,
@@ -70,16 +73,18 @@ internal sealed class SurroundedFormula(Driver driver)
         in Surroundings around,
         double[] numbers,
         Executor executor,
-        ProgramDevice? on = null
+        ProgramDevice? on = null,
+        NarrowTable? narrow = null,
+        long step = 0
     )
     {
         var now = Of(switches, in around);
-        if (on is null && ProgramEngine.IsBlocks)
+        if (on is null && narrow is null && ProgramEngine.IsBlocks)
             return (now.Blocks ??= new(driver, switches, around)).Run(table, firstSlice, slices, dtype, in coefficients, numbers, executor);
         var own = MemoryMarshal.Cast<Coefficients<Real>, double>(new ReadOnlySpan<Coefficients<Real>>(in coefficients));
         for (var i = 0; i < now.Sources.Length; i++)
             now.Leaves[i] = now.Sources[i] is var source && source < own.Length ? own[source] : numbers[source - own.Length];
-        return now.Run.Run([new(table, firstSlice, slices, dtype, now.Leaves, null, on)], executor);
+        return now.Run.Run([new(table, firstSlice, slices, dtype, now.Leaves, null, on, narrow, step)], executor);
     }
 
     /// <summary>The leaves of a recorded formula and what surrounds it, on lanes.</summary>

@@ -100,6 +100,7 @@ let private published (entry: CatalogueEntry) =
 
 let private constructorOf (entry: CatalogueEntry) =
     let options = List.ofSeq entry.Rule.OptionNames
+    let hasStorage = entry.Rule.Has StorageFields.format
 
     [
         $"/// <summary>{escaped entry.Summary}</summary>"
@@ -128,14 +129,20 @@ let private constructorOf (entry: CatalogueEntry) =
 
             $"/// <param name=\"{argumentOf option}\">{escaped (entry.Describe option)}{range}.</param>"
 
+        if hasStorage then
+            "/// <param name=\"stateStorage\">How state is kept: float32 when null, <see cref=\"StateStorage.BFloat16\"/> or <see cref=\"StateStorage.Blockwise8\"/>.</param>"
+
         "/// <exception cref=\"OptionException\">An option is outside of its range.</exception>"
         $"public sealed class {classOf entry}("
         "    IEnumerable<IParameterOrGroup> parameters"
         + String.Concat
             [
-                for option in options ->
+                for option in options do
                     let kind, value, _, _ = typed entry option
                     $",\n    {kind} {argumentOf option} = {value}"
+
+                if hasStorage then
+                    ",\n    StateStorage? stateStorage = null"
             ]
 
         ")"
@@ -144,9 +151,13 @@ let private constructorOf (entry: CatalogueEntry) =
         "        parameters"
         + String.Concat
             [
-                for option in options ->
+                for option in options do
                     let _, _, argument, _ = typed entry option
                     $",\n        (\"{option}\", {argument})"
+
+                if hasStorage then
+                    ",\n        (\"state_storage\", (stateStorage ?? StateStorage.Float32).Name)"
+                    ",\n        (\"state_storage_minimum\", (stateStorage ?? StateStorage.Float32).Minimum)"
             ]
 
         "    );"
