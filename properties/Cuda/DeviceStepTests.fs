@@ -212,7 +212,10 @@ let private scalerTests =
                                 // In one element of one tensor: all of them stay.
                                 let spoilt = parameters[2].GradientView.ToDoubles()
                                 spoilt[4321] <- infinity
-                                let spoilt = TensorView.OfDoubles(dtype, ReadOnlySpan spoilt, ReadOnlySpan shapes[2])
+
+                                let spoilt =
+                                    TensorView.OfDoubles(dtype, ReadOnlySpan spoilt, ReadOnlySpan shapes[2])
+
                                 parameters[2].GradientView.CopyFrom spoilt
 
                             let before = [ for p in parameters -> (p :> IParameter).Data.ToDoubles() ]

@@ -1,3 +1,4 @@
+// Long, because maps, engines, files, shells and refusals of narrow state are tested with the same kit.
 /// State in two bytes an element: StateStorage.
 module NarrowTests
 
