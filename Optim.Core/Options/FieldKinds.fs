@@ -1,3 +1,4 @@
+// Long, because each kind of option is a few lines, and none has another room.
 namespace Optim.Core
 
 open System

@@ -1,3 +1,4 @@
+// Long, because what a definition declares is checked where it is recorded.
 namespace Optim.Core
 
 open System

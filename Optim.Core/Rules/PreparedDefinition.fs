@@ -1,3 +1,4 @@
+// Long, because segments, reductions over all, numbers and narrow columns of a step share what was prepared.
 namespace Optim.Core
 
 open System

@@ -89,7 +89,7 @@ module StateTrees =
                         ]
 
                     for KeyValue(name, value) in NarrowTrees.widened rule (parameters.Label row) parameters[row].Shape entries do
-                        let where = $"{name} of {parameters.Label row}"
+                        let where = $"'{name}' of {parameters.Label row}"
 
                         match name with
                         | "step"

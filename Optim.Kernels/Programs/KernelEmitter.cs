@@ -1,7 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Reflection;
 using System.Reflection.Emit;
-using System.Runtime.Intrinsics.X86;
 
 namespace Optim.Kernels;
 
@@ -10,12 +9,6 @@ namespace Optim.Kernels;
 internal sealed unsafe partial class KernelEmitter
 {
     private readonly KernelCode code;
-
-    /// <summary>So many bytes ahead of what is worked on the memory is asked for, where it comes from main memory.</summary>
-    private const int BytesAhead = 2048;
-
-    private const int LineBytes = 64;
-    private static readonly MethodInfo? prefetch = Sse.IsSupported ? ((Prefetching)Sse.Prefetch0).Method : null;
 
     private readonly VectorMethods methods;
     private readonly int vectors;
@@ -170,23 +163,6 @@ internal sealed unsafe partial class KernelEmitter
                 il.Emit(OpCodes.Call, store.IsWords ? methods.StoreWords : methods.Store);
             }
         }
-    }
-
-    private unsafe delegate void Prefetching(void* address);
-
-    /// <summary>Asks for the lines of memory that begin where a vector does, further on.</summary>
-    private void LookAhead(int vector)
-    {
-        if (!looksAhead || prefetch is null)
-            return;
-        foreach (var use in code.ArrayUses)
-            if (use.Array < code.Arrays && vector * methods.Count * use.Size % LineBytes == 0)
-            {
-                Address(use.Array, use.Size, vector);
-                Integer(BytesAhead);
-                il.Emit(OpCodes.Add);
-                il.Emit(OpCodes.Call, prefetch);
-            }
     }
 
     /// <summary>Puts a value onto the stack; one that is used again is kept.</summary>

@@ -1,3 +1,4 @@
+// Long, because all packages are tried by the same kit.
 /// The packages, installed into projects outside of the repository as their READMEs say. Skipped where no feed can be reached,
 /// unless OPTIM_REQUIRE_PACKAGES is 1.
 module PackageTests
