@@ -15,7 +15,7 @@ internal sealed unsafe class BlockKernel : VisitKernel
     public const int VectorBytes = 64;
 
     /// <summary>Rooms do not begin at the same offset in a page: a load would be held up by a store to the other (4K aliasing).</summary>
-    private const int Apart = 5 * VectorBytes;
+    public const int Apart = 5 * VectorBytes;
 
     private readonly BlockInstruction[] uniform,
         instructions;

@@ -45,9 +45,6 @@ internal unsafe struct ProgramPass
         }
     }
 
-    /// <summary>Rooms do not begin at the same offset in a page: a load would be held up by a store to the other (4K aliasing).</summary>
-    private const int Apart = 320;
-
     /// <summary>The bands of blocks of slices that begin in elements [begin, end): so it does not matter where shares begin.</summary>
     public static void RunBlocks(nint begin, nint end, void* context)
     {
@@ -89,7 +86,7 @@ internal unsafe struct ProgramPass
         var code = kernel.Code;
         var arrays = SliceTable.AddressesOf(own);
         var stride = 1 + code.Arrays + code.Rooms;
-        var bytes = ReductionTable.Block * (nint)code.Size + Apart;
+        var bytes = ReductionTable.Block * (nint)code.Size + BlockKernel.Apart;
         var space = Room(code.Rooms * bytes);
         for (var i = 0; i < code.Rooms; i++)
             arrays[code.Arrays + i] = space + i * bytes - first * code.Size;
