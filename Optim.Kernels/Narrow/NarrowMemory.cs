@@ -5,8 +5,8 @@ internal static unsafe class NarrowMemory
 {
     private const int Block = StateStorage.BlockLength;
 
-    /// <summary>Float32 in row-major order, as a row of a kind: its codes and scales (absent where there are none).</summary>
-    public static void Narrow(TensorView wide, NarrowKind kind, TensorView codes, TensorView scales, long step, int column)
+    /// <summary>Float32 in row-major order, as a row of a kind: its codes and scales (absent where there are none). Rounding goes by the place of blocks in the whole parameter, of which this may be a slice.</summary>
+    public static void Narrow(TensorView wide, NarrowKind kind, TensorView codes, TensorView scales, long step, int column, nint firstBlock)
     {
         var room = stackalloc float[Block];
         for (nint at = 0; at < wide.Count; at += Block)
@@ -22,7 +22,7 @@ internal static unsafe class NarrowMemory
                 count,
                 step,
                 column,
-                at / Block,
+                firstBlock + at / Block,
                 room
             );
         }
@@ -48,7 +48,7 @@ internal static unsafe class NarrowMemory
     }
 
     /// <summary>Sets every element of a row to a number.</summary>
-    public static void Fill(NarrowKind kind, TensorView codes, TensorView scales, double value)
+    public static void Fill(NarrowKind kind, TensorView codes, TensorView scales, double value, nint firstBlock)
     {
         var room = stackalloc float[Block];
         for (nint at = 0; at < codes.Count; at += Block)
@@ -64,7 +64,7 @@ internal static unsafe class NarrowMemory
                 count,
                 0,
                 0,
-                at / Block,
+                firstBlock + at / Block,
                 room
             );
         }

@@ -179,7 +179,7 @@ internal unsafe struct NarrowPass
                 (int)(to - first),
                 step,
                 column,
-                first / Block,
+                NarrowTable.FirstBlock(here[column * 2]) + first / Block,
                 isFirst ? (byte*)from[-2] + to * elementSize : (byte*)next
             );
             isFirst = false;
