@@ -221,6 +221,7 @@ internal unsafe struct NarrowPass
                 continue;
             var row = rows + count++;
             row->Kind = kind;
+            row->FirstBlock = NarrowTable.FirstBlock(here[column * 2]);
             row->Codes = (byte*)SliceTable.AddressesOf(given)[2 + column];
             row->Scales = (uint*)here[column * 2 + 1];
             row->Noise = NoiseOf(room, column, kind);
@@ -310,6 +311,6 @@ internal unsafe struct NarrowPass
             (byte*)SliceTable.AddressesOf(given)[2 + column] + first * NarrowKinds.SizeOf(kind),
             (float*)here[column * 2 + 1] + first / Block,
             noise,
-            first / Block
+            NarrowTable.FirstBlock(here[column * 2]) + first / Block
         );
 }

@@ -15,6 +15,9 @@ internal unsafe struct NarrowRow
 
     public NarrowKind Kind;
 
+    /// <summary>The place of the slice's first block in the whole parameter.</summary>
+    public nint FirstBlock;
+
     /// <summary>The codes of the slice's first element.</summary>
     public byte* Codes;
 
@@ -63,7 +66,7 @@ internal unsafe struct NarrowRow
             Codes + at * NarrowKinds.SizeOf(Kind),
             (float*)(NarrowKinds.HasScales(Kind) ? Scales + at / StateStorage.BlockLength : null),
             Noise,
-            at / StateStorage.BlockLength
+            FirstBlock + at / StateStorage.BlockLength
         );
 
     /// <summary>The place of an element in its block.</summary>
@@ -274,7 +277,7 @@ internal static unsafe partial class NarrowCodec
     {
         if (row->HeldAt >= 0)
         {
-            row->Coding.Noise = row->Noise + TurnOf(row->HeldAt / Block);
+            row->Coding.Noise = row->Noise + TurnOf(row->FirstBlock + row->HeldAt / Block);
             row->Target = row->Codes + row->HeldAt * NarrowKinds.SizeOf(row->Kind);
         }
         row->BeforeAt = row->HeldAt;

@@ -43,7 +43,7 @@ let private makeRow (kind: NarrowKind) count =
 
 let private narrowed kind (values: float32 array) step =
     let struct (codes, scales) = makeRow kind values.Length
-    NarrowMemory.Narrow(TensorView.Of(values, [| int64 values.Length |]), kind, codes, scales, step, 0)
+    NarrowMemory.Narrow(TensorView.Of(values, [| int64 values.Length |]), kind, codes, scales, step, 0, 0n)
     struct (codes, scales)
 
 let private widened kind (struct (codes, scales)) =
