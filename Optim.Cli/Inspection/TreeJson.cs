@@ -143,7 +143,10 @@ internal sealed class TreeJson
             foreach (var (key, value) in map.Entries)
             {
                 json.WritePropertyName(Spelled(key));
-                Write(value, new(path, key, 0));
+                if (key.IsText && NarrowTrees.described(map, key.text) is { IsSome: true, Value: var narrow })
+                    Narrow(narrow);
+                else
+                    Write(value, new(path, key, 0));
             }
         else
         {
@@ -163,15 +166,36 @@ internal sealed class TreeJson
     private static string Spelled(TreeKey key) =>
         key.IsText ? Readable.WithoutHalves(key.text) : Readable.WithoutHalves(new InlineText(1000).Of(key.Tree));
 
+    private void Narrow(NarrowDescription narrow)
+    {
+        json.WriteStartObject();
+        json.WriteStartObject("narrow");
+        DTypeAndShape(narrow.Layout);
+        json.WriteString("map", narrow.Map);
+        json.WriteNumber("blocks", (long)narrow.Blocks);
+        foreach (var (name, value) in new[] { ("min", narrow.Min), ("max", narrow.Max), ("largest_error", narrow.LargestError) })
+        {
+            json.WritePropertyName(name);
+            Number(value);
+        }
+        json.WriteEndObject();
+        json.WriteEndObject();
+    }
+
+    private void DTypeAndShape(Layout layout)
+    {
+        json.WriteString("dtype", layout.DType.Name());
+        json.WriteStartArray("shape");
+        foreach (var length in layout.Shape)
+            json.WriteNumberValue(length);
+        json.WriteEndArray();
+    }
+
     private void Tensor(TensorView view)
     {
         json.WriteStartObject();
         json.WriteStartObject("tensor");
-        json.WriteString("dtype", view.DType.Name());
-        json.WriteStartArray("shape");
-        foreach (var length in view.Shape)
-            json.WriteNumberValue(length);
-        json.WriteEndArray();
+        DTypeAndShape(view.Layout);
         if (statistics.Of(view) is { } found)
         {
             foreach (var (name, value) in new[] { ("min", found.Min), ("max", found.Max), ("mean", found.Mean) })

@@ -6,6 +6,41 @@ open System.Collections.Immutable
 open Optim
 open Optim.Kernels
 
+/// What can be said of the codes of a narrow row.
+type internal NarrowDescription =
+    {
+        Layout: Layout
+
+        /// The map's name.
+        Map: string
+
+        /// Of 256 elements, the last one may have fewer.
+        Blocks: nativeint
+
+        /// The least number.
+        Min: double
+
+        /// The greatest number.
+        Max: double
+
+        /// The largest distance between two neighbouring numbers: rounding moves none farther.
+        LargestError: double
+    }
+
+    override this.ToString() =
+        String.Format(
+            Globalization.CultureInfo.InvariantCulture,
+            "{0} of {1}, {2} blocks, min {3:g6}, max {4:g6}, largest error {5:g3}",
+            [|
+                box this.Layout
+                box this.Map
+                box this.Blocks
+                box this.Min
+                box this.Max
+                box this.LargestError
+            |]
+        )
+
 /// Narrow state in state dicts: our own keys beside PyTorch's, and what bitsandbytes and torchao write.
 module internal NarrowTrees =
     /// The steps that a parameter has taken, of rules of which PyTorch keeps no count: rounding goes by it.
@@ -137,9 +172,8 @@ module internal NarrowTrees =
 
         Tree.Tensor(NarrowMemory.Widen(kind, (view.ToHost()).InOrder(), scaling))
 
-    /// What is said of the codes of a narrow row in the dict of a parameter: map, blocks, extremes, and the largest error of rounding; none for other
-    /// entries, and where the row is not whole.
-    let described (entries: TreeMap) (key: string) : string voption =
+    /// What is said of the codes of a narrow row in the dict of a parameter; none for other entries, and where the row is not whole.
+    let described (entries: TreeMap) (key: string) : NarrowDescription voption =
         let find (key: string) =
             match entries.TryGetValue(TreeKey.Text key) with
             | true, value -> ValueSome value
@@ -155,7 +189,6 @@ module internal NarrowTrees =
                 try
                     match own name "the file" find with
                     | Tree.Tensor wide when wide.Count > 0n ->
-                        let kind = NarrowKinds.OfMap text
                         let numbers = wide.ToDoubles()
 
                         let scaling =
@@ -163,17 +196,16 @@ module internal NarrowTrees =
                             | ValueSome(Tree.Tensor scaling) -> (scaling.ToHost()).InOrder()
                             | _ -> TensorView()
 
-                        let step = NarrowMemory.LargestStep(kind, (view.ToHost()).InOrder(), scaling)
-                        let blocks = NarrowKinds.Blocks view.Count
-                        let least, most = Array.min numbers, Array.max numbers
-
-                        ValueSome(
-                            String.Format(
-                                Globalization.CultureInfo.InvariantCulture,
-                                "{0} of {1}, {2} blocks, min {3:g6}, max {4:g6}, largest error {5:g3}",
-                                [| box view.Layout; box text; box blocks; box least; box most; box step |]
-                            )
-                        )
+                        ValueSome
+                            {
+                                Layout = view.Layout
+                                Map = text
+                                Blocks = NarrowKinds.Blocks view.Count
+                                Min = Array.min numbers
+                                Max = Array.max numbers
+                                LargestError =
+                                    NarrowMemory.LargestStep(NarrowKinds.OfMap text, (view.ToHost()).InOrder(), scaling)
+                            }
                     | _ -> ValueNone
                 with :? ArgumentException ->
                     ValueNone
