@@ -192,8 +192,8 @@ let private sameBits =
                             // Several blocks and a short one, and more than one share.
                             let run = Run(rule, options, 40000 + 77, recordedStart)
 
-                            for step in 0..2 do
-                                run.Step(recordedGradient step)
+                            for step in 0..4 do
+                                run.Step(motleyGradient step)
 
                             struct (run.Values, run.State)
 
