@@ -179,10 +179,26 @@ let tests =
                         let sharded, _ = over (run small adamW) Shard.State 5000L world
                         let each = 8 / ranks
 
-                        for leaf in world.Rank * each .. (world.Rank + 1) * each - 1 do
-                            sharded.AddLeaf losses[leaf]
+                        let add () =
+                            for leaf in world.Rank * each .. (world.Rank + 1) * each - 1 do
+                                sharded.AddLeaf losses[leaf]
 
-                        Expect.equal (sharded.MeanLoss()) expected $"{ranks} ranks")
+                        add ()
+                        Expect.equal (sharded.MeanLoss()) expected $"{ranks} ranks"
+
+                        // With the gradients, after which nobody is asked; other losses are not those of before.
+                        sharded.DropLeaves()
+                        add ()
+                        sharded.Collect()
+                        let sent = world.MessagesSent
+                        Expect.equal (sharded.MeanLoss()) expected $"{ranks} ranks, after the gradients"
+                        Expect.equal world.MessagesSent sent "it has come with the gradients"
+                        sharded.DropLeaves()
+
+                        for _ in 1..each do
+                            sharded.AddLeaf 1.0
+
+                        Expect.equal (sharded.MeanLoss()) 1.0 "of the leaves of now")
                     |> ignore
             }
 
