@@ -2,7 +2,6 @@
 module NarrowTrainingTests
 
 open System.Collections.Immutable
-open System.IO
 open Expecto
 open Optim
 open Optim.Core
@@ -62,8 +61,8 @@ let tests =
             }
 
             test "inspect shows the numbers of narrow columns, and their largest error" {
-                inFolder (fun folder ->
-                    let file = Path.Combine(folder, "run.pt")
+                inFolder (fun within ->
+                    let file: string = within "run.pt"
 
                     let code, _, error =
                         run (words "train --epochs 1 --state-storage blockwise8 --checkpoint" @ [ file ])
