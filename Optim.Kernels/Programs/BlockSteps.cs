@@ -109,6 +109,15 @@ internal static class BlockSteps
             where V : struct, IVector<V> => V.Cbrt(a);
     }
 
+    public readonly struct Exponentiation : IBlockStep
+    {
+        public static int Operands => 2;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static V Run<V>(V a, V b, V c, V d)
+            where V : struct, IVector<V> => V.Pow(a, b);
+    }
+
     public readonly struct Fused : IBlockStep
     {
         public static int Operands => 3;

@@ -53,8 +53,11 @@ internal sealed unsafe partial class KernelEmitter
         Integer(IntPtr.Size);
         il.Emit(OpCodes.Mul);
         il.Emit(OpCodes.Stloc, stride);
+        var isCrowded = code.IsUniform.Count(isUniform => isUniform) > methods.Uniforms;
         for (var i = 0; i < code.Nodes.Length; i++)
-            if (code.IsUniform[i])
+            // A constant that has no register is better read where it is used than kept on the stack: that loads would be held up by stores to
+            // arrays at the same offset in a page.
+            if (code.IsUniform[i] && !(isCrowded && code.Nodes[i].Operation == Operation.Constant && code.Uses[i] == 1))
             {
                 Compute(i);
                 Keep(i);
@@ -173,8 +176,12 @@ internal sealed unsafe partial class KernelEmitter
             il.Emit(OpCodes.Ldloc, known);
             return;
         }
+        // A mask that is kept would lie in a vector: asking again is cheaper.
+        var isMask = code.Nodes[node].Operation.IsMask();
+        for (var k = 0; k < 2 && isMask && code.Uses[node] > 1 && code.Nodes[node].Operand(k) is >= 0 and var operand; k++)
+            Hold(operand);
         Compute(node);
-        if (code.Uses[node] > 1)
+        if (code.Uses[node] > 1 && !isMask)
         {
             il.Emit(OpCodes.Dup);
             Keep(node);
@@ -215,6 +222,9 @@ internal sealed unsafe partial class KernelEmitter
             case Operation.Min:
                 Larger(node.A, node.B, isMax: false);
                 break;
+            case Operation.Select:
+                Choose(node);
+                break;
             case Operation.Sign:
                 // 1 where x > 0, or else -1 where 0 > x.
                 Hold(node.A);
@@ -241,6 +251,20 @@ internal sealed unsafe partial class KernelEmitter
     {
         Hold(first);
         Hold(second);
+        if ((isMax ? methods.Larger : methods.Smaller) is { } instruction)
+        {
+            var extreme = il.DeclareLocal(methods.Vector);
+            Push(first);
+            Push(second);
+            il.Emit(OpCodes.Call, instruction);
+            il.Emit(OpCodes.Stloc, extreme);
+            Push(first);
+            Call(Operation.IsNaN);
+            Push(first);
+            il.Emit(OpCodes.Ldloc, extreme);
+            Call(Operation.Select);
+            return;
+        }
         Greater(isMax ? first : second, isMax ? second : first);
         Push(first);
         Push(first);
@@ -249,6 +273,26 @@ internal sealed unsafe partial class KernelEmitter
         Push(second);
         Call(Operation.Select);
         Call(Operation.Select);
+    }
+
+    private void Choose(Node node)
+    {
+        var (mask, yes, no) = (code.Nodes[node.A], node.B, node.C);
+        var extreme =
+            mask.Operation != Operation.Greater || values[node.A] is not null ? null
+            : (mask.A, mask.B) == (yes, no) ? methods.Larger
+            : (mask.A, mask.B) == (no, yes) ? methods.Smaller
+            : null;
+        if (extreme is null)
+        {
+            // Both before the mask, which then goes by a register of masks.
+            Hold(yes);
+            Hold(no);
+            Push(node.A);
+        }
+        Push(yes);
+        Push(no);
+        il.Emit(OpCodes.Call, extreme ?? methods.For(Operation.Select));
     }
 
     /// <summary>Whether a value is greater than another; null for zero.</summary>

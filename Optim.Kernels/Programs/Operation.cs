@@ -45,7 +45,7 @@ internal enum Operation : byte
     /// <summary>A number that is kept for the tensor, by the name of its array, which holds nothing else.</summary>
     TensorNumber,
 
-    /// <summary>a to the power of b: of numbers of the step and the tensor only.</summary>
+    /// <summary>a to the power of b; of elements, where they are not negative, as <see cref="ILane{V}.Pow"/>.</summary>
     Power,
 
     /// <summary>The largest whole number up to a: of numbers of the step and the tensor only.</summary>

@@ -305,7 +305,7 @@ let private visitTests =
     }
 
 /// A function of a lane, of one number in all elements; the first one's result.
-let private ofFirst<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IVector<'v>> dtype name x =
+let private ofFirst<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IVector<'v>> dtype name exponent x =
     let room = NativePtr.stackalloc<float> 8 |> NativePtr.toVoidPtr
     let value = 'v.Of x
 
@@ -313,6 +313,7 @@ let private ofFirst<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> Value
         match name with
         | "exp" -> 'v.Exp value
         | "log" -> 'v.Log value
+        | "pow" -> 'v.Pow(value, 'v.Of exponent)
         | _ -> 'v.Cbrt value
 
     'v.Store(result, room)
@@ -322,16 +323,16 @@ let private ofFirst<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> Value
     else
         float (NativePtr.read (NativePtr.ofVoidPtr<float32> room))
 
-let private inVectors dtype name =
+let private inVectors dtype name exponent =
     [
         if dtype = DType.Float64 then
-            "128 bits", ofFirst<Lane128<float>> dtype name
-            "256 bits", ofFirst<Lane256<float>> dtype name
-            "512 bits", ofFirst<Lane512<float>> dtype name
+            "128 bits", ofFirst<Lane128<float>> dtype name exponent
+            "256 bits", ofFirst<Lane256<float>> dtype name exponent
+            "512 bits", ofFirst<Lane512<float>> dtype name exponent
         else
-            "128 bits", ofFirst<Lane128<float32>> dtype name
-            "256 bits", ofFirst<Lane256<float32>> dtype name
-            "512 bits", ofFirst<Lane512<float32>> dtype name
+            "128 bits", ofFirst<Lane128<float32>> dtype name exponent
+            "256 bits", ofFirst<Lane256<float32>> dtype name exponent
+            "512 bits", ofFirst<Lane512<float32>> dtype name exponent
     ]
 
 /// The runtime's cube root is the C library's, which may be four units off; a step of Newton's, of which the residual is worked out exactly, mends that.
@@ -408,7 +409,7 @@ let private functionTests =
                 for x in arguments |> List.map rounded do
                     let found, expected = own x, rounded (exact x)
 
-                    for width, wide in inVectors dtype name do
+                    for width, wide in inVectors dtype name 0.0 do
                         let other = wide x
 
                         if not (sameBits [| other |] [| found |]) then
@@ -418,6 +419,62 @@ let private functionTests =
                         failtestf "%s of %.17g in %O is %.17g instead of %.17g" name x dtype found expected
     }
 
+let private powerTests =
+    test "a power is as exact as the last place of its exponent lets it be, right where it ends, and the same in vectors" {
+        let random = Random 11
+
+        let bases =
+            [
+                0.0
+                -0.0
+                1.0
+                nan
+                infinity
+                -infinity
+                -1.0
+                2.0
+                4.0
+                1e-45
+                1e-40
+                3e38
+                5e-324
+                1.0 - 1e-7
+                Math.Sqrt 2.0
+            ]
+            @ [
+                for _ in 1..5_000 -> Math.Pow(2.0, 250.0 * (random.NextDouble() - 0.5)) * (1.0 + random.NextDouble())
+            ]
+            @ [ for _ in 1..5_000 -> 1.0 + 0.2 * (random.NextDouble() - 0.5) ]
+
+        for dtype in [ DType.Float64; DType.Float32 ] do
+            let rounded = Number.round dtype
+
+            for exponent in List.map rounded [ 0.24; 0.51; 1.0; 3.7; -0.3; -1.3 ] do
+                let own =
+                    ofLane dtype (power Lane1<float>.Of Lane1<float>.Pow exponent) (power Lane1<float32>.Of Lane1<float32>.Pow exponent)
+
+                for x in List.map rounded bases do
+                    let found = own x
+                    let expected = rounded (if x < 0.0 then nan else Math.Pow(x, exponent))
+
+                    for width, wide in inVectors dtype "pow" exponent do
+                        let other = wide x
+
+                        if not (sameBits [| other |] [| found |]) then
+                            failtestf "%.17g to %g in %O is %.17g in %s and %.17g alone" x exponent dtype other width found
+
+                    let last = abs exponent * (1.0 + abs (Math.Log2 x))
+
+                    let most =
+                        if Double.IsFinite last then
+                            uint64 (2.0 + (if dtype = DType.Float64 then 4.0 else 2.0) * last)
+                        else
+                            0UL
+
+                    if not (Number.ulps dtype found expected <= most) then
+                        failtestf "%.17g to %g in %O is %.17g instead of %.17g" x exponent dtype found expected
+    }
+
 [<Tests>]
 let tests =
     testSequenced
@@ -425,6 +482,7 @@ let tests =
         "programs"
         [
             functionTests
+            powerTests
             randomTests
             mutantTests
             cacheTests
