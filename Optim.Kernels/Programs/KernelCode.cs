@@ -193,4 +193,10 @@ internal sealed record Visit(KernelCode Code, int[] Numbers, int[] Reductions, V
 /// <summary>A spread that a visit reads, or that comes out of it.</summary>
 /// <param name="Place">Its place in the program.</param>
 /// <param name="Room">The place, after the arrays, of the room for a block of it.</param>
-internal sealed record VisitSpread(int Place, int Room);
+/// <param name="Work">How it is worked out of the totals of spreads; null for a spread itself.</param>
+internal sealed record VisitSpread(int Place, int Room, TotalsVisit? Work = null);
+
+/// <summary>What is worked out of the totals of rows, or of columns, alone: once for each of these, and not for each element.</summary>
+/// <param name="Visit">The work, over an array of totals for each spread and one for what they come to.</param>
+/// <param name="Spreads">These spreads, by their places in the program.</param>
+internal sealed record TotalsVisit(Visit Visit, int[] Spreads);

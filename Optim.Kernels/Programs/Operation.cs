@@ -162,6 +162,9 @@ internal static class Operations
     /// <summary>Whether it is a spread that is made of elements, which a visit before it works out.</summary>
     public static bool IsSum(this Operation operation) => operation is >= Operation.SumOfRow and <= Operation.SumOfSquaresOfColumn;
 
+    /// <summary>Whether it sums rows.</summary>
+    public static bool IsOfRows(this Operation operation) => operation is Operation.SumOfRow or Operation.SumOfSquaresOfRow;
+
     /// <summary>Whether it is a mask, which only Select reads.</summary>
     public static bool IsMask(this Operation operation) => operation is Operation.Greater or Operation.IsNaN or Operation.GreaterBits;
 }

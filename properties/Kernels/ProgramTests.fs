@@ -304,6 +304,61 @@ let private visitTests =
             "state that needs a norm"
     }
 
+let private totalTests =
+    test "what is made of the totals of rows or columns alone is worked out once for each of them" {
+        let sum rows term = Term.Spread(rows, true, term)
+        let columns, rows = sum false Term.Gradient, sum true (Term.Column 0)
+
+        let works term =
+            let program =
+                programOf
+                    {
+                        DType = DType.Float32
+                        Terms = [ Some(Term.Product(Term.Parameter, term)); None; None ]
+                        Lengths = [ 37 ]
+                        Seed = 1
+                    }
+
+            let last = Array.last (program.VisitsFor DType.Float32)
+
+            let operations (code: KernelCode) =
+                [
+                    for node in code.Nodes do
+                        if node.A >= 0 then
+                            node.Operation
+                ]
+
+            operations last.Code,
+            [
+                for made in last.Made -> made.Work |> Option.ofObj |> Option.map (fun work -> operations work.Visit.Code)
+            ]
+
+        let inverse =
+            Term.Quotient(Term.Option 0, Term.Larger(Term.Root columns, Term.Constant 1e-12))
+
+        Expect.equal
+            (works inverse)
+            ([ Operation.Multiply ], [ Some [ Operation.Sqrt; Operation.Max; Operation.Divide ] ])
+            "the inverse of a norm"
+
+        Expect.equal
+            (works (Term.Quotient(columns, sum false (Term.Column 0))))
+            ([ Operation.Multiply ], [ Some [ Operation.Divide ] ])
+            "a ratio of columns"
+
+        Expect.equal (works (Term.Quotient(Term.Gradient, Term.Constant 2.0))) ([ Operation.Multiply; Operation.Multiply ], []) "a half"
+
+        Expect.equal
+            (works (Term.Root(Term.Sum(columns, rows))))
+            ([ Operation.Add; Operation.Sqrt; Operation.Multiply ], [ None; None ])
+            "what rows and columns make together"
+
+        Expect.equal
+            (works (Term.Choice(Term.Root rows, Term.Constant 1.0, Term.Gradient, Term.Parameter)))
+            ([ Operation.Greater; Operation.Select; Operation.Multiply ], [ Some [ Operation.Sqrt ] ])
+            "a choice between elements"
+    }
+
 /// A function of a lane, of one number in all elements; the first one's result.
 let private ofFirst<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IVector<'v>> dtype name exponent x =
     let room = NativePtr.stackalloc<float> 8 |> NativePtr.toVoidPtr
@@ -483,6 +538,7 @@ let tests =
         [
             functionTests
             powerTests
+            totalTests
             randomTests
             mutantTests
             cacheTests
