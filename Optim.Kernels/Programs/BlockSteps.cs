@@ -1,3 +1,4 @@
+// Long, because every operation has its few lines.
 using System.Runtime.CompilerServices;
 
 namespace Optim.Kernels;
