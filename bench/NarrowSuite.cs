@@ -31,6 +31,8 @@ internal static class NarrowSuite
             if (chosen.Count == 0 || chosen.Contains(list.Name, StringComparer.OrdinalIgnoreCase))
                 foreach (var storage in (StateStorage[])[StateStorage.Float32, StateStorage.BFloat16, StateStorage.Blockwise8])
                     Measure(list, storage, isQuick ? Effort.Quick(250) : Effort.Full);
+        if (chosen.Count == 0)
+            NarrowQuality.Run(isQuick);
         return 0;
     }
 

@@ -1,17 +1,23 @@
 using System.CommandLine;
 using System.Diagnostics;
 using System.Globalization;
-using System.Text.Json;
+using System.Text.RegularExpressions;
 
 namespace Optim.Bench;
 
 /// <summary>
-/// `./optim bench ranks`: rows per second of whole training runs, of two ranks with a thread each against one process with two threads, and of a world of one
-/// against no world, in turn.
+/// `./optim bench ranks`: rows per second of training runs, of two ranks with a thread each against one process with two threads, and of a world of one
+/// against no world, in turn. A rate is that of a run behind its first fifth: .NET compiles the code of a step until then, in each rank, however many rows
+/// follow. What comes of whole runs is printed, too.
 /// </summary>
-internal static class RankSpeed
+internal static partial class RankSpeed
 {
     private sealed record Comparison(string Name, string[] Ours, string[] Theirs);
+
+    /// <summary>Thousands of rows per second.</summary>
+    /// <param name="Behind">Behind the first fifth of a run.</param>
+    /// <param name="Whole">Of a whole run.</param>
+    private readonly record struct Rate(double Behind, double Whole);
 
     private static readonly Comparison[] comparisons =
     [
@@ -54,7 +60,7 @@ internal static class RankSpeed
         };
         var command = new Command(
             "ranks",
-            "Trains an MLP 784-128-10 with AdamW and batches of 128 rows by ./optim train, on two ranks and in one process, in turn, and prints rows per second, medians of all rounds, and the ratio. It needs an MPI launcher; two minutes."
+            "Trains an MLP 784-128-10 with AdamW and batches of 128 rows by ./optim train, on two ranks and in one process, in turn, and prints rows per second behind the first fifth of a run, in which code is compiled, medians of all rounds, the ratio, and that of whole runs. It needs an MPI launcher; two minutes."
         )
         {
             rounds,
@@ -90,49 +96,59 @@ internal static class RankSpeed
         Console.WriteLine($"MLP 784-128-10 on {data}, AdamW, batches of 128, {backend}; thousands of rows per second, medians of {rounds}");
         foreach (var comparison in comparisons)
         {
-            var (ours, theirs) = (new List<double>(), new List<double>());
+            var (ours, theirs) = (new List<Rate>(), new List<Rate>());
             for (var round = 0; round < rounds; round++)
             {
-                ours.Add(RowsPerSecond([.. common, .. comparison.Ours]));
-                theirs.Add(RowsPerSecond([.. common, .. comparison.Theirs]));
+                ours.Add(RateOf([.. common, .. comparison.Ours]));
+                theirs.Add(RateOf([.. common, .. comparison.Theirs]));
                 Console.Error.WriteLine(
                     FormattableString.Invariant(
-                        $"[{round + 1}/{rounds}] {comparison.Name}: {ours[^1] / 1000:F1} and {theirs[^1] / 1000:F1}"
+                        $"[{round + 1}/{rounds}] {comparison.Name}: {ours[^1].Behind:F1} and {theirs[^1].Behind:F1}, whole runs {ours[^1].Whole:F1} and {theirs[^1].Whole:F1}"
                     )
                 );
             }
             // Of neighbouring runs, as machines drift.
-            var ratio = Median([.. ours.Zip(theirs, (a, b) => a / b)]);
+            double Ratio(Func<Rate, double> of) => Median(ours.Zip(theirs, (a, b) => of(a) / of(b)));
             Console.WriteLine(
-                FormattableString.Invariant($"{comparison.Name}: {Median(ours) / 1000:F1} and {Median(theirs) / 1000:F1}, {ratio:F2}x")
+                FormattableString.Invariant(
+                    $"{comparison.Name}: {Median(ours.Select(rate => rate.Behind)):F1} and {Median(theirs.Select(rate => rate.Behind)):F1}, {Ratio(rate => rate.Behind):F2}x; whole runs {Ratio(rate => rate.Whole):F2}x"
+                )
             );
         }
         return 0;
     }
 
-    /// <summary>Of a run of the command, by what it says of itself: starting processes does not count.</summary>
-    private static double RowsPerSecond(string[] arguments)
+    /// <summary>Of a run of the command, by the line that it prints for each tenth: starting processes does not count.</summary>
+    private static Rate RateOf(string[] arguments)
     {
-        var path = Path.GetTempFileName();
-        try
-        {
-            var start = new ProcessStartInfo(Script()) { RedirectStandardOutput = true, RedirectStandardError = true };
-            foreach (var argument in (string[])[.. arguments, "--json", path])
-                start.ArgumentList.Add(argument);
-            using var process = Process.Start(start)!;
-            var (output, errors) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
-            process.WaitForExit();
-            if (process.ExitCode != 0)
-                throw new InvalidOperationException($"./optim {string.Join(' ', arguments)} has failed: {output.Result}{errors.Result}");
-            using var result = JsonDocument.Parse(File.ReadAllText(path));
-            // The last batch of an epoch has fewer rows, on either side.
-            return 128 * result.RootElement.GetProperty("losses").GetArrayLength() / result.RootElement.GetProperty("seconds").GetDouble();
-        }
-        finally
-        {
-            File.Delete(path);
-        }
+        var start = new ProcessStartInfo(Script()) { RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach (var argument in arguments)
+            start.ArgumentList.Add(argument);
+        using var process = Process.Start(start)!;
+        var (output, errors) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
+        process.WaitForExit();
+        if (process.ExitCode != 0)
+            throw new InvalidOperationException($"./optim {string.Join(' ', arguments)} has failed: {output.Result}{errors.Result}");
+        var tenths = Progress()
+            .Matches(errors.Result + output.Result)
+            .Select(line =>
+            {
+                // The last batch of an epoch has fewer rows, on either side.
+                var rows = 128 * double.Parse(line.Groups["step"].Value, CultureInfo.InvariantCulture) / 1000;
+                return (
+                    Rows: rows,
+                    Seconds: rows / (double.Parse(line.Groups["speed"].Value, NumberStyles.Number, CultureInfo.InvariantCulture) / 1000)
+                );
+            })
+            .ToArray();
+        if (tenths.Length < 10)
+            throw new InvalidOperationException($"./optim {string.Join(' ', arguments)} tells of {tenths.Length} tenths of its run");
+        var (begun, whole) = (tenths[1], tenths[^1]);
+        return new((whole.Rows - begun.Rows) / (whole.Seconds - begun.Seconds), whole.Rows / whole.Seconds);
     }
+
+    [GeneratedRegex(@"step\s+(?<step>\d+)/\d+ .* (?<speed>[\d,]+) rows/s")]
+    private static partial Regex Progress();
 
     private static string Script()
     {
@@ -143,5 +159,9 @@ internal static class RankSpeed
         throw new InvalidOperationException($"there is no {name} above {AppContext.BaseDirectory}: run it in the project's folder");
     }
 
-    private static double Median(List<double> values) => values.Order().ElementAt(values.Count / 2);
+    private static double Median(IEnumerable<double> values)
+    {
+        var sorted = values.Order().ToArray();
+        return sorted[sorted.Length / 2];
+    }
 }

@@ -43,6 +43,9 @@ internal interface ISlice
     /// <summary>The part of a row of state, or of an accumulated gradient; absent where another rank has it.</summary>
     TensorView OfRow(TensorView whole);
 
+    /// <summary>The part of a row of narrow state: codes, and the scales of their blocks, which are absent where there are none.</summary>
+    (TensorView Codes, TensorView Scales) OfNarrow(TensorView codes, TensorView scales);
+
     /// <summary>The part of a vector over all parameters.</summary>
     TensorView OfVector(TensorView whole);
 }

@@ -145,7 +145,11 @@ internal static class StateDicts
             }
             if (!group.Dict.State.TryGetValue(id, out var state))
                 continue;
-            foreach (var (name, value) in NarrowTrees.widened(rule, label, group.List[row].Shape, state))
+            // Of a slice it is told what the whole has.
+            IEnumerable<KeyValuePair<string, Tree>> entries = parameter is ISlice part
+                ? NarrowTrees.cut(rule.ColumnNames, (codes, scales) => part.OfNarrow(codes, scales), state)
+                : state;
+            foreach (var (name, value) in NarrowTrees.widened(rule, label, group.List.WholeLayout(row).Shape, entries))
                 if (name == NarrowTrees.Step || name == "step" && rule.KeepsStep)
                     counts[row] = value.IsNone ? 0 : Counting.ofTree($"the step of {label}", value);
                 else if (scalars.TryGetValue(name, out var numbers))

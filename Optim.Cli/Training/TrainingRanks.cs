@@ -32,11 +32,13 @@ public sealed class TrainingRanks(World world, int leaves, Shard shard)
         optimizers.ForEach(optimizer => optimizer.DropLeaves());
         foreach (var leaf in optimizers[0].Leaves(rows.Count))
         {
-            // The gradients stay where they are.
-            optimizers.ForEach(optimizer => optimizer.ZeroGrad(setToNone: false));
+            // Gradients that the optimizer reads stay where they are; where it has means of its own they may be made anew, which is faster.
+            optimizers.ForEach(optimizer => optimizer.ZeroGrad(setToNone: world.Size > 1 && shard != Shard.None));
             var loss = backward(rows[leaf.Rows], leaf.Weight);
             optimizers.ForEach(optimizer => optimizer.AddLeaf(loss));
         }
+        // The loss goes with the gradients.
+        Collect();
         return optimizers[0].MeanLoss();
     }
 

@@ -41,13 +41,13 @@ type internal ColumnStorage =
 
     /// Whether the parameter of a row is one with narrow state.
     member storage.IsNarrow (parameters: Parameters) (row: int) =
-        storage.Storage.IsNarrow parameters[row].Count
+        storage.Storage.IsNarrow((parameters.WholeLayout row).Count)
         && storage.Kinds |> Array.exists (fun kind -> kind <> ColumnKind.Wide)
 
     /// How a column is kept for the parameter of a row.
     member storage.KindOf(column: int, parameters: Parameters, row: int) : NarrowKind =
         if
-            not (storage.Storage.IsNarrow parameters[row].Count)
+            not (storage.Storage.IsNarrow((parameters.WholeLayout row).Count))
             || parameters[row].DType.ToStateDType() <> DType.Float32
         then
             NarrowKind.Wide
@@ -155,7 +155,7 @@ module internal NarrowRows =
                 let struct (codes, scales) = make kind parameters[row].Shape
 
                 if start <> 0.0 then
-                    NarrowMemory.Fill(kind, codes, scales, start)
+                    NarrowMemory.Fill(kind, codes, scales, start, parameters.FirstBlock row)
 
                 rows[row] <- codes
                 kept[row] <- { Kind = kind; Scales = scales }
@@ -185,7 +185,7 @@ module internal NarrowRows =
                     kept[row] <- { Kind = kind; Scales = TensorView() }
                 else
                     let struct (codes, scales) = make kind wide.Shape
-                    NarrowMemory.Narrow(wide, kind, codes, scales, counts[row], index)
+                    NarrowMemory.Narrow(wide, kind, codes, scales, counts[row], index, parameters.FirstBlock row)
                     rows[row] <- codes
                     kept[row] <- { Kind = kind; Scales = scales }
 

@@ -3,6 +3,7 @@ namespace Optim.Core
 open System
 open System.Collections.Generic
 open System.Collections.Immutable
+open Optim
 open Optim.Kernels
 
 /// What is printed of lists: the first items, a line each, and how many more there are.
@@ -118,6 +119,18 @@ type Parameters
     /// The ranks over which numbers of all parameters go, where each has slices or some of them only; null for none.
     member val internal Totals: TotalsAcross | null = null with get, set
 
+    /// Dtype and shape of the parameter at a place as a whole, where this rank has a slice of it.
+    member internal parameters.WholeLayout(index: int) : Layout =
+        match parameters.Totals with
+        | null -> items[index].Layout
+        | ranks -> ranks.LayoutOf index
+
+    /// The block of narrow state, counted from the first of the whole parameter, with which the one at a place begins.
+    member internal parameters.FirstBlock(index: int) =
+        match parameters.Totals with
+        | null -> 0n
+        | ranks -> ranks.FirstOf index / nativeint StateStorage.BlockLength
+
     /// The dtype of the parameter at a place, or of that for which the tensor there stands.
     member internal _.DTypeOf(index: int) =
         match dtypes with
@@ -128,8 +141,17 @@ type Parameters
     member internal _.IsFixed = isFixed
 
     /// The same elements in memory of their own.
-    member _.Copy() =
-        Parameters(items |> Array.map _.Copy(), names, executor, true, dtypes)
+    member parameters.Copy() =
+        Parameters(
+            items |> Array.map _.Copy(),
+            names,
+            executor,
+            true,
+            dtypes,
+            Across = parameters.Across,
+            Slices = parameters.Slices,
+            Totals = parameters.Totals
+        )
 
     /// The names, and dtype, shape and first numbers of each.
     override parameters.ToString() =

@@ -247,7 +247,7 @@ module internal SliceLayout =
                         if columns[column].IsNarrow row then
                             let kept = columns[column].NarrowRow row
                             let scales = if kept.Scales.IsAbsent then 0n else kept.Scales.Address
-                            lineage.Narrow.Set(slices[row], column, kept.Kind, scales)
+                            lineage.Narrow.Set(slices[row], column, kept.Kind, scales, parameters.FirstBlock row)
 
                 spread.Add(SpreadSlice(parameter.Layout.Shape, streamOf parameters row, row))
 

@@ -35,6 +35,50 @@ module internal NarrowTrees =
             else
                 None)
 
+    /// Whether the key is that of the scales of a column, one for each block.
+    let isScales (names: ImmutableArray<string>) (key: string) =
+        key.EndsWith(scales, StringComparison.Ordinal) && (columnOf names key).IsSome
+
+    /// The entries with what a slice of the parameter has of narrow rows: codes and scales are cut by a function. A row of which nothing is left goes.
+    let cut
+        (names: ImmutableArray<string>)
+        (part: Func<TensorView, TensorView, struct (TensorView * TensorView)>)
+        (entries: KeyValuePair<string, Tree> seq)
+        =
+        let given = List.ofSeq entries
+
+        let tensor (key: string) =
+            given
+            |> List.tryPick (fun entry ->
+                match entry.Value with
+                | Tree.Tensor view when entry.Key = key -> Some view
+                | _ -> None)
+
+        let parts =
+            dict
+                [
+                    for name in names do
+                        match tensor (name + codes) with
+                        | Some view ->
+                            let struct (ofCodes, ofScales) =
+                                part.Invoke(view, tensor (name + scales) |> Option.defaultValue (TensorView()))
+
+                            name + codes, ofCodes
+                            name + scales, ofScales
+                        | None -> ()
+                ]
+
+        [
+            for KeyValue(key, value) in given do
+                match columnOf names key with
+                | Some name when parts.ContainsKey(name + codes) ->
+                    if not parts[name + codes].IsAbsent then
+                        match value with
+                        | Tree.Tensor _ when parts.ContainsKey key -> KeyValuePair(key, Tree.Tensor parts[key])
+                        | _ -> KeyValuePair(key, value)
+                | _ -> KeyValuePair(key, value)
+        ]
+
     let private refuse (what: string) : 'a = raise (ArgumentException what)
 
     let private tensorOf (where: string) (tree: Tree) =

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Text;
 using Optim.Core;
 using Optim.Kernels;
@@ -66,20 +67,37 @@ internal sealed class ShardedState(Sharded sharded)
         var state = new ParameterState();
         foreach (var (key, value) in local)
             state[key] =
-                value is Tree.Tensor { Item: var view } && rule.ColumnNames.Contains(key) && view.Count == (nint)tensor.Slice.Length
-                    ? Tree.NewTensor(Gather(tensor, view))
+                value is Tree.Tensor { Item: var view } && Whole(tensor, rule, key, view) is var whole && !whole.IsAbsent
+                    ? Tree.NewTensor(whole)
                     : value;
         return state;
     }
 
-    private TensorView Gather(SharedTensor tensor, TensorView own)
+    /// <summary>Of a slice's elements, codes or scales of blocks those of the whole parameter; absent for what is no part of one.</summary>
+    private TensorView Whole(SharedTensor tensor, Rule rule, string key, TensorView own)
     {
-        var size = own.DType.Size();
-        return Add(
-            Layout.Contiguous(own.DType, tensor.Plan!.Layout.Shape.AsSpan()),
-            [.. tensor.Plan.Slices.Select(slice => (slice.Rank, slice.Offset * size, slice.Length * size))],
-            own
-        );
+        var length = (nint)tensor.Slice.Length;
+        if (NarrowTrees.isScales(rule.ColumnNames, key))
+            return own.Count == NarrowKinds.Blocks(length)
+                ? Gather(StateStorage.BlockLength, [NarrowKinds.Blocks(tensor.Plan!.Layout.Count)])
+                : default;
+        var isOfElements = rule.ColumnNames.Contains(key) || NarrowTrees.columnOf(rule.ColumnNames, key) is not null;
+        return isOfElements && own.Count == length ? Gather(1, tensor.Plan!.Layout.Shape.AsSpan()) : default;
+
+        // One for so many elements; slices of narrow state begin with a block.
+        TensorView Gather(int block, ReadOnlySpan<long> shape)
+        {
+            var size = own.DType.Size();
+            return Add(
+                Layout.Contiguous(own.DType, shape),
+                [
+                    .. tensor.Plan.Slices.Select(slice =>
+                        (slice.Rank, slice.Offset / block * size, (slice.Length + block - 1) / block * size)
+                    ),
+                ],
+                own
+            );
+        }
     }
 
     private TensorView Add(Layout layout, IReadOnlyList<(int, long, long)> slices, TensorView own)
@@ -177,6 +195,7 @@ internal sealed class ShardedState(Sharded sharded)
             {
                 EntryKind.Number => Tree.NewTensor(TensorView.Of<double>([entry.Number], []).ConvertTo(entry.DType)),
                 EntryKind.Whole => Tree.NewInt((long)entry.Number),
+                EntryKind.Text => Tree.NewText(entry.Text),
                 EntryKind.Tensor => Tree.NewTensor(
                     Add(
                         Layout.Contiguous(entry.DType, entry.Shape),
@@ -194,10 +213,11 @@ internal sealed class ShardedState(Sharded sharded)
         Number,
         Whole,
         Tensor,
+        Text,
         Other,
     }
 
-    private sealed record Entry(string Key, EntryKind Kind, DType DType, long[] Shape, double Number);
+    private sealed record Entry(string Key, EntryKind Kind, DType DType, long[] Shape, double Number, string Text);
 
     /// <summary>What every rank tells of the rows that it has as a whole.</summary>
     private List<Dictionary<int, List<Entry>>> Dealt(StateDict dict, IReadOnlyList<(SharedTensor Tensor, Algorithm Algorithm)> rows)
@@ -214,13 +234,15 @@ internal sealed class ShardedState(Sharded sharded)
                 writer.Write(id);
                 writer.Write(state.Count);
                 foreach (var (key, value) in state)
-                    Write(writer, key, value, ((Rule)algorithm).ColumnNames.Contains(key));
+                    Write(writer, key, value, ((Rule)algorithm).ColumnNames);
             }
         return [.. world.Exchange("save", bytes.ToArray()).Select(Read)];
     }
 
-    private static void Write(BinaryWriter writer, string key, Tree value, bool isColumn)
+    private static void Write(BinaryWriter writer, string key, Tree value, ImmutableArray<string> columns)
     {
+        var isNarrow = NarrowTrees.columnOf(columns, key) is not null;
+        var isColumn = columns.Contains(key) || isNarrow;
         var view = value is Tree.Tensor { Item: var found } ? found : default;
         writer.Write(key);
         writer.Write(
@@ -231,7 +253,9 @@ internal sealed class ShardedState(Sharded sharded)
                         : EntryKind.Number
                     : value is Tree.Int
                         ? EntryKind.Whole
-                        : EntryKind.Other
+                        : isNarrow && value is Tree.Text
+                            ? EntryKind.Text
+                            : EntryKind.Other
             )
         );
         writer.Write(view.IsAbsent ? 0 : (int)view.DType);
@@ -244,6 +268,7 @@ internal sealed class ShardedState(Sharded sharded)
             : !view.IsAbsent && !isColumn ? view.ToDoubles()[0]
             : 0
         );
+        writer.Write(isNarrow && value is Tree.Text { Item: var text } ? text : "");
     }
 
     private static Dictionary<int, List<Entry>> Read(byte[] bytes)
@@ -260,7 +285,7 @@ internal sealed class ShardedState(Sharded sharded)
                 var shape = new long[reader.ReadInt32()];
                 for (var k = 0; k < shape.Length; k++)
                     shape[k] = reader.ReadInt64();
-                entries.Add(new(key, kind, dtype, shape, reader.ReadDouble()));
+                entries.Add(new(key, kind, dtype, shape, reader.ReadDouble(), reader.ReadString()));
             }
             found[id] = entries;
         }

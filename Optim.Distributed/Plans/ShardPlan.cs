@@ -40,15 +40,20 @@ public sealed record PlannedTensor(string Name, Layout Layout, Division Division
 /// <param name="Name">What it is called.</param>
 /// <param name="Layout">Dtype, shape and strides.</param>
 /// <param name="Division">How its rule lets it be divided.</param>
-internal readonly record struct PlanItem(string Name, Layout Layout, Division Division);
+/// <param name="Weight">What the state of an element takes, beside that of others: above 0.</param>
+internal readonly record struct PlanItem(string Name, Layout Layout, Division Division, long Weight = 1);
 
 /// <summary>
 /// Who steps what: a pure value, the same on every rank, to look at and to print before anything is sent. All sliced tensors laid end to end are cut
 /// into as many parts as there are ranks, at the blocks of 4096 elements of which sums over tensors are made, so that a rank has at most its share and a
-/// block; whole tensors are dealt out from the largest on, each to the rank that has least.
+/// block; whole tensors are dealt out from the largest on, each to the rank that has least. Where some state is narrow (<see cref="StateStorage"/>) shares
+/// are those of its bytes, and blocks of 256 elements, counted from the first of a parameter, stay whole.
 /// </summary>
 public sealed class ShardPlan : IEquatable<ShardPlan>
 {
+    /// <summary>The weight of a byte of state.</summary>
+    private const long WeightOfByte = 1 << 16;
+
     internal ShardPlan(int ranks, Shard shard, ImmutableArray<PlannedTensor> tensors) => (Ranks, Shard, Tensors) = (ranks, shard, tensors);
 
     /// <summary>How many ranks there are.</summary>
@@ -65,17 +70,21 @@ public sealed class ShardPlan : IEquatable<ShardPlan>
     /// <param name="shard">What is divided.</param>
     /// <param name="rule">What steps them.</param>
     /// <param name="parameters">The parameters; only names and layouts are looked at.</param>
+    /// <param name="options">The rule's options: how it keeps state, and so where the bytes are; its defaults when null.</param>
     /// <exception cref="NotSupportedException">A tensor does not lie in the memory of the processor.</exception>
-    public static ShardPlan Of(int ranks, Shard shard, Algorithm rule, Parameters parameters)
+    /// <exception cref="OptionException">The options are another rule's.</exception>
+    public static ShardPlan Of(int ranks, Shard shard, Algorithm rule, Parameters parameters, IOptimizerOptions? options = null)
     {
         ArgumentNullException.ThrowIfNull(rule);
         ArgumentNullException.ThrowIfNull(parameters);
+        options ??= rule.Defaults;
         var items = Enumerable
             .Range(0, parameters.Count)
             .Select(row => new PlanItem(
                 parameters.Names.IsDefaultOrEmpty ? FormattableString.Invariant($"{row}") : parameters.Names[row],
                 parameters[row].Layout,
-                DivisionOf(rule)
+                DivisionOf(rule),
+                WeightOf(rule, options, parameters[row].Layout)
             ));
         return Of(ranks, shard, [.. items], rule is LBFGSAlgorithm);
     }
@@ -89,6 +98,20 @@ public sealed class ShardPlan : IEquatable<ShardPlan>
             Rule { Scope: RuleScope.Elements } => Division.Sliced,
             _ => Division.Whole,
         };
+
+    /// <summary>What an element of a parameter's state takes: bytes, as those of one column where a rule keeps several.</summary>
+    internal static long WeightOf(Algorithm algorithm, IOptimizerOptions options, Layout parameter)
+    {
+        var wide = parameter.DType.ToStateDType().Size() * WeightOfByte;
+        if (
+            algorithm is not Rule rule
+            || StorageFields.ofTable(rule.OptionTable, options) is not { } storage
+            || !storage.IsNarrow(parameter.Count)
+        )
+            return wide;
+        var (bytes, all) = (rule.StateBytes(options, storage.Format), rule.StateBytes(options, StateFormat.Float32));
+        return all > 0 ? Math.Max(1, (long)Math.Round(wide * bytes / all)) : wide;
+    }
 
     internal static ShardPlan Of(int ranks, Shard shard, IReadOnlyList<PlanItem> items, bool isVector)
     {
@@ -121,7 +144,7 @@ public sealed class ShardPlan : IEquatable<ShardPlan>
     /// <summary>Cuts all sliced tensors, laid end to end, by the bytes of their state.</summary>
     private static void Cut(int ranks, IReadOnlyList<PlanItem> items, Division[] divisions, bool isVector, List<PlannedSlice>[] slices)
     {
-        long Weight(int i) => isVector ? items[i].Layout.DType.Parts() : items[i].Layout.DType.ToStateDType().Size();
+        long Weight(int i) => isVector ? items[i].Layout.DType.Parts() : items[i].Weight;
         var total = Enumerable
             .Range(0, items.Count)
             .Where(i => divisions[i] == Division.Sliced)

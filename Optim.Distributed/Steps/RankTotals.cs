@@ -9,6 +9,8 @@ internal sealed class RankTotals(World world, IReadOnlyList<SharedTensor> tensor
 
     public override Layout LayoutOf(int row) => tensors[row].Plan!.Layout;
 
+    public override nint FirstOf(int row) => (nint)tensors[row].Slice.Offset;
+
     public override IReadOnlyList<IReadOnlyList<(int Row, double[] Parts)>> Gather(
         IReadOnlyList<IEnumerable<(int Row, double[] Parts)>> here
     )

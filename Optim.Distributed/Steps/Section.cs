@@ -74,24 +74,27 @@ internal sealed partial class Section
     }
 
     /// <summary>Sums all gradients; each tensor has the mean of its part afterwards.</summary>
-    public void Collect()
+    /// <param name="loss">A number of this rank.</param>
+    /// <returns>Its sum over all ranks, which goes with what they tell each other here.</returns>
+    public double Collect(double loss)
     {
         if (world.Size == 1)
         {
             CollectAlone();
-            return;
+            return loss;
         }
         foreach (var tensor in tensors)
             tensor.SetRows(Gradient.Absent);
         LaunchAll();
         for (var i = 0; i < tensors.Length; i++)
             Find(i);
-        var are = world.AnyOf(
+        var (are, sum) = world.AnyOf(
             "which gradients are there",
             [
                 .. locals.Select((local, i) => areDropped[i] || local.Kind == GradientKind.Dense),
                 .. locals.Select(local => local.Kind == GradientKind.Sparse),
-            ]
+            ],
+            loss
         );
         for (var i = 0; i < tensors.Length; i++)
             tensors[i].IsPresent = are[i] || are[tensors.Length + i];
@@ -102,6 +105,7 @@ internal sealed partial class Section
                 tensor.Mean = tensor.Memory();
         CollectSparse(are.AsSpan(0, tensors.Length), are.AsSpan(tensors.Length));
         Forget();
+        return sum;
     }
 
     private void LaunchAll()

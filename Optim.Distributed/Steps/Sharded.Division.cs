@@ -52,7 +52,6 @@ public sealed partial class Sharded
             if (at >= first || group.Parameters.Count == 0)
                 lines.Add(FormattableString.Invariant($"group {number}: {Words(group)}"));
             isVector |= group.Algorithm is LBFGSAlgorithm;
-            RefuseNarrow(group, number);
             foreach (var parameter in group.Parameters)
                 if (at++ >= first)
                 {
@@ -67,7 +66,8 @@ public sealed partial class Sharded
                         new(
                             parameter.Name ?? FormattableString.Invariant($"{at - 1}"),
                             parameter.Data.Layout,
-                            ShardPlan.DivisionOf(group.Algorithm!)
+                            ShardPlan.DivisionOf(group.Algorithm!),
+                            ShardPlan.WeightOf(group.Algorithm!, group.Options, parameter.Data.Layout)
                         )
                     );
                     lines.Add(FormattableString.Invariant($"{items[^1].Name}: {items[^1].Layout}"));
@@ -115,17 +115,6 @@ public sealed partial class Sharded
             World,
             [.. lengths.Select(length => (int)((length + Reduction.BlockLength - 1) / Reduction.BlockLength))]
         );
-    }
-
-    /// <summary>Narrow state is of whole parameters: blocks of it are not divided.</summary>
-    private void RefuseNarrow(ParameterGroup group, int number)
-    {
-        if (Shard != Shard.None && group.Algorithm!.Has("state_storage") && !group["state_storage"].Equals((OptionValue)"float32"))
-            throw new NotSupportedException(
-                FormattableString.Invariant(
-                    $"group {number}: state_storage is {group["state_storage"]}, and Shard.{Shard} divides state among the ranks; it must be float32, or the shard None"
-                )
-            );
     }
 
     private static string Words(ParameterGroup group) =>

@@ -112,7 +112,7 @@ public sealed partial class Sharded
                 (view.Data, view.Gradient) = (parameters[row], given[row]);
             }
             world.Step++;
-            section.Collect();
+            section.Collect(0);
             Refresh();
             var result = step((Slices, Gradients.Over(gradients)));
             section.Publish();

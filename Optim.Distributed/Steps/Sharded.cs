@@ -39,6 +39,7 @@ public sealed partial class Sharded : IStateful
     private readonly long bucketBytes;
     private readonly SlicedSurvey survey;
     private bool isCollected;
+    private double? sumOfLosses;
     private int leavesAdded;
 
     private Sharded(
@@ -157,7 +158,7 @@ public sealed partial class Sharded : IStateful
             throw new InvalidOperationException(
                 FormattableString.Invariant($"all {each} leaves of this rank were added already; take a step, or call DropLeaves")
             );
-        isCollected = false;
+        (isCollected, sumOfLosses) = (false, null);
         if (each > 1)
             foreach (var tensor in Tensors)
                 tensor.AddLeaf();
@@ -176,7 +177,7 @@ public sealed partial class Sharded : IStateful
         foreach (var tensor in Tensors)
             tensor.TakeLeaves();
         losses.Clear();
-        leavesAdded = 0;
+        (leavesAdded, sumOfLosses) = (0, null);
     }
 
     /// <summary>
@@ -229,18 +230,20 @@ public sealed partial class Sharded : IStateful
         if (LeafCount > 1)
         {
             BeginStep();
+            // The losses go with what ranks tell each other anyway.
+            var loss = losses.TryPeek(out var sum) ? sum.Loss : double.NaN;
             foreach (var section in sections)
-                section.Collect();
+                sumOfLosses = section.Collect(loss);
         }
         isCollected = true;
     }
 
-    /// <summary>The mean of the losses that were given to <see cref="AddLeaf"/>, over all leaves of all ranks by the tree of the gradients.</summary>
+    /// <summary>The mean of the losses that were given to <see cref="AddLeaf"/>, over all leaves of all ranks by the tree of the gradients. After <see cref="Collect"/> every rank knows it already; before that it is asked for.</summary>
     /// <exception cref="InvalidOperationException">Not all leaves of this rank were added.</exception>
     /// <exception cref="WorldException">Another rank gives no answer.</exception>
     public double MeanLoss() =>
         leavesAdded == LeafCount / World.Size
-            ? World.Sum("mean loss", losses.Peek().Loss) / LeafCount
+            ? (sumOfLosses ??= World.Sum("mean loss", losses.Peek().Loss)) / LeafCount
             : throw new InvalidOperationException(
                 FormattableString.Invariant($"{leavesAdded} of this rank's {LeafCount / World.Size} leaves were added")
             );
@@ -306,7 +309,7 @@ public sealed partial class Sharded : IStateful
 
         public void End()
         {
-            (sharded.isCollected, sharded.hasBegun, sharded.leavesAdded) = (false, false, 0);
+            (sharded.isCollected, sharded.hasBegun, sharded.leavesAdded, sharded.sumOfLosses) = (false, false, 0, null);
             sharded.losses.Clear();
         }
 

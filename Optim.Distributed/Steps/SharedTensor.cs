@@ -206,6 +206,19 @@ internal sealed class SharedTensor(IParameter given) : IParameter, ISlice
         return part;
     }
 
+    public (TensorView Codes, TensorView Scales) OfNarrow(TensorView codes, TensorView scales)
+    {
+        var part = OfRow(codes);
+        if (part.IsAbsent)
+            return default;
+        // Scales that do not fit the codes are refused with those of the whole.
+        if (!scales.IsAbsent && scales.Count != NarrowKinds.Blocks(codes.Count))
+            return (codes, scales);
+        return scales.IsAbsent || part.Count == codes.Count
+            ? (part, scales)
+            : (part, scales.InOrder().Part((nint)Slice.Offset / StateStorage.BlockLength, NarrowKinds.Blocks((nint)Slice.Length)));
+    }
+
     public TensorView OfVector(TensorView saved) =>
         Vector.All > 0 && saved.Count == Vector.All && saved.Layout.IsContiguous ? saved.Part(Vector.First, Vector.Length) : saved;
 

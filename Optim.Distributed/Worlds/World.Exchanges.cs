@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text;
 using Optim.Kernels;
@@ -42,14 +43,22 @@ public sealed partial class World
     }
 
     /// <summary>For each flag whether it is true on any rank.</summary>
-    internal bool[] AnyOf(string operation, bool[] mine)
+    internal bool[] AnyOf(string operation, bool[] mine) => AnyOf(operation, mine, 0).Are;
+
+    /// <summary>For each flag whether it is true on any rank, and the sum of a number over all ranks by the tree of neighbours, in one exchange.</summary>
+    internal (bool[] Are, double Sum) AnyOf(string operation, bool[] mine, double number)
     {
-        var bits = new byte[(mine.Length + 7) / 8];
+        var bytes = new byte[sizeof(double) + (mine.Length + 7) / 8];
+        BinaryPrimitives.WriteDoubleLittleEndian(bytes, number);
+        var bits = bytes.AsSpan(sizeof(double));
         for (var i = 0; i < mine.Length; i++)
             if (mine[i])
                 bits[i / 8] |= (byte)(1 << i % 8);
-        var all = Exchange(operation, bits, _ => bits.Length);
-        return [.. mine.Select((_, i) => Array.Exists(all, each => (each[i / 8] >> i % 8 & 1) != 0))];
+        var all = Exchange(operation, bytes, _ => bytes.Length);
+        return (
+            [.. mine.Select((_, i) => Array.Exists(all, each => (each[sizeof(double) + i / 8] >> i % 8 & 1) != 0))],
+            SumOf(Array.ConvertAll(all, each => BinaryPrimitives.ReadDoubleLittleEndian(each)))
+        );
     }
 
     private byte[][] Exchange(string operation, byte[] mine, Func<int, int> lengthOf)

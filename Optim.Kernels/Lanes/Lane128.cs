@@ -159,6 +159,9 @@ internal readonly unsafe struct Lane128<T>(Vector128<T> value) : IDigits<Lane128
     public static Lane128<T> MinUnsigned(Lane128<T> a, Lane128<T> b) => Words(Vector128.Min(a.value.AsUInt32(), b.value.AsUInt32()));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane128<T> MaxUnsigned(Lane128<T> a, Lane128<T> b) => Words(Vector128.Max(a.value.AsUInt32(), b.value.AsUInt32()));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane128<T> MinBits(Lane128<T> a, Lane128<T> b) => new(Vector128.Min(a.value.AsInt32(), b.value.AsInt32()).As<int, T>());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -167,16 +170,20 @@ internal readonly unsafe struct Lane128<T>(Vector128<T> value) : IDigits<Lane128
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane128<T> ToWhole(Lane128<T> value) => new(Vector128.ConvertToInt32Native(value.value.AsSingle()).As<int, T>());
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static int Largest(Lane128<T> value)
     {
         var bits = value.value.AsInt32();
-        return Math.Max(Math.Max(bits[0], bits[1]), Math.Max(bits[2], bits[3]));
+        bits = Vector128.Max(bits, Vector128.Shuffle(bits, Vector128.Create(2, 3, 0, 1)));
+        return Vector128.Max(bits, Vector128.Shuffle(bits, Vector128.Create(1, 0, 3, 2))).ToScalar();
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static uint Smallest(Lane128<T> value)
     {
         var bits = value.value.AsUInt32();
-        return Math.Min(Math.Min(bits[0], bits[1]), Math.Min(bits[2], bits[3]));
+        bits = Vector128.Min(bits, Vector128.Shuffle(bits, Vector128.Create(2u, 3, 0, 1)));
+        return Vector128.Min(bits, Vector128.Shuffle(bits, Vector128.Create(1u, 0, 3, 2))).ToScalar();
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

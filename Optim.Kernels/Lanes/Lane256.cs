@@ -163,6 +163,9 @@ internal readonly unsafe struct Lane256<T>(Vector256<T> value) : IDigits<Lane256
     public static Lane256<T> MinUnsigned(Lane256<T> a, Lane256<T> b) => Words(Vector256.Min(a.value.AsUInt32(), b.value.AsUInt32()));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane256<T> MaxUnsigned(Lane256<T> a, Lane256<T> b) => Words(Vector256.Max(a.value.AsUInt32(), b.value.AsUInt32()));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane256<T> MinBits(Lane256<T> a, Lane256<T> b) => new(Vector256.Min(a.value.AsInt32(), b.value.AsInt32()).As<int, T>());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -171,12 +174,14 @@ internal readonly unsafe struct Lane256<T>(Vector256<T> value) : IDigits<Lane256
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane256<T> ToWhole(Lane256<T> value) => new(Vector256.ConvertToInt32Native(value.value.AsSingle()).As<int, T>());
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static int Largest(Lane256<T> value)
     {
         var bits = value.value.AsInt32();
         return Lane128<float>.Largest(new(Vector128.Max(bits.GetLower(), bits.GetUpper()).AsSingle()));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static uint Smallest(Lane256<T> value)
     {
         var bits = value.value.AsUInt32();

@@ -183,6 +183,9 @@ internal readonly unsafe struct Lane512<T>(Vector512<T> value) : IDigits<Lane512
     public static Lane512<T> MinUnsigned(Lane512<T> a, Lane512<T> b) => Words(Vector512.Min(a.value.AsUInt32(), b.value.AsUInt32()));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lane512<T> MaxUnsigned(Lane512<T> a, Lane512<T> b) => Words(Vector512.Max(a.value.AsUInt32(), b.value.AsUInt32()));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane512<T> MinBits(Lane512<T> a, Lane512<T> b) => new(Vector512.Min(a.value.AsInt32(), b.value.AsInt32()).As<int, T>());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -191,12 +194,14 @@ internal readonly unsafe struct Lane512<T>(Vector512<T> value) : IDigits<Lane512
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane512<T> ToWhole(Lane512<T> value) => new(Vector512.ConvertToInt32Native(value.value.AsSingle()).As<int, T>());
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static int Largest(Lane512<T> value)
     {
         var bits = value.value.AsInt32();
         return Lane256<float>.Largest(new(Vector256.Max(bits.GetLower(), bits.GetUpper()).AsSingle()));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static uint Smallest(Lane512<T> value)
     {
         var bits = value.value.AsUInt32();

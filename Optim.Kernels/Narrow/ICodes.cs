@@ -23,6 +23,9 @@ internal unsafe interface ICodes<V> : IVector<V>
     /// <summary>The smaller one as unsigned whole numbers.</summary>
     static abstract V MinUnsigned(V a, V b);
 
+    /// <summary>The larger one as unsigned whole numbers.</summary>
+    static abstract V MaxUnsigned(V a, V b);
+
     /// <summary>Signed whole numbers as float32, rounded to nearest.</summary>
     static abstract V ToNumber(V bits);
 

@@ -3,20 +3,53 @@ using System.Runtime.InteropServices;
 
 namespace Optim.Kernels;
 
+/// <summary>Some neighbouring blocks of a row with narrow state.</summary>
+/// <param name="kind">How they are kept.</param>
+/// <param name="codes">The codes, from a whole block on.</param>
+/// <param name="scales">The scales of the blocks.</param>
+/// <param name="noise">With what is rounded: see <see cref="NarrowCodec.FillNoise"/>; not needed to widen.</param>
+/// <param name="first">The number of the first block.</param>
+internal readonly unsafe struct NarrowBlocks(NarrowKind kind, void* codes, float* scales, uint* noise, nint first)
+{
+    public NarrowKind Kind => kind;
+    public byte* Codes => (byte*)codes;
+    public uint* Scales => (uint*)scales;
+
+    /// <summary>What is added to the numbers of a block: where it begins in the table depends on the block.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public uint* NoiseOf(int block) => noise + NarrowCodec.TurnOf(first + block);
+
+    /// <summary>From a later block on.</summary>
+    public NarrowBlocks From(int block) =>
+        new(
+            kind,
+            Codes + (nint)block * StateStorage.BlockLength * NarrowKinds.SizeOf(kind),
+            (float*)(Scales + block),
+            noise,
+            first + block
+        );
+
+    /// <summary>The same blocks with codes elsewhere.</summary>
+    public NarrowBlocks At(void* other) => new(kind, other, scales, noise, first);
+}
+
 /// <summary>
 /// Between float32 and narrow codes, some blocks at a time; whole numbers and one conversion, so every width of registers gives the same bits.
 /// </summary>
 /// <remarks>
-/// Of eight bits a code is how far below the block's largest number a number lies, counted in units of its bits as float32 (that is, in powers of
-/// two), as a small floating-point number itself: fine steps near the largest number, coarser ones far below. Codes of numbers of either sign reach
-/// over 15 powers of two, and smaller numbers are nothing beside the largest. Codes of numbers that are never below 0 reach over up to 60 (which is 30 of
-/// their roots: nine decades): over how many is chosen for each block in four classes, and stands in the last two bits of its scale, whose other
-/// bits are the largest number; one above 0 has a code above 0 however small it is.
+/// Of eight bits a code is how far below the top of its block a number lies, counted in units of its bits as float32 (that is, in powers of
+/// two), as a small floating-point number itself: fine steps near the top, coarser ones far below. The top is the block's largest number, its bits
+/// rounded up to a multiple of 8; what is free there stands beside it in the scale. Codes of numbers of either sign reach over 15 powers of two, and
+/// smaller numbers are nothing beside the largest. Codes of numbers that are never below 0 reach over up to 60 (which is 30 of their roots: nine
+/// decades): over how many is chosen for each block in four classes; one above 0 has a code above 0 however small it is.
 /// Rounding goes up with the probability of what is cut off, by a hash; codes are exact numbers, which are never rounded. So what is widened
 /// and narrowed again does not change.
 /// </remarks>
 internal static unsafe partial class NarrowCodec
 {
+    /// <summary>Numbers in a table of noise: wherever a block begins in it, there are enough.</summary>
+    public const int NoiseLength = 2 * Block;
+
     private const int Block = StateStorage.BlockLength;
 
     /// <summary>The golden ratio's bits: multiples of it are spread evenly, so that a number between two codes takes each as often as it should.</summary>
@@ -25,22 +58,35 @@ internal static unsafe partial class NarrowCodec
     private const uint Magnitude = 0x7FFF_FFFF;
     private const uint Infinity = 0x7F80_0000;
 
-    /// <summary>The largest finite number, of which the last two bits are free.</summary>
-    private const uint Largest = 0x7F7F_FFFC;
+    /// <summary>The largest finite number of which <see cref="Free"/> bits are none.</summary>
+    private const uint Largest = 0x7F7F_FFF8;
+
+    /// <summary>The bits of a scale that are not the top's.</summary>
+    private const uint Free = 7;
+
+    /// <summary>The class of a block, in its scale.</summary>
+    private const uint Class = 3;
+
+    /// <summary>In a scale: there are codes for nothing in the block.</summary>
+    private const uint HasZero = 4;
 
     /// <summary>The sign of a scale: there is NaN in the block.</summary>
     private const uint HasNaN = 0x8000_0000;
 
-    /// <summary>A hash of the places in a block.</summary>
+    /// <summary>A hash of the places in a block, twice.</summary>
     private static readonly uint* places = Places();
 
     private static uint* Places()
     {
-        var table = (uint*)NativeMemory.AlignedAlloc(Block * sizeof(uint), 64);
-        for (uint i = 0; i < Block; i++)
-            table[i] = Hash(i * Golden + 1);
+        var table = Table<uint>(NoiseLength);
+        for (uint i = 0; i < NoiseLength; i++)
+            table[i] = Hash(i % Block * Golden + 1);
         return table;
     }
+
+    /// <summary>Memory that stays.</summary>
+    private static T* Table<T>(int count)
+        where T : unmanaged => (T*)NativeMemory.AlignedAlloc((nuint)count * (nuint)sizeof(T), 64);
 
     /// <summary>Bits that look unrelated for neighbouring numbers.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -51,10 +97,30 @@ internal static unsafe partial class NarrowCodec
         return x ^ (x >> 16);
     }
 
-    /// <summary>What is added to the hash of a place in a block: of the step, the column and the block.</summary>
+    /// <summary>
+    /// With what the numbers of a column are rounded in a step: as many bits as are cut off, from a hash of place and column to which each step adds the
+    /// golden ratio. The lowest of them are 0, so that the largest number of a block stays the largest.
+    /// </summary>
+    /// <param name="noise">Room for <see cref="NoiseLength"/> numbers.</param>
+    /// <param name="kind">How the column is kept.</param>
+    /// <param name="step">The step.</param>
+    /// <param name="column">The column's number.</param>
+    public static void FillNoise(uint* noise, NarrowKind kind, long step, int column)
+    {
+        var first = Hash((uint)column * 0xC2B2AE35) + (uint)step * Golden;
+        var (shift, mask) = kind switch
+        {
+            NarrowKind.Signed8 => (32 - Signed.Shift, ~Free),
+            NarrowKind.NonNegative8 => (32 - NonNegative.Shift, ~(Free << NonNegative.Finest)),
+            _ => (16, ~0u),
+        };
+        for (var i = 0; i < NoiseLength; i++)
+            noise[i] = places[i] + first >> shift & mask;
+    }
+
+    /// <summary>Where a block begins in a table of noise: at a multiple of 16.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static uint NoiseOf(long step, int column, nint block) =>
-        Hash((uint)block * 0x85EBCA6B + (uint)((long)block >> 32) + (uint)column * 0xC2B2AE35) + (uint)step * Golden;
+    public static nint TurnOf(nint block) => (nint)(Hash((uint)block * 0x85EBCA6B + (uint)((long)block >> 32)) & (Block - 16));
 
     /// <summary>Numbers of either sign.</summary>
     private static class Signed
@@ -83,6 +149,9 @@ internal static unsafe partial class NarrowCodec
         public const int Top = 254;
         public const byte NaN = 0xFF;
 
+        /// <summary>How many bits of a distance's float one of its units is, in the class of the finest steps.</summary>
+        public const int Finest = 4;
+
         /// <summary>The power of two that is added to distances, by class.</summary>
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static int Power(int kind) => 19 + 2 * kind;
@@ -93,146 +162,111 @@ internal static unsafe partial class NarrowCodec
         /// <summary>The class in which the smallest number has a code. Each begins at a code of its own, so that what was rounded stays in it.</summary>
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static int ClassOf(int distance) =>
-            distance < 59 << 17 ? 0
-            : distance < 59 << 19 ? 1
-            : distance < 59 << 21 ? 2
-            : 3;
+            // Signs of differences: no branches.
+            ((59 << 17) - 1 - distance >>> 31)
+            + ((59 << 19) - 1 - distance >>> 31)
+            + ((59 << 21) - 1 - distance >>> 31);
 
         /// <summary>The largest distance that has a code, of a number above 0.</summary>
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static int Last(int largest, int power)
+        public static int Last(int top, int power)
         {
             var last = 117 << (power - 3);
-            return last < largest ? last : LastBelow(largest, power);
+            return last < top ? last : LastBelow(top, power);
         }
 
-        private static int LastBelow(int largest, int power)
+        private static int LastBelow(int top, int power)
         {
-            var bits = BitConverter.SingleToUInt32Bits(largest - 4 + (1 << power)) >> Shift;
+            var bits = BitConverter.SingleToUInt32Bits(top - 8 + (1 << power)) >> Shift;
             var last = (int)BitConverter.UInt32BitsToSingle(bits << Shift) - (1 << power);
             // The sum may have been rounded up to the next code.
-            return last <= largest - 4 ? last : (int)BitConverter.UInt32BitsToSingle(bits - 1 << Shift) - (1 << power);
+            return last <= top - 8 ? last : (int)BitConverter.UInt32BitsToSingle(bits - 1 << Shift) - (1 << power);
         }
     }
 
     /// <summary>Numbers from their codes.</summary>
-    /// <param name="kind">How they are kept.</param>
+    /// <param name="blocks">The codes.</param>
     /// <param name="width">The width of registers.</param>
-    /// <param name="codes">The codes, from a whole block on.</param>
-    /// <param name="scales">The scales of the blocks.</param>
     /// <param name="target">Room for whole blocks.</param>
     /// <param name="count">How many numbers.</param>
     /// <param name="ahead">Memory that is needed soon: four bytes of it for each number.</param>
-    public static void Widen(NarrowKind kind, Width width, void* codes, float* scales, float* target, int count, void* ahead)
+    public static void Widen(in NarrowBlocks blocks, Width width, float* target, int count, void* ahead)
     {
         switch (width)
         {
             case Width.Bits512 when Lanes.IsCompiled(Width.Bits512):
-                Widen<Lane512<float>>(kind, codes, scales, target, count, (byte*)ahead);
+                Widen<Lane512<float>>(blocks, target, count, (byte*)ahead);
                 break;
             case Width.Bits256 when Lanes.IsCompiled(Width.Bits256):
-                Widen<Lane256<float>>(kind, codes, scales, target, count, (byte*)ahead);
+                Widen<Lane256<float>>(blocks, target, count, (byte*)ahead);
                 break;
             case Width.Bits128 when Lanes.IsCompiled(Width.Bits128):
-                Widen<Lane128<float>>(kind, codes, scales, target, count, (byte*)ahead);
+                Widen<Lane128<float>>(blocks, target, count, (byte*)ahead);
                 break;
             default:
-                WidenOneByOne(kind, codes, scales, target, count);
+                WidenOneByOne(blocks, target, count);
                 break;
         }
     }
 
     /// <summary>Codes and scales of numbers. These are spoilt where they are not finite, and zeros are written after them up to a whole block.</summary>
-    /// <param name="kind">How they are kept.</param>
+    /// <param name="blocks">Where to, and with what is rounded.</param>
     /// <param name="width">The width of registers.</param>
     /// <param name="source">The numbers, in room for whole blocks.</param>
-    /// <param name="codes">Their codes.</param>
-    /// <param name="scales">The scales of the blocks.</param>
     /// <param name="count">How many numbers.</param>
-    /// <param name="step">The step.</param>
-    /// <param name="column">The column's number.</param>
-    /// <param name="block">The number of the first block.</param>
     /// <param name="ahead">Memory that is needed soon: four bytes of it for each number.</param>
-    public static void Narrow(
-        NarrowKind kind,
-        Width width,
-        float* source,
-        void* codes,
-        float* scales,
-        int count,
-        long step,
-        int column,
-        nint block,
-        void* ahead
-    )
+    public static void Narrow(in NarrowBlocks blocks, Width width, float* source, int count, void* ahead)
     {
         switch (width)
         {
             case Width.Bits512 when Lanes.IsCompiled(Width.Bits512):
-                Narrow<Lane512<float>>(kind, source, codes, scales, count, step, column, block, (byte*)ahead);
+                Narrow<Lane512<float>>(blocks, source, count, (byte*)ahead);
                 break;
             case Width.Bits256 when Lanes.IsCompiled(Width.Bits256):
-                Narrow<Lane256<float>>(kind, source, codes, scales, count, step, column, block, (byte*)ahead);
+                Narrow<Lane256<float>>(blocks, source, count, (byte*)ahead);
                 break;
             case Width.Bits128 when Lanes.IsCompiled(Width.Bits128):
-                Narrow<Lane128<float>>(kind, source, codes, scales, count, step, column, block, (byte*)ahead);
+                Narrow<Lane128<float>>(blocks, source, count, (byte*)ahead);
                 break;
             default:
-                for (var at = 0; at < count; at += Block, block++)
-                    NarrowOneByOne(
-                        kind,
-                        source + at,
-                        (byte*)codes + at * SizeOf(kind),
-                        scales + at / Block,
-                        Math.Min(Block, count - at),
-                        NoiseOf(step, column, block)
-                    );
+                for (var at = 0; at < count; at += Block)
+                    NarrowOneByOne(blocks.From(at / Block), source + at, Math.Min(Block, count - at));
                 break;
         }
     }
 
-    private static int SizeOf(NarrowKind kind) => kind == NarrowKind.BFloat16 ? sizeof(ushort) : 1;
-
     [SkipLocalsInit]
-    private static void Widen<V>(NarrowKind kind, void* codes, float* scales, float* target, int count, byte* ahead)
+    private static void Widen<V>(in NarrowBlocks blocks, float* target, int count, byte* ahead)
         where V : struct, ICodes<V>
     {
         var whole = count & -Block;
         if (whole > 0)
-            WidenBlocks<V>(kind, codes, scales, target, whole, ahead);
+            WidenBlocks<V>(blocks, target, whole, ahead);
         if (whole == count)
             return;
         // The last block is shorter: beside it.
         var room = stackalloc byte[Block * sizeof(ushort)];
-        var rest = (count - whole) * SizeOf(kind);
-        new ReadOnlySpan<byte>((byte*)codes + whole * SizeOf(kind), rest).CopyTo(new(room, rest));
+        var last = blocks.From(whole / Block);
+        var rest = (count - whole) * NarrowKinds.SizeOf(blocks.Kind);
+        new ReadOnlySpan<byte>(last.Codes, rest).CopyTo(new(room, rest));
         new Span<byte>(room + rest, Block * sizeof(ushort) - rest).Clear();
-        WidenBlocks<V>(kind, room, scales + whole / Block, target + whole, Block, ahead);
+        WidenBlocks<V>(last.At(room), target + whole, Block, ahead);
     }
 
     [SkipLocalsInit]
-    private static void Narrow<V>(
-        NarrowKind kind,
-        float* source,
-        void* codes,
-        float* scales,
-        int count,
-        long step,
-        int column,
-        nint block,
-        byte* ahead
-    )
+    private static void Narrow<V>(in NarrowBlocks blocks, float* source, int count, byte* ahead)
         where V : struct, ICodes<V>
     {
         var whole = count & -Block;
         if (whole > 0)
-            NarrowBlocks<V>(kind, source, codes, scales, whole, step, column, block, ahead);
+            NarrowSome<V>(blocks, source, whole, ahead);
         if (whole == count)
             return;
         new Span<float>(source + count, whole + Block - count).Clear();
         var room = stackalloc byte[Block * sizeof(ushort)];
-        NarrowBlocks<V>(kind, source + whole, room, scales + whole / Block, Block, step, column, block + whole / Block, ahead);
-        var rest = (count - whole) * SizeOf(kind);
-        new ReadOnlySpan<byte>(room, rest).CopyTo(new((byte*)codes + whole * SizeOf(kind), rest));
+        var last = blocks.From(whole / Block);
+        NarrowSome<V>(last.At(room), source + whole, Block, ahead);
+        var rest = (count - whole) * NarrowKinds.SizeOf(blocks.Kind);
+        new ReadOnlySpan<byte>(room, rest).CopyTo(new(last.Codes, rest));
     }
 }

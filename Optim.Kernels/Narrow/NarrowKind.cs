@@ -28,6 +28,9 @@ internal static class NarrowKinds
             _ => DType.UInt8,
         };
 
+    /// <summary>Bytes of a code.</summary>
+    public static int SizeOf(NarrowKind kind) => kind == NarrowKind.BFloat16 ? sizeof(ushort) : 1;
+
     /// <summary>Whether blocks have scales.</summary>
     public static bool HasScales(NarrowKind kind) => kind >= NarrowKind.Signed8;
 

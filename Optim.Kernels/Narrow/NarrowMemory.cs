@@ -5,26 +5,17 @@ internal static unsafe class NarrowMemory
 {
     private const int Block = StateStorage.BlockLength;
 
-    /// <summary>Float32 in row-major order, as a row of a kind: its codes and scales (absent where there are none).</summary>
-    public static void Narrow(TensorView wide, NarrowKind kind, TensorView codes, TensorView scales, long step, int column)
+    /// <summary>Float32 in row-major order, as a row of a kind: its codes and scales (absent where there are none). Rounding goes by the place of blocks in the whole parameter, of which this may be a slice.</summary>
+    public static void Narrow(TensorView wide, NarrowKind kind, TensorView codes, TensorView scales, long step, int column, nint firstBlock)
     {
         var room = stackalloc float[Block];
+        var noise = stackalloc uint[NarrowCodec.NoiseLength];
+        NarrowCodec.FillNoise(noise, kind, step, column);
         for (nint at = 0; at < wide.Count; at += Block)
         {
             var count = (int)Math.Min(Block, wide.Count - at);
             new ReadOnlySpan<float>((float*)wide.Address + at, count).CopyTo(new(room, count));
-            NarrowCodec.Narrow(
-                kind,
-                Lanes.Width,
-                room,
-                (byte*)codes.Address + at * codes.DType.Size(),
-                ScaleOf(scales, at),
-                count,
-                step,
-                column,
-                at / Block,
-                room
-            );
+            NarrowCodec.Narrow(BlocksOf(kind, codes, scales, noise, at, firstBlock), Lanes.Width, room, count, room);
         }
         GC.KeepAlive(wide.Owner);
         GC.KeepAlive(codes.Owner);
@@ -39,7 +30,7 @@ internal static unsafe class NarrowMemory
         for (nint at = 0; at < wide.Count; at += Block)
         {
             var count = (int)Math.Min(Block, wide.Count - at);
-            NarrowCodec.Widen(kind, Lanes.Width, (byte*)codes.Address + at * codes.DType.Size(), ScaleOf(scales, at), room, count, room);
+            NarrowCodec.Widen(BlocksOf(kind, codes, scales, null, at, 0), Lanes.Width, room, count, room);
             new ReadOnlySpan<float>(room, count).CopyTo(new((float*)wide.Address + at, count));
         }
         GC.KeepAlive(codes.Owner);
@@ -48,25 +39,16 @@ internal static unsafe class NarrowMemory
     }
 
     /// <summary>Sets every element of a row to a number.</summary>
-    public static void Fill(NarrowKind kind, TensorView codes, TensorView scales, double value)
+    public static void Fill(NarrowKind kind, TensorView codes, TensorView scales, double value, nint firstBlock)
     {
         var room = stackalloc float[Block];
+        var noise = stackalloc uint[NarrowCodec.NoiseLength];
+        NarrowCodec.FillNoise(noise, kind, 0, 0);
         for (nint at = 0; at < codes.Count; at += Block)
         {
             var count = (int)Math.Min(Block, codes.Count - at);
             new Span<float>(room, count).Fill((float)value);
-            NarrowCodec.Narrow(
-                kind,
-                Lanes.Width,
-                room,
-                (byte*)codes.Address + at * codes.DType.Size(),
-                ScaleOf(scales, at),
-                count,
-                0,
-                0,
-                at / Block,
-                room
-            );
+            NarrowCodec.Narrow(BlocksOf(kind, codes, scales, noise, at, firstBlock), Lanes.Width, room, count, room);
         }
         GC.KeepAlive(codes.Owner);
         GC.KeepAlive(scales.Owner);
@@ -99,5 +81,13 @@ internal static unsafe class NarrowMemory
         return step;
     }
 
-    private static float* ScaleOf(TensorView scales, nint at) => scales.IsAbsent ? null : (float*)scales.Address + at / Block;
+    /// <summary>The blocks of a row from an element on.</summary>
+    private static NarrowBlocks BlocksOf(NarrowKind kind, TensorView codes, TensorView scales, uint* noise, nint at, nint firstBlock) =>
+        new(
+            kind,
+            (byte*)codes.Address + at * codes.DType.Size(),
+            scales.IsAbsent ? null : (float*)scales.Address + at / Block,
+            noise,
+            firstBlock + at / Block
+        );
 }

@@ -2,9 +2,12 @@ using System.Runtime.InteropServices;
 
 namespace Optim.Kernels;
 
-/// <summary>How the state columns of each slice of a <see cref="SliceTable"/> are kept: a kind, and where the scales lie.</summary>
+/// <summary>How the state columns of each slice of a <see cref="SliceTable"/> are kept: a kind, where the scales lie, and which block is the first.</summary>
 internal sealed unsafe class NarrowTable
 {
+    /// <summary>Bits of a word that are the kind.</summary>
+    private const int KindBits = 8;
+
     private nint* words;
     private nint room;
 
@@ -26,10 +29,16 @@ internal sealed unsafe class NarrowTable
         new Span<nint>(words, (int)needed).Clear();
     }
 
-    /// <summary>The kind of a column of a slice, and the address of its scales.</summary>
-    public void Set(int slice, int column, NarrowKind kind, nint scales) =>
-        (words[((nint)slice * Columns + column) * 2], words[((nint)slice * Columns + column) * 2 + 1]) = ((nint)kind, scales);
+    /// <summary>The kind of a narrow column of a slice, the address of its scales, and the place of its first block in the whole parameter.</summary>
+    public void Set(int slice, int column, NarrowKind kind, nint scales, nint firstBlock) =>
+        (words[((nint)slice * Columns + column) * 2], words[((nint)slice * Columns + column) * 2 + 1]) = (
+            (nint)kind | firstBlock << KindBits,
+            scales
+        );
 
-    /// <summary>The words of a slice: for each column its kind and the address of its scales.</summary>
+    /// <summary>The first block of a word that <see cref="Of"/> gives for a kind.</summary>
+    public static nint FirstBlock(nint word) => word >> KindBits;
+
+    /// <summary>The words of a slice: for each column its kind, with the first block above <see cref="KindBits"/>, and the address of its scales.</summary>
     public nint* Of(int slice) => words + (nint)slice * Columns * 2;
 }

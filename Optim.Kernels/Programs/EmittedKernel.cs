@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
 
 namespace Optim.Kernels;
@@ -9,11 +10,15 @@ internal sealed unsafe class EmittedKernel : VisitKernel
     /// <summary>Arrays beyond which there are enough loads under way as it is; from main memory two vectors at a time are faster with fewer.</summary>
     private const int FewArrays = 5;
 
+    /// <summary>State columns beyond which narrow ones do not go into one loop.</summary>
+    private const int MostNarrow = 16;
+
     private readonly KernelCode spelledOut;
     private readonly VectorMethods methods;
     private readonly KernelBody single;
     private readonly bool inPairs,
         canReduce;
+    private readonly ConcurrentDictionary<long, KernelBody> narrow = [];
     private KernelBody? streaming;
     private KernelBody? reducing,
         reducingAhead;
@@ -48,6 +53,18 @@ internal sealed unsafe class EmittedKernel : VisitKernel
         };
         body(&span);
         return true;
+    }
+
+    public override KernelBody? Narrow(ReadOnlySpan<NarrowKind> kinds)
+    {
+        if (!NarrowCodec.IsFused || Code.IsDouble || Code.Reductions.Length > 0 || Code.Rooms > 0 || kinds.Length > MostNarrow)
+            return null;
+        var key = 0L;
+        foreach (var kind in kinds)
+            key = key << 2 | (long)kind;
+        return narrow.TryGetValue(key, out var body)
+            ? body
+            : narrow.GetOrAdd(key, new KernelEmitter(spelledOut, methods, 1, looksAhead: true).EmitNarrow(kinds.ToArray()));
     }
 
     protected override nint Vectors(ref nint* entry, nint stride, nint at, nint end, void* numbers, bool streams)

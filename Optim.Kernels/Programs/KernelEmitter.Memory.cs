@@ -16,12 +16,12 @@ internal sealed unsafe partial class KernelEmitter
     private delegate void Prefetching(void* address);
 
     /// <summary>Asks for the lines of memory that begin where a vector does, further on.</summary>
-    private void LookAhead(int vector)
+    private void LookAhead(int vector, int[] atHand)
     {
         if (!looksAhead || prefetch is null)
             return;
         foreach (var use in code.ArrayUses)
-            if (use.Array < code.Arrays && vector * methods.Count * use.Size % LineBytes == 0)
+            if (use.Array < code.Arrays && !atHand.Contains(use.Array) && vector * methods.Count * use.Size % LineBytes == 0)
             {
                 Address(use.Array, use.Size, vector);
                 Integer(BytesAhead);

@@ -68,7 +68,7 @@ internal sealed unsafe partial class KernelEmitter
         BeginSlice();
         il.Emit(OpCodes.Br, elements);
         il.MarkLabel(element);
-        Body();
+        Body(0, vectors, []);
         il.Emit(OpCodes.Ldloc, at);
         Integer(vectors * methods.Count);
         il.Emit(OpCodes.Add);
@@ -136,36 +136,39 @@ internal sealed unsafe partial class KernelEmitter
         il.Emit(OpCodes.Stloc, entry);
     }
 
-    private void Body()
+    /// <summary>Some vectors from the one of a number on; memory is not asked for early of the arrays that are at hand.</summary>
+    private void Body(int first, int count, int[] atHand)
     {
-        var loaded = new LocalBuilder?[vectors][];
-        for (var vector = 0; vector < vectors; vector++)
+        var uniform = (LocalBuilder?[])values.Clone();
+        var loaded = new LocalBuilder?[count][];
+        for (var vector = 0; vector < count; vector++)
         {
             for (var i = 0; i < code.Nodes.Length; i++)
                 if (code.Nodes[i].Operation is Operation.Load or Operation.LoadWords)
                 {
-                    Compute(i, vector);
+                    Compute(i, first + vector);
                     Keep(i);
                 }
             loaded[vector] = (LocalBuilder?[])values.Clone();
-            LookAhead(vector);
+            LookAhead(first + vector, atHand);
         }
-        for (var vector = 0; vector < vectors; vector++)
+        for (var vector = 0; vector < count; vector++)
         {
             loaded[vector].CopyTo(values, 0);
             // All values before the first store: arrays may be the same memory.
             foreach (var store in code.Stores)
                 Hold(store.Node);
-            Take(vector);
+            Take(first + vector);
             foreach (var store in code.Stores)
             {
                 if (IsRunning(store.Array))
                     continue;
                 Push(store.Node);
-                Address(store.Array, store.IsWords ? sizeof(ushort) : code.Size, vector);
+                Address(store.Array, store.IsWords ? sizeof(ushort) : code.Size, first + vector);
                 il.Emit(OpCodes.Call, store.IsWords ? methods.StoreWords : methods.Store);
             }
         }
+        uniform.CopyTo(values, 0);
     }
 
     /// <summary>Puts a value onto the stack; one that is used again is kept.</summary>

@@ -40,6 +40,12 @@ public static class ProgramEngine
     /// <summary>Whether formulas with nothing around them run as recorded programs, too: to compare engines with the static driver.</summary>
     internal static bool RunsFormulas { get; set; }
 
+    /// <summary>
+    /// Whether a formula with nothing around it runs as a program: also where its state is narrow and the engine has one loop for widening, stepping
+    /// and narrowing.
+    /// </summary>
+    internal static bool RunsFormula(bool isNarrow) => RunsFormulas || (isNarrow && !IsBlocks && NarrowCodec.IsFused);
+
     /// <summary>Whether programs run by blocks: where that is asked for, and at a width of one number.</summary>
     internal static bool IsBlocks => Lanes.Width == Width.Single || Current == Engine.Blocks;
 

@@ -326,7 +326,8 @@ internal sealed unsafe class ProgramRun
                 &pass,
                 sizeof(ProgramPass),
                 segment.DType.Size(),
-                executor
+                executor,
+                &pass
             );
         else if (code.Reductions.Length == 0 && code.Rooms == 0)
             took = executor.Run(length, &ProgramPass.Run, &pass);

@@ -9,6 +9,9 @@ internal abstract class TotalsAcross
     /// <summary>Dtype and shape of a parameter as a whole.</summary>
     public abstract Layout LayoutOf(int row);
 
+    /// <summary>The first element of the whole that this rank has of a parameter.</summary>
+    public abstract nint FirstOf(int row);
+
     /// <summary>For each of some numbers the parts that all ranks have, by the rows of parameters: those of one row in the order of its elements.</summary>
     public abstract IReadOnlyList<IReadOnlyList<(int Row, double[] Parts)>> Gather(
         IReadOnlyList<IEnumerable<(int Row, double[] Parts)>> here

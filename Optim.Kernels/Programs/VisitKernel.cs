@@ -60,6 +60,9 @@ internal abstract unsafe class VisitKernel
     /// </summary>
     public virtual bool Reduce(nint* entry, nint stride, nint at, nint end, void* numbers, bool streams, double* sums) => false;
 
+    /// <summary>A loop over whole blocks of a slice with columns that are kept so; null where the engine has none.</summary>
+    public virtual KernelBody? Narrow(ReadOnlySpan<NarrowKind> kinds) => null;
+
     /// <summary>
     /// Whole vectors, of one slice after the other, as far as it is pleasant; at the latest up to the first slice that has a tail. Returns
     /// the next element, and moves on to its slice.

@@ -66,6 +66,24 @@ let private optionsOf (rule: Rule) (options: IOptimizerOptions) =
                 name, value
     ]
 
+/// Options by which state is narrow, of rules that have them and take them beside these.
+let private narrow (rule: Rule) options (storage: StateStorage) =
+    let parameters =
+        Parameters.OfNamed [ struct ("p", TensorView.Zeros(DType.Float32, [| 8L; 6L |])) ]
+
+    try
+        if storage.Format <> StateFormat.Float32 && rule.Has "state_storage" then
+            rule.Init(NarrowKit.stored rule storage options, parameters) |> ignore
+
+            [
+                "state_storage", OptionValue.Text storage.Name
+                "state_storage_minimum", OptionValue.Int(int64 storage.Minimum)
+            ]
+        else
+            []
+    with :? NotSupportedException ->
+        []
+
 let private shape =
     Gen.frequency
         [
@@ -79,6 +97,11 @@ let private cases =
     gen {
         let! rule = Gen.elements rules
         let! options = Laws.Options.generate (Rules.Find rule)
+
+        let! storage =
+            Gen.elements [ StateStorage.Float32; StateStorage.BFloat16; StateStorage.Blockwise8 ]
+
+        let! minimum = Gen.elements [ 0; 300; 4096 ]
         let! count = Gen.choose (1, 5)
         let! shapes = Gen.listOfLength count shape
         let! ranks = Gen.choose (1, 8)
@@ -98,7 +121,9 @@ let private cases =
         return
             {
                 Rule = rule
-                Options = optionsOf (Rules.Find rule) options
+                Options =
+                    optionsOf (Rules.Find rule) options
+                    @ narrow (Rules.Find rule) options (storage.From minimum)
                 Shapes = shapes
                 Ranks = ranks
                 Others = others

@@ -13,18 +13,21 @@ open Command
 open DistributedKit
 open ShardedCheckpointTests
 
-let private settings (rule: string) (clip: double) (world: World | null) =
+let private settingsOf (hidden: int) options (rule: string) (clip: double) (world: World | null) =
     TrainingSettings(
         Rule = Algorithms.Find rule,
+        Options = ImmutableArray.CreateRange options,
         Epochs = 1,
         BatchSize = 480,
-        Hidden = ImmutableArray.Create 16,
+        Hidden = ImmutableArray.Create hidden,
         ThreadCount = 1,
         Clip = (if clip > 0.0 then Nullable clip else Nullable()),
         Ema = Nullable 0.9,
         Leaves = Nullable 8,
         World = world
     )
+
+let private settings = settingsOf 16 []
 
 let private losses (result: TrainingResult) = List.ofSeq result.History.Losses
 
@@ -78,6 +81,19 @@ let tests =
                             Expect.equal result.TestAccuracy alone.TestAccuracy "test accuracy"
                             Expect.equal result.AveragedTestAccuracy alone.AveragedTestAccuracy "that of the average"
                 }
+
+            test "narrow state: the same losses on 1, 2 and 4 ranks" {
+                // The first layer has 5120 weights, above the least for narrow state.
+                let run (storage: string) world =
+                    Trainer.Run(settingsOf 80 [ struct ("state_storage", OptionValue.Text storage) ] "adamw" 0.5 world)
+
+                let alone = run "blockwise8" null
+                Expect.notEqual (losses alone) (losses (run "float32" null)) "state is narrow"
+
+                for ranks in [ 2; 4 ] do
+                    for result in onRanks ranks (run "blockwise8") do
+                        Expect.equal (losses result) (losses alone) $"{ranks} ranks"
+            }
 
             test "a run that is saved on 4 ranks goes on with 1, and with 2" {
                 inFolder (fun folder ->

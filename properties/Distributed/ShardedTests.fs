@@ -275,6 +275,7 @@ let tests =
                 let lonely (totals: TotalsAcross) =
                     { new TotalsAcross() with
                         member _.LayoutOf row = totals.LayoutOf row
+                        member _.FirstOf row = totals.FirstOf row
                         member _.IsOnAny here = totals.IsOnAny here
 
                         member _.Gather here =
@@ -284,6 +285,7 @@ let tests =
                 let oneByOne (totals: TotalsAcross) =
                     { new TotalsAcross() with
                         member _.LayoutOf row = totals.LayoutOf row
+                        member _.FirstOf row = totals.FirstOf row
                         member _.IsOnAny here = totals.IsOnAny here
 
                         member _.Gather here =

@@ -47,6 +47,21 @@ let recordedGradient step index =
     let g = if index >= 512 && index < 768 then g * 0.001 else g
     float32 (if index = 7 then g * 30.0 else g)
 
+/// Gradients of which each block is of another kind: with zeros, over many powers of two, plain, not finite in a step, far below what numbers are made for.
+let motleyGradient step index =
+    let g = float32 (draw (300 + step) (index + 1))
+    let plain = if g = 0.0f then 1.0f else g
+
+    match index / 256 % 6 with
+    | 0 -> recordedGradient step index
+    | 1 -> plain * MathF.Pow(2.0f, float32 (index % 40 - 30))
+    | 2
+    | 3 -> plain
+    | 4 when step = 2 && index % 256 < 2 -> if index % 2 = 0 then nanf else infinityf
+    | 4 when index % 256 = 9 -> plain * 1e6f
+    | 4 -> plain * 1e-3f
+    | _ -> plain * 1e-41f
+
 let recordedStart index = float32 (draw 199 (index + 1))
 
 /// A run of a rule over one parameter, with memory that is used again.

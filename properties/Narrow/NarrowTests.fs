@@ -43,7 +43,7 @@ let private makeRow (kind: NarrowKind) count =
 
 let private narrowed kind (values: float32 array) step =
     let struct (codes, scales) = makeRow kind values.Length
-    NarrowMemory.Narrow(TensorView.Of(values, [| int64 values.Length |]), kind, codes, scales, step, 0)
+    NarrowMemory.Narrow(TensorView.Of(values, [| int64 values.Length |]), kind, codes, scales, step, 0, 0n)
     struct (codes, scales)
 
 let private widened kind (struct (codes, scales)) =
@@ -192,8 +192,8 @@ let private sameBits =
                             // Several blocks and a short one, and more than one share.
                             let run = Run(rule, options, 40000 + 77, recordedStart)
 
-                            for step in 0..2 do
-                                run.Step(recordedGradient step)
+                            for step in 0..4 do
+                                run.Step(motleyGradient step)
 
                             struct (run.Values, run.State)
 
