@@ -53,15 +53,7 @@ internal sealed unsafe partial class KernelEmitter
         Integer(IntPtr.Size);
         il.Emit(OpCodes.Mul);
         il.Emit(OpCodes.Stloc, stride);
-        var isCrowded = code.IsUniform.Count(isUniform => isUniform) > methods.Uniforms;
-        for (var i = 0; i < code.Nodes.Length; i++)
-            // A constant that has no register is better read where it is used than kept on the stack: that loads would be held up by stores to
-            // arrays at the same offset in a page.
-            if (code.IsUniform[i] && !(isCrowded && code.Nodes[i].Operation == Operation.Constant && code.Uses[i] == 1))
-            {
-                Compute(i);
-                Keep(i);
-            }
+        KeepUniforms();
         var (slice, slices, element, elements, done) = (Label(), Label(), Label(), Label(), Label());
         il.Emit(OpCodes.Br, slices);
         il.MarkLabel(slice);
@@ -90,6 +82,22 @@ internal sealed unsafe partial class KernelEmitter
         SetField(nameof(SliceSpan.At), next);
         il.Emit(OpCodes.Ret);
         return method.CreateDelegate<KernelBody>();
+    }
+
+    /// <summary>Works out what is the same for all elements.</summary>
+    private void KeepUniforms()
+    {
+        var uniforms = 0;
+        foreach (var isUniform in code.IsUniform)
+            uniforms += isUniform ? 1 : 0;
+        for (var i = 0; i < code.Nodes.Length; i++)
+            // A constant that has no register is better read where it is used than kept on the stack: that loads would be held up by stores to
+            // arrays at the same offset in a page.
+            if (code.IsUniform[i] && !(uniforms > methods.Uniforms && code.Nodes[i].Operation == Operation.Constant && code.Uses[i] == 1))
+            {
+                Compute(i);
+                Keep(i);
+            }
     }
 
     /// <summary>Where the arrays of a slice lie, the element of it that comes next, and one past the last.</summary>
