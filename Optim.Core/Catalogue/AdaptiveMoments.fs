@@ -158,13 +158,16 @@ let private adamG =
             let eps = epsilon r 1e-8
             let x, g = decay.Applied(r, lr)
             let v = secondMoment r beta2 g
-            let size = r.Column "r"
-            let size' = kept r size (moved beta3 size (factor * Expression.Pow(v, power)))
-            let m = firstMoment r beta1 (size' * g)
-            let rate = smaller lr (1.0 / sqrt r.Step)
-            // Once for all elements, which have enough to do with the power.
+            let size, average = r.Column "r", r.Column "exp_avg"
+
+            // What does not need the power is worked out beside it, as little as can be after it.
+            let size' =
+                kept r size (fma ((1.0 - beta3) * factor) (Expression.Pow(v, power)) (beta3 * size))
+
+            let m = kept r average (fma size' ((1.0 - beta1) * g) (beta1 * average))
+            let rate = smaller lr (1.0 / sqrt r.Step) / correction r beta1
             let factor2 = 1.0 / correction r beta2
-            x - rate / correction r beta1 * m / (sqrt (factor2 * v) + eps))
+            fma m (-rate / (sqrt (factor2 * v) + eps)) x)
 
 let private adan =
     rule

@@ -213,16 +213,15 @@ module internal Parts =
 
     /// Elements divided by the norm of all that differ from them in the first index only.
     let ofUnitColumns (r: RuleDefinition) (elements: Expression) =
-        let hasColumns =
-            r.Asks("has dimensions", (fun parameter -> parameter.Shape.Length > 0))
-
+        // Of a tensor of one dimension all elements are one column.
         let size =
-            if hasColumns then
+            if hasRows r then
                 r.ColumnNorm(elements, 1)
             else
-                abs elements
+                norm elements
 
-        elements / larger size (Expression.Of 1e-12)
+        // The inverse is worked out once for each column.
+        elements * (1.0 / larger size (Expression.Of 1e-12))
 
     /// How many elements there are in all parameters of a group.
     let countOverAll (r: RuleDefinition) (elements: Expression) =

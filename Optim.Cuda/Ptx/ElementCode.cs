@@ -182,6 +182,7 @@ internal sealed class ElementCode<T>
             Operation.Exp => PtxLane<T>.Exp(A()),
             Operation.Log => PtxLane<T>.Log(A()),
             Operation.Cbrt => PtxLane<T>.Cbrt(A()),
+            Operation.Power => PtxLane<T>.Pow(A(), B()),
             Operation.Fma => PtxLane<T>.Fma(A(), B(), C()),
             Operation.Abs => PtxLane<T>.Abs(A()),
             Operation.Max => PtxLane<T>.Max(A(), B()),

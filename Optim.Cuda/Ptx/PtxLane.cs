@@ -62,6 +62,8 @@ internal readonly unsafe struct PtxLane<T>(string register) : IDigits<PtxLane<T>
 
     public static PtxLane<T> Cbrt(PtxLane<T> value) => LaneMath.Cbrt<PtxLane<T>, T>(value);
 
+    public static PtxLane<T> Pow(PtxLane<T> value, PtxLane<T> exponent) => LaneMath.Pow<PtxLane<T>, T>(value, exponent);
+
     public static PtxLane<T> Fma(PtxLane<T> a, PtxLane<T> b, PtxLane<T> c) => Write($"fma.rn.{F}", a, b, c);
 
     public static PtxLane<T> Abs(PtxLane<T> value) => Write($"abs.{F}", value);

@@ -54,8 +54,8 @@ public interface IScalar<N> : IArithmetic<N>
 }
 
 /// <summary>
-/// What a formula computes on: a register of numbers, one number, or a whole tensor. Every operation but Exp, Log and Cbrt is rounded once,
-/// as IEEE 754 says, so a formula gives the same bits on each lane.
+/// What a formula computes on: a register of numbers, one number, or a whole tensor. Every operation but Exp, Log, Cbrt and Pow is rounded
+/// once, as IEEE 754 says, so a formula gives the same bits on each lane.
 /// </summary>
 /// <typeparam name="V">The implementing type.</typeparam>
 public interface ILane<V> : IArithmetic<V>
@@ -66,6 +66,10 @@ public interface ILane<V> : IArithmetic<V>
 
     /// <summary>The absolute value.</summary>
     static abstract V Abs(V value);
+
+    /// <summary>A power of what is not negative: exp(exponent log(value)), or as near to it as the last place of exponent log(value) lets it be.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    static virtual V Pow(V value, V exponent) => V.Exp(exponent * V.Log(value));
 
     /// <summary>The larger one; NaN when either is NaN, the second when both are zero.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -51,6 +51,8 @@ internal readonly unsafe struct Lane1<T>(T value) : IDigits<Lane1<T>>
 
     public static Lane1<T> Cbrt(Lane1<T> value) => LaneMath.Cbrt<Lane1<T>, T>(value);
 
+    public static Lane1<T> Pow(Lane1<T> value, Lane1<T> exponent) => LaneMath.Pow<Lane1<T>, T>(value, exponent);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane1<T> Abs(Lane1<T> value) => new(T.Abs(value.value));
 

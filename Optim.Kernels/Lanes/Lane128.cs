@@ -58,6 +58,8 @@ internal readonly unsafe struct Lane128<T>(Vector128<T> value) : IDigits<Lane128
 
     public static Lane128<T> Cbrt(Lane128<T> value) => LaneMath.Cbrt<Lane128<T>, T>(value);
 
+    public static Lane128<T> Pow(Lane128<T> value, Lane128<T> exponent) => LaneMath.Pow<Lane128<T>, T>(value, exponent);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane128<T> Abs(Lane128<T> value) => new(Vector128.Abs(value.value));
 

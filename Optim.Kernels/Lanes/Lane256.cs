@@ -58,6 +58,8 @@ internal readonly unsafe struct Lane256<T>(Vector256<T> value) : IDigits<Lane256
 
     public static Lane256<T> Cbrt(Lane256<T> value) => LaneMath.Cbrt<Lane256<T>, T>(value);
 
+    public static Lane256<T> Pow(Lane256<T> value, Lane256<T> exponent) => LaneMath.Pow<Lane256<T>, T>(value, exponent);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane256<T> Abs(Lane256<T> value) => new(Vector256.Abs(value.value));
 

@@ -59,6 +59,8 @@ internal readonly unsafe struct Lane512<T>(Vector512<T> value) : IDigits<Lane512
 
     public static Lane512<T> Cbrt(Lane512<T> value) => LaneMath.Cbrt<Lane512<T>, T>(value);
 
+    public static Lane512<T> Pow(Lane512<T> value, Lane512<T> exponent) => LaneMath.Pow<Lane512<T>, T>(value, exponent);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lane512<T> Abs(Lane512<T> value) => new(Vector512.Abs(value.value));
 

@@ -33,8 +33,8 @@ internal interface IDigits<V> : IBinary<V>
 }
 
 /// <summary>
-/// The exponential function, the logarithm and the cube root of lanes, from operations that are rounded once: the same bits in lanes of
-/// any width, within two units of the last place. The type beside the lane's is that of its elements: float or double.
+/// The exponential function, the logarithm, the cube root and powers of lanes, from operations that are rounded once: the same bits in lanes of
+/// any width, all but powers within two units of the last place. The type beside the lane's is that of its elements: float or double.
 /// </summary>
 internal static class LaneMath
 {
@@ -52,7 +52,7 @@ internal static class LaneMath
         var (most, least) = isDouble ? (709.79, -746.0) : (88.73, -104.0);
         var x = V.Select(V.Greater(value, V.Of(most)), V.Of(most), value);
         x = V.Select(V.Greater(V.Of(least), x), V.Of(least), x);
-        var n = Rounded<V, T>(x, V.Of(1.4426950408889634), 0);
+        var n = Rounded<V, T>(x, V.Of(1.4426950408889634));
         var rest = V.Fma(n, V.Of(-Ln2Low), V.Fma(n, V.Of(-Ln2High), x));
         V sum;
         if (isDouble)
@@ -127,63 +127,99 @@ internal static class LaneMath
         return V.Select(V.Greater(V.Of(0), value), V.Of(double.NaN), result);
     }
 
-    /// <summary>The cube root, of either sign; of zeros and what is not finite the value's magnitude with its sign.</summary>
+    /// <summary>
+    /// A power: NaN of what is below 0, and as far off as an error in the last place of exponent log2(value) makes it. In float 2 to that power, which takes
+    /// half the operations of exp(exponent log(value)), by which it is in double.
+    /// </summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Pow<V, T>(V value, V exponent)
+        where V : struct, IBinary<V>
+    {
+        if (typeof(T) == typeof(double))
+            return Exp<V, T>(exponent * Log<V, T>(value));
+        // log2(1 + f) = f times the polynomial whose product with f is off by 5e-8 at most. Pairs of terms do not wait for each other.
+        var f = V.Significand(value) - V.Of(1);
+        var square = f * f;
+        var low = V.Fma(
+            V.Fma(V.Of(-0.34730115725736072), f, V.Of(0.47868371565784623)),
+            square,
+            V.Fma(V.Of(-0.721165807640885), f, V.Of(1.4426898812360616))
+        );
+        var high = V.Fma(
+            V.Fma(V.Of(-0.0093091972300353965), f, V.Of(0.052059131131620721)),
+            square,
+            V.Fma(V.Of(-0.13752155305637539), f, V.Of(0.24186494085071509))
+        );
+        var power = V.Fma(exponent * f, V.Fma(high, square * square, low), exponent * V.Exponent(value));
+        // Beyond these the result is infinite or 0. NaN is not beyond, and stays.
+        var (most, least) = (V.Of(129), V.Of(-152));
+        power = V.Select(V.Greater(power, most), most, power);
+        power = V.Select(V.Greater(least, power), least, power);
+        var n = Rounded<V, T>(power);
+        var rest = power - n;
+        // 2^rest = 1 + rest times the polynomial whose product with it is off by 2e-9 at most.
+        square = rest * rest;
+        var sum = V.Fma(V.Of(0.00015476304070307951), rest, V.Of(0.0013400269585264496));
+        sum = V.Fma(sum, square, V.Fma(V.Of(0.0096180038766606933), rest, V.Of(0.055503277914459995)));
+        sum = V.Fma(sum, square, V.Fma(V.Of(0.24022651346007603), rest, V.Of(0.69314720624808834)));
+        var result = V.Scale(V.Fma(sum, rest, V.Of(1)), n);
+        return V.Select(V.Greater(V.Of(0), value), V.Of(double.NaN), result);
+    }
+
+    /// <summary>The cube root, of either sign; of zeros and what is not finite the value itself.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static V Cbrt<V, T>(V value)
         where V : struct, IBinary<V>
     {
-        var magnitude = V.Abs(value);
-        var (exponent, significand) = (V.Exponent(magnitude), V.Significand(magnitude));
-        // 2^(3 n) t, with t in [1, 8).
-        var n = Rounded<V, T>(exponent, V.Of(1.0 / 3), -1.0 / 3);
-        var rest = V.Fma(n, V.Of(-3), exponent);
-        var t = V.Scale(significand, rest);
-        // 1 / cbrt(t), within 3e-4, and by one step, or in double two, within 1e-10 or all digits.
+        var (exponent, significand) = (V.Exponent(value), V.Significand(value));
+        // -n, where the exponent is 3 n + rest, and rest is -1, 0 or 1.
+        var n = Rounded<V, T>(exponent, V.Of(-1.0 / 3));
+        var rest = V.Fma(n, V.Of(3), exponent);
+        // The inverse root of the significand within 3e-4, and 2^(-rest / 3), exact at its three places: together near 1 / cbrt(value).
         var y = V.Fma(V.Of(-0.049936401010523435), significand, V.Of(0.3177550206380246));
         y = V.Fma(y, significand, V.Of(-0.8099574903990339));
         y = V.Fma(y, significand, V.Of(1.541885799517262));
-        y *= V.Select(
-            V.Greater(rest, V.Of(1.5)),
-            V.Of(0.6299605249474366),
-            V.Select(V.Greater(rest, V.Of(0.5)), V.Of(0.7937005259840998), V.Of(1))
-        );
-        y = Nearer(t, y);
+        var third = V.Fma(V.Fma(V.Of(0.026810787939486451), rest, V.Of(-0.23311026195538671)), rest, V.Of(1));
+        y = V.Scale(y, n) * third;
         if (typeof(T) == typeof(double))
-            y = Nearer(t, y);
-        var square = y * y;
-        var root = t * square;
-        // Where products were rounded.
-        root = V.Fma(V.Fma(-(root * root), root, t) * square, V.Of(1.0 / 3), root);
-        var result = V.Scale(root, n);
-        var isInside = V.Greater(V.Of(double.PositiveInfinity), magnitude);
-        result = V.Select(isInside, V.Select(V.Greater(magnitude, V.Of(0)), result, magnitude), magnitude);
-        return V.Select(V.Greater(V.Of(0), value), -result, result);
+        {
+            var above = Above(value * y * y, y);
+            y = V.Fma(y * above, V.Fma(above, V.Of(2.0 / 9), V.Of(-1.0 / 3)), y);
+        }
+        // cbrt(value) = root (1 + off)^(-2/3): its first terms, of which two thirds of what products were rounded by comes back.
+        var root = value * y * y;
+        var off = Above(root, y);
+        root = V.Fma(root * off, V.Fma(off, V.Of(5.0 / 9), V.Of(-2.0 / 3)), root);
+        // What is 0 or not finite has no exponent, and has become NaN.
+        return V.Select(V.IsNaN(root), value, root);
     }
 
-    /// <summary>A step from near 1 / cbrt(t) to nearer: the error is cubed.</summary>
+    /// <summary>By how much the magnitude of value y^2, which is given, times y is above 1: how far y is from 1 / cbrt(value).</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static V Nearer<V>(V t, V y)
-        where V : struct, IBinary<V>
-    {
-        var off = V.Fma(-(t * (y * y)), y, V.Of(1));
-        return V.Fma(y * off, V.Fma(off, V.Of(2.0 / 9), V.Of(1.0 / 3)), y);
-    }
+    private static V Above<V>(V root, V y)
+        where V : struct, IBinary<V> => V.Fma(V.Abs(root), y, V.Of(-1));
 
-    /// <summary>factor x + more, rounded to a whole number by adding a number that has no places for fractions.</summary>
+    /// <summary>A number that has no places for fractions: added and taken off, it rounds to a whole number.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static V Rounded<V, T>(V x, V factor, double more)
-        where V : struct, IBinary<V>
-    {
-        var whole = V.Of(typeof(T) == typeof(double) ? 1.5 * (1L << 52) : 1.5 * (1 << 23));
-        return (more == 0 ? V.Fma(x, factor, whole) : V.Fma(x, factor, V.Of(more)) + whole) - whole;
-    }
+    private static V Whole<V, T>()
+        where V : struct, IBinary<V> => V.Of(typeof(T) == typeof(double) ? 1.5 * (1L << 52) : 1.5 * (1 << 23));
+
+    /// <summary>x, rounded to a whole number.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static V Rounded<V, T>(V x)
+        where V : struct, IBinary<V> => x + Whole<V, T>() - Whole<V, T>();
+
+    /// <summary>factor x, rounded to a whole number.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static V Rounded<V, T>(V x, V factor)
+        where V : struct, IBinary<V> => V.Fma(x, factor, Whole<V, T>()) - Whole<V, T>();
 
     /// <summary><see cref="IBinary{V}.Scale"/> by two powers: one by itself may be out of range.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static V Scale<V, T>(V value, V exponent)
         where V : struct, IDigits<V>
     {
-        var half = Rounded<V, T>(exponent, V.Of(0.5), 0);
+        var half = Rounded<V, T>(exponent, V.Of(0.5));
         return value * V.PowerOfTwo(half) * V.PowerOfTwo(exponent - half);
     }
 

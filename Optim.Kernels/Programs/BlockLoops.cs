@@ -155,6 +155,7 @@ internal abstract unsafe class BlockLoops
                 Operation.Exp => new(&Run<Exponential, Neighbours>),
                 Operation.Log => new(&Run<Logarithm, Neighbours>),
                 Operation.Cbrt => new(&Run<CubeRoot, Neighbours>),
+                Operation.Power => new(&Run<Exponentiation, Neighbours>),
                 Operation.Fma => new(&Run<Fused, Neighbours>),
                 Operation.Abs => new(&Run<Magnitude, Neighbours>),
                 Operation.Max => new(&Run<Larger, Neighbours>),

@@ -1,3 +1,4 @@
+// Long, because every operation has its few lines.
 using System.Runtime.CompilerServices;
 
 namespace Optim.Kernels;
@@ -107,6 +108,15 @@ internal static class BlockSteps
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static V Run<V>(V a, V b, V c, V d)
             where V : struct, IVector<V> => V.Cbrt(a);
+    }
+
+    public readonly struct Exponentiation : IBlockStep
+    {
+        public static int Operands => 2;
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public static V Run<V>(V a, V b, V c, V d)
+            where V : struct, IVector<V> => V.Pow(a, b);
     }
 
     public readonly struct Fused : IBlockStep

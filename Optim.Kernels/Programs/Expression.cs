@@ -125,7 +125,7 @@ public sealed class Expression
 
     /// <summary>
     /// A power: in double for numbers of the step and of tensors. Of tensors and elements 1, 2, 3, 4, 1/4, 1/2, 3/4 and 3/2 are made of products and
-    /// roots; of elements any other one is exp(exponent log(value)), for elements that are not negative.
+    /// roots; of elements any other one is exp(exponent log(value)), for elements that are not negative, as exact as the last place of that product is.
     /// </summary>
     public static Expression Pow(Expression value, Expression exponent)
     {
@@ -133,7 +133,6 @@ public sealed class Expression
         ArgumentNullException.ThrowIfNull(exponent);
         if (value.Scope < Scope.Tensor && exponent.Scope < Scope.Tensor)
             return Combine(Operation.Power, value, exponent);
-        var isOfElements = value.Scope == Scope.Element || exponent.Scope == Scope.Element;
         return (exponent.Operation == Operation.Constant ? exponent.Value : double.NaN) switch
         {
             1 => value,
@@ -141,7 +140,7 @@ public sealed class Expression
             3 => value * value * value,
             4 => value * value * (value * value),
             0.25 or 0.5 or 0.75 or 1.5 => Pow(Sqrt(value), 2 * exponent.Value),
-            _ => isOfElements ? Exp(exponent * Log(value)) : Combine(Operation.Power, value, exponent),
+            _ => Combine(Operation.Power, value, exponent),
         };
     }
 

@@ -94,10 +94,10 @@ internal sealed class KernelCode : IEquatable<KernelCode>
     /// <summary>Bytes of an element of the arithmetic.</summary>
     public int Size => IsDouble ? sizeof(double) : sizeof(float);
 
-    /// <summary>The same code in operations that are rounded once, where there are exponential functions, logarithms and cube roots: with the same bits.</summary>
+    /// <summary>The same code in operations that are rounded once, where there are exponential functions, logarithms, cube roots and powers: with the same bits.</summary>
     public KernelCode SpelledOut()
     {
-        if (!Nodes.Any(node => node.Operation is Operation.Exp or Operation.Log or Operation.Cbrt))
+        if (!Nodes.Any(node => IsSpelledOut(node.Operation)))
             return this;
         var (expressions, list) = (new Expression[Nodes.Length], new NodeList());
         for (var i = 0; i < Nodes.Length; i++)
@@ -106,15 +106,18 @@ internal sealed class KernelCode : IEquatable<KernelCode>
         return new(list.ToArray(), stores, Reductions, Arrays, Numbers, IsDouble);
     }
 
+    private static bool IsSpelledOut(Operation operation) =>
+        operation is Operation.Exp or Operation.Log or Operation.Cbrt or Operation.Power;
+
     private Expression SpelledOut(Node node, Expression[] known)
     {
         switch (node.Operation)
         {
             case Operation.Constant:
                 return Expression.Of(node.Constant);
-            case Operation.Exp or Operation.Log or Operation.Cbrt:
-                var value = new Recorder(known[node.A]);
-                return (IsDouble ? SpelledOut<double>(node.Operation, value) : SpelledOut<float>(node.Operation, value)).Expression;
+            case var operation when IsSpelledOut(operation):
+                var (a, b) = (new Recorder(known[node.A]), node.B < 0 ? default : new Recorder(known[node.B]));
+                return (IsDouble ? SpelledOut<double>(operation, a, b) : SpelledOut<float>(operation, a, b)).Expression;
             default:
                 var operands = new Expression[node.Operands];
                 for (var k = 0; k < operands.Length; k++)
@@ -123,12 +126,13 @@ internal sealed class KernelCode : IEquatable<KernelCode>
         }
     }
 
-    private static Recorder SpelledOut<T>(Operation operation, Recorder value) =>
+    private static Recorder SpelledOut<T>(Operation operation, Recorder a, Recorder b) =>
         operation switch
         {
-            Operation.Exp => LaneMath.Exp<Recorder, T>(value),
-            Operation.Log => LaneMath.Log<Recorder, T>(value),
-            _ => LaneMath.Cbrt<Recorder, T>(value),
+            Operation.Exp => LaneMath.Exp<Recorder, T>(a),
+            Operation.Log => LaneMath.Log<Recorder, T>(a),
+            Operation.Cbrt => LaneMath.Cbrt<Recorder, T>(a),
+            _ => LaneMath.Pow<Recorder, T>(a, b),
         };
 
     public bool Equals(KernelCode? other) =>
@@ -189,4 +193,10 @@ internal sealed record Visit(KernelCode Code, int[] Numbers, int[] Reductions, V
 /// <summary>A spread that a visit reads, or that comes out of it.</summary>
 /// <param name="Place">Its place in the program.</param>
 /// <param name="Room">The place, after the arrays, of the room for a block of it.</param>
-internal sealed record VisitSpread(int Place, int Room);
+/// <param name="Work">How it is worked out of the totals of spreads; null for a spread itself.</param>
+internal sealed record VisitSpread(int Place, int Room, TotalsVisit? Work = null);
+
+/// <summary>What is worked out of the totals of rows, or of columns, alone: once for each of these, and not for each element.</summary>
+/// <param name="Visit">The work, over an array of totals for each spread and one for what they come to.</param>
+/// <param name="Spreads">These spreads, by their places in the program.</param>
+internal sealed record TotalsVisit(Visit Visit, int[] Spreads);

@@ -30,12 +30,7 @@ internal sealed unsafe partial class KernelEmitter
         Field(nameof(SliceSpan.At), at);
         Field(nameof(SliceSpan.End), to);
         Field(nameof(SliceSpan.Numbers), numbers);
-        for (var i = 0; i < code.Nodes.Length; i++)
-            if (code.IsUniform[i])
-            {
-                Compute(i);
-                Keep(i);
-            }
+        KeepUniforms();
         foreach (var use in code.ArrayUses)
             if (!arrays.Contains(use.Array))
             {

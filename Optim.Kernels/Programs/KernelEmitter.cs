@@ -53,12 +53,7 @@ internal sealed unsafe partial class KernelEmitter
         Integer(IntPtr.Size);
         il.Emit(OpCodes.Mul);
         il.Emit(OpCodes.Stloc, stride);
-        for (var i = 0; i < code.Nodes.Length; i++)
-            if (code.IsUniform[i])
-            {
-                Compute(i);
-                Keep(i);
-            }
+        KeepUniforms();
         var (slice, slices, element, elements, done) = (Label(), Label(), Label(), Label(), Label());
         il.Emit(OpCodes.Br, slices);
         il.MarkLabel(slice);
@@ -87,6 +82,22 @@ internal sealed unsafe partial class KernelEmitter
         SetField(nameof(SliceSpan.At), next);
         il.Emit(OpCodes.Ret);
         return method.CreateDelegate<KernelBody>();
+    }
+
+    /// <summary>Works out what is the same for all elements.</summary>
+    private void KeepUniforms()
+    {
+        var uniforms = 0;
+        foreach (var isUniform in code.IsUniform)
+            uniforms += isUniform ? 1 : 0;
+        for (var i = 0; i < code.Nodes.Length; i++)
+            // A constant that has no register is better read where it is used than kept on the stack: that loads would be held up by stores to
+            // arrays at the same offset in a page.
+            if (code.IsUniform[i] && !(uniforms > methods.Uniforms && code.Nodes[i].Operation == Operation.Constant && code.Uses[i] == 1))
+            {
+                Compute(i);
+                Keep(i);
+            }
     }
 
     /// <summary>Where the arrays of a slice lie, the element of it that comes next, and one past the last.</summary>
@@ -176,8 +187,12 @@ internal sealed unsafe partial class KernelEmitter
             il.Emit(OpCodes.Ldloc, known);
             return;
         }
+        // A mask that is kept would lie in a vector: asking again is cheaper.
+        var isMask = code.Nodes[node].Operation.IsMask();
+        for (var k = 0; k < 2 && isMask && code.Uses[node] > 1 && code.Nodes[node].Operand(k) is >= 0 and var operand; k++)
+            Hold(operand);
         Compute(node);
-        if (code.Uses[node] > 1)
+        if (code.Uses[node] > 1 && !isMask)
         {
             il.Emit(OpCodes.Dup);
             Keep(node);
@@ -218,6 +233,9 @@ internal sealed unsafe partial class KernelEmitter
             case Operation.Min:
                 Larger(node.A, node.B, isMax: false);
                 break;
+            case Operation.Select:
+                Choose(node);
+                break;
             case Operation.Sign:
                 // 1 where x > 0, or else -1 where 0 > x.
                 Hold(node.A);
@@ -237,32 +255,6 @@ internal sealed unsafe partial class KernelEmitter
                 Call(node.Operation);
                 break;
         }
-    }
-
-    /// <summary>The larger or the smaller one, as <see cref="ILane{V}.Max"/> and Min have it.</summary>
-    private void Larger(int first, int second, bool isMax)
-    {
-        Hold(first);
-        Hold(second);
-        Greater(isMax ? first : second, isMax ? second : first);
-        Push(first);
-        Push(first);
-        Call(Operation.IsNaN);
-        Push(first);
-        Push(second);
-        Call(Operation.Select);
-        Call(Operation.Select);
-    }
-
-    /// <summary>Whether a value is greater than another; null for zero.</summary>
-    private void Greater(int? left, int? right)
-    {
-        foreach (var side in (int?[])[left, right])
-            if (side is { } node)
-                Push(node);
-            else
-                Constant(0);
-        Call(Operation.Greater);
     }
 
     /// <summary>Keeps a value that is pushed more than once.</summary>

@@ -45,7 +45,7 @@ internal enum Operation : byte
     /// <summary>A number that is kept for the tensor, by the name of its array, which holds nothing else.</summary>
     TensorNumber,
 
-    /// <summary>a to the power of b: of numbers of the step and the tensor only.</summary>
+    /// <summary>a to the power of b; of elements, where they are not negative, as <see cref="ILane{V}.Pow"/>.</summary>
     Power,
 
     /// <summary>The largest whole number up to a: of numbers of the step and the tensor only.</summary>
@@ -161,6 +161,9 @@ internal static class Operations
 
     /// <summary>Whether it is a spread that is made of elements, which a visit before it works out.</summary>
     public static bool IsSum(this Operation operation) => operation is >= Operation.SumOfRow and <= Operation.SumOfSquaresOfColumn;
+
+    /// <summary>Whether it sums rows.</summary>
+    public static bool IsOfRows(this Operation operation) => operation is Operation.SumOfRow or Operation.SumOfSquaresOfRow;
 
     /// <summary>Whether it is a mask, which only Select reads.</summary>
     public static bool IsMask(this Operation operation) => operation is Operation.Greater or Operation.IsNaN or Operation.GreaterBits;

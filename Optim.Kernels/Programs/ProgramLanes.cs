@@ -248,8 +248,8 @@ internal readonly struct ProgramLanes<V, N>
             Operation.Log => V.Log(a),
             Operation.Cbrt => V.Cbrt(a),
             Operation.Fma => V.Fma(a, b, c),
-            // Of numbers of a tensor, which are not negative where such a power is taken.
-            Operation.Power => V.Exp(b * V.Log(a)),
+            // Of what is not negative where such a power is taken.
+            Operation.Power => V.Pow(a, b),
             Operation.Abs => V.Abs(a),
             Operation.Max => V.Max(a, b),
             Operation.Min => V.Min(a, b),

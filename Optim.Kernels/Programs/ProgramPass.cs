@@ -55,6 +55,8 @@ internal unsafe struct ProgramPass
         // An entry of one slice with room for the elements that are reduced or spread.
         var own = stackalloc nint[1 + code.Arrays + code.Rooms + 1];
         var arrays = SliceTable.AddressesOf(own);
+        // The slice of which a whole block of spreads has been made.
+        var made = -1;
         for (var slice = SliceTable.FirstAt(pass->Entries, pass->Stride, pass->Slices, at); slice < pass->Slices; slice++)
         {
             var entry = pass->Entries + slice * (nint)pass->Stride;
@@ -65,7 +67,12 @@ internal unsafe struct ProgramPass
             var band = BandBlocks(pass, slice) * ReductionTable.Block;
             for (var begun = Math.Max(0, at - entry[0] + band - 1) / band * band; begun < length && entry[0] + begun < last; begun += band)
             for (var first = begun; first < Math.Min(length, begun + band); first += ReductionTable.Block)
-                Block(pass, kernel, own, first, (int)Math.Min(ReductionTable.Block, length - first), slice, first / ReductionTable.Block);
+            {
+                var count = (int)Math.Min(ReductionTable.Block, length - first);
+                Block(pass, kernel, own, first, count, slice, first / ReductionTable.Block, made == slice);
+                if (count == ReductionTable.Block)
+                    made = slice;
+            }
         }
     }
 
@@ -81,7 +88,7 @@ internal unsafe struct ProgramPass
         return most;
     }
 
-    private static void Block(ProgramPass* pass, VisitKernel kernel, nint* own, nint first, int count, int slice, nint block)
+    private static void Block(ProgramPass* pass, VisitKernel kernel, nint* own, nint first, int count, int slice, nint block, bool isMade)
     {
         var code = kernel.Code;
         var arrays = SliceTable.AddressesOf(own);
@@ -92,7 +99,7 @@ internal unsafe struct ProgramPass
             arrays[code.Arrays + i] = space + i * bytes - first * code.Size;
         var spreads = pass->Spreads + slice * (nint)pass->SpreadCount;
         for (var i = 0; i < pass->SpreadCount; i++)
-            if (!spreads[i].IsTaken)
+            if (!spreads[i].IsTaken && !(isMade && spreads[i].IsRepeated))
                 spreads[i].Make(first, (byte*)arrays[spreads[i].Room] + first * code.Size, count);
         (own[0], own[stride]) = (0, first + count);
         var numbers = pass->Numbers + slice * pass->NumbersStride;

@@ -17,6 +17,7 @@ internal sealed unsafe class ProgramRun
     private readonly double[] tensorNumbers;
     private readonly Dictionary<(int Place, int Segment), double[]> ofTensors = [];
     private readonly Dictionary<(int Place, int Segment), SpreadSums> spreads = [];
+    private readonly List<SpreadSums> readSpreads = [];
     private SpreadSpan[] spreadSpans = [];
     private byte* numbers;
     private nint numbersRoom;
@@ -31,6 +32,9 @@ internal sealed unsafe class ProgramRun
         public VisitKernel? Kernel;
         public Width Width;
         public Engine Engine;
+
+        /// <summary>What works out the spreads that it reads; null for those that are there.</summary>
+        public required Prepared?[] Works { get; init; }
     }
 
     public ProgramRun(StepProgram program)
@@ -247,7 +251,7 @@ internal sealed unsafe class ProgramRun
         for (var i = 0; i < count; i++)
         {
             var isTaken = i >= visit.Made.Length;
-            var (place, room) = isTaken ? visit.Taken[i - visit.Made.Length] : visit.Made[i];
+            var (place, room, _) = isTaken ? visit.Taken[i - visit.Made.Length] : visit.Made[i];
             var node = program.Nodes[place];
             var isNoise = node.Operation == Operation.Noise;
             if (isNoise)
@@ -298,6 +302,9 @@ internal sealed unsafe class ProgramRun
         var code = now.Visit.Code;
         if (length == 0 || code.IsEmpty)
             return 1;
+        for (var i = 0; i < now.Works.Length; i++)
+            if (now.Works[i] is { } work)
+                WorkOut(work, now.Visit.Made[i], index, in segment, executor);
         var pass = new ProgramPass
         {
             Entries = entries,
@@ -330,11 +337,26 @@ internal sealed unsafe class ProgramRun
             MakeRoomForBlocks(ref pass, code.Reductions.Length);
             took = executor.Run(length, &ProgramPass.RunBlocks, &pass);
             Reduce(now, index, in segment, in pass);
-            foreach (var (place, _) in now.Visit.Taken)
-                SumsOf(place, index).Join(in segment);
+            foreach (var taken in now.Visit.Taken)
+                SumsOf(taken.Place, index).Join(in segment);
         }
         GC.KeepAlive(now.Kernel);
         return took;
+    }
+
+    /// <summary>Works out of the totals of rows or columns what is the same in all their elements.</summary>
+    private void WorkOut(Prepared work, VisitSpread made, int index, in ProgramSegment segment, Executor executor)
+    {
+        var pass = new ProgramPass { Kernel = work.Kernel!.Handle, Width = Lanes.Width };
+        readSpreads.Clear();
+        foreach (var spread in made.Work!.Spreads)
+            readSpreads.Add(SumsOf(spread, index));
+        var length = SumsOf(made.Place, index).LayWork(in segment, readSpreads, ref pass);
+        if (length == 0)
+            return;
+        WriteNumbers(work, index, in segment, ref pass);
+        executor.Run(length, &ProgramPass.Run, &pass);
+        GC.KeepAlive(work.Kernel);
     }
 
     private int RunOn(ProgramDevice device, int visit, int index, in ProgramSegment segment)
@@ -395,10 +417,19 @@ internal sealed unsafe class ProgramRun
     private Prepared PreparedFor(int visit, DType dtype)
     {
         var known = VisitOf(visit, dtype);
-        var (width, engine) = (Lanes.Width, ProgramEngine.Current);
-        if ((known.Kernel is null || known.Width != width || known.Engine != engine) && !known.Visit.Code.IsEmpty)
-            (known.Kernel, known.Width, known.Engine) = (ProgramEngine.KernelOf(known.Visit.Code), width, engine);
+        MakeKernel(known);
         return known;
+    }
+
+    private static void MakeKernel(Prepared known)
+    {
+        var (width, engine) = (Lanes.Width, ProgramEngine.Current);
+        if (known.Visit.Code.IsEmpty || known.Kernel is not null && known.Width == width && known.Engine == engine)
+            return;
+        (known.Kernel, known.Width, known.Engine) = (ProgramEngine.KernelOf(known.Visit.Code), width, engine);
+        foreach (var work in known.Works)
+            if (work is not null)
+                MakeKernel(work);
     }
 
     private Prepared VisitOf(int visit, DType dtype) =>
@@ -407,7 +438,10 @@ internal sealed unsafe class ProgramRun
     private Prepared Prepare(Visit visit)
     {
         var (ofStep, ofTensor) = Needed(visit.Numbers);
-        return new(visit, ofStep, ofTensor);
+        return new(visit, ofStep, ofTensor)
+        {
+            Works = Array.ConvertAll(visit.Made, made => made.Work is { } work ? Prepare(work.Visit) : null),
+        };
     }
 
     /// <summary>What is worked out for some numbers: once, and for each slice.</summary>

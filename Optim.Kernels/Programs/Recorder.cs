@@ -64,6 +64,8 @@ internal readonly unsafe struct Recorder(Expression expression) : IBinary<Record
 
     public static Recorder Cbrt(Recorder value) => Note(Operation.Cbrt, value);
 
+    public static Recorder Pow(Recorder value, Recorder exponent) => Note(Operation.Power, value, exponent);
+
     public static Recorder Fma(Recorder a, Recorder b, Recorder c) => Note(Operation.Fma, a, b, c);
 
     public static Recorder Abs(Recorder value) => Note(Operation.Abs, value);

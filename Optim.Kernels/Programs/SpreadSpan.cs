@@ -61,8 +61,15 @@ internal unsafe struct SpreadSpan
     /// <summary>Of noise.</summary>
     public ulong Key;
 
-    private readonly bool IsOfRows => Operation is Operation.SumOfRow or Operation.SumOfSquaresOfRow;
+    private readonly bool IsOfRows => Operation.IsOfRows();
     private readonly bool IsOfSquares => Operation is Operation.SumOfSquaresOfRow or Operation.SumOfSquaresOfColumn;
+
+    /// <summary>How many rows or columns have a total.</summary>
+    public readonly nint TotalCount => IsOfRows ? Rows : Columns;
+
+    /// <summary>Whether all whole blocks of it are the same.</summary>
+    public readonly bool IsRepeated => Operation.IsSum() && (IsOfRows ? Rows == 1 : ReductionTable.Block % Columns == 0);
+
     private readonly int Size => IsDouble ? sizeof(double) : sizeof(float);
 
     /// <summary>Takes a block in.</summary>

@@ -1,5 +1,6 @@
 using System.Reflection;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace Optim.Kernels;
 
@@ -18,6 +19,9 @@ internal sealed class VectorMethods
     /// <summary>Elements of a vector.</summary>
     public int Count { get; }
 
+    /// <summary>How many vectors that are the same for all elements there are registers for, beside those of values under way.</summary>
+    public int Uniforms => Vector512.IsHardwareAccelerated ? 20 : 8;
+
     /// <summary>A vector of the same number.</summary>
     public required MethodInfo Create { get; init; }
 
@@ -35,6 +39,12 @@ internal sealed class VectorMethods
 
     /// <summary>Words to an address.</summary>
     public required MethodInfo StoreWords { get; init; }
+
+    /// <summary>The first where it is greater than the second, and else the second, by one instruction; null where there is none.</summary>
+    public MethodInfo? Larger { get; private init; }
+
+    /// <summary>The first where the second is greater, and else the second.</summary>
+    public MethodInfo? Smaller { get; private init; }
 
     /// <summary>How a reduction's running sums take the elements of a vector, part by part; none where that is not done in registers.</summary>
     public MethodInfo[] Takes(Operation reduction) =>
@@ -86,6 +96,14 @@ internal sealed class VectorMethods
         {
             Create = create.Method,
             OfBits = ((Func<uint, Vector512<T>>)Bits512<T>.Of).Method,
+            Larger =
+                !Avx512F.IsSupported ? null
+                : IsDouble<T>() ? Of<Vector512<double>>(Avx512F.Max)
+                : Of<Vector512<float>>(Avx512F.Max),
+            Smaller =
+                !Avx512F.IsSupported ? null
+                : IsDouble<T>() ? Of<Vector512<double>>(Avx512F.Min)
+                : Of<Vector512<float>>(Avx512F.Min),
             Load = ((Loading<T, Vector512<T>>)Vector512.Load).Method,
             LoadWords = ((LoadingWords<Vector512<T>>)Bits512<T>.Load).Method,
             Store = ((Storing<T, Vector512<T>>)Vector512.Store).Method,
@@ -122,6 +140,14 @@ internal sealed class VectorMethods
         {
             Create = create.Method,
             OfBits = ((Func<uint, Vector256<T>>)Bits256<T>.Of).Method,
+            Larger =
+                !Avx.IsSupported ? null
+                : IsDouble<T>() ? Of<Vector256<double>>(Avx.Max)
+                : Of<Vector256<float>>(Avx.Max),
+            Smaller =
+                !Avx.IsSupported ? null
+                : IsDouble<T>() ? Of<Vector256<double>>(Avx.Min)
+                : Of<Vector256<float>>(Avx.Min),
             Load = ((Loading<T, Vector256<T>>)Vector256.Load).Method,
             LoadWords = ((LoadingWords<Vector256<T>>)Bits256<T>.Load).Method,
             Store = ((Storing<T, Vector256<T>>)Vector256.Store).Method,
@@ -158,6 +184,14 @@ internal sealed class VectorMethods
         {
             Create = create.Method,
             OfBits = ((Func<uint, Vector128<T>>)Bits128<T>.Of).Method,
+            Larger =
+                !Sse2.IsSupported ? null
+                : IsDouble<T>() ? Of<Vector128<double>>(Sse2.Max)
+                : Of<Vector128<float>>(Sse.Max),
+            Smaller =
+                !Sse2.IsSupported ? null
+                : IsDouble<T>() ? Of<Vector128<double>>(Sse2.Min)
+                : Of<Vector128<float>>(Sse.Min),
             Load = ((Loading<T, Vector128<T>>)Vector128.Load).Method,
             LoadWords = ((LoadingWords<Vector128<T>>)Bits128<T>.Load).Method,
             Store = ((Storing<T, Vector128<T>>)Vector128.Store).Method,
@@ -184,6 +218,10 @@ internal sealed class VectorMethods
             Bits128<T>.Exponent,
             Bits128<T>.Significand
         );
+
+    private static bool IsDouble<T>() => typeof(T) == typeof(double);
+
+    private static MethodInfo Of<V>(Func<V, V, V> method) => method.Method;
 
     private VectorMethods With<V>(
         Func<V, V, V> add,

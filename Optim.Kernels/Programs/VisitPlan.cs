@@ -9,6 +9,7 @@ internal sealed class VisitPlan
     private readonly StepProgram program;
     private readonly int[] depths;
     private readonly int[] storeVisits;
+    private readonly bool[] isOfTotals;
 
     public VisitPlan(StepProgram program)
     {
@@ -24,6 +25,7 @@ internal sealed class VisitPlan
             else if (node.Operation.IsSum())
                 depths[i]++;
         }
+        isOfTotals = OfTotals(program);
         Count = 1;
         foreach (var depth in depths)
             Count = Math.Max(Count, depth + 1);
@@ -115,6 +117,53 @@ internal sealed class VisitPlan
         return moved;
     }
 
+    /// <summary>
+    /// Which values are worked out of the totals of spreads over the same rows, or the same columns, alone, and by more than sums and products: they
+    /// are the same in a whole row or column.
+    /// </summary>
+    private static bool[] OfTotals(StepProgram program)
+    {
+        var found = new bool[program.Nodes.Length];
+        // Of each value the first spread over the same rows or columns; any for what is the same everywhere, none for what is neither.
+        const int any = -1;
+        const int none = -2;
+        var over = new int[found.Length];
+        for (var i = 0; i < found.Length; i++)
+        {
+            var node = program.Nodes[i];
+            if (node.Operation.IsSum())
+            {
+                over[i] = i;
+                for (var k = i - 1; k >= 0; k--)
+                    if (
+                        program.Nodes[k].Operation.IsSum()
+                        && program.Nodes[k].Value == node.Value
+                        && program.Nodes[k].Operation.IsOfRows() == node.Operation.IsOfRows()
+                    )
+                        over[i] = k;
+                continue;
+            }
+            var isLeaf = node.Operation is Operation.Input or Operation.Noise;
+            over[i] = isLeaf ? none : any;
+            if (isLeaf || program.Scopes[i] < Scope.Element || node.Operation == Operation.Number)
+                continue;
+            for (var k = 0; k < node.Operands; k++)
+                over[i] =
+                    over[i] == any ? over[node.Operand(k)]
+                    : over[node.Operand(k)] == any || over[node.Operand(k)] == over[i] ? over[i]
+                    : none;
+            found[i] =
+                over[i] >= 0 && (IsLong(node.Operation) || found[node.A] || node.B >= 0 && found[node.B] || node.C >= 0 && found[node.C]);
+        }
+        // A mask is no number that an array could hold.
+        for (var i = 0; i < found.Length; i++)
+            found[i] &= !program.Nodes[i].Operation.IsMask();
+        return found;
+
+        static bool IsLong(Operation operation) =>
+            operation is Operation.Divide or Operation.Sqrt or Operation.Exp or Operation.Log or Operation.Cbrt or Operation.Power;
+    }
+
     private int[] ReductionsOf(int visit)
     {
         var found = new List<int>();
@@ -157,6 +206,7 @@ internal sealed class VisitPlan
         private readonly Expression?[] known = new Expression?[plan.program.Nodes.Length];
         private readonly List<int> numbers = [];
         private readonly List<VisitSpread> made = [];
+        private List<int>? spreads;
         private int room = plan.program.Arrays.Length;
 
         public Visit Run()
@@ -201,17 +251,36 @@ internal sealed class VisitPlan
             return new(code, numbers.ToArray(), reduced, made.ToArray(), taken.ToArray());
         }
 
+        /// <summary>What is worked out of totals.</summary>
+        private TotalsVisit Totals(int place)
+        {
+            spreads = [];
+            var list = new NodeList();
+            var value = list.Add(Lower(place));
+            var code = new KernelCode(list.ToArray(), [new(spreads.Count, value, false)], [], spreads.Count + 1, numbers.Count, isDouble);
+            return new(new(code, numbers.ToArray(), [], [], []), spreads.ToArray());
+        }
+
         private Expression Lower(int place) => known[place] ??= Make(place);
 
         private Expression Make(int place)
         {
-            if (plan.StoredBefore(place, visit, plan.storeVisits) is { } stored)
-                return LoadState(stored);
             var node = program.Nodes[place];
-            if (node.Operation.IsSpread())
+            if (spreads is not null && node.Operation.IsSpread())
             {
-                made.Add(new(place, room));
-                return LoadState(room++);
+                spreads.Add(place);
+                return LoadState(spreads.Count - 1);
+            }
+            if (spreads is null)
+            {
+                if (plan.StoredBefore(place, visit, plan.storeVisits) is { } stored)
+                    return LoadState(stored);
+                if (node.Operation.IsSpread() || plan.isOfTotals[place])
+                {
+                    var work = plan.isOfTotals[place] ? new Lowering<P>(plan, visit, isDouble).Totals(place) : null;
+                    made.Add(new(place, room, work));
+                    return LoadState(room++);
+                }
             }
             switch (node.Operation)
             {
@@ -230,6 +299,9 @@ internal sealed class VisitPlan
                     return plan.IsState(array) ? LoadState(array) : Recorder.Load<P>(array);
                 case Operation.Rounded:
                     return Recorder.Round<P>(Lower(node.A));
+                case Operation.Divide when IsPowerOfTwo(program.Nodes[node.B]):
+                    // The same bits in less time.
+                    return Expression.InElements(Operation.Multiply, Lower(node.A), Expression.Of(1 / program.Nodes[node.B].Constant));
                 default:
                     var operands = new Expression[node.Operands];
                     for (var k = 0; k < operands.Length; k++)
@@ -237,6 +309,12 @@ internal sealed class VisitPlan
                     return new(node.Operation, Scope.Element, operands, node.Value, node.Name);
             }
         }
+
+        /// <summary>Whether it is a constant of which the inverse is exact, in float32 too.</summary>
+        private static bool IsPowerOfTwo(Node node) =>
+            node.Operation == Operation.Constant
+            && Math.ILogB(node.Constant) is > -126 and < 126
+            && Math.Abs(node.Constant) == Math.ScaleB(1, Math.ILogB(node.Constant));
 
         private Expression LoadState(int array) => isDouble ? Recorder.Load<Wide<double>>(array) : Recorder.Load<Wide<float>>(array);
     }

@@ -304,8 +304,63 @@ let private visitTests =
             "state that needs a norm"
     }
 
+let private totalTests =
+    test "what is made of the totals of rows or columns alone is worked out once for each of them" {
+        let sum rows term = Term.Spread(rows, true, term)
+        let columns, rows = sum false Term.Gradient, sum true (Term.Column 0)
+
+        let works term =
+            let program =
+                programOf
+                    {
+                        DType = DType.Float32
+                        Terms = [ Some(Term.Product(Term.Parameter, term)); None; None ]
+                        Lengths = [ 37 ]
+                        Seed = 1
+                    }
+
+            let last = Array.last (program.VisitsFor DType.Float32)
+
+            let operations (code: KernelCode) =
+                [
+                    for node in code.Nodes do
+                        if node.A >= 0 then
+                            node.Operation
+                ]
+
+            operations last.Code,
+            [
+                for made in last.Made -> made.Work |> Option.ofObj |> Option.map (fun work -> operations work.Visit.Code)
+            ]
+
+        let inverse =
+            Term.Quotient(Term.Option 0, Term.Larger(Term.Root columns, Term.Constant 1e-12))
+
+        Expect.equal
+            (works inverse)
+            ([ Operation.Multiply ], [ Some [ Operation.Sqrt; Operation.Max; Operation.Divide ] ])
+            "the inverse of a norm"
+
+        Expect.equal
+            (works (Term.Quotient(columns, sum false (Term.Column 0))))
+            ([ Operation.Multiply ], [ Some [ Operation.Divide ] ])
+            "a ratio of columns"
+
+        Expect.equal (works (Term.Quotient(Term.Gradient, Term.Constant 2.0))) ([ Operation.Multiply; Operation.Multiply ], []) "a half"
+
+        Expect.equal
+            (works (Term.Root(Term.Sum(columns, rows))))
+            ([ Operation.Add; Operation.Sqrt; Operation.Multiply ], [ None; None ])
+            "what rows and columns make together"
+
+        Expect.equal
+            (works (Term.Choice(Term.Root rows, Term.Constant 1.0, Term.Gradient, Term.Parameter)))
+            ([ Operation.Greater; Operation.Select; Operation.Multiply ], [ Some [ Operation.Sqrt ] ])
+            "a choice between elements"
+    }
+
 /// A function of a lane, of one number in all elements; the first one's result.
-let private ofFirst<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IVector<'v>> dtype name x =
+let private ofFirst<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IVector<'v>> dtype name exponent x =
     let room = NativePtr.stackalloc<float> 8 |> NativePtr.toVoidPtr
     let value = 'v.Of x
 
@@ -313,6 +368,7 @@ let private ofFirst<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> Value
         match name with
         | "exp" -> 'v.Exp value
         | "log" -> 'v.Log value
+        | "pow" -> 'v.Pow(value, 'v.Of exponent)
         | _ -> 'v.Cbrt value
 
     'v.Store(result, room)
@@ -322,16 +378,16 @@ let private ofFirst<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> Value
     else
         float (NativePtr.read (NativePtr.ofVoidPtr<float32> room))
 
-let private inVectors dtype name =
+let private inVectors dtype name exponent =
     [
         if dtype = DType.Float64 then
-            "128 bits", ofFirst<Lane128<float>> dtype name
-            "256 bits", ofFirst<Lane256<float>> dtype name
-            "512 bits", ofFirst<Lane512<float>> dtype name
+            "128 bits", ofFirst<Lane128<float>> dtype name exponent
+            "256 bits", ofFirst<Lane256<float>> dtype name exponent
+            "512 bits", ofFirst<Lane512<float>> dtype name exponent
         else
-            "128 bits", ofFirst<Lane128<float32>> dtype name
-            "256 bits", ofFirst<Lane256<float32>> dtype name
-            "512 bits", ofFirst<Lane512<float32>> dtype name
+            "128 bits", ofFirst<Lane128<float32>> dtype name exponent
+            "256 bits", ofFirst<Lane256<float32>> dtype name exponent
+            "512 bits", ofFirst<Lane512<float32>> dtype name exponent
     ]
 
 /// The runtime's cube root is the C library's, which may be four units off; a step of Newton's, of which the residual is worked out exactly, mends that.
@@ -408,7 +464,7 @@ let private functionTests =
                 for x in arguments |> List.map rounded do
                     let found, expected = own x, rounded (exact x)
 
-                    for width, wide in inVectors dtype name do
+                    for width, wide in inVectors dtype name 0.0 do
                         let other = wide x
 
                         if not (sameBits [| other |] [| found |]) then
@@ -418,6 +474,62 @@ let private functionTests =
                         failtestf "%s of %.17g in %O is %.17g instead of %.17g" name x dtype found expected
     }
 
+let private powerTests =
+    test "a power is as exact as the last place of its exponent lets it be, right where it ends, and the same in vectors" {
+        let random = Random 11
+
+        let bases =
+            [
+                0.0
+                -0.0
+                1.0
+                nan
+                infinity
+                -infinity
+                -1.0
+                2.0
+                4.0
+                1e-45
+                1e-40
+                3e38
+                5e-324
+                1.0 - 1e-7
+                Math.Sqrt 2.0
+            ]
+            @ [
+                for _ in 1..5_000 -> Math.Pow(2.0, 250.0 * (random.NextDouble() - 0.5)) * (1.0 + random.NextDouble())
+            ]
+            @ [ for _ in 1..5_000 -> 1.0 + 0.2 * (random.NextDouble() - 0.5) ]
+
+        for dtype in [ DType.Float64; DType.Float32 ] do
+            let rounded = Number.round dtype
+
+            for exponent in List.map rounded [ 0.24; 0.51; 1.0; 3.7; -0.3; -1.3 ] do
+                let own =
+                    ofLane dtype (power Lane1<float>.Of Lane1<float>.Pow exponent) (power Lane1<float32>.Of Lane1<float32>.Pow exponent)
+
+                for x in List.map rounded bases do
+                    let found = own x
+                    let expected = rounded (if x < 0.0 then nan else Math.Pow(x, exponent))
+
+                    for width, wide in inVectors dtype "pow" exponent do
+                        let other = wide x
+
+                        if not (sameBits [| other |] [| found |]) then
+                            failtestf "%.17g to %g in %O is %.17g in %s and %.17g alone" x exponent dtype other width found
+
+                    let last = abs exponent * (1.0 + abs (Math.Log2 x))
+
+                    let most =
+                        if Double.IsFinite last then
+                            uint64 (2.0 + (if dtype = DType.Float64 then 4.0 else 2.0) * last)
+                        else
+                            0UL
+
+                    if not (Number.ulps dtype found expected <= most) then
+                        failtestf "%.17g to %g in %O is %.17g instead of %.17g" x exponent dtype found expected
+    }
+
 [<Tests>]
 let tests =
     testSequenced
@@ -425,6 +537,8 @@ let tests =
         "programs"
         [
             functionTests
+            powerTests
+            totalTests
             randomTests
             mutantTests
             cacheTests

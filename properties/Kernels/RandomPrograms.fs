@@ -29,6 +29,7 @@ let rec expression term : Expression =
     | Term.Exponential a -> Expression.Exp(e a)
     | Term.Logarithm a -> Expression.Log(e a)
     | Term.CubeRoot a -> Expression.Cbrt(e a)
+    | Term.Power(a, option) -> Expression.Pow(e a, e (Term.Option option))
     | Term.Magnitude a -> Expression.Abs(e a)
     | Term.Sign a -> Expression.Sign(e a)
     | Term.Sum(a, b) -> e a + e b
@@ -141,6 +142,7 @@ and unary part =
                     Term.Exponential
                     Term.Logarithm
                     Term.CubeRoot
+                    fun part -> Term.Power(part, 0)
                     Term.Magnitude
                     Term.Sign
                 ]
@@ -192,6 +194,9 @@ let ofLane dtype (doubles: Lane1<float> -> Lane1<float>) (floats: Lane1<float32>
         Lane1<float32>.Store(floats (Lane1<float32>.Of x), NativePtr.toVoidPtr &&result)
         float result
 
+/// A power by a number, of a lane.
+let power (ofNumber: float -> 'lane) (pow: 'lane * 'lane -> 'lane) exponent value = pow (value, ofNumber exponent)
+
 let precision dtype =
     let arithmetic = DTypes.ToStateDType dtype
 
@@ -201,6 +206,7 @@ let precision dtype =
         Exp = ofLane arithmetic Lane1<float>.Exp Lane1<float32>.Exp
         Log = ofLane arithmetic Lane1<float>.Log Lane1<float32>.Log
         Cbrt = ofLane arithmetic Lane1<float>.Cbrt Lane1<float32>.Cbrt
+        Pow = fun x y -> ofLane arithmetic (power Lane1<float>.Of Lane1<float>.Pow y) (power Lane1<float32>.Of Lane1<float32>.Pow y) x
         Stored = fun x -> (Tensor.ofFloats dtype [| x |]).ToDoubles()[0]
     }
 

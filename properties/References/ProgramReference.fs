@@ -13,6 +13,7 @@ type Precision =
         Exp: float -> float
         Log: float -> float
         Cbrt: float -> float
+        Pow: float -> float -> float
         Stored: float -> float
     }
 
@@ -30,6 +31,8 @@ type Term =
     | Exponential of Term
     | Logarithm of Term
     | CubeRoot of Term
+    /// To the power of an option.
+    | Power of Term * int
     | Magnitude of Term
     | Sign of Term
     | Sum of Term * Term
@@ -241,6 +244,8 @@ let private eval precision before (term: Term) =
         | Term.Exponential a -> combine (fun v -> exp v[0]) (fun v -> precision.Exp v[0]) [ value a ]
         | Term.Logarithm a -> combine (fun v -> log v[0]) (fun v -> precision.Log v[0]) [ value a ]
         | Term.CubeRoot a -> combine (fun v -> Math.Cbrt v[0]) (fun v -> precision.Cbrt v[0]) [ value a ]
+        | Term.Power(a, option) ->
+            combine (fun v -> Math.Pow(v[0], v[1])) (fun v -> precision.Pow v[0] v[1]) [ value a; Once before.Options[option] ]
         | Term.Magnitude a -> operation [ a ] (fun v -> abs v[0])
         | Term.Sign a ->
             operation [ a ] (fun v ->
