@@ -142,16 +142,7 @@ type Parameters
 
     /// The same elements in memory of their own.
     member parameters.Copy() =
-        Parameters(
-            items |> Array.map _.Copy(),
-            names,
-            executor,
-            true,
-            dtypes,
-            Across = parameters.Across,
-            Slices = parameters.Slices,
-            Totals = parameters.Totals
-        )
+        Parameters(items |> Array.map _.Copy(), names, executor, true, dtypes, Totals = parameters.Totals)
 
     /// The names, and dtype, shape and first numbers of each.
     override parameters.ToString() =

@@ -66,24 +66,6 @@ let private optionsOf (rule: Rule) (options: IOptimizerOptions) =
                 name, value
     ]
 
-/// Options by which state is narrow, of rules that have them and take them beside these.
-let private narrow (rule: Rule) options (storage: StateStorage) =
-    let parameters =
-        Parameters.OfNamed [ struct ("p", TensorView.Zeros(DType.Float32, [| 8L; 6L |])) ]
-
-    try
-        if storage.Format <> StateFormat.Float32 && rule.Has "state_storage" then
-            rule.Init(NarrowKit.stored rule storage options, parameters) |> ignore
-
-            [
-                "state_storage", OptionValue.Text storage.Name
-                "state_storage_minimum", OptionValue.Int(int64 storage.Minimum)
-            ]
-        else
-            []
-    with :? NotSupportedException ->
-        []
-
 let private shape =
     Gen.frequency
         [
@@ -123,7 +105,7 @@ let private cases =
                 Rule = rule
                 Options =
                     optionsOf (Rules.Find rule) options
-                    @ narrow (Rules.Find rule) options (storage.From minimum)
+                    @ NarrowKit.optionsBeside (Rules.Find rule) options (storage.From minimum)
                 Shapes = shapes
                 Ranks = ranks
                 Others = others

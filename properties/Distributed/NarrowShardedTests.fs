@@ -1,3 +1,4 @@
+// Long, because bits, files, plans, dicts of other packages and refusals of narrow state over ranks are tested with the same model.
 /// Narrow state in slices: the codes of one process, whatever is cut and by how many ranks.
 module NarrowShardedTests
 

@@ -31,6 +31,24 @@ let stored (rule: Rule) (storage: StateStorage) (options: IOptimizerOptions) =
         ]
     )
 
+/// Options by which state is narrow, of rules that have them and take them beside these.
+let optionsBeside (rule: Rule) options (storage: StateStorage) =
+    let parameters =
+        Parameters.OfNamed [ struct ("p", TensorView.Zeros(DType.Float32, [| 8L; 6L |])) ]
+
+    try
+        if storage.Format <> StateFormat.Float32 && rule.Has "state_storage" then
+            rule.Init(stored rule storage options, parameters) |> ignore
+
+            [
+                "state_storage", OptionValue.Text storage.Name
+                "state_storage_minimum", OptionValue.Int(int64 storage.Minimum)
+            ]
+        else
+            []
+    with :? NotSupportedException ->
+        []
+
 /// The draws of the recordings: in [-1, 1), by stream and number from 1.
 let draw (stream: int) (index: int) =
     let mutable z = (uint64 stream * 4294967296UL + uint64 index) * 0x9E3779B97F4A7C15UL
