@@ -156,7 +156,11 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
         // All steps taken, of which some rules count only some.
         let taken = lineage.NextCounts.TakenOf segment.Class + 1L
 
-        if kinds.IsNothing && isNull segment.On && not (ProgramEngine.RunsFormula(not (isNull narrow))) then
+        if
+            kinds.IsNothing
+            && isNull segment.On
+            && not (ProgramEngine.RunsFormula(not (isNull narrow)))
+        then
             driver.Run(table, segment.First, segment.Count, segment.DType, switches, &coefficients, executor, narrow, taken)
         else
             surrounded.Run(

@@ -203,8 +203,7 @@ module internal NarrowTrees =
                                 Blocks = NarrowKinds.Blocks view.Count
                                 Min = Array.min numbers
                                 Max = Array.max numbers
-                                LargestError =
-                                    NarrowMemory.LargestStep(NarrowKinds.OfMap text, (view.ToHost()).InOrder(), scaling)
+                                LargestError = NarrowMemory.LargestStep(NarrowKinds.OfMap text, (view.ToHost()).InOrder(), scaling)
                             }
                     | _ -> ValueNone
                 with :? ArgumentException ->

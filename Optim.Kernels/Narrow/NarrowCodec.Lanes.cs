@@ -1,3 +1,4 @@
+// Long, because every loop over lanes of codes is here, with what chooses among them.
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics.X86;
 

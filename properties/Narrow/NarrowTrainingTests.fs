@@ -13,7 +13,11 @@ let private rules =
     [
         "AdamW", [ struct ("lr", OptionValue.Float 1e-3) ]
         "Lion", [ struct ("lr", OptionValue.Float 3e-4) ]
-        "SGD", [ struct ("lr", OptionValue.Float 0.05); struct ("momentum", OptionValue.Float 0.9) ]
+        "SGD",
+        [
+            struct ("lr", OptionValue.Float 0.05)
+            struct ("momentum", OptionValue.Float 0.9)
+        ]
     ]
 
 /// Mean loss and accuracy over seeds, after an epoch on the digits.
@@ -24,18 +28,14 @@ let private trained rule options (storage: StateStorage) =
                 Trainer.Run(
                     TrainingSettings(
                         Rule = Algorithms.Find rule,
-                        Options =
-                            ImmutableArray.CreateRange(
-                                options @ [ struct ("state_storage", OptionValue.Text storage.Name) ]
-                            ),
+                        Options = ImmutableArray.CreateRange(options @ [ struct ("state_storage", OptionValue.Text storage.Name) ]),
                         Epochs = 1,
                         Seed = seed
                     )
                 )
         ]
 
-    results |> List.averageBy (fun result -> Seq.average result.Losses),
-    100.0 * (results |> List.averageBy _.TestAccuracy)
+    results |> List.averageBy (fun result -> Seq.average result.Losses), 100.0 * (results |> List.averageBy _.TestAccuracy)
 
 [<Tests>]
 let tests =
@@ -81,7 +81,13 @@ let tests =
 
                     let json = succeeds "inspect --json" [ file ]
 
-                    for text in [ "\"narrow\""; "\"map\": \"optim.signed8.256\""; "\"blocks\": 32"; "\"largest_error\"" ] do
+                    for text in
+                        [
+                            "\"narrow\""
+                            "\"map\": \"optim.signed8.256\""
+                            "\"blocks\": 32"
+                            "\"largest_error\""
+                        ] do
                         Expect.stringContains json text json)
             }
 
