@@ -46,6 +46,19 @@ foreach (var rule in rules)
     Run<Half>(rule, x => (Half)x, (values, shape) => new Param("x", values, shape));
 }
 
+Func<Param, Optimizer>[] narrow =
+[
+    p => new AdamW([p], lr: 0.01, stateStorage: StateStorage.Blockwise8.From(0)),
+    p => new Adam([p], lr: 0.01, amsgrad: true, stateStorage: StateStorage.BFloat16.From(0)),
+    p => new SGD([p], lr: 0.1, momentum: 0.9, stateStorage: StateStorage.Blockwise8.From(0)),
+];
+
+foreach (var rule in narrow)
+{
+    Run<float>(rule, x => (float)x, (values, shape) => new Param("x", values, shape));
+    Run<Half>(rule, x => (Half)x, (values, shape) => new Param("x", values, shape));
+}
+
 var line = new double[] { 3, -2 };
 using (var x = new Param("x", line))
 {
