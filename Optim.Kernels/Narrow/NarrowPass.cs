@@ -243,7 +243,6 @@ internal unsafe struct NarrowPass
                 Numbers = numbers + slice * numbersStride,
             },
             Rows = rows,
-            Count = count,
         };
         loop(&span.Span);
         for (var i = 0; i < count; i++)

@@ -16,7 +16,9 @@ internal sealed unsafe partial class KernelEmitter
     /// <param name="kinds">How each state column is kept.</param>
     public KernelBody EmitNarrow(NarrowKind[] kinds)
     {
-        var arrays = Enumerable.Range(0, kinds.Length).Where(column => kinds[column] != NarrowKind.Wide).Select(ArrayOf).ToArray();
+        int[] columns = [.. Enumerable.Range(0, kinds.Length).Where(column => kinds[column] != NarrowKind.Wide)];
+        // Parameter and gradient come before the state columns in an entry of the slice table.
+        var arrays = Array.ConvertAll(columns, column => 2 + column);
         var rows = Array.ConvertAll(arrays, _ => Local());
         for (var i = 0; i < rows.Length; i++)
         {
@@ -53,7 +55,7 @@ internal sealed unsafe partial class KernelEmitter
         var methodsOfRows = new List<(LocalBuilder Row, MethodInfo Method)>();
         foreach (var isWidening in (bool[])[true, false])
             for (var i = 0; i < rows.Length; i++)
-                methodsOfRows.Add((rows[i], MethodOf(kinds[arrays[i] - ArrayOf(0)], isWidening)));
+                methodsOfRows.Add((rows[i], MethodOf(kinds[columns[i]], isWidening)));
         var bodies = Together / methods.Count;
         for (var vector = 0; vector < bodies; vector++)
         {
@@ -78,7 +80,7 @@ internal sealed unsafe partial class KernelEmitter
             Integer(StateStorage.BlockLength);
             il.Emit(OpCodes.Sub);
             il.Emit(OpCodes.Ldloc, to);
-            EndMethod end = kinds[arrays[i] - ArrayOf(0)] switch
+            EndMethod end = kinds[columns[i]] switch
             {
                 NarrowKind.Signed8 => NarrowCodec.EndBlockSigned,
                 NarrowKind.NonNegative8 => NarrowCodec.EndBlockNonNegative,
@@ -92,9 +94,6 @@ internal sealed unsafe partial class KernelEmitter
         il.Emit(OpCodes.Ret);
         return method.CreateDelegate<KernelBody>();
     }
-
-    /// <summary>The place of a state column in an entry of the slice table: parameter and gradient come before.</summary>
-    private static int ArrayOf(int column) => 2 + column;
 
     private static MethodInfo MethodOf(NarrowKind kind, bool isWidening)
     {
