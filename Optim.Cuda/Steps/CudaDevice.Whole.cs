@@ -66,13 +66,17 @@ internal sealed unsafe partial class CudaDevice
     /// <summary>Waits for totals of which numbers are made that the step keeps; none are in most rules.</summary>
     private void ReadKept(WholePlan plan, ProgramRun[] runs)
     {
-        foreach (var total in plan.Totals)
-            if (Array.IndexOf(runs[total.Kind].KeptTotals, total.Place) >= 0)
-            {
-                double value;
-                gpu.Download(&value, plan.At(total.Cell), sizeof(double));
-                runs[total.Kind].Take(total.Place, value);
-            }
+        for (var kind = 0; kind < runs.Length; kind++)
+        {
+            var (run, totals) = (runs[kind], runs[kind].Totals);
+            if (run.KeptTotals.Length == 0)
+                continue;
+            var values = new double[totals.Length];
+            fixed (double* target = values)
+                gpu.Download(target, plan.TotalsOf(kind), values.Length * (nint)sizeof(double));
+            for (var i = 0; i < values.Length; i++)
+                run.Take(totals[i], values[i]);
+        }
     }
 
     private WholePlan PlanOf(ProgramRun[] runs, ReadOnlySpan<ProgramSegment> segments, ReadOnlySpan<int> kinds)

@@ -14,6 +14,7 @@ internal sealed unsafe class WholePlan
     private readonly nint[] totals;
     private readonly int[] rows;
     private readonly List<Total> lists = [];
+    private readonly List<(nint Offset, double[] Values)> lengths = [];
     private readonly nint bytes;
     private GpuMemory? memory;
     private nint stream;
@@ -41,9 +42,11 @@ internal sealed unsafe class WholePlan
             ref readonly var segment = ref segments[i];
             this.segments[i] = (segment.Table, segment.First, segment.Count, segment.DType, kinds[i]);
             results[i] = bytes;
-            bytes += Numbers(runs[kinds[i]]) * segment.Count * sizeof(double);
+            bytes += runs[kinds[i]].SliceNumbers.Length * segment.Count * sizeof(double);
             for (var slice = 0; slice < segment.Count; slice++)
                 ordered.Add(ProgramRun.RowOf(in segment, slice));
+            foreach (var place in Lengths(runs[kinds[i]]))
+                lengths.Add((OffsetOf(i, place), LengthsOf(runs[kinds[i]], place, in segment)));
         }
         rows = [.. ordered];
         for (var kind = 0; kind < runs.Length; kind++)
@@ -64,7 +67,7 @@ internal sealed unsafe class WholePlan
     {
         if (those.Length != segments.Length || !runs.AsSpan().SequenceEqual(others))
             return false;
-        var row = 0;
+        var (row, length) = (0, 0);
         for (var i = 0; i < those.Length; i++)
         {
             ref readonly var segment = ref those[i];
@@ -72,6 +75,9 @@ internal sealed unsafe class WholePlan
                 return false;
             for (var slice = 0; slice < segment.Count; slice++)
                 if (rows[row++] != ProgramRun.RowOf(in segment, slice))
+                    return false;
+            foreach (var place in lengths.Count == 0 ? [] : Lengths(runs[kinds[i]]))
+                if (!lengths[length++].Values.AsSpan().SequenceEqual(LengthsOf(runs[kinds[i]], place, in segment)))
                     return false;
         }
         return true;
@@ -92,6 +98,9 @@ internal sealed unsafe class WholePlan
             fixed (nint* source = addresses)
                 gpu.Upload(made.Address + total.List, source, addresses.Length * (nint)sizeof(nint));
         }
+        foreach (var (offset, values) in lengths)
+            fixed (double* source = values)
+                gpu.Upload(made.Address + offset, source, values.Length * (nint)sizeof(double));
         (memory, stream) = (made, current);
     }
 
@@ -110,13 +119,19 @@ internal sealed unsafe class WholePlan
     private nint OffsetOf(int segment, int place)
     {
         var run = runs[segments[segment].Kind];
-        var index = Array.IndexOf(run.TensorReductions, place);
-        if (index < 0)
-            index = run.TensorReductions.Length + Array.IndexOf(run.Totals, place);
-        return results[segment] + sizeof(double) * (nint)segments[segment].Count * index;
+        return results[segment] + sizeof(double) * (nint)segments[segment].Count * Array.IndexOf(run.SliceNumbers, place);
     }
 
-    private static int Numbers(ProgramRun run) => run.TensorReductions.Length + run.Totals.Length;
+    private static IEnumerable<int> Lengths(ProgramRun run) =>
+        run.SliceNumbers.Where(place => run.Program.Nodes[place].Operation == Operation.LeadingCount);
+
+    private static double[] LengthsOf(ProgramRun run, int place, in ProgramSegment segment)
+    {
+        var values = new double[segment.Count];
+        for (var slice = 0; slice < values.Length; slice++)
+            values[slice] = segment.Spread![segment.First + slice].LeadingCount((int)run.Program.Nodes[place].Value);
+        return values;
+    }
 
     // Programs of other kinds of parameters add to it, where they have it by the same name.
     private void AddTotal(int kind, int place, ref nint end)

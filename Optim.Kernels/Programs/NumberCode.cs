@@ -3,13 +3,14 @@ namespace Optim.Kernels;
 /// <summary>
 /// Numbers that a visit takes, or that tensors keep, as a device works them out where what they are made of lies: so nobody waits for it. What is made
 /// of options and the step alone is handed in. Leaves are <see cref="Operation.Constant"/>, <see cref="Operation.Number"/> (what is handed in, by its
-/// place there), <see cref="Operation.Load"/> (a reduction of the tensor, by its place among those of the program), <see cref="Operation.Kept"/> (one
-/// over all, likewise), <see cref="Operation.ElementCount"/> and <see cref="Operation.TensorNumber"/> (by its array).
+/// place there), <see cref="Operation.Load"/> (a reduction of the tensor or a product of its lengths, by its place among
+/// <see cref="ProgramRun.SliceNumbers"/>), <see cref="Operation.Kept"/> (a reduction over all, by its place among <see cref="ProgramRun.Totals"/>),
+/// <see cref="Operation.ElementCount"/> and <see cref="Operation.TensorNumber"/> (by its array).
 /// </summary>
 internal sealed class NumberCode
 {
     private readonly StepProgram program;
-    private readonly int[] ofTensors;
+    private readonly int[] ofSlices;
     private readonly int[] ofAll;
     private readonly List<Node> nodes = [];
     private readonly List<int> given = [];
@@ -18,18 +19,19 @@ internal sealed class NumberCode
     /// <param name="program">The program.</param>
     /// <param name="wanted">The values that a visit takes, by their places in the program.</param>
     /// <param name="kept">The numbers that tensors keep then.</param>
-    /// <param name="reductions">The program's reductions of a tensor, and those over all.</param>
+    /// <param name="ofSlices">What there is for each slice.</param>
+    /// <param name="ofAll">The program's reductions over all.</param>
     /// <param name="dtype">The dtype of the parameters.</param>
     public NumberCode(
         StepProgram program,
         ReadOnlySpan<int> wanted,
         ReadOnlySpan<Change> kept,
-        (int[] OfTensors, int[] OfAll) reductions,
+        int[] ofSlices,
+        int[] ofAll,
         DType dtype
     )
     {
-        this.program = program;
-        (ofTensors, ofAll) = reductions;
+        (this.program, this.ofSlices, this.ofAll) = (program, ofSlices, ofAll);
         Results = new int[wanted.Length];
         for (var i = 0; i < wanted.Length; i++)
             Results[i] = Add(wanted[i]);
@@ -99,6 +101,7 @@ internal sealed class NumberCode
         operation.IsReduction()
         || operation
             is Operation.ElementCount
+                or Operation.LeadingCount
                 or Operation.TensorNumber
                 or Operation.Add
                 or Operation.Subtract
@@ -134,10 +137,10 @@ internal sealed class NumberCode
             given.Add(place);
             return new(Operation.Number, Value: given.Count - 1);
         }
-        if (node.Operation.IsReduction())
-            return program.Scopes[place] == Scope.Tensor
-                ? new(Operation.Load, Value: Array.IndexOf(ofTensors, place))
-                : new(Operation.Kept, Value: Array.IndexOf(ofAll, place));
+        if (node.Operation.IsReduction() && program.Scopes[place] == Scope.AllTensors)
+            return new(Operation.Kept, Value: Array.IndexOf(ofAll, place));
+        if (node.Operation.IsReduction() || node.Operation == Operation.LeadingCount)
+            return new(Operation.Load, Value: Array.IndexOf(ofSlices, place));
         return node.Operation switch
         {
             Operation.ElementCount => new(Operation.ElementCount),

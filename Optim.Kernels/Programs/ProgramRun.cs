@@ -19,7 +19,6 @@ internal sealed unsafe class ProgramRun
     private readonly Dictionary<(int Place, int Segment), SpreadSums> spreads = [];
     private readonly List<SpreadSums> readSpreads = [];
     private readonly Dictionary<(int Visit, DType), DeviceNumbers> deviceNumbers = [];
-    private readonly int[] tensorReductions;
     private readonly ProgramRun[] self;
     private int[]? keptTotals;
     private SpreadSpan[] spreadSpans = [];
@@ -61,9 +60,9 @@ internal sealed unsafe class ProgramRun
                 found.Add(i);
         totals = found.ToArray();
         self = [this];
-        tensorReductions = Array.FindAll(
+        SliceNumbers = Array.FindAll(
             Enumerable.Range(0, values.Length).ToArray(),
-            i => program.Nodes[i].Operation.IsReduction() && program.Scopes[i] == Scope.Tensor
+            i => program.Nodes[i].Operation.IsReduction() || program.Nodes[i].Operation == Operation.LeadingCount
         );
         HasNumbersOfTensors =
             program.TensorNumbers.Length > 0 || Array.Exists(program.Scopes.ToArray(), scope => scope is Scope.Tensor or Scope.AllTensors);
@@ -415,8 +414,8 @@ internal sealed unsafe class ProgramRun
     /// <summary>Whether numbers are made of tensors, each or all of them: a device that does not work them out hands over what they are made of.</summary>
     public bool HasNumbersOfTensors { get; }
 
-    /// <summary>The reductions of single tensors, by their places in the program.</summary>
-    public int[] TensorReductions => tensorReductions;
+    /// <summary>What there is for each slice: what it comes to by each reduction, and products of its lengths. Places in the program.</summary>
+    public int[] SliceNumbers { get; }
 
     /// <summary>The reductions over all, by their places in the program.</summary>
     public int[] Totals => totals;
@@ -434,7 +433,8 @@ internal sealed unsafe class ProgramRun
             program,
             isEnd ? [] : VisitOf(visit, dtype).Visit.Numbers,
             isEnd ? program.TensorNumbers : [],
-            (tensorReductions, totals),
+            SliceNumbers,
+            totals,
             dtype
         );
         known = new(code, Needed(code.Given).OfStep);
