@@ -9,7 +9,7 @@
 ///   OPTIM_GOLDEN              another folder of recordings: see golden/README.md
 ///   OPTIM_PTX_ALL=1           all kernels for NVIDIA's devices in the interpreter, and not a sample: minutes
 ///   OPTIM_PTXAS               NVIDIA's assembler, where it is not on the path
-///   OPTIM_PTX                 a folder into which the texts of ten kernels are written anew: properties/Cuda/ptx
+///   OPTIM_PTX                 a folder into which the texts of some kernels are written anew: properties/Cuda/ptx
 ///   OPTIM_API                 a folder into which the files of the public API are written anew: see Shell/ApiTests.fs
 ///   OPTIM_MPI_FAULTS=all      every fault in every call on every rank under MPI launchers: half an hour
 ///   OPTIM_REQUIRE_MPI=1       fail, instead of skipping tests, where there are no MPI launchers

@@ -9,14 +9,20 @@ internal static class ProgramKernels
     public static IReadOnlyList<(string Purpose, PtxKernel Kernel)> Of(StepProgram program, DType dtype)
     {
         var kernels = new List<(string, PtxKernel)>();
-        var visits = program.VisitsFor(dtype);
+        var (run, visits, isWhole) = (new ProgramRun(program), program.VisitsFor(dtype), NumberCode.Has(program));
         for (var i = 0; i < visits.Length; i++)
         {
             var code = visits[i].Code;
             if (code.IsEmpty)
                 continue;
-            var inMemory = NumbersAreInMemory(code, visits[i].Numbers.Any(number => program.Scopes[number] == Scope.Tensor));
+            var numbers = run.NumbersFor(i, dtype).Code;
+            var inMemory = NumbersAreInMemory(
+                code,
+                isWhole ? !numbers.IsOfStep : visits[i].Numbers.Any(number => program.Scopes[number] == Scope.Tensor)
+            );
             var visit = FormattableString.Invariant($"visit {i + 1} of {visits.Length}");
+            if (isWhole && inMemory && !numbers.IsOfStep)
+                kernels.Add(($"{visit}: the numbers that it takes", NumbersKernel.Render(numbers, null)));
             if (code.Reductions.Length == 0)
             {
                 kernels.Add(($"{visit}: each element", ElementKernel.Render(code, inMemory)));
@@ -28,9 +34,22 @@ internal static class ProgramKernels
                 kernels.Add(($"{visit}: the running sums of each block", JoinKernel.OfBlocks(isLargest)));
                 kernels.Add(($"{visit}: the blocks of each tensor", JoinKernel.OfSlices(isLargest)));
             }
+            if (isWhole)
+                foreach (var isLargest in LargestOfAll(program, visits[i]))
+                    kernels.Add(($"{visit}: all tensors together", TotalsKernel.OfParts(isLargest)));
         }
+        var end = run.NumbersFor(visits.Length, dtype).Code;
+        if (isWhole && end.Stores.Length > 0)
+            kernels.Add(("after the last visit: the numbers that tensors keep", NumbersKernel.Render(end, null)));
         return kernels;
     }
+
+    private static IEnumerable<bool> LargestOfAll(StepProgram program, Visit visit) =>
+        visit
+            .Reductions.Where(reduction => program.Scopes[reduction] == Scope.AllTensors)
+            .Select(reduction => program.Nodes[reduction].Operation == Operation.LargestMagnitude)
+            .Distinct()
+            .Order();
 
     /// <summary>Bytes of numbers up to which they are handed in with a launch.</summary>
     public const int MostParameterBytes = 2048;

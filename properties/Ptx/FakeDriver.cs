@@ -43,6 +43,12 @@ internal sealed unsafe class FakeDriver : CudaHost
     /// <summary>Contexts that were entered and not left.</summary>
     public int Depth => Call("fake_depth", 0, 0);
 
+    /// <summary>How often the processor has waited for a stream.</summary>
+    public int Waits => Call("fake_count", 0, 0);
+
+    /// <summary>How often something was copied to the device.</summary>
+    public int Uploads => Call("fake_count", 1, 0);
+
     /// <summary>The stream that is current.</summary>
     public nint StreamNow { get; set; } = 5;
 

@@ -158,6 +158,8 @@ public sealed class PtxRun(PtxProgram program, PtxMemory memory)
                 Code.Move or Code.Widen32 or Code.Widen16 => a,
                 Code.Narrow16 => (ushort)a,
                 Code.FloatToDouble => Of((double)F(a)),
+                Code.DoubleToFloat => Of((float)D(a)),
+                Code.WholeToDouble => Of((double)a),
                 Code.Add32 => (uint)a + (uint)b & uint.MaxValue,
                 Code.Subtract32 => (uint)a - (uint)b & uint.MaxValue,
                 Code.Add64 => a + b,
