@@ -271,7 +271,8 @@ let private scalerTests =
 /// A step of a rule with what surrounds it, of gradients of which some are not finite; on a device, or on the processor.
 let private surroundedRun (device: PretendDevice voption) (rule: Rule<'o>) (options: 'o) dtype order most =
     // More of them than are joined at once.
-    let tensors dtype seed = tensors dtype seed @ tensors dtype (seed + 100) @ tensors dtype (seed + 200)
+    let tensors dtype seed =
+        tensors dtype seed @ tensors dtype (seed + 100) @ tensors dtype (seed + 200)
 
     let moved (tensor: TensorView) =
         match device with
@@ -314,15 +315,9 @@ let private surroundedRun (device: PretendDevice voption) (rule: Rule<'o>) (opti
             (if Double.IsNaN result.Norm then -1.0 else result.Norm),
             [ for p in parameters -> p.ToDoubles() ],
             [ for row in 0 .. given.Count - 1 -> given[row].Values.ToDoubles() ],
+            [ for row in 0 .. state.RowCount - 1 -> state.Count row ],
             [
-                for row in 0 .. state.RowCount - 1 -> state.Count row
-            ],
-            [
-                for column in state.Columns ->
-                    [
-                        for row in column.Rows ->
-                            if row.IsAbsent then [||] else row.ToDoubles()
-                    ]
+                for column in state.Columns -> [ for row in column.Rows -> if row.IsAbsent then [||] else row.ToDoubles() ]
             ]
     ]
 
