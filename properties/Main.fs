@@ -3,7 +3,7 @@
 ///
 /// Environment variables:
 ///   OPTIM_LARGE=1             also the tests of tensors of more than 2^31 elements: 16 GB of memory, 5 GB of disk
-///   OPTIM_CASES, OPTIM_SEED   times as many cases of the laws; the seed that they are drawn with
+///   OPTIM_CASES, OPTIM_SEED   times as many cases of the laws; the seed that they, and properties, are drawn with: `./optim test` gives the same each time
 ///   OPTIM_MUTATIONS           random changes to each kind of checkpoint file
 ///   OPTIM_KILLS               savers that are killed
 ///   OPTIM_GOLDEN              another folder of recordings: see golden/README.md
@@ -94,6 +94,18 @@ let private run arguments =
             match Plain.Cases.summary () with
             | "" -> ()
             | cases -> out.WriteLine $"cases: {cases}"
+
+            // Failures once more, shortened: where only the end of a long output is kept, their names must be in it.
+            for test, outcome in run.failed @ run.errored do
+                out.WriteLine("failed: " + String.Join(".", test.name))
+
+                let said =
+                    match outcome.result with
+                    | Failed text -> text
+                    | other -> string other
+
+                for line in said.Split '\n' |> Seq.truncate 12 do
+                    out.WriteLine("    " + line.Substring(0, min line.Length 300))
 
             if passed + failed = 0 then
                 out.WriteLine "no test ran"
