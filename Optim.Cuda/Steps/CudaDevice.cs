@@ -267,9 +267,7 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
         Guard? guard = by is { } own ? new Guard(own.ClipAt) : null;
         if (kernels.TryGetValue((code, inMemory, guard), out var known))
             return known;
-        known = Load(
-            code.Reductions.Length > 0 ? SumsKernel.Render(code, inMemory, guard) : ElementKernel.Render(code, inMemory, guard)
-        );
+        known = Load(code.Reductions.Length > 0 ? SumsKernel.Render(code, inMemory, guard) : ElementKernel.Render(code, inMemory, guard));
         kernels.Add((code, inMemory, guard), known);
         return known;
     }

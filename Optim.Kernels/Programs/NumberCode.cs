@@ -22,14 +22,7 @@ internal sealed class NumberCode
     /// <param name="ofSlices">What there is for each slice.</param>
     /// <param name="ofAll">The program's reductions over all.</param>
     /// <param name="dtype">The dtype of the parameters.</param>
-    public NumberCode(
-        StepProgram program,
-        ReadOnlySpan<int> wanted,
-        ReadOnlySpan<Change> kept,
-        int[] ofSlices,
-        int[] ofAll,
-        DType dtype
-    )
+    public NumberCode(StepProgram program, ReadOnlySpan<int> wanted, ReadOnlySpan<Change> kept, int[] ofSlices, int[] ofAll, DType dtype)
     {
         (this.program, this.ofSlices, this.ofAll) = (program, ofSlices, ofAll);
         Results = new int[wanted.Length];
@@ -145,12 +138,7 @@ internal sealed class NumberCode
         {
             Operation.ElementCount => new(Operation.ElementCount),
             Operation.TensorNumber => new(Operation.TensorNumber, Value: program.PlaceOf(node.Name)),
-            _ => node with
-            {
-                A = Add(node.A),
-                B = node.B < 0 ? -1 : Add(node.B),
-                C = node.C < 0 ? -1 : Add(node.C),
-            },
+            _ => node with { A = Add(node.A), B = node.B < 0 ? -1 : Add(node.B), C = node.C < 0 ? -1 : Add(node.C) },
         };
     }
 }

@@ -51,12 +51,7 @@ internal static class ProgramParts
 
     /// <summary>Makes what devices need for their segments, so that running them cannot fail.</summary>
     /// <inheritdoc cref="Run"/>
-    public static void Prepare(
-        ProgramRun[] runs,
-        ReadOnlySpan<ProgramSegment> segments,
-        ReadOnlySpan<int> kinds,
-        bool waits
-    )
+    public static void Prepare(ProgramRun[] runs, ReadOnlySpan<ProgramSegment> segments, ReadOnlySpan<int> kinds, bool waits)
     {
         if (!waits && WholeOn(runs, segments) is { } device)
         {

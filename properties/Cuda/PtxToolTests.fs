@@ -191,6 +191,23 @@ let private kernels =
                         let code = driver.Surrounded((1 <<< switches) - 1, around).VisitsFor(dtype).[0].Code
 
                         $"{name}-{dtype.Name()}", ElementKernel.Render(code, false)
+            let lamb = (PtxKit.programOf "LAMB" [])
+
+            for dtype in [ DType.Float32; DType.Float64; DType.BFloat16 ] do
+                for index, struct (purpose, kernel) in Seq.indexed (ProgramKernels.Of(lamb, dtype)) do
+                    $"lamb-{dtype.Name()}-{index} ({purpose})", kernel
+
+                let guarded = (PtxKit.arounds[1].Around lamb).VisitsFor dtype
+                $"lamb-guarded-sums-{dtype.Name()}", SumsKernel.Render(guarded[0].Code, false, Nullable(Guard 0))
+                $"lamb-guarded-{dtype.Name()}", ElementKernel.Render(guarded[1].Code, true, Nullable(Guard 0))
+
+                $"lamb-guarded-numbers-{dtype.Name()}",
+                NumbersKernel.Render((ProgramRun lamb).NumbersFor(1, dtype).Code, Nullable(Guard(-1)))
+
+            for isLargest in [ false; true ] do
+                $"totals-{isLargest}", TotalsKernel.OfParts isLargest
+                $"norm-of-gradients-{isLargest}", TotalsKernel.OfGradients(isLargest, true)
+
             "join-blocks", JoinKernel.OfBlocks false
             "join-slices", JoinKernel.OfSlices true
         ]
