@@ -174,7 +174,15 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
             | null -> ()
             | device ->
                 let run = (runsOf prepared.Kinds).[prepared.State.Lineage.ClassKinds[segment.Class]]
-                run.Prepare(device, prepared.State.Lineage.Table, segment.First, segment.Count, segment.DType)
+
+                run.Prepare(
+                    device,
+                    prepared.State.Lineage.Table,
+                    segment.First,
+                    segment.Count,
+                    segment.DType,
+                    prepared.State.Lineage.Spread
+                )
 
     override prepared.StepTensorRow tensorRow =
         prepared.UpdateOf(ValueNone, tensorRow) |> tensorRow.Executor.Step

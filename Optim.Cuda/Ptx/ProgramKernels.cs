@@ -12,25 +12,65 @@ internal static class ProgramKernels
         var visits = program.VisitsFor(dtype);
         for (var i = 0; i < visits.Length; i++)
         {
-            var code = visits[i].Code;
-            if (code.IsEmpty)
-                continue;
-            var inMemory = NumbersAreInMemory(code, visits[i].Numbers.Any(number => program.Scopes[number] == Scope.Tensor));
-            var visit = FormattableString.Invariant($"visit {i + 1} of {visits.Length}");
-            if (code.Reductions.Length == 0)
+            var visit = visits[i];
+            var purpose = FormattableString.Invariant($"visit {i + 1} of {visits.Length}");
+            if (visit.Made.Length + visit.Taken.Length == 0)
             {
-                kernels.Add(($"{visit}: each element", ElementKernel.Render(code, inMemory)));
+                kernels.AddRange(OfElements(program, visit.Code, visit.Numbers, purpose));
                 continue;
             }
-            kernels.Add(($"{visit}: each element, and 32 running sums of each block of 4096", SumsKernel.Render(code, inMemory)));
-            foreach (var isLargest in code.Reductions.Select(reduction => reduction.Kind == Operation.LargestMagnitude).Distinct().Order())
-            {
-                kernels.Add(($"{visit}: the running sums of each block", JoinKernel.OfBlocks(isLargest)));
-                kernels.Add(($"{visit}: the blocks of each tensor", JoinKernel.OfSlices(isLargest)));
-            }
+            var there = new DeviceVisit(program, visit);
+            foreach (var made in visit.Made)
+                if (made.Work is { } work)
+                    kernels.Add(
+                        (
+                            $"{purpose}: what is made of totals",
+                            ElementKernel.Render(work.Visit.Code, InMemory(program, work.Visit.Code, work.Visit.Numbers))
+                        )
+                    );
+            foreach (var sums in there.Sums)
+                kernels.AddRange(OfSums(sums, InMemory(program, sums.Code, visit.Numbers), purpose));
+            kernels.AddRange(OfElements(program, there.Rest, visit.Numbers, purpose));
         }
         return kernels;
     }
+
+    private static IEnumerable<(string, PtxKernel)> OfElements(StepProgram program, KernelCode code, int[] numbers, string purpose)
+    {
+        if (code.IsEmpty)
+            yield break;
+        var inMemory = InMemory(program, code, numbers);
+        if (code.Reductions.Length == 0)
+        {
+            yield return ($"{purpose}: each element", ElementKernel.Render(code, inMemory));
+            yield break;
+        }
+        yield return ($"{purpose}: each element, and 32 running sums of each block of 4096", SumsKernel.Render(code, inMemory));
+        foreach (var isLargest in code.Reductions.Select(reduction => reduction.Kind == Operation.LargestMagnitude).Distinct().Order())
+        {
+            yield return ($"{purpose}: the running sums of each block", JoinKernel.OfBlocks(isLargest));
+            yield return ($"{purpose}: the blocks of each tensor", JoinKernel.OfSlices(isLargest));
+        }
+    }
+
+    private static IEnumerable<(string, PtxKernel)> OfSums(DeviceSums sums, bool inMemory, string purpose)
+    {
+        var (count, isDouble) = (sums.Places.Length, sums.Code.IsDouble);
+        var what = sums.IsOfRows ? "rows" : "a single column";
+        yield return ($"{purpose}: sums of {what}, block by block", SpreadKernels.Parts(sums.Code, inMemory));
+        if (!sums.IsOfRows)
+        {
+            yield return ($"{purpose}: running sums of columns", SpreadKernels.OfColumns(sums.Code, inMemory));
+            yield return ($"{purpose}: running sums of columns, in pairs", SpreadKernels.Pairs(count));
+        }
+        yield return (
+            $"{purpose}: what {(sums.IsOfRows ? "rows" : "columns")} come to",
+            SpreadKernels.Totals(count, sums.IsOfRows, isDouble)
+        );
+    }
+
+    private static bool InMemory(StepProgram program, KernelCode code, int[] numbers) =>
+        NumbersAreInMemory(code, numbers.Any(number => program.Scopes[number] == Scope.Tensor));
 
     /// <summary>Bytes of numbers up to which they are handed in with a launch.</summary>
     public const int MostParameterBytes = 2048;

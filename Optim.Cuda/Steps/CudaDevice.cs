@@ -8,7 +8,7 @@ namespace Optim.Cuda;
 /// Runs programs on one of NVIDIA's devices: each visit of all slices of a dtype and step count is one launch, and reductions take two more. What was
 /// reduced is read back, as the processor makes numbers of it.
 /// </summary>
-internal sealed unsafe class CudaDevice(Gpu gpu) : ProgramDevice
+internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
 {
     /// <summary>Tables of one list of parameters that are kept.</summary>
     private const int MostTables = 256;
@@ -36,13 +36,7 @@ internal sealed unsafe class CudaDevice(Gpu gpu) : ProgramDevice
     /// <summary>Kernels that were compiled so far.</summary>
     public int Compiled => byText.Count;
 
-    public override bool Takes(StepProgram program)
-    {
-        foreach (var node in program.Nodes)
-            if (node.Operation.IsSpread())
-                return false;
-        return true;
-    }
+    public override bool Takes(StepProgram program) => true;
 
     public override void Prepare(KernelCode code, SliceTable table, int first, int count, bool eachHasNumbers)
     {
@@ -186,7 +180,7 @@ internal sealed unsafe class CudaDevice(Gpu gpu) : ProgramDevice
         Launches++;
     }
 
-    private DeviceTable TableOf(SliceTable table, int first, int count)
+    private DeviceTable TableOf(SliceTable table, int first, int count, int units = PtxKernel.Block)
     {
         var known = tables.GetOrCreateValue(table);
         if (!known.TryGetValue((first, count), out var there))
@@ -196,7 +190,7 @@ internal sealed unsafe class CudaDevice(Gpu gpu) : ProgramDevice
             known.Add((first, count), there = new(gpu));
         }
         var before = there.Uploads;
-        there.Update(table, first, count);
+        there.Update(table, first, count, units);
         Uploads += there.Uploads - before;
         return there;
     }

@@ -4,7 +4,7 @@ using System.Runtime.InteropServices;
 namespace Optim.Kernels;
 
 /// <summary>Runs a program over slices, visit by visit. Kept from step to step, so that a step allocates nothing; for one thread at a time.</summary>
-internal sealed unsafe class ProgramRun
+internal sealed unsafe partial class ProgramRun
 {
     private readonly StepProgram program;
     private readonly int[] leaves;
@@ -35,6 +35,9 @@ internal sealed unsafe class ProgramRun
 
         /// <summary>What works out the spreads that it reads; null for those that are there.</summary>
         public required Prepared?[] Works { get; init; }
+
+        /// <summary>The same as a device runs it, where there are spreads.</summary>
+        public DeviceVisit? OnDevice;
     }
 
     public ProgramRun(StepProgram program)
@@ -365,6 +368,8 @@ internal sealed unsafe class ProgramRun
         var code = now.Visit.Code;
         if (code.IsEmpty)
             return 1;
+        if (HasSpreads(now))
+            return RunSpreadsOn(device, now, index, in segment);
         var pass = default(ProgramPass);
         WriteNumbers(now, index, in segment, ref pass);
         var results = new double[code.Reductions.Length * segment.Count];
@@ -376,15 +381,17 @@ internal sealed unsafe class ProgramRun
     }
 
     /// <summary>Makes what a device needs to run it over some slices, so that running it cannot fail.</summary>
-    public void Prepare(ProgramDevice device, SliceTable table, int first, int count, DType dtype)
+    public void Prepare(ProgramDevice device, SliceTable table, int first, int count, DType dtype, SpreadSlice[]? spread = null)
     {
+        var segment = new ProgramSegment(table, first, count, dtype, [], spread, device);
         for (var visit = 0; visit < program.VisitPlan.Count; visit++)
         {
             var now = VisitOf(visit, dtype);
-            if (!now.Visit.Code.IsEmpty)
+            if (HasSpreads(now))
+                PrepareSpreadsOn(device, now, in segment);
+            else if (!now.Visit.Code.IsEmpty)
                 device.Prepare(now.Visit.Code, table, first, count, now.OfTensor.Length > 0);
         }
-        var segment = new ProgramSegment(table, first, count, dtype, [], null, device);
         foreach (var array in NumberArrays)
             device.PrepareNumbers(AddressesOf(in segment, array), IsDouble(dtype));
     }

@@ -68,10 +68,6 @@ let private agree (device: PretendDevice) (rule: Rule) dtype steps =
     else
         false
 
-/// Rules that look at rows, at columns or at matrices, or draw noise: libtorch's operators step them.
-let private byOperators =
-    [ "AdaTAM"; "AdamP"; "Ranger"; "SGDP"; "TAM"; "timm.adamp"; "timm.sgdp" ]
-
 let private ruleTests =
     test "every element-wise rule and definition, the catalogue's too, is stepped by kernels with the processor's bits" {
         let struct (device, _) = fresh ()
@@ -100,7 +96,62 @@ let private ruleTests =
                             rule.Name
             ]
 
-        Expect.sequenceEqual (List.sort others) (List.sort byOperators) "rules that kernels do not step"
+        Expect.isEmpty others "rules that kernels do not step"
+    }
+
+let private muonTests =
+    test "Muon's momentum, norm and move are kernels over all matrices, with the processor's bits, and products are asked of others" {
+        let struct (device, _) = fresh ()
+        let rule = Rules.Find "Muon"
+        let shapes = [ [| 30L; 50L |]; [| 70L; 20L |]; [| 30L; 50L |]; [| 1L; 4099L |] ]
+
+        let matrices dtype seed =
+            let random = Random(seed: int)
+
+            [
+                for shape in shapes ->
+                    let count = int (shape[0] * shape[1])
+                    TensorView.OfDoubles(dtype, ReadOnlySpan(Array.init count (fun _ -> random.NextDouble() - 0.5)), ReadOnlySpan shape)
+            ]
+
+        for dtype in [ DType.Float32; DType.BFloat16; DType.Float64 ] do
+            for nesterov in [ true; false ] do
+                let options =
+                    rule.Replace(
+                        rule.Defaults,
+                        [
+                            PtxKit.setting "ns_steps" (OptionValue.Int 0L)
+                            PtxKit.setting "nesterov" (OptionValue.Bool nesterov)
+                        ]
+                    )
+
+                let here = Parameters.Of(matrices dtype 1)
+                let there = Parameters.Of(here |> Seq.map device.Moved)
+                let mutable a, b = rule.Init(options, here), rule.Init(options, there)
+
+                for step in 1..3 do
+                    let gradients = matrices dtype (10 + step)
+                    a <- rule.Step(options, here, Gradients.OfDense gradients, a)
+                    let before = device.Kernels.Launches
+                    b <- rule.Step(options, there, Gradients.OfDense(gradients |> List.map device.Moved), b)
+                    // Sums and what they come to, directions, and a move for each shape.
+                    Expect.isLessThanOrEqual (device.Kernels.Launches - before) 8L "launches"
+
+                sameTensors $"{dtype.Name()}, nesterov {nesterov}" here there
+                sameState $"{dtype.Name()}, nesterov {nesterov}" a b
+
+        Expect.equal device.Others.Asked 0 "nobody multiplies"
+        let there = Parameters.Of(matrices DType.Float32 1 |> List.map device.Moved)
+
+        rule.Step(
+            rule.Defaults,
+            there,
+            Gradients.OfDense(matrices DType.Float32 2 |> List.map device.Moved),
+            rule.Init(rule.Defaults, there)
+        )
+        |> ignore
+
+        Expect.equal device.Others.Asked shapes.Length "each direction is made orthogonal by others"
     }
 
 let private parametersOf (device: PretendDevice voption) dtype =
@@ -285,7 +336,13 @@ let private reductionTests =
             let here = tensors dtype 4 |> List.toArray
             let there = here |> Array.map device.Moved
 
-            for reduction in [ Reduction.Sum; Reduction.SumOfSquares; Reduction.LargestMagnitude ] do
+            for reduction in
+                [
+                    Reduction.Sum
+                    Reduction.SumOfSquares
+                    Reduction.LargestMagnitude
+                    Reduction.SumOfMagnitudes
+                ] do
                 for factor in [ 1.0; 0.3 ] do
                     let a, b = Array.zeroCreate<float> here.Length, Array.zeroCreate<float> here.Length
                     let before = device.Kernels.Launches
@@ -295,6 +352,16 @@ let private reductionTests =
 
                     if dtype = DType.Float32 then
                         Expect.equal (device.Kernels.Launches - before) 3L "launches for all tensors together"
+
+            let partners = tensors dtype 5 |> List.toArray
+            let a, b = Array.zeroCreate<float> here.Length, Array.zeroCreate<float> here.Length
+            let before = device.Kernels.Launches
+            Reduction.Dot.Each(ReadOnlySpan here, ReadOnlySpan partners, Span a)
+            Reduction.Dot.Each(ReadOnlySpan there, ReadOnlySpan(partners |> Array.map device.Moved), Span b)
+            Expect.isTrue (Array.forall2 ProgramKit.same a b) $"dot products, {dtype.Name()}: %A{a}, %A{b}"
+
+            if dtype = DType.Float32 || dtype = DType.Float64 then
+                Expect.equal (device.Kernels.Launches - before) (3L * int64 here.Length) "launches for each pair"
     }
 
 [<Tests>]
@@ -304,6 +371,7 @@ let tests =
         [
             reductionTests
             ruleTests
+            muonTests
             launchTests
             surroundTests
             scalerTests
