@@ -27,6 +27,7 @@ module Laws =
             Surroundings.all
             Onlookers.all
             Resume.all
+            NarrowState.all
             PyTorchDicts.all
             Machine.all
             List.map (fun (law: ScheduleStatement) -> law.On SchedulerShell.real) Schedules.all

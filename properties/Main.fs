@@ -3,13 +3,13 @@
 ///
 /// Environment variables:
 ///   OPTIM_LARGE=1             also the tests of tensors of more than 2^31 elements: 16 GB of memory, 5 GB of disk
-///   OPTIM_CASES, OPTIM_SEED   times as many cases of the laws; the seed that they are drawn with
+///   OPTIM_CASES, OPTIM_SEED   times as many cases of the laws; the seed that they, and properties, are drawn with: `./optim test` gives the same each time
 ///   OPTIM_MUTATIONS           random changes to each kind of checkpoint file
 ///   OPTIM_KILLS               savers that are killed
 ///   OPTIM_GOLDEN              another folder of recordings: see golden/README.md
 ///   OPTIM_PTX_ALL=1           all kernels for NVIDIA's devices in the interpreter, and not a sample: minutes
 ///   OPTIM_PTXAS               NVIDIA's assembler, where it is not on the path
-///   OPTIM_PTX                 a folder into which the texts of ten kernels are written anew: properties/Cuda/ptx
+///   OPTIM_PTX                 a folder into which the texts of some kernels are written anew: properties/Cuda/ptx
 ///   OPTIM_API                 a folder into which the files of the public API are written anew: see Shell/ApiTests.fs
 ///   OPTIM_MPI_FAULTS=all      every fault in every call on every rank under MPI launchers: half an hour
 ///   OPTIM_REQUIRE_MPI=1       fail, instead of skipping tests, where there are no MPI launchers
@@ -94,6 +94,18 @@ let private run arguments =
             match Plain.Cases.summary () with
             | "" -> ()
             | cases -> out.WriteLine $"cases: {cases}"
+
+            // Failures once more, shortened: where only the end of a long output is kept, their names must be in it.
+            for test, outcome in run.failed @ run.errored do
+                out.WriteLine("failed: " + String.Join(".", test.name))
+
+                let said =
+                    match outcome.result with
+                    | Failed text -> text
+                    | other -> string other
+
+                for line in said.Split '\n' |> Seq.truncate 12 do
+                    out.WriteLine("    " + line.Substring(0, min line.Length 300))
 
             if passed + failed = 0 then
                 out.WriteLine "no test ran"

@@ -2668,6 +2668,7 @@ public sealed class TimmRadamw(
 /// <param name="lrInMomentum">Whether lr is in the momentum; otherwise it multiplies after it.</param>
 /// <param name="caution">Whether elements that would move along their gradient stay, and others move by as much more.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class TimmRmsproptf(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2681,7 +2682,8 @@ public sealed class TimmRmsproptf(
     bool decoupledDecay = false,
     bool lrInMomentum = true,
     bool caution = false,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("timm.rmsproptf"),
@@ -2696,7 +2698,9 @@ public sealed class TimmRmsproptf(
         ("decoupled_decay", decoupledDecay),
         ("lr_in_momentum", lrInMomentum),
         ("caution", caution),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>The gradient as the mean of a distribution that each noisy one is a sample of.</summary>
@@ -2714,6 +2718,7 @@ public sealed class TimmRmsproptf(
 /// <param name="weightDecouple">Whether decay shrinks the parameter by lr times weight_decay; otherwise it is added to the gradient.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
+/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class VSGD(
     IEnumerable<IParameterOrGroup> parameters,
@@ -2725,7 +2730,8 @@ public sealed class VSGD(
     double weightDecay = 0,
     bool weightDecouple = true,
     double eps = 1e-8,
-    bool maximize = false
+    bool maximize = false,
+    StateStorage? stateStorage = null
 )
     : RuleOptimizer(
         Rules.Find("VSGD"),
@@ -2738,7 +2744,9 @@ public sealed class VSGD(
         ("weight_decay", weightDecay),
         ("weight_decouple", weightDecouple),
         ("eps", eps),
-        ("maximize", maximize)
+        ("maximize", maximize),
+        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
     );
 
 /// <summary>Adam whose second moment moves by the gradient's square alone, so that it falls no faster than it grows.</summary>

@@ -16,7 +16,6 @@ namespace Optim;
 /// <param name="weightDecay">Weight decay: at least 0.</param>
 /// <param name="eps">What keeps a divisor from 0: at least 0.</param>
 /// <param name="maximize">Whether to go up the gradient.</param>
-/// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class COCOB(
     IEnumerable<IParameterOrGroup> parameters,
@@ -24,8 +23,7 @@ public sealed class COCOB(
     double alpha = 100,
     double weightDecay = 0,
     double eps = 1e-8,
-    bool maximize = false,
-    StateStorage? stateStorage = null
+    bool maximize = false
 )
     : RuleOptimizer(
         Rules.Find("COCOB"),
@@ -34,9 +32,7 @@ public sealed class COCOB(
         ("alpha", alpha),
         ("weight_decay", weightDecay),
         ("eps", eps),
-        ("maximize", maximize),
-        ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("maximize", maximize)
     );
 
 /// <summary>AdaGrad by dual averaging whose rate is the distance to the solution, as far as gradients have shown it.</summary>

@@ -64,20 +64,38 @@ internal sealed class Attachments(
             (unscale, overflow) = scaler.Begin(optimizer);
         if (scaler is not null)
             RefuseUnscalable(groups, gradients);
-        var executor = TensorExecutor.OrTeam(prepared.Length > 0 ? prepared[0].Executor : null);
-        if (overflow is null || clip is ClipGradNorm)
+        surrounded.Take([]);
+        if (overflow != true && (overflow is null || clip is ClipGradNorm) && LookThere(groups, prepared, gradients, unscale ?? 1))
         {
+            // Where the device has looked, it has the factor; the step says what was found.
+            overflow = false;
+            factor = clip is ClipGradNorm ? 1 : null;
+        }
+        else if (overflow is null || clip is ClipGradNorm)
+        {
+            var executor = TensorExecutor.OrTeam(prepared.Length > 0 ? prepared[0].Executor : null);
             factor = Look(groups, gradients, unscale ?? 1, executor);
             overflow = overflow == true || !surrounded.Survey.IsFinite;
-            if (overflow == true && scaler is null && clip is ClipGradNorm { ErrorIfNonfinite: true } norm)
-                throw Nonfinite(groups, norm);
         }
         if (overflow == false)
-            Step(groups, prepared, gradients, unscale, factor, areMeans);
-        else
+            overflow = !Step(groups, prepared, gradients, unscale, factor, areMeans);
+        if (overflow == true)
+        {
+            if (scaler is null && clip is ClipGradNorm { ErrorIfNonfinite: true } norm)
+                throw Nonfinite(groups, norm);
             Zero(groups);
+        }
         scaler?.End(optimizer, overflow != false);
         return overflow == false;
+    }
+
+    /// <summary>The same by the device where the gradients lie, without waiting; false where that is not possible.</summary>
+    private bool LookThere(IReadOnlyList<ParameterGroup> groups, PreparedStep[] prepared, Gradients[] gradients, double unscale)
+    {
+        var norm = clip as ClipGradNorm;
+        surrounded.Survey.Across = optimizer.Ranks?.Slices;
+        surrounded.Take(gradients);
+        return surrounded.LookThere(prepared, norm?.NormType ?? 2, unscale, norm?.MaxNorm);
     }
 
     /// <summary>The norm and finiteness of all gradients in one look, and by what clipping multiplies them; null where it does not.</summary>
@@ -99,7 +117,8 @@ internal sealed class Attachments(
     private void RefuseOrder(IReadOnlyList<ParameterGroup> groups, ClipGradNorm norm) =>
         surrounded.Survey.RefuseOrder(norm.NormType, (list, row) => $"the gradient of {groups[list].List.Label(row)}");
 
-    private void Step(
+    // False where a device has found a gradient that is not finite, and then nothing has moved.
+    private bool Step(
         IReadOnlyList<ParameterGroup> groups,
         PreparedStep[] prepared,
         Gradients[] gradients,
@@ -119,9 +138,11 @@ internal sealed class Attachments(
         for (var i = 0; i < groups.Count; i++)
             around[i] = AroundGroup(i, unscale, factor, weight, areMeans);
         surrounded.Surround(prepared, around);
+        if (!surrounded.Launch(prepared))
+            return false;
         for (var i = 0; i < groups.Count; i++)
         {
-            groups[i].State = prepared[i].Run();
+            groups[i].State = surrounded.Complete(prepared[i]);
             groups[i].AfterStep();
         }
         optimizer.Ranks?.Publish();
@@ -129,6 +150,7 @@ internal sealed class Attachments(
         // Providers have their own zero of a sparse gradient.
         if (zeroGrad && (areMeans || optimizer.Ranks is not null || gradients.Any(HasSparse)))
             Zero(groups);
+        return true;
     }
 
     private StepSurroundings AroundGroup(int group, double? unscale, double? factor, double weight, bool areMeans)

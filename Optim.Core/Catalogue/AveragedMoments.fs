@@ -63,11 +63,15 @@ let private laProp =
             let isBound = r.Flag("ams_bound", false)
             let eps = epsilon r 1e-15
             let g = decay.Gradient(r.Parameter, r.Gradient)
-            let v = secondMoment r beta2 g
+            let square = r.Column "exp_avg_sq"
+            let v = kept r square (movedSquare beta2 square g)
 
             let v =
                 if isCentered then
                     let average = r.Column "exp_mean_avg_beta2"
+                    // Their difference counts.
+                    r.KeepWide square
+                    r.KeepWide average
                     let a = kept r average (moved beta2 average g)
                     where (r.Step |> isAbove wait) (v - a * a) v
                 else

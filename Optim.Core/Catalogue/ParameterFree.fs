@@ -163,6 +163,8 @@ let private cocob =
             r.Set(start, x0)
             let sum, scale = r.Column "cumulative_gradients", r.Column("scale", eps)
             let sizes, reward = r.Column "subgradients", r.Column "reward"
+            // What is won by a bet is bet again: an error of these grows with the steps.
+            [ sum; scale; sizes; reward ] |> List.iter r.KeepWide
             let scale' = kept r scale (larger scale (abs g))
             let sizes' = kept r sizes (sizes + abs g)
             let reward' = kept r reward (larger (reward - g * (x - x0)) zero)

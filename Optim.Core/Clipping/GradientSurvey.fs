@@ -157,6 +157,24 @@ type GradientSurvey() =
             elif isFinite then
                 kept.CopyTo(results, 0)
 
+    /// Looks where the gradients lie, without waiting for what is found; null where that is not possible, and then nothing was done.
+    member internal survey.LookOn(device: ProgramDevice, order: double, factor: double, most: Nullable<double>) : DeviceSurvey | null =
+        let canLook =
+            count > 0
+            && isNull across
+            && (order = 2.0 || order = Double.PositiveInfinity)
+            && not (Array.exists id (Array.sub areSparse 0 count))
+
+        if canLook then
+            device.Look(survey, ReadOnlySpan(views, 0, count), Double.IsInfinity order, factor, most)
+        else
+            null
+
+    /// Takes over what was found there.
+    member internal _.Take(norm: double, allFinite: bool) =
+        total <- norm
+        isFinite <- allFinite
+
     /// The lists and rows of the gradients that are not finite, counted as they were added: for messages.
     member _.Nonfinite =
         match across with

@@ -263,7 +263,7 @@ module internal ColumnKinds =
                 if not (low >= 0.0) && nonNegative.Remove assignment.Array then
                     changes <- true
 
-        let ofParameter = HashSet<string>(wide, StringComparer.Ordinal)
+        let ofParameter = HashSet<string>(StringComparer.Ordinal)
         changes <- true
 
         while changes do
@@ -276,7 +276,11 @@ module internal ColumnKinds =
 
         columns
         |> Array.map (fun column ->
-            if column.IsTensorNumber || ofParameter.Contains column.Name then
+            if
+                column.IsTensorNumber
+                || ofParameter.Contains column.Name
+                || Seq.contains column.Name wide
+            then
                 ColumnKind.Wide
             elif nonNegative.Contains column.Name then
                 ColumnKind.NonNegative

@@ -82,7 +82,16 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
             match segment.On with
             | null -> ()
             | device ->
-                surrounded.Prepare(prepared.SwitchesOf segment, &kinds, device, lineage.Table, segment.First, segment.Count, segment.DType)
+                surrounded.Prepare(
+                    prepared.SwitchesOf segment,
+                    &kinds,
+                    device,
+                    lineage.Table,
+                    segment.First,
+                    segment.Count,
+                    segment.DType,
+                    prepared.Survey
+                )
 
     member private prepared.SwitchesOf(segment: Segment) =
         arithmetic.Switches(prepared.Options, prepared.State.Lineage.NextCounts.OfClass segment.Class + 1L)
@@ -175,7 +184,8 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
                 executor,
                 segment.On,
                 narrow,
-                taken
+                taken,
+                prepared.Survey
             )
 
 /// A rule whose steps are programs: those that kernels of devices run.

@@ -145,8 +145,14 @@ type internal MuonKernels(device: ProgramDevice) =
             let struct (table, _) = lay index all[index]
             let first = all[index].[0].Parameter
             let numbers = numbersOf first.Layout
-            (run false numbers).Prepare(device, table, 0, table.Count, first.DType)
-            (run true numbers).Prepare(device, table, 0, table.Count, first.DType)
+
+            for isAfter in [ false; true ] do
+                let own = run isAfter numbers
+
+                let segment =
+                    ProgramSegment(table, 0, table.Count, first.DType, Array.zeroCreate own.Leaves.Length, null, device)
+
+                own.Prepare &segment
 
     /// Steps them.
     member _.Step(rows: StepTensors array, numbersOf: Layout -> MuonNumbers, executor: TensorExecutor) =

@@ -169,23 +169,23 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
             (runsOf prepared.SparseKinds).[lineage.ClassKinds[segment.Class]].Prepare segment.DType
 
     override prepared.MakeDeviceKernels() =
-        for segment in prepared.State.Lineage.Segments do
-            match segment.On with
-            | null -> ()
-            | device ->
-                let run = (runsOf prepared.Kinds).[prepared.State.Lineage.ClassKinds[segment.Class]]
+        let lineage = prepared.State.Lineage
+        let ofDense = runsOf prepared.Kinds
+        let count = prepared.LaySegments(lineage, ofDense, ofDense)
 
-                run.Prepare(
-                    device,
-                    prepared.State.Lineage.Table,
-                    segment.First,
-                    segment.Count,
-                    segment.DType,
-                    prepared.State.Lineage.Spread
-                )
+        if count > 0 then
+            ProgramParts.Prepare(
+                ofDense,
+                ReadOnlySpan(segments, 0, count),
+                ReadOnlySpan(kinds, 0, count),
+                prepared.TensorRowsWait || not (isNull prepared.Parameters.Totals)
+            )
 
     override prepared.StepTensorRow tensorRow =
         prepared.UpdateOf(ValueNone, tensorRow) |> tensorRow.Executor.Step
+
+    override _.MayBeGuarded =
+        variants |> Seq.forall (fun variant -> not variant.Program.HasSpreads)
 
     override prepared.TensorRowsWait =
         prepared.State.Lineage.TensorRows.Length > 0
@@ -219,7 +219,8 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
             columns
         )
 
-    override prepared.StepSlices(lineage, executor) =
+    /// Lays the segments of a step out, dense ones before sparse ones; returns how many are dense.
+    member private prepared.LaySegments(lineage: Lineage, ofDense: ProgramRun array, ofSparse: ProgramRun array) =
         let dense = lineage.Segments.Length
         let count = dense + lineage.SparseSegments.Length
 
@@ -227,9 +228,6 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
             segments <- Array.zeroCreate count
             kinds <- Array.zeroCreate count
             leaves <- Array.create count [||]
-
-        let ofDense, ofSparse = runsOf prepared.Kinds, runsOf prepared.SparseKinds
-        last <- ofDense
 
         for i in 0 .. count - 1 do
             let struct (table, segment, ofRows, spread: SpreadSlice array | null) =
@@ -258,9 +256,17 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
                     spread,
                     segment.On,
                     narrow,
-                    lineage.NextCounts.TakenOf segment.Class + 1L
+                    lineage.NextCounts.TakenOf segment.Class + 1L,
+                    prepared.Survey
                 )
 
+        dense
+
+    override prepared.StepSlices(lineage, executor) =
+        let ofDense, ofSparse = runsOf prepared.Kinds, runsOf prepared.SparseKinds
+        last <- ofDense
+        let dense = prepared.LaySegments(lineage, ofDense, ofSparse)
+        let count = dense + lineage.SparseSegments.Length
         let slices = ReadOnlySpan(segments, 0, dense)
         let ofSlices = ReadOnlySpan(kinds, 0, dense)
 

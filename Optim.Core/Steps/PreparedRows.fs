@@ -22,6 +22,19 @@ module internal Executors =
 
         found
 
+/// A step that kernels of devices make in two halves: what they do depends on what they find, and what the processor does comes when that is known.
+type internal IGuardedStep =
+    /// The device whose kernels make the whole step; null where somebody else takes part.
+    abstract Device: ProgramDevice | null
+    /// What was found in the gradients there, by which the step is left out; null where nobody has looked there. It is set before the surroundings.
+    abstract Survey: DeviceSurvey | null with get, set
+    /// Hands the step over, but for the processor's part.
+    abstract Launch: unit -> unit
+    /// The rest of a step that was made.
+    abstract Complete: unit -> State
+    /// The end of one that was left out: nothing has moved.
+    abstract Abandon: unit -> unit
+
 /// What is kept of a step for the next one, whatever the kind of rule.
 [<AbstractClass>]
 type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>() =
@@ -36,6 +49,8 @@ type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> 
     member val Parameters = Unchecked.defaultof<Parameters> with get, set
     member val Gradients = Unchecked.defaultof<Gradients> with get, set
     member val State = Unchecked.defaultof<State> with get, set
+    /// What was found in the gradients on a device; null where nobody has looked there.
+    member val Survey: DeviceSurvey | null = null with get, set
     /// How many threads took part.
     member val ThreadsUsed = 1 with get, set
     override prepared.Threads = prepared.ThreadsUsed
@@ -71,9 +86,10 @@ type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> 
             prepared.MakeDeviceKernels()
 
     /// Forgets what was to surround a step.
-    member _.BeAlone() =
+    member prepared.BeAlone() =
         surroundings <- StepSurroundings.none
         kinds <- Surroundings()
+        prepared.Survey <- null
 
     /// Makes the kernels of a surrounded step, so that running it cannot fail.
     abstract MakeKernels: unit -> unit
@@ -84,8 +100,9 @@ type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> 
     default _.MakeDeviceKernels() = ()
 
     override prepared.Surround around =
-        let lineage = prepared.State.Lineage
+        let lineage, survey = prepared.State.Lineage, prepared.Survey
         prepared.BeAlone()
+        prepared.Survey <- survey
         StepSurroundings.check prepared.Parameters.Count around
 
         if around.Averages.Length > 0 then
@@ -167,6 +184,9 @@ type internal PreparedRows<'o when 'o: not null and 'o: not struct and 'o :> IOp
     /// Steps a row as a whole tensor.
     abstract StepTensorRow: tensorRow: TensorRow -> unit
 
+    /// Whether its kernels can be left out by what was found in the gradients.
+    abstract MayBeGuarded: bool
+    default _.MayBeGuarded = true
     /// Whether rows that are stepped as whole tensors need what the slices come to, and come after them.
     abstract TensorRowsWait: bool
     default _.TensorRowsWait = false
@@ -181,6 +201,11 @@ type internal PreparedRows<'o when 'o: not null and 'o: not struct and 'o :> IOp
     member prepared.SparseKinds = prepared.Kinds.Prologue
 
     override prepared.Run() =
+        prepared.Launch()
+        prepared.Complete()
+
+    /// Steps all rows.
+    member private prepared.Launch() =
         let state = prepared.State
         state.Live()
         let lineage = state.Lineage
@@ -205,8 +230,32 @@ type internal PreparedRows<'o when 'o: not null and 'o: not struct and 'o :> IOp
             sparse.Gradient.KeepAlive()
 
         Planning.scatter lineage prepared.Parameters moves
+
+    /// What the step leaves to passes of their own, and the state after it.
+    member private prepared.Complete() =
         prepared.Finish()
-        prepared.Advance state
+        prepared.Advance prepared.State
+
+    interface IGuardedStep with
+        member prepared.Device =
+            let lineage = prepared.State.Lineage
+            let device = Executors.deviceOf lineage.Segments
+
+            let isAlone =
+                lineage.TensorRows.Length = 0
+                && lineage.Sparse.Length = 0
+                && lineage.Segments
+                   |> Array.forall (fun segment -> obj.ReferenceEquals(segment.On, device))
+
+            if isAlone && prepared.MayBeGuarded then device else null
+
+        member prepared.Survey
+            with get () = prepared.Survey
+            and set survey = prepared.Survey <- survey
+
+        member prepared.Launch() = prepared.Launch()
+        member prepared.Complete() = prepared.Complete()
+        member prepared.Abandon() = prepared.BeAlone()
 
     /// The class of a row's step, and that step, counted from 1.
     member prepared.StepOf(row: int) =

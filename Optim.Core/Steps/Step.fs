@@ -221,26 +221,39 @@ module Step =
 
             let groups = SurroundedGroups()
 
-            if scaling.IsSome || clip.IsSome then
-                let order =
-                    match clip with
-                    | Some(struct (_, order)) -> order
-                    | None -> 2.0
+            let most =
+                match clip with
+                | Some(struct (maxNorm, _)) -> Nullable maxNorm
+                | None -> Nullable()
 
-                let factor = if unscale.HasValue then unscale.Value else 1.0
-                groups.Survey.Across <- parameters.Slices
-                groups.Take [| gradients |]
-                groups.Survey.Run(order, factor, TensorExecutor.OrTeam prepared.Executor)
+            let looksThere =
+                if scaling.IsSome || clip.IsSome then
+                    let order =
+                        match clip with
+                        | Some(struct (_, order)) -> order
+                        | None -> 2.0
 
-            let norm = if clip.IsSome then groups.Survey.Total else nan
+                    let factor = if unscale.HasValue then unscale.Value else 1.0
+                    groups.Survey.Across <- parameters.Slices
+                    groups.Take [| gradients |]
+                    let looksThere = groups.LookThere([| prepared |], order, factor, most)
+
+                    if not looksThere then
+                        groups.Survey.Run(order, factor, TensorExecutor.OrTeam prepared.Executor)
+
+                    looksThere
+                else
+                    false
 
             let surroundings =
                 {
                     Unscale = unscale
                     Clip =
-                        match clip with
-                        | Some(struct (maxNorm, _)) -> Nullable(groups.ClipTo maxNorm)
-                        | None -> Nullable()
+                        // Where the device has looked, it has the factor.
+                        if most.HasValue then
+                            Nullable(if looksThere then 1.0 else groups.ClipTo most.Value)
+                        else
+                            Nullable()
                     Limit =
                         match limitOf surrounded with
                         | Some limit -> Nullable limit
@@ -252,11 +265,12 @@ module Step =
             groups.Surround([| prepared |], [| surroundings |])
 
             let moved =
-                if groups.Survey.IsFinite then
-                    ValueSome(prepared.Run())
+                if groups.Survey.IsFinite && groups.Launch [| prepared |] then
+                    ValueSome(groups.Complete prepared)
                 else
                     ValueNone
 
+            let norm = if clip.IsSome then groups.Survey.Total else nan
             let cleared = sum |> ValueOption.map Accumulation.clear
 
             match moved with

@@ -8,6 +8,25 @@ open Optim.Kernels
 [<Sealed>]
 type internal SurroundedGroups() =
     let survey = GradientSurvey()
+    /// What was found where the gradients lie.
+    let mutable found: DeviceSurvey | null = null
+
+    /// The device whose kernels make the steps of all groups; null where somebody else takes part.
+    let deviceOf (prepared: PreparedStep array) : ProgramDevice | null =
+        let mutable device: ProgramDevice | null = null
+        let mutable isOne = true
+
+        for step in prepared do
+            match box step with
+            | :? IGuardedStep as step ->
+                match step.Device with
+                | null -> isOne <- false
+                | other ->
+                    isOne <- isOne && (isNull device || obj.ReferenceEquals(device, other))
+                    device <- other
+            | _ -> isOne <- false
+
+        if isOne then device else null
 
     /// Looks at what was taken, and says what it found.
     member _.Survey = survey
@@ -26,10 +45,20 @@ type internal SurroundedGroups() =
 
     /// Takes the gradients of all groups, for the survey to look at.
     member _.Take(gradients: Gradients array) =
+        found <- null
         survey.Clear()
 
         for list in gradients do
             survey.Add list
+
+    /// Looks at the gradients that were taken where they lie, and waits for nothing: steps that are left out if one of them is not finite, and clip
+    /// their norm by what was found, say so when they have been launched. False where that is not possible, and then nothing was done.
+    member _.LookThere(prepared: PreparedStep array, order: double, factor: double, most: Nullable<double>) =
+        match deviceOf prepared with
+        | null -> false
+        | device ->
+            found <- survey.LookOn(device, order, factor, most)
+            not (isNull found)
 
     /// By what clipping to this norm multiplies the gradients that were looked at.
     member _.ClipTo(maxNorm: double) =
@@ -39,4 +68,32 @@ type internal SurroundedGroups() =
     /// everything as it was.
     member _.Surround(prepared: PreparedStep array, around: StepSurroundings array) =
         for group in 0 .. prepared.Length - 1 do
+            match box prepared[group] with
+            | :? IGuardedStep as step -> step.Survey <- found
+            | _ -> ()
+
             prepared[group].Surround around[group]
+
+    /// Launches the steps that devices make by what was found in the gradients there; false where one was not finite, and then nothing has moved. Where
+    /// nobody looked there, nothing is done, and they are made when they are completed.
+    member _.Launch(prepared: PreparedStep array) =
+        match found with
+        | null -> true
+        | there ->
+            for step in prepared do
+                (box step :?> IGuardedStep).Launch()
+
+            let struct (isFinite, norm, _) = there.Read()
+            survey.Take(norm, isFinite)
+
+            if not isFinite then
+                for step in prepared do
+                    (box step :?> IGuardedStep).Abandon()
+
+            isFinite
+
+    /// Completes a step, or makes the whole of it; returns the state after it.
+    member _.Complete(prepared: PreparedStep) =
+        match found with
+        | null -> prepared.Run()
+        | _ -> (box prepared :?> IGuardedStep).Complete()

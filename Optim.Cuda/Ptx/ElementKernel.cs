@@ -14,21 +14,23 @@ internal static class ElementKernel
     /// <summary>The text.</summary>
     /// <param name="code">The visit.</param>
     /// <param name="inMemory">Whether the numbers are in memory, and may be others for each slice; else they are handed in.</param>
-    public static PtxKernel Render(KernelCode code, bool inMemory) =>
-        code.IsDouble ? Render<double>(code, inMemory) : Render<float>(code, inMemory);
+    /// <param name="guard">What keeps it from doing anything; null for nothing.</param>
+    public static PtxKernel Render(KernelCode code, bool inMemory, Guard? guard = null) =>
+        code.IsDouble ? Render<double>(code, inMemory, guard) : Render<float>(code, inMemory, guard);
 
-    private static PtxKernel Render<T>(KernelCode code, bool inMemory)
+    private static PtxKernel Render<T>(KernelCode code, bool inMemory, Guard? guard)
         where T : unmanaged
     {
         var text = new PtxText();
         SliceSearch.Parameters(text);
         SliceSearch.NumberParameters(text, code.Numbers, code.Size, inMemory);
+        guard?.Parameter(text);
         var elements = new ElementCode<T>(code, text);
         var number = text.Into('r', "mov.u32", $"%ctaid.x");
         var block = text.Into('d', "cvt.u64.u32", $"{number}");
-        var (slice, entry, begin, end) = SliceSearch.Find(text, block);
+        var (slice, entry, begin, end) = SliceSearch.Find(text, block, guard);
         elements.LoadAddresses(entry);
-        elements.Uniform(SliceSearch.Numbers(text, code.Numbers, code.IsDouble, inMemory, slice));
+        elements.Uniform(SliceSearch.Numbers(text, code.Numbers, code.IsDouble, inMemory, slice, guard));
         var id = text.Into('r', "mov.u32", $"%tid.x");
         var thread = text.Into('d', "cvt.u64.u32", $"{id}");
         var (four, one) = (text.New('d'), text.New('d'));

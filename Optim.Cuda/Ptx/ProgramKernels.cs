@@ -9,37 +9,37 @@ internal static class ProgramKernels
     public static IReadOnlyList<(string Purpose, PtxKernel Kernel)> Of(StepProgram program, DType dtype)
     {
         var kernels = new List<(string, PtxKernel)>();
-        var visits = program.VisitsFor(dtype);
+        var (run, visits) = (new ProgramRun(program), program.VisitsFor(dtype));
+        var isWhole = NumberCode.Has(program) && !program.HasSpreads;
         for (var i = 0; i < visits.Length; i++)
         {
             var visit = visits[i];
             var purpose = FormattableString.Invariant($"visit {i + 1} of {visits.Length}");
-            if (visit.Made.Length + visit.Taken.Length == 0)
+            if (visit.Made.Length + visit.Taken.Length > 0)
             {
-                kernels.AddRange(OfElements(program, visit.Code, visit.Numbers, purpose));
+                kernels.AddRange(WithSpreads(program, visit, purpose));
                 continue;
             }
-            var there = new DeviceVisit(program, visit);
-            foreach (var made in visit.Made)
-                if (made.Work is { } work)
-                    kernels.Add(
-                        (
-                            $"{purpose}: what is made of totals",
-                            ElementKernel.Render(work.Visit.Code, InMemory(program, work.Visit.Code, work.Visit.Numbers))
-                        )
-                    );
-            foreach (var sums in there.Sums)
-                kernels.AddRange(OfSums(sums, InMemory(program, sums.Code, visit.Numbers), purpose));
-            kernels.AddRange(OfElements(program, there.Rest, visit.Numbers, purpose));
+            var numbers = run.NumbersFor(i, dtype).Code;
+            var eachHasNumbers = isWhole ? !numbers.IsOfStep : HasOwn(program, visit.Numbers);
+            if (isWhole && !numbers.IsOfStep && !visit.Code.IsEmpty && NumbersAreInMemory(visit.Code, eachHasNumbers))
+                kernels.Add(($"{purpose}: the numbers that it takes", NumbersKernel.Render(numbers, null)));
+            kernels.AddRange(OfElements(visit.Code, eachHasNumbers, purpose));
+            if (isWhole)
+                foreach (var isLargest in LargestOfAll(program, visit))
+                    kernels.Add(($"{purpose}: all tensors together", TotalsKernel.OfParts(isLargest)));
         }
+        var end = run.NumbersFor(visits.Length, dtype).Code;
+        if (isWhole && end.Stores.Length > 0)
+            kernels.Add(("after the last visit: the numbers that tensors keep", NumbersKernel.Render(end, null)));
         return kernels;
     }
 
-    private static IEnumerable<(string, PtxKernel)> OfElements(StepProgram program, KernelCode code, int[] numbers, string purpose)
+    private static IEnumerable<(string, PtxKernel)> OfElements(KernelCode code, bool eachHasNumbers, string purpose)
     {
         if (code.IsEmpty)
             yield break;
-        var inMemory = InMemory(program, code, numbers);
+        var inMemory = NumbersAreInMemory(code, eachHasNumbers);
         if (code.Reductions.Length == 0)
         {
             yield return ($"{purpose}: each element", ElementKernel.Render(code, inMemory));
@@ -53,24 +53,40 @@ internal static class ProgramKernels
         }
     }
 
-    private static IEnumerable<(string, PtxKernel)> OfSums(DeviceSums sums, bool inMemory, string purpose)
+    private static IEnumerable<(string, PtxKernel)> WithSpreads(StepProgram program, Visit visit, string purpose)
     {
-        var (count, isDouble) = (sums.Places.Length, sums.Code.IsDouble);
-        var what = sums.IsOfRows ? "rows" : "a single column";
-        yield return ($"{purpose}: sums of {what}, block by block", SpreadKernels.Parts(sums.Code, inMemory));
-        if (!sums.IsOfRows)
+        var there = new DeviceVisit(program, visit);
+        foreach (var made in visit.Made)
+            if (made.Work?.Visit is { } work)
+                yield return (
+                    $"{purpose}: what is made of totals",
+                    ElementKernel.Render(work.Code, NumbersAreInMemory(work.Code, HasOwn(program, work.Numbers)))
+                );
+        var eachHasNumbers = HasOwn(program, visit.Numbers);
+        foreach (var sums in there.Sums)
         {
-            yield return ($"{purpose}: running sums of columns", SpreadKernels.OfColumns(sums.Code, inMemory));
-            yield return ($"{purpose}: running sums of columns, in pairs", SpreadKernels.Pairs(count));
+            var (count, inMemory) = (sums.Places.Length, NumbersAreInMemory(sums.Code, eachHasNumbers));
+            var (what, all) = sums.IsOfRows ? ("rows", "rows") : ("a single column", "columns");
+            yield return ($"{purpose}: sums of {what}, block by block", SpreadKernels.Parts(sums.Code, inMemory));
+            if (!sums.IsOfRows)
+            {
+                yield return ($"{purpose}: running sums of columns", SpreadKernels.OfColumns(sums.Code, inMemory));
+                yield return ($"{purpose}: running sums of columns, in pairs", SpreadKernels.Pairs(count));
+            }
+            yield return ($"{purpose}: what {all} come to", SpreadKernels.Totals(count, sums.IsOfRows, sums.Code.IsDouble));
         }
-        yield return (
-            $"{purpose}: what {(sums.IsOfRows ? "rows" : "columns")} come to",
-            SpreadKernels.Totals(count, sums.IsOfRows, isDouble)
-        );
+        foreach (var kernel in OfElements(there.Rest, eachHasNumbers, purpose))
+            yield return kernel;
     }
 
-    private static bool InMemory(StepProgram program, KernelCode code, int[] numbers) =>
-        NumbersAreInMemory(code, numbers.Any(number => program.Scopes[number] == Scope.Tensor));
+    private static bool HasOwn(StepProgram program, int[] numbers) => numbers.Any(number => program.Scopes[number] == Scope.Tensor);
+
+    private static IEnumerable<bool> LargestOfAll(StepProgram program, Visit visit) =>
+        visit
+            .Reductions.Where(reduction => program.Scopes[reduction] == Scope.AllTensors)
+            .Select(reduction => program.Nodes[reduction].Operation == Operation.LargestMagnitude)
+            .Distinct()
+            .Order();
 
     /// <summary>Bytes of numbers up to which they are handed in with a launch.</summary>
     public const int MostParameterBytes = 2048;

@@ -26,7 +26,7 @@ internal static class SliceSearch
     }
 
     /// <summary>The way to a number of the slice that was found.</summary>
-    public static Func<int, string> Numbers(PtxText text, int numbers, bool isDouble, bool inMemory, string slice)
+    public static Func<int, string> Numbers(PtxText text, int numbers, bool isDouble, bool inMemory, string slice, Guard? guard)
     {
         var size = isDouble ? 8 : 4;
         var type = isDouble ? "f64" : "f32";
@@ -40,6 +40,8 @@ internal static class SliceSearch
         }
         return number =>
         {
+            if (guard?.ClipAt == number)
+                return Guard.ClipFactor(text, isDouble);
             var register = text.Value(isDouble);
             if (inMemory)
                 text.Line($"ld.global.{type} {register}, [{address}+{number * size}]");
@@ -49,14 +51,28 @@ internal static class SliceSearch
         };
     }
 
+    /// <summary>A double rounded to a float, as a value of the arithmetic.</summary>
+    public static string Narrow(PtxText text, string register)
+    {
+        var wide = text.Into('g', "mov.b64", $"{register}");
+        var narrow = text.Into('f', "cvt.rn.f32.f64", $"{wide}");
+        return text.Into('v', "mov.b32", $"{narrow}");
+    }
+
     /// <summary>
     /// The slice of a block, by halving: the last one whose first block is not behind it. Jumps to END where there are no slices.
     /// </summary>
     /// <param name="text">The kernel.</param>
     /// <param name="block">The register of the block's number among all.</param>
+    /// <param name="guard">What ends a block before it has looked for anything; null for nothing.</param>
     /// <param name="units">How many elements, or units of work, a block takes.</param>
     /// <returns>The registers of the slice's number, of its entry's address, and of the first of its elements for this block and one past the last.</returns>
-    public static (string Slice, string Entry, string Begin, string End) Find(PtxText text, string block, int units = PtxKernel.Block)
+    public static (string Slice, string Entry, string Begin, string End) Find(
+        PtxText text,
+        string block,
+        Guard? guard,
+        int units = PtxKernel.Block
+    )
     {
         var (table, slices, bytes) = (
             text.Into('d', "ld.param.u64", $"[p_table]"),
@@ -65,6 +81,7 @@ internal static class SliceSearch
         );
         var none = text.Into('p', "setp.eq.u32", $"{slices}, 0");
         text.Line($"@{none} bra END");
+        guard?.Skip(text);
         var (low, high, middle, next) = (text.New('r'), text.New('r'), text.New('r'), text.New('r'));
         var (found, behind) = (text.New('p'), text.New('p'));
         var (entry, first) = (text.New('d'), text.New('d'));

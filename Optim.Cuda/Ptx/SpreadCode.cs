@@ -78,11 +78,7 @@ internal sealed class SpreadCode<T>(KernelCode code, PtxText text)
         var first = text.Into('d', "add.s64", $"{key}, {twice}");
         var second = text.Into('d', "add.s64", $"{first}, 1");
         var normal = Kernels.Noise.Normal(Uniform(Mixed(first)), Uniform(Mixed(second)));
-        if (PtxLane<T>.IsDouble)
-            return new(normal.Register);
-        var wide = text.Into('g', "mov.b64", $"{normal.Register}");
-        var narrow = text.Into('f', "cvt.rn.f32.f64", $"{wide}");
-        return new(text.Into('v', "mov.b32", $"{narrow}"));
+        return new(PtxLane<T>.IsDouble ? normal.Register : SliceSearch.Narrow(text, normal.Register));
     }
 
     /// <summary>SplitMix64, as <see cref="Kernels.Noise"/> has it.</summary>

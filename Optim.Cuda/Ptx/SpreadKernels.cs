@@ -24,7 +24,7 @@ internal static class SpreadKernels
     {
         var (text, elements) = Begin<T>(code, inMemory);
         var block = Block(text);
-        var (slice, entry, begin, end) = SliceSearch.Find(text, block, SumsKernel.Warps);
+        var (slice, entry, begin, end) = SliceSearch.Find(text, block, null, SumsKernel.Warps);
         var id = text.Into('r', "mov.u32", $"%tid.x");
         var warp = text.Into('r', "shr.u32", $"{id}, 5");
         var laneWord = text.Into('r', "and.b32", $"{id}, 31");
@@ -33,7 +33,7 @@ internal static class SpreadKernels
         var unit = text.Into('d', "add.s64", $"{begin}, {own}");
         EndUnless(text, unit, end);
         elements.LoadAddresses(entry);
-        elements.Uniform(SliceSearch.Numbers(text, code.Numbers, code.IsDouble, inMemory, slice));
+        elements.Uniform(SliceSearch.Numbers(text, code.Numbers, code.IsDouble, inMemory, slice, null));
         var words = code.Arrays + 2 * code.Spreads.Length;
         var (columns, most) = (Word(text, entry, words), Word(text, entry, words + 1));
         var row = text.Into('d', "div.u64", $"{unit}, {most}");
@@ -65,7 +65,7 @@ internal static class SpreadKernels
         var (text, elements) = Begin<T>(code, inMemory);
         var (slice, entry, unit) = Unit(text);
         elements.LoadAddresses(entry);
-        elements.Uniform(SliceSearch.Numbers(text, code.Numbers, code.IsDouble, inMemory, slice));
+        elements.Uniform(SliceSearch.Numbers(text, code.Numbers, code.IsDouble, inMemory, slice, null));
         var words = code.Arrays + 2 * code.Spreads.Length;
         var (length, apart, bandLength) = (Word(text, entry, words), Word(text, entry, words + 1), Word(text, entry, words + 2));
         var band = text.Into('d', "div.u64", $"{unit}, {apart}");
@@ -176,9 +176,8 @@ internal static class SpreadKernels
                 text.Line($"st.global.f64 [{target}], {totals[i]}");
             else
             {
-                var wide = text.Into('g', "mov.b64", $"{totals[i]}");
-                var narrow = text.Into('f', "cvt.rn.f32.f64", $"{wide}");
-                text.Line($"st.global.f32 [{target}], {text.Into('v', "mov.b32", $"{narrow}")}");
+                var narrow = SliceSearch.Narrow(text, totals[i]);
+                text.Line($"st.global.f32 [{target}], {narrow}");
             }
         }
         return End(text);
@@ -209,7 +208,7 @@ internal static class SpreadKernels
     /// <summary>The unit of a thread, where each has one.</summary>
     private static (string Slice, string Entry, string Unit) Unit(PtxText text)
     {
-        var (slice, entry, begin, end) = SliceSearch.Find(text, Block(text), Threads);
+        var (slice, entry, begin, end) = SliceSearch.Find(text, Block(text), null, Threads);
         var id = text.Into('r', "mov.u32", $"%tid.x");
         var thread = text.Into('d', "cvt.u64.u32", $"{id}");
         var unit = text.Into('d', "add.s64", $"{begin}, {thread}");

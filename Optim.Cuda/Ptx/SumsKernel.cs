@@ -19,10 +19,10 @@ internal static class SumsKernel
 
     /// <summary>The text.</summary>
     /// <inheritdoc cref="ElementKernel.Render"/>
-    public static PtxKernel Render(KernelCode code, bool inMemory) =>
-        code.IsDouble ? Render<double>(code, inMemory) : Render<float>(code, inMemory);
+    public static PtxKernel Render(KernelCode code, bool inMemory, Guard? guard = null) =>
+        code.IsDouble ? Render<double>(code, inMemory, guard) : Render<float>(code, inMemory, guard);
 
-    private static PtxKernel Render<T>(KernelCode code, bool inMemory)
+    private static PtxKernel Render<T>(KernelCode code, bool inMemory, Guard? guard)
         where T : unmanaged
     {
         var text = new PtxText();
@@ -30,6 +30,7 @@ internal static class SumsKernel
         SliceSearch.NumberParameters(text, code.Numbers, code.Size, inMemory);
         text.Parameter("p_sums", 8);
         text.Parameter("p_blocks", 8);
+        guard?.Parameter(text);
         var elements = new ElementCode<T>(code, text);
         var number = text.Into('r', "mov.u32", $"%ctaid.x");
         var id = text.Into('r', "mov.u32", $"%tid.x");
@@ -42,9 +43,9 @@ internal static class SumsKernel
         var blocks = text.Into('d', "ld.param.u64", $"[p_blocks]");
         var behind = text.Into('p', "setp.ge.u64", $"{block}, {blocks}");
         text.Line($"@{behind} bra END");
-        var (slice, entry, begin, end) = SliceSearch.Find(text, block);
+        var (slice, entry, begin, end) = SliceSearch.Find(text, block, guard);
         elements.LoadAddresses(entry);
-        elements.Uniform(SliceSearch.Numbers(text, code.Numbers, code.IsDouble, inMemory, slice));
+        elements.Uniform(SliceSearch.Numbers(text, code.Numbers, code.IsDouble, inMemory, slice, guard));
         var sums = RunningSums.Begin(text, code.Reductions);
         var at = text.Into('d', "add.s64", $"{begin}, {lane}");
         RunningSums.OfWarp(text, elements, code, sums, at, end);

@@ -5,8 +5,8 @@ using Optim.Kernels;
 namespace Optim.Cuda;
 
 /// <summary>
-/// Runs programs on one of NVIDIA's devices: each visit of all slices of a dtype and step count is one launch, and reductions take two more. What was
-/// reduced is read back, as the processor makes numbers of it.
+/// Runs programs on one of NVIDIA's devices: each visit of all slices of a dtype and step count is one launch, and reductions take two more. What is
+/// made of reductions is worked out there, too, in runs that go through all visits; else it is read back, and the processor does it.
 /// </summary>
 internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
 {
@@ -14,7 +14,7 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
     private const int MostTables = 256;
 
     private readonly Lock alone = new();
-    private readonly Dictionary<(KernelCode, bool), Loaded> kernels = [];
+    private readonly Dictionary<(KernelCode, bool, Guard?), Loaded> kernels = [];
     private readonly Dictionary<string, Loaded> byText = new(StringComparer.Ordinal);
     private readonly ConditionalWeakTable<SliceTable, Dictionary<(int, int), DeviceTable>> tables = [];
     private readonly Dictionary<(nint, int), SliceTable> numberTables = [];
@@ -38,25 +38,39 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
 
     public override bool Takes(StepProgram program) => true;
 
-    public override void Prepare(KernelCode code, SliceTable table, int first, int count, bool eachHasNumbers)
+    public override void Prepare(KernelCode code, SliceTable table, int first, int count, bool eachHasNumbers, StepGuard? guard = null)
     {
         lock (alone)
         {
             var inMemory = ProgramKernels.NumbersAreInMemory(code, eachHasNumbers);
-            _ = KernelOf(code, inMemory);
-            var there = TableOf(table, first, count);
-            if (inMemory)
-                numbersRoom.Reserve((eachHasNumbers ? count : 1) * (nint)code.Numbers * code.Size);
-            if (code.Reductions.Length > 0)
-            {
-                foreach (var reduction in code.Reductions)
-                    _ = JoinsOf(reduction.Kind == Operation.LargestMagnitude);
-                sumsRoom.Reserve(SumsBytes(code, there));
-            }
+            _ = KernelOf(code, inMemory, guard);
+            PrepareRooms(code, table, first, count, inMemory, eachHasNumbers);
         }
     }
 
-    public override void Run(KernelCode code, SliceTable table, int first, int count, byte* numbers, nint apart, Span<double> results)
+    /// <summary>The table there, and memory for numbers and sums.</summary>
+    private void PrepareRooms(KernelCode code, SliceTable table, int first, int count, bool inMemory, bool eachHasNumbers)
+    {
+        var there = TableOf(table, first, count);
+        if (inMemory)
+            numbersRoom.Reserve((eachHasNumbers ? count : 1) * (nint)code.Numbers * code.Size);
+        if (code.Reductions.Length == 0)
+            return;
+        foreach (var reduction in code.Reductions)
+            _ = JoinsOf(reduction.Kind == Operation.LargestMagnitude);
+        sumsRoom.Reserve(SumsBytes(code, there));
+    }
+
+    public override void Run(
+        KernelCode code,
+        SliceTable table,
+        int first,
+        int count,
+        byte* numbers,
+        nint apart,
+        Span<double> results,
+        StepGuard? guard = null
+    )
     {
         lock (alone)
         {
@@ -67,48 +81,94 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
                 return;
             }
             var inMemory = ProgramKernels.NumbersAreInMemory(code, apart > 0);
-            var kernel = KernelOf(code, inMemory);
-            var (address, slices, entry, blocks) = (there.Address, there.Slices, there.EntryBytes, there.Blocks);
-            var (numbersAt, apartBytes) = ((nint)0, (int)apart);
+            var launch = new VisitLaunch(code, there, inMemory, guard) { Numbers = numbers, Apart = (int)apart };
             if (inMemory)
             {
                 var bytes = (apart > 0 ? count : 1) * (nint)code.Numbers * code.Size;
                 numbersRoom.Reserve(bytes);
-                numbersAt = numbersRoom.Address;
-                gpu.Upload(numbersAt, numbers, bytes);
+                launch.NumbersAt = numbersRoom.Address;
+                gpu.Upload(launch.NumbersAt, numbers, bytes);
             }
-            var parameters = stackalloc void*[7];
-            var n = 0;
-            parameters[n++] = &address;
-            parameters[n++] = &slices;
-            parameters[n++] = &entry;
-            if (inMemory)
-            {
-                parameters[n++] = &numbersAt;
-                parameters[n++] = &apartBytes;
-            }
-            else if (code.Numbers > 0)
-                parameters[n++] = numbers;
-            if (code.Reductions.Length == 0)
-            {
-                Launch(kernel, blocks, parameters);
-                return;
-            }
-            sumsRoom.Reserve(SumsBytes(code, there));
-            var sums = sumsRoom.Address;
-            parameters[n++] = &sums;
-            parameters[n++] = &blocks;
-            Launch(kernel, (blocks + SumsKernel.Warps - 1) / SumsKernel.Warps, parameters);
-            Join(code, there, sums, results);
+            var targets = stackalloc nint[code.Reductions.Length];
+            if (code.Reductions.Length > 0)
+                sumsRoom.Reserve(SumsBytes(code, there));
+            for (var i = 0; i < code.Reductions.Length; i++)
+                targets[i] = MadeAt(code, there) + sizeof(double) * (nint)there.Slices * i;
+            Launch(in launch, targets);
+            if (code.Reductions.Length > 0)
+                fixed (double* target = results)
+                    gpu.Download(target, targets[0], results.Length * (nint)sizeof(double));
         }
     }
+
+    /// <summary>A visit as it is launched.</summary>
+    private ref struct VisitLaunch(KernelCode code, DeviceTable there, bool inMemory, StepGuard? guard)
+    {
+        public readonly KernelCode Code = code;
+        public readonly DeviceTable There = there;
+        public readonly bool InMemory = inMemory;
+        public readonly StepGuard? Guard = guard;
+
+        /// <summary>The numbers that are handed in, where they are not in memory.</summary>
+        public byte* Numbers;
+
+        /// <summary>Where they lie, where they are.</summary>
+        public nint NumbersAt;
+
+        /// <summary>How many bytes further those of the next slice lie.</summary>
+        public int Apart;
+    }
+
+    /// <summary>Launches a visit, and what joins its sums.</summary>
+    /// <param name="launch">The visit.</param>
+    /// <param name="targets">Where what slices come to is stored, for each reduction.</param>
+    private void Launch(in VisitLaunch launch, nint* targets)
+    {
+        var (code, there) = (launch.Code, launch.There);
+        var kernel = KernelOf(code, launch.InMemory, launch.Guard);
+        var (address, slices, entry, blocks) = (there.Address, there.Slices, there.EntryBytes, there.Blocks);
+        var (numbersAt, apart, found) = (launch.NumbersAt, launch.Apart, AddressOf(launch.Guard?.Survey));
+        var parameters = stackalloc void*[8];
+        var n = 0;
+        parameters[n++] = &address;
+        parameters[n++] = &slices;
+        parameters[n++] = &entry;
+        if (launch.InMemory)
+        {
+            parameters[n++] = &numbersAt;
+            parameters[n++] = &apart;
+        }
+        else if (code.Numbers > 0)
+            parameters[n++] = launch.Numbers;
+        var sums = (nint)0;
+        if (code.Reductions.Length > 0)
+        {
+            sumsRoom.Reserve(SumsBytes(code, there));
+            sums = sumsRoom.Address;
+            parameters[n++] = &sums;
+            parameters[n++] = &blocks;
+        }
+        if (launch.Guard is not null)
+            parameters[n++] = &found;
+        if (code.Reductions.Length == 0)
+        {
+            if (blocks > 0)
+                Launch(kernel, blocks, parameters);
+            return;
+        }
+        if (blocks > 0)
+            Launch(kernel, (blocks + SumsKernel.Warps - 1) / SumsKernel.Warps, parameters);
+        Join(code, there, sums, targets);
+    }
+
+    private static nint AddressOf(DeviceSurvey? survey) => survey is GradientsFound found ? found.Address : 0;
 
     public override void PrepareNumbers(ReadOnlySpan<nint> addresses, bool isDouble)
     {
         lock (alone)
         {
-            _ = KernelOf(NumberCode(isDouble, reads: true), false);
-            _ = KernelOf(NumberCode(isDouble, reads: false), false);
+            _ = KernelOf(CopyCode(isDouble, reads: true), false);
+            _ = KernelOf(CopyCode(isDouble, reads: false), false);
             _ = NumbersTableOf(addresses, isDouble);
         }
     }
@@ -151,11 +211,13 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
     private static nint SumsBytes(KernelCode code, DeviceTable table) =>
         sizeof(double) * (table.Blocks * (code.Reductions.Length * SumsKernel.Sums + 1) + code.Reductions.Length * (nint)table.Slices);
 
-    private void Join(KernelCode code, DeviceTable table, nint sums, Span<double> results)
+    private nint MadeAt(KernelCode code, DeviceTable table) =>
+        sumsRoom.Address + sizeof(double) * table.Blocks * (code.Reductions.Length * SumsKernel.Sums + 1);
+
+    private void Join(KernelCode code, DeviceTable table, nint sums, nint* targets)
     {
         var (address, slices, entry, blocks) = (table.Address, table.Slices, table.EntryBytes, table.Blocks);
         var joined = sums + sizeof(double) * blocks * code.Reductions.Length * SumsKernel.Sums;
-        var made = joined + sizeof(double) * blocks;
         nint from,
             to;
         var first = stackalloc void*[] { &from, &blocks, &joined };
@@ -164,12 +226,11 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
         {
             var (ofBlocks, ofSlices) = JoinsOf(code.Reductions[i].Kind == Operation.LargestMagnitude);
             from = sums + sizeof(double) * blocks * i * SumsKernel.Sums;
-            to = made + sizeof(double) * (nint)slices * i;
-            Launch(ofBlocks, (blocks + JoinKernel.Threads - 1) / JoinKernel.Threads, first);
+            to = targets[i];
+            if (blocks > 0)
+                Launch(ofBlocks, (blocks + JoinKernel.Threads - 1) / JoinKernel.Threads, first);
             Launch(ofSlices, slices, second);
         }
-        fixed (double* target = results)
-            gpu.Download(target, made, results.Length * (nint)sizeof(double));
     }
 
     private void Launch(Loaded kernel, nint blocks, void** parameters)
@@ -195,12 +256,13 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
         return there;
     }
 
-    private Loaded KernelOf(KernelCode code, bool inMemory)
+    private Loaded KernelOf(KernelCode code, bool inMemory, StepGuard? by = null)
     {
-        if (kernels.TryGetValue((code, inMemory), out var known))
+        Guard? guard = by is { } own ? new Guard(own.ClipAt) : null;
+        if (kernels.TryGetValue((code, inMemory, guard), out var known))
             return known;
-        known = Load(code.Reductions.Length > 0 ? SumsKernel.Render(code, inMemory) : ElementKernel.Render(code, inMemory));
-        kernels.Add((code, inMemory), known);
+        known = Load(code.Reductions.Length > 0 ? SumsKernel.Render(code, inMemory, guard) : ElementKernel.Render(code, inMemory, guard));
+        kernels.Add((code, inMemory, guard), known);
         return known;
     }
 
@@ -224,10 +286,10 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
         return known;
     }
 
-    private static KernelCode NumberCode(bool isDouble, bool reads) =>
+    private static KernelCode CopyCode(bool isDouble, bool reads) =>
         new([new(Operation.Load, Value: reads ? 1 : 0)], [new(reads ? 0 : 1, 0, false)], [], 2, 0, isDouble);
 
-    private void Move(SliceTable table, bool isDouble, bool reads) => Run(NumberCode(isDouble, reads), table, 0, table.Count, null, 0, []);
+    private void Move(SliceTable table, bool isDouble, bool reads) => Run(CopyCode(isDouble, reads), table, 0, table.Count, null, 0, []);
 
     /// <summary>A slice for each number: a place in a buffer, and where it lies.</summary>
     private (SliceTable Table, nint Buffer) NumbersTableOf(ReadOnlySpan<nint> addresses, bool isDouble)

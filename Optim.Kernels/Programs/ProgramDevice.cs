@@ -3,8 +3,8 @@ using System.Collections.Concurrent;
 namespace Optim.Kernels;
 
 /// <summary>
-/// Runs the visits of recorded programs where the processor does not reach: over tables of addresses that lie on one device. What is worked out once
-/// stays with the processor, so that programs, what surrounds them and the numbers that they keep are the same there.
+/// Runs the visits of recorded programs where the processor does not reach: over tables of addresses that lie on one device. What is made of options
+/// and the step alone stays with the processor. So programs, what surrounds them and the numbers that they keep are the same there.
 /// </summary>
 internal abstract unsafe class ProgramDevice : Executor
 {
@@ -29,7 +29,8 @@ internal abstract unsafe class ProgramDevice : Executor
     /// <param name="first">The first one.</param>
     /// <param name="count">How many.</param>
     /// <param name="eachHasNumbers">Whether each slice has numbers of its own.</param>
-    public abstract void Prepare(KernelCode code, SliceTable table, int first, int count, bool eachHasNumbers);
+    /// <param name="guard">What guards it; null for nothing.</param>
+    public abstract void Prepare(KernelCode code, SliceTable table, int first, int count, bool eachHasNumbers, StepGuard? guard = null);
 
     /// <summary>One visit of some slices. It returns at once, unless there are reductions.</summary>
     /// <param name="code">The visit.</param>
@@ -39,7 +40,46 @@ internal abstract unsafe class ProgramDevice : Executor
     /// <param name="numbers">The numbers that are handed in, in the type of the arithmetic.</param>
     /// <param name="apart">How many bytes further those of the next slice lie; 0 where all have the same.</param>
     /// <param name="results">What each slice comes to: all slices of the first reduction, then all of the next one.</param>
-    public abstract void Run(KernelCode code, SliceTable table, int first, int count, byte* numbers, nint apart, Span<double> results);
+    /// <param name="guard">What guards it; null for nothing.</param>
+    public abstract void Run(
+        KernelCode code,
+        SliceTable table,
+        int first,
+        int count,
+        byte* numbers,
+        nint apart,
+        Span<double> results,
+        StepGuard? guard = null
+    );
+
+    /// <summary>
+    /// Whether it runs all visits of a program by itself, and works out there what is made of its tensors, so that nobody waits between them.
+    /// </summary>
+    public virtual bool RunsWhole(StepProgram program) => false;
+
+    /// <summary>Makes what <see cref="RunWhole"/> needs, so that running it cannot fail. Nothing changes by it.</summary>
+    /// <param name="runs">A program for each kind of parameters, aligned.</param>
+    /// <param name="segments">The segments, all of which lie on this device.</param>
+    /// <param name="kinds">The kind of each segment.</param>
+    public virtual void PrepareWhole(ProgramRun[] runs, ReadOnlySpan<ProgramSegment> segments, ReadOnlySpan<int> kinds) =>
+        throw new NotSupportedException($"{Name} runs visit by visit");
+
+    /// <summary>All visits of all segments, and the numbers that tensors keep. It returns at once, unless numbers of the step are made of the tensors.</summary>
+    /// <inheritdoc cref="PrepareWhole"/>
+    public virtual void RunWhole(ProgramRun[] runs, ReadOnlySpan<ProgramSegment> segments, ReadOnlySpan<int> kinds) =>
+        throw new NotSupportedException($"{Name} runs visit by visit");
+
+    /// <summary>
+    /// Looks at gradients that lie here, without waiting; null where it cannot, and then nothing was done. Their norm is that of
+    /// <see cref="Reduction"/>, one after the other.
+    /// </summary>
+    /// <param name="owner">Who looks: what is found lies there until it looks again.</param>
+    /// <param name="gradients">The gradients, in order.</param>
+    /// <param name="isLargest">Whether the norm is the largest magnitude; else it is the Euclidean one.</param>
+    /// <param name="factor">By which each element is multiplied first, rounded to its own type.</param>
+    /// <param name="most">What the norm is clipped to; null for not at all.</param>
+    public virtual DeviceSurvey? Look(object owner, ReadOnlySpan<TensorView> gradients, bool isLargest, double factor, double? most) =>
+        null;
 
     /// <summary>Memory there that grows.</summary>
     public abstract DeviceRoom NewRoom();

@@ -23,6 +23,11 @@ internal static class ProgramParts
     {
         if (runs.Length == 1 && look is null && across is null)
             return runs[0].Run(segments, executor);
+        if (look is null && across is null && WholeOn(runs, segments) is { } device)
+        {
+            device.RunWhole(runs, segments, kinds);
+            return 1;
+        }
         ProgramRun[] all = look is null ? runs : [.. runs.Union(others ?? [])];
         var took = 1;
         var visits = 0;
@@ -42,6 +47,35 @@ internal static class ProgramParts
         for (var i = 0; i < segments.Length; i++)
             runs[kinds[i]].End(i, in segments[i]);
         return took;
+    }
+
+    /// <summary>Makes what devices need for their segments, so that running them cannot fail.</summary>
+    /// <inheritdoc cref="Run"/>
+    public static void Prepare(ProgramRun[] runs, ReadOnlySpan<ProgramSegment> segments, ReadOnlySpan<int> kinds, bool waits)
+    {
+        if (!waits && WholeOn(runs, segments) is { } device)
+        {
+            device.PrepareWhole(runs, segments, kinds);
+            return;
+        }
+        for (var i = 0; i < segments.Length; i++)
+            if (segments[i].On is not null)
+                runs[kinds[i]].PrepareVisits(in segments[i]);
+    }
+
+    /// <summary>
+    /// The device that runs all visits of some segments by itself; null where several take part, where it does not, or where nothing is made of
+    /// tensors, so that visit by visit is as good.
+    /// </summary>
+    public static ProgramDevice? WholeOn(ProgramRun[] runs, ReadOnlySpan<ProgramSegment> segments)
+    {
+        var device = segments.IsEmpty ? null : segments[0].On;
+        if (device is null || !Array.Exists(runs, run => run.HasNumbersOfTensors))
+            return null;
+        foreach (ref readonly var segment in segments)
+            if (segment.On != device)
+                return null;
+        return Array.TrueForAll(runs, run => device.RunsWhole(run.Program)) ? device : null;
     }
 
     /// <summary>What all blocks of the parameters come to, of which other ranks have some; every rank does it for the same totals.</summary>

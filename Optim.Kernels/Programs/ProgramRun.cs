@@ -18,6 +18,9 @@ internal sealed unsafe partial class ProgramRun
     private readonly Dictionary<(int Place, int Segment), double[]> ofTensors = [];
     private readonly Dictionary<(int Place, int Segment), SpreadSums> spreads = [];
     private readonly List<SpreadSums> readSpreads = [];
+    private readonly Dictionary<(int Visit, DType), DeviceNumbers> deviceNumbers = [];
+    private readonly ProgramRun[] self;
+    private int[]? keptTotals;
     private SpreadSpan[] spreadSpans = [];
     private byte* numbers;
     private nint numbersRoom;
@@ -59,6 +62,13 @@ internal sealed unsafe partial class ProgramRun
             if (program.Nodes[i].Operation.IsReduction() && program.Scopes[i] == Scope.AllTensors)
                 found.Add(i);
         totals = found.ToArray();
+        self = [this];
+        SliceNumbers = Array.FindAll(
+            Enumerable.Range(0, values.Length).ToArray(),
+            i => program.Nodes[i].Operation.IsReduction() || program.Nodes[i].Operation == Operation.LeadingCount
+        );
+        HasNumbersOfTensors =
+            program.TensorNumbers.Length > 0 || Array.Exists(program.Scopes.ToArray(), scope => scope is Scope.Tensor or Scope.AllTensors);
         parts = new double[totals.Length][];
         Array.Fill(parts, []);
         var written = new List<int>();
@@ -83,6 +93,12 @@ internal sealed unsafe partial class ProgramRun
     /// <summary>Runs all visits over some segments that step together, and says how many threads took part.</summary>
     public int Run(ReadOnlySpan<ProgramSegment> segments, Executor executor)
     {
+        if (ProgramParts.WholeOn(self, segments) is { } device)
+        {
+            // All of one kind.
+            device.RunWhole(self, segments, stackalloc int[segments.Length]);
+            return 1;
+        }
         var took = 1;
         for (var visit = 0; visit < program.VisitPlan.Count; visit++)
         {
@@ -223,7 +239,8 @@ internal sealed unsafe partial class ProgramRun
                 values[total] = value;
     }
 
-    private string NameOf(int total) =>
+    /// <summary>By what it is shared with other programs.</summary>
+    public string NameOf(int total) =>
         program.Nodes[total].Name.Length > 0 ? program.Nodes[total].Name : $"#{Array.IndexOf(totals, total)}";
 
     /// <summary>
@@ -373,7 +390,8 @@ internal sealed unsafe partial class ProgramRun
         var pass = default(ProgramPass);
         WriteNumbers(now, index, in segment, ref pass);
         var results = new double[code.Reductions.Length * segment.Count];
-        device.Run(code, segment.Table, segment.First, segment.Count, pass.Numbers, pass.NumbersStride, results);
+        var guard = StepGuard.Of(segment.Survey, program, now.Visit);
+        device.Run(code, segment.Table, segment.First, segment.Count, pass.Numbers, pass.NumbersStride, results, guard);
         for (var i = 0; i < now.Visit.Reductions.Length; i++)
         for (var slice = 0; slice < segment.Count; slice++)
             Reduced(now.Visit.Reductions[i], index, in segment, slice, results[i * segment.Count + slice]);
@@ -381,20 +399,76 @@ internal sealed unsafe partial class ProgramRun
     }
 
     /// <summary>Makes what a device needs to run it over some slices, so that running it cannot fail.</summary>
-    public void Prepare(ProgramDevice device, SliceTable table, int first, int count, DType dtype, SpreadSlice[]? spread = null)
+    public void Prepare(in ProgramSegment segment) => ProgramParts.Prepare(self, [segment], [0], waits: false);
+
+    /// <summary>The same for a device that runs it visit by visit.</summary>
+    public void PrepareVisits(in ProgramSegment segment)
     {
-        var segment = new ProgramSegment(table, first, count, dtype, [], spread, device);
+        var (device, dtype) = (segment.On!, segment.DType);
         for (var visit = 0; visit < program.VisitPlan.Count; visit++)
         {
             var now = VisitOf(visit, dtype);
+            var guard = StepGuard.Of(segment.Survey, program, now.Visit);
             if (HasSpreads(now))
                 PrepareSpreadsOn(device, now, in segment);
             else if (!now.Visit.Code.IsEmpty)
-                device.Prepare(now.Visit.Code, table, first, count, now.OfTensor.Length > 0);
+                device.Prepare(now.Visit.Code, segment.Table, segment.First, segment.Count, now.OfTensor.Length > 0, guard);
         }
         foreach (var array in NumberArrays)
             device.PrepareNumbers(AddressesOf(in segment, array), IsDouble(dtype));
     }
+
+    /// <summary>Whether numbers are made of tensors, each or all of them: a device that does not work them out hands over what they are made of.</summary>
+    public bool HasNumbersOfTensors { get; }
+
+    /// <summary>What there is for each slice: what it comes to by each reduction, and products of its lengths. Places in the program.</summary>
+    public int[] SliceNumbers { get; }
+
+    /// <summary>The reductions over all, by their places in the program.</summary>
+    public int[] Totals => totals;
+
+    /// <summary>What a visit does, of parameters of a dtype.</summary>
+    public Visit VisitFor(int visit, DType dtype) => VisitOf(visit, dtype).Visit;
+
+    /// <summary>The numbers that a visit takes, as a device works them out; after the last visit those that tensors keep.</summary>
+    public DeviceNumbers NumbersFor(int visit, DType dtype)
+    {
+        if (deviceNumbers.TryGetValue((visit, dtype), out var known))
+            return known;
+        var isEnd = visit == program.VisitPlan.Count;
+        var code = new NumberCode(
+            program,
+            isEnd ? [] : VisitOf(visit, dtype).Visit.Numbers,
+            isEnd ? program.TensorNumbers : [],
+            SliceNumbers,
+            totals,
+            dtype
+        );
+        known = new(code, Needed(code.Given).OfStep);
+        deviceNumbers.Add((visit, dtype), known);
+        return known;
+    }
+
+    /// <summary>What is handed in of these numbers for a segment.</summary>
+    public void HandIn(DeviceNumbers there, double[] given, Span<double> target)
+    {
+        Enter(given);
+        EvaluateOfStep(there.OfStep);
+        for (var i = 0; i < there.Code.Given.Length; i++)
+            target[i] = values[there.Code.Given[i]];
+    }
+
+    /// <summary>The reductions over all that kept numbers are made of.</summary>
+    public int[] KeptTotals => keptTotals ??= FindKeptTotals();
+
+    private int[] FindKeptTotals()
+    {
+        var (ofStep, _) = Needed(Array.ConvertAll(program.Kept, kept => kept.Node));
+        return Array.FindAll(totals, total => Array.IndexOf(ofStep, total) >= 0);
+    }
+
+    /// <summary>Takes over what a reduction over all came to elsewhere.</summary>
+    public void Take(int total, double value) => values[total] = value;
 
     /// <summary>The arrays of numbers of tensors, which are read or written.</summary>
     private IEnumerable<int> NumberArrays =>
@@ -594,7 +668,8 @@ internal sealed unsafe partial class ProgramRun
             Add(place, RowOf(in segment, slice), value);
     }
 
-    private static int RowOf(in ProgramSegment segment, int slice) =>
+    /// <summary>The row of a slice's parameter, in whose order totals are joined.</summary>
+    public static int RowOf(in ProgramSegment segment, int slice) =>
         segment.Spread is { } spread ? spread[segment.First + slice].Row : segment.First + slice;
 
     private double[] RoomFor(int place, int segment, int slices)

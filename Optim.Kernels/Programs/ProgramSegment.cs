@@ -10,6 +10,7 @@ namespace Optim.Kernels;
 /// <param name="On">The device where the slices lie; null for the memory of the processor.</param>
 /// <param name="Narrow">How the columns are kept, where some are narrow.</param>
 /// <param name="Step">The step, counted from 1, by which they are rounded.</param>
+/// <param name="Survey">What was found in the gradients on the device; null where nobody looked there.</param>
 internal readonly record struct ProgramSegment(
     SliceTable Table,
     int First,
@@ -19,5 +20,6 @@ internal readonly record struct ProgramSegment(
     SpreadSlice[]? Spread = null,
     ProgramDevice? On = null,
     NarrowTable? Narrow = null,
-    long Step = 0
+    long Step = 0,
+    DeviceSurvey? Survey = null
 );

@@ -47,8 +47,9 @@ internal sealed class SurroundedFormula(Driver driver)
         SliceTable table,
         int firstSlice,
         int slices,
-        DType dtype
-    ) => Of(switches, in around).Run.Prepare(device, table, firstSlice, slices, dtype);
+        DType dtype,
+        DeviceSurvey? survey
+    ) => Of(switches, in around).Run.Prepare(new ProgramSegment(table, firstSlice, slices, dtype, [], On: device, Survey: survey));
 
     /// <summary>Steps every element of some neighbouring slices once, and says how many threads took part.</summary>
     /// <param name="table">Parameter, gradient, the formula's columns, the averages.</param>
@@ -63,6 +64,7 @@ internal sealed class SurroundedFormula(Driver driver)
     /// <param name="on">The device where the slices lie; null for the memory of the processor.</param>
     /// <param name="narrow">How the columns are kept, where some are narrow.</param>
     /// <param name="step">The step, by which they are rounded.</param>
+    /// <param name="survey">What was found in the gradients on the device; null where nobody looked there.</param>
     public int Run(
         SliceTable table,
         int firstSlice,
@@ -75,7 +77,8 @@ internal sealed class SurroundedFormula(Driver driver)
         Executor executor,
         ProgramDevice? on = null,
         NarrowTable? narrow = null,
-        long step = 0
+        long step = 0,
+        DeviceSurvey? survey = null
     )
     {
         var now = Of(switches, in around);
@@ -84,7 +87,7 @@ internal sealed class SurroundedFormula(Driver driver)
         var own = MemoryMarshal.Cast<Coefficients<Real>, double>(new ReadOnlySpan<Coefficients<Real>>(in coefficients));
         for (var i = 0; i < now.Sources.Length; i++)
             now.Leaves[i] = now.Sources[i] is var source && source < own.Length ? own[source] : numbers[source - own.Length];
-        return now.Run.Run([new(table, firstSlice, slices, dtype, now.Leaves, null, on, narrow, step)], executor);
+        return now.Run.Run([new(table, firstSlice, slices, dtype, now.Leaves, null, on, narrow, step, survey)], executor);
     }
 
     /// <summary>The leaves of a recorded formula and what surrounds it, on lanes.</summary>

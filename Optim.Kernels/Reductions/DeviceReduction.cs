@@ -82,12 +82,20 @@ internal static unsafe class DeviceReduction
         return true;
     }
 
-    private static bool Takes(Operation kind, TensorView tensor, double factor) =>
+    /// <summary>The visit of a reduction, with or without a factor.</summary>
+    public static Visit VisitOf(Operation kind, bool hasFactor, DType dtype) => ProgramOf(kind, hasFactor).VisitsFor(dtype)[0];
+
+    /// <summary>Whether a tensor lies in order on such a device.</summary>
+    public static bool Takes(Operation kind, TensorView tensor, double factor) =>
         !tensor.IsAbsent
         && !tensor.Layout.IsOnCpu
         && (tensor.DType.IsFloatingPoint() || tensor.DType.IsComplex() && kind is Operation.Sum or Operation.SumOfSquares)
-        // The processor has products with half types in float32.
-        && (factor == 1 || tensor.DType is DType.Float32 or DType.Float64)
+        // The processor rounds products of half types from double, which is the same where the factor is a float32.
+        && (
+            factor == 1
+            || tensor.DType is DType.Float32 or DType.Float64
+            || tensor.DType is DType.Float16 or DType.BFloat16 && (float)factor == factor
+        )
         && tensor.Layout.IsContiguous
         && ProgramDevice.Find(tensor.Device) is not null;
 

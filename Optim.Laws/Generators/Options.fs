@@ -179,6 +179,30 @@ module Options =
                 Gen.frequency [ 3, Gen.constant usual; 1, Gen.constant (ofFlag (not flag)) ]
             | _ -> Gen.constant usual)
 
+    /// What people set: means over five steps to ten thousand, decay to a tenth.
+    let private everyday: (string * OptionValue list) list =
+        [
+            "betas", pairs [ 0.9, 0.99; 0.8, 0.95; 0.5, 0.9; 0.95, 0.9999 ]
+            "momentum", numbers [ 0.0; 0.8; 0.99 ]
+            "rho", numbers [ 0.95; 0.999 ]
+            "alpha", numbers [ 0.9; 0.999 ]
+            "weight_decay", numbers [ 0.0; 1e-2; 0.1 ]
+        ]
+
+    /// Mild options, with such numbers in every second run for each that the rule has.
+    let usual (rule: Rule) : Gen<IOptimizerOptions> =
+        let draw options (name, values) =
+            if has name rule then
+                Gen.frequency
+                    [
+                        1, options
+                        1, Gen.map2 (fun options value -> put rule name value options) options (Gen.elements values)
+                    ]
+            else
+                options
+
+        List.fold draw (mild rule) everyday
+
     /// Names and values, as in lr=0.001, momentum=0.9.
     let describe (rule: Rule) (options: IOptimizerOptions) =
         rule.OptionNames

@@ -10,16 +10,9 @@ open Plain
 /// Of each law and rule: there are many rules, and what a law says of one is mostly said of all by the same code.
 let private cases = max 1 (Statement.cases / 10)
 
-/// The same cases in each run: with so few of each, chance would decide about laws of many rules. OPTIM_SEED draws others.
-let private seed =
-    match Environment.GetEnvironmentVariable "OPTIM_SEED" with
-    | null
-    | "" -> 20261126UL
-    | _ -> Statement.seed
-
 /// What is wrong with laws that a rule does not opt out of.
 let private broken (law: Law) =
-    let trial = law.Try(cases, seed)
+    let trial = law.Try(cases, Statement.seed)
     Cases.add "catalogue's laws" trial.Cases
 
     if trial.Why = "" then

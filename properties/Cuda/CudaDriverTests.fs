@@ -79,11 +79,12 @@ let private stepTests =
             [
                 "AdamW", (fun parameters -> AdamW(parameters) :> Optimizer), 1
                 "SGD", (fun parameters -> SGD(parameters, 0.1, momentum = 0.9) :> Optimizer), 1
-                "LAMB", (fun parameters -> RuleOptimizer(Rules.Find "LAMB", Seq.ofArray parameters) :> Optimizer), 6
+                "LAMB", (fun parameters -> RuleOptimizer(Rules.Find "LAMB", Seq.ofArray parameters) :> Optimizer), 7
             ]
 
         for name, make, launches in rules do
             let (here, ours), (there, theirs) = both device make
+            let waits = driver.Waits
 
             for _ in 1..3 do
                 let before = driver.Launches
@@ -93,6 +94,7 @@ let private stepTests =
                 Expect.equal (driver.Launches - before) launches $"launches of {name}"
                 Expect.equal driver.Depth 0 "contexts that were entered and not left"
 
+            Expect.equal driver.Waits waits $"waits of {name}"
             Expect.equal (dataOf there) (dataOf here) name
             Expect.equal (stateOf theirs) (stateOf ours) name
 

@@ -166,9 +166,11 @@ let private movedTests =
             agree "two widths" (bitsOf here a) (bitsOf there b)
             Expect.isTrue b.D.Layout.IsOnCpu "the direction"
 
+        let own = Parameters.Of(start (List.replicate 4 DType.Float32))
+
         let mixed =
             Parameters.Of(
-                here
+                own.Copy()
                 |> Seq.mapi (fun row parameter -> if row = 0 then device.Moved parameter else parameter)
             )
 
@@ -192,7 +194,6 @@ let private movedTests =
 
             struct (loss, Gradients.Of placed)
 
-        let own = here.Copy()
         let struct (_, a) = LBFGS.step options own (objective id) (LBFGS.init options own)
         let struct (_, b) = LBFGS.step options mixed asked (LBFGS.init options mixed)
         agree "two devices" (bitsOf own a) (bitsOf mixed b)

@@ -123,6 +123,8 @@ let private roundingTests =
                             (ElementKernel.Render(visit.Code, false)).Text
                 (JoinKernel.OfBlocks false).Text
                 (JoinKernel.OfSlices true).Text
+                (TotalsKernel.OfParts false).Text
+                (TotalsKernel.OfGradients(true, true)).Text
             ] do
             for line in text.Split '\n' do
                 if Regex.IsMatch(line, @"\t(add|sub|mul|div|sqrt|fma)\.\S*f(32|64) ") then
@@ -131,7 +133,7 @@ let private roundingTests =
                 Expect.isFalse (line.Contains ".ftz" || line.Contains ".sat" || line.Contains ".approx") line
     }
 
-/// Ten kernels of which the text is kept: what changes it is seen.
+/// Some kernels of which the text is kept: what changes it is seen.
 let private golden =
     lazy
         let visit index (program: StepProgram) dtype = program.VisitsFor(dtype).[index].Code
@@ -154,11 +156,14 @@ let private golden =
             "lion-float32", element (programOf "Lion" []) DType.Float32
             "adamw-surrounded-float32", element (arounds[2].Around adamw) DType.Float32
             "lamb-sums-float32", SumsKernel.Render(visit 0 lamb DType.Float32, false)
+            "lamb-numbers-float32", NumbersKernel.Render((ProgramRun lamb).NumbersFor(1, DType.Float32).Code, Nullable())
+            "adamw-guarded-float32", ElementKernel.Render(visit 0 (arounds[1].Around adamw) DType.Float32, false, Nullable(Guard 1))
             "join-slices", JoinKernel.OfSlices true
+            "norm-of-gradients", TotalsKernel.OfGradients(false, true)
         ]
 
 let private goldenTests =
-    test "the text of ten kernels is as it was (OPTIM_PTX=properties/Cuda/ptx writes it anew)" {
+    test "the text of some kernels is as it was (OPTIM_PTX=properties/Cuda/ptx writes it anew)" {
         for name, kernel in golden.Value do
             match Environment.GetEnvironmentVariable "OPTIM_PTX" with
             | null ->

@@ -121,7 +121,7 @@ let private difference (interpreted: Interpreted) (program: StepProgram) dtype (
 
         if not (isNull device) then
             for segment in segments do
-                run.Prepare(nonNull device, slices.Table, segment.First, segment.Count, dtype, spread)
+                run.PrepareVisits &segment
 
         run.Run(ReadOnlySpan segments, Executor.Caller) |> ignore
         slices.Read()

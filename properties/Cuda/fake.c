@@ -15,10 +15,12 @@ static void *entered[64];
 typedef struct { void *context; char *text; } module_t;
 
 int fake_devices(int count, int b) { devices = count; return 0; }
+static int counts[2];  // waits, copies to the device
 
 void fake_hook(launch_t launch) { hook = launch; }
 int fake_depth(int a, int b) { return depth; }
 int fake_refuse(int what, int error) { refused[what] = error; return 0; }
+int fake_count(int what, int b) { return counts[what]; }
 int fake_reset(int a, int b) { memset(refused, 0, sizeof refused); depth = 0; devices = 1; return 0; }
 
 int cuInit(unsigned flags) { return flags == 0 ? 0 : 1; }
@@ -83,9 +85,9 @@ static int copy(void *target, const void *source, size_t bytes) {
     memcpy(target, source, bytes);
     return 0;
 }
-int cuMemcpyHtoDAsync_v2(void *target, const void *source, size_t bytes, void *stream) { return copy(target, source, bytes); }
+int cuMemcpyHtoDAsync_v2(void *target, const void *source, size_t bytes, void *stream) { counts[1]++; return copy(target, source, bytes); }
 int cuMemcpyDtoHAsync_v2(void *target, const void *source, size_t bytes, void *stream) { return copy(target, source, bytes); }
-int cuStreamSynchronize(void *stream) { return depth == 0 ? 201 : refused[1]; }
+int cuStreamSynchronize(void *stream) { counts[0]++; return depth == 0 ? 201 : refused[1]; }
 int cuMemAlloc_v2(void **address, size_t bytes) { *address = aligned_alloc(256, (bytes + 255) / 256 * 256); return *address ? 0 : 2; }
 int cuMemFree_v2(void *address) { free(address); return 0; }
 int cuGetErrorName(int error, const char **text) {

@@ -13,6 +13,7 @@ open Optim.Core
 open Optim.Distributed
 open Optim.Kernels
 open DistributedKit
+open Kit
 open DataParallelTests
 open ShardedCheckpointTests
 
@@ -140,16 +141,7 @@ let private config count =
         | "" -> 1
         | text -> int text
 
-    let seed =
-        match Environment.GetEnvironmentVariable "OPTIM_SEED" with
-        | null
-        | "" -> 20261126UL
-        | text -> uint64 text
-
-    { FsCheckConfig.defaultConfig with
-        maxTest = count * times
-        replay = Some(seed, 1UL, None)
-    }
+    drawn (count * times)
 
 let private law name count (holds: Case -> unit) =
     testPropertyWithConfig (config count) name (Prop.forAll (Arb.fromGen cases) holds)

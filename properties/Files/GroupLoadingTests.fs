@@ -72,9 +72,7 @@ let private expected case =
 
 let private followNames =
     testPropertyWithConfig
-        { FsCheckConfig.defaultConfig with
-            maxTest = 300
-        }
+        (drawn 300)
         "options go with the names, however they are grouped on either side; the report tells of each group"
         (Prop.forAll (Arb.fromGen regroupings) (fun case ->
             let source = adam case.Saved

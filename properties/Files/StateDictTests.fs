@@ -61,9 +61,7 @@ let private resume name given =
         }
 
     testPropertyWithConfig
-        { FsCheckConfig.defaultConfig with
-            maxTest = 10
-        }
+        (drawn 10)
         $"{name}: stopping after any step and going on from the dict gives the same bits"
         (Prop.forAll (Arb.fromGen history) (fun (seed, missing, dtype) ->
             let fresh () =

@@ -42,7 +42,14 @@ let private randomTests =
 
             true
 
-        Check.One(Config.QuickThrowOnFailure.WithMaxTest 150, Prop.forAll (Arb.fromGen cases) holds)
+        let replay =
+            Some
+                {
+                    Rnd = Rnd Statement.seed
+                    Size = None
+                }
+
+        Check.One(Config.QuickThrowOnFailure.WithMaxTest(150).WithReplay replay, Prop.forAll (Arb.fromGen cases) holds)
         Cases.add "programs" count
     }
 

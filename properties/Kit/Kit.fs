@@ -15,6 +15,13 @@ open Reference
 let text (number: float) =
     number.ToString("R", CultureInfo.InvariantCulture)
 
+/// How often a property is tried, with the seed of the laws.
+let drawn count =
+    { FsCheckConfig.defaultConfig with
+        maxTest = count
+        replay = Some(Optim.Laws.Statement.seed, 1UL, None)
+    }
+
 let rec option setting : OptionValue =
     match setting with
     | Number number -> OptionValue.op_Implicit number

@@ -343,3 +343,72 @@ let radam (counted: int64 -> int64) : Subject =
         }
 
     Subject.ofRule (Rule.elementWise<RAdamOptions, RAdamFormula> "RAdam" RAdam.defaults RAdam.options RAdam.columns arithmetic)
+
+/// The dynamic map of bitsandbytes: an exponent of base 10 and linear steps within it.
+let dynamicMap isSigned =
+    [|
+        for exponent in 0..6 do
+            let items =
+                if isSigned then
+                    (1 <<< exponent) + 1
+                else
+                    (1 <<< (exponent + 1)) + 1
+
+            let bounds = Array.init items (fun i -> 0.1 + 0.9 * double i / double (items - 1))
+
+            for i in 0 .. items - 2 do
+                let mean = (bounds[i] + bounds[i + 1]) / 2.0 * Math.Pow(10.0, double (exponent - 6))
+                mean
+
+                if isSigned then
+                    -mean
+
+        0.0
+        1.0
+    |]
+    |> Array.sort
+
+/// State of Adam as bitsandbytes and torchao keep it where it is to be narrow: the nearest of 256 numbers times the largest of a block, zero among
+/// them; of second moments, if so, their roots.
+let keepsStateAsPackages isRoot (subject: Subject) =
+    let nearest (map: double array) (values: double array) =
+        let largest = values |> Array.map abs |> Array.max
+
+        if largest = 0.0 then
+            values
+        else
+            values
+            |> Array.map (fun x ->
+                let x = x / largest
+                let found = Array.BinarySearch(map, x)
+                let above = if found >= 0 then found else min (map.Length - 1) ~~~found
+                let below = max 0 (above - 1)
+
+                largest
+                * (if abs (map[above] - x) <= abs (map[below] - x) then
+                       map[above]
+                   else
+                       map[below]))
+
+    let signed, unsigned = dynamicMap true, dynamicMap false
+
+    let squares =
+        if isRoot then
+            Array.map sqrt >> nearest unsigned >> Array.map (fun root -> root * root)
+        else
+            nearest unsigned
+
+    let keep change (column: Column) =
+        let row = column[0]
+
+        row.ToDoubles()
+        |> Array.chunkBySize 256
+        |> Array.collect change
+        |> Tensor.fill row
+
+    subject
+    |> withOptions (fun rule options -> rule.Replace(options, "state_storage", OptionValue.Text "float32"))
+    |> after (fun options _ _ state ->
+        if string (subject.Rule.Read(options, "state_storage")) = "blockwise8" then
+            keep (nearest signed) state["exp_avg"]
+            keep squares state["exp_avg_sq"])

@@ -44,6 +44,8 @@ let table: Mutant list =
             SparseSurroundings.accumulated
             "each batch is a step"
             (subject "Adagrad" |> attaches (fun what -> { what with Accumulate = 1 }))
+        kills NarrowState.neverWild "the nearest number of the packages' map" (subject "Adam" |> keepsStateAsPackages false)
+        kills NarrowState.neverWild "the nearest number of the packages' map, of roots" (subject "Adam" |> keepsStateAsPackages true)
         kills Equivariance.permutation "the tail is stepped in another way" (tailDiffers (subject "Adam"))
         kills Equivariance.splitting "the tail is stepped in another way" (tailDiffers (subject "SGD"))
         kills Equivariance.strides "a gradient is read in the order of memory" (readsMemoryOrder (subject "Adam"))

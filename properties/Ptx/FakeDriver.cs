@@ -49,6 +49,12 @@ internal sealed unsafe class FakeDriver : CudaHost
     /// <summary>How many devices it has from now on.</summary>
     public void HaveDevices(int count) => Call("fake_devices", count, 0);
 
+    /// <summary>How often the processor has waited for a stream.</summary>
+    public int Waits => Call("fake_count", 0, 0);
+
+    /// <summary>How often something was copied to the device.</summary>
+    public int Uploads => Call("fake_count", 1, 0);
+
     /// <summary>The stream that is current.</summary>
     public nint StreamNow { get; set; } = 5;
 

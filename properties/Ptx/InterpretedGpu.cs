@@ -20,6 +20,12 @@ internal sealed unsafe class InterpretedGpu(PretendHeap heap) : Gpu
 
     public long Executed { get; private set; }
 
+    /// <summary>How often the processor has waited for the device.</summary>
+    public int Waits { get; private set; }
+
+    /// <summary>How often something was copied there.</summary>
+    public int Uploads { get; private set; }
+
     public override nint Load(PtxKernel kernel)
     {
         programs.Add(new(Change(kernel.Text)));
@@ -39,7 +45,15 @@ internal sealed unsafe class InterpretedGpu(PretendHeap heap) : Gpu
 
     public override GpuMemory Allocate(nint bytes) => heap.Allocate(bytes);
 
-    public override void Upload(nint target, void* source, nint bytes) => NativeMemory.Copy(source, (void*)target, (nuint)bytes);
+    public override void Upload(nint target, void* source, nint bytes)
+    {
+        Uploads++;
+        NativeMemory.Copy(source, (void*)target, (nuint)bytes);
+    }
 
-    public override void Download(void* target, nint source, nint bytes) => NativeMemory.Copy((void*)source, target, (nuint)bytes);
+    public override void Download(void* target, nint source, nint bytes)
+    {
+        Waits++;
+        NativeMemory.Copy((void*)source, target, (nuint)bytes);
+    }
 }

@@ -86,9 +86,7 @@ let private disagreement (run: Run) (referenceSettings: Settings) =
 /// Generated runs go as the reference under their settings; the first number that does not is told.
 let agrees cases name runs (complete: 'run -> Settings) (disagreement: 'run -> Settings -> string option) =
     testPropertyWithConfig
-        { FsCheckConfig.defaultConfig with
-            maxTest = cases
-        }
+        (drawn cases)
         name
         (Prop.forAll runs (fun run ->
             match disagreement run (complete run) with

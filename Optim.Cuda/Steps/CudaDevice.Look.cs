@@ -1,0 +1,63 @@
+using System.Runtime.CompilerServices;
+using Optim.Kernels;
+
+namespace Optim.Cuda;
+
+// Looks at gradients before a step: what they come to stays on the device, where the step's kernels read it.
+internal sealed unsafe partial class CudaDevice
+{
+    private readonly ConditionalWeakTable<object, LookPlan> looks = [];
+    private readonly Dictionary<(bool IsLargest, bool Clips), Loaded> lookKernels = [];
+
+    public override DeviceSurvey? Look(object owner, ReadOnlySpan<TensorView> gradients, bool isLargest, double factor, double? most)
+    {
+        var kind = isLargest ? Operation.LargestMagnitude : Operation.SumOfSquares;
+        // So no element that is finite becomes another by its factor, or by its square in double.
+        if (gradients.IsEmpty || !(Math.Abs(factor) <= 1))
+            return null;
+        foreach (var gradient in gradients)
+            if (
+                !DeviceReduction.Takes(kind, gradient, factor)
+                || !isLargest && gradient.DType is DType.Float64 or DType.Complex128
+                || ProgramDevice.Find(gradient.Device) != this
+            )
+                return null;
+        lock (alone)
+        {
+            if (!looks.TryGetValue(owner, out var plan))
+                looks.Add(owner, plan = new(gpu));
+            plan.Lay(gradients);
+            var (wide, narrow) = (factor, (float)factor);
+            foreach (var dtype in plan.DTypes)
+            {
+                var (code, table) = (DeviceReduction.VisitOf(kind, factor != 1, dtype).Code, plan.TableOf(dtype));
+                var launch = new VisitLaunch(code, TableOf(table, 0, table.Count), false, null)
+                {
+                    Numbers = code.IsDouble ? (byte*)&wide : (byte*)&narrow,
+                };
+                var target = plan.NumbersOf(dtype);
+                Launch(in launch, &target);
+            }
+            if (!lookKernels.TryGetValue((isLargest, most is not null), out var kernel))
+                lookKernels.Add((isLargest, most is not null), kernel = Load(TotalsKernel.OfGradients(isLargest, most is not null)));
+            LaunchTotal(kernel, plan.List, gradients.Length, plan.Found, most);
+            return new GradientsFound(this, gpu, plan.Found);
+        }
+    }
+
+    /// <summary>What was found, where it lies until the next look of the same owner.</summary>
+    private sealed class GradientsFound(CudaDevice device, Gpu gpu, nint address) : DeviceSurvey
+    {
+        public nint Address => address;
+
+        public override ProgramDevice Device => device;
+
+        public override (bool IsFinite, double Norm, double Factor) Read()
+        {
+            var found = stackalloc double[Guard.Bytes / sizeof(double)];
+            lock (device.alone)
+                gpu.Download(found, address, Guard.Bytes);
+            return (found[0] == 0, found[Guard.Norm / sizeof(double)], found[Guard.Factor / sizeof(double)]);
+        }
+    }
+}
