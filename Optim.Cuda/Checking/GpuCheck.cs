@@ -12,9 +12,23 @@ internal sealed unsafe class GpuCheck
 {
     private static readonly DType[] dtypes = [DType.Float32, DType.Float64, DType.BFloat16, DType.Float16];
 
+    /// <summary>Programs that are tried in two streams.</summary>
+    private const int streamed = 8;
+
     // Of one block and less, of several, and none.
     private static readonly int[] lengths = [1, 70, 4099, 0, 9000];
 
+    // The same as matrices: rows within blocks and over their ends, a single column.
+    private static readonly SpreadSlice[] shapes =
+    [
+        new([1, 1], 1, 0),
+        new([7, 10], 2, 1),
+        new([4099, 1], 3, 2),
+        new([0, 5], 4, 3),
+        new([3, 3000], 5, 4),
+    ];
+
+    private readonly StreamHost host;
     private readonly DriverGpu gpu;
     private readonly CudaDevice kernels;
     private readonly Action<string> say;
@@ -25,7 +39,8 @@ internal sealed unsafe class GpuCheck
     /// <param name="say">Prints a line.</param>
     public GpuCheck(CudaDriver driver, CudaHost host, int ordinal, Action<string> say)
     {
-        gpu = new(driver, host, ordinal);
+        this.host = new(host);
+        gpu = new(driver, this.host, ordinal);
         kernels = new(gpu);
         this.say = say;
     }
@@ -53,6 +68,12 @@ internal sealed unsafe class GpuCheck
             (all, different) = (all + compared, different + differ);
         }
         say(FormattableString.Invariant($"{all} elements compared with the processor's, {different} differ"));
+        foreach (var (name, program) in programs.Where(each => kernels.Takes(each.Program)).Take(streamed))
+        {
+            var differ = CompareStreams(program, repetitions);
+            say(FormattableString.Invariant($"{name}, in two streams by turns: {differ} differ"));
+            different += differ;
+        }
         Measure(elements);
         return different == 0;
     }
@@ -70,12 +91,79 @@ internal sealed unsafe class GpuCheck
         return (here.Elements, here.Differing(there), milliseconds);
     }
 
+    /// <summary>Two lists of tensors, each in a stream of its own, by turns and without waiting: what a step keeps is not another stream's.</summary>
+    private long CompareStreams(StepProgram program, int steps)
+    {
+        const DType dtype = DType.Float32;
+        nint[] streams = [gpu.CreateStream(), gpu.CreateStream()];
+        Arrays[] here = [new(program, dtype, 0, 1), new(program, dtype, 1, 2)];
+        Arrays[] there = [new(program, dtype, 0, 1), new(program, dtype, 1, 2)];
+        var moved = new GpuMemory[2];
+        for (var i = 0; i < 2; i++)
+        {
+            host.StreamNow = streams[i];
+            moved[i] = there[i].Move(gpu);
+        }
+        for (var step = 0; step < steps; step++)
+        for (var i = 0; i < 2; i++)
+        {
+            host.StreamNow = streams[i];
+            _ = StepOn(null, program, dtype, here[i].Table(null));
+            StepOn(kernels, program, dtype, there[i].Table(moved[i]));
+        }
+        var differ = 0L;
+        for (var i = 0; i < 2; i++)
+        {
+            host.StreamNow = streams[i];
+            there[i].Fetch(gpu, moved[i]);
+            differ += here[i].Differing(there[i]);
+            moved[i].Dispose();
+            gpu.DestroyStream(streams[i]);
+        }
+        host.StreamNow = null;
+        return differ;
+    }
+
+    /// <summary>Steps of parameters on several devices together, whose norms are over all of them; says how many elements differ from the processor's.</summary>
+    /// <param name="driver">The driver.</param>
+    /// <param name="host">Whose memory and streams are used.</param>
+    /// <param name="program">The step.</param>
+    public static long CompareDevices(CudaDriver driver, CudaHost host, StepProgram program)
+    {
+        const DType dtype = DType.Float32;
+        var (gpus, run) = (new DriverGpu[driver.Devices], new ProgramRun(program));
+        var (here, there) = (new Arrays[gpus.Length], new Arrays[gpus.Length]);
+        var moved = new GpuMemory[gpus.Length];
+        var (expected, found) = (new ProgramSegment[gpus.Length], new ProgramSegment[gpus.Length]);
+        for (var i = 0; i < gpus.Length; i++)
+        {
+            gpus[i] = new(driver, host, i);
+            (here[i], there[i]) = (new(program, dtype, 0, i), new(program, dtype, 0, i));
+            moved[i] = there[i].Move(gpus[i]);
+            var spread = Array.ConvertAll(shapes, shape => shape with { Row = shape.Row + i * shapes.Length });
+            expected[i] = new(here[i].Table(null), 0, lengths.Length, dtype, LeavesOf(run), spread);
+            found[i] = new(there[i].Table(moved[i]), 0, lengths.Length, dtype, LeavesOf(run), spread, new CudaDevice(gpus[i]));
+        }
+        run.Run(expected, Executor.Caller);
+        new ProgramRun(program).Run(found, Executor.Caller);
+        var differ = 0L;
+        for (var i = 0; i < gpus.Length; i++)
+        {
+            there[i].Fetch(gpus[i], moved[i]);
+            differ += here[i].Differing(there[i]);
+            moved[i].Dispose();
+        }
+        return differ;
+    }
+
+    // Any numbers will do that are no special ones.
+    private static double[] LeavesOf(ProgramRun run) =>
+        Array.ConvertAll(run.Leaves, leaf => leaf.Operation == Operation.StepCount ? 3 : 0.1 + leaf.Name.Length / 64.0);
+
     private static int StepOn(ProgramDevice? device, StepProgram program, DType dtype, SliceTable table)
     {
         var run = new ProgramRun(program);
-        // Any numbers will do that are no special ones.
-        var leaves = Array.ConvertAll(run.Leaves, leaf => leaf.Operation == Operation.StepCount ? 3 : 0.1 + leaf.Name.Length / 64.0);
-        return run.Run([new(table, 0, table.Count, dtype, leaves, null, device)], Executor.Caller);
+        return run.Run([new(table, 0, table.Count, dtype, LeavesOf(run), shapes, device)], Executor.Caller);
     }
 
     /// <summary>Bytes a second of Adam's kernel and of a copy, and the time of a list of small tensors.</summary>

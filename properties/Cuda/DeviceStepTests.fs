@@ -69,13 +69,12 @@ let private agree (device: PretendDevice) (gpu: InterpretedGpu) (rule: Rule) dty
     else
         None
 
-/// Rules that look at rows, at columns or at matrices, or draw noise: libtorch's operators step them.
-let private byOperators =
-    [ "AdaTAM"; "AdamP"; "Ranger"; "SGDP"; "TAM"; "timm.adamp"; "timm.sgdp" ]
-
-/// Rules that keep a number which is made of all tensors, which the processor works out for the next step: they wait once in a step.
+/// Rules that keep a number which is made of all tensors, which the processor works out for the next step: they wait once in a step. So do those with
+/// sums of rows beside reductions of tensors, for each visit that makes some.
 let private waiting =
     [
+        "AdaTAM"
+        "AdamP: 4 in 2 steps"
         "AvaGrad"
         "DAdaptAdaGrad"
         "DAdaptAdam"
@@ -85,13 +84,17 @@ let private waiting =
         "DoG"
         "DoWG"
         "Prodigy"
+        "SGDP: 4 in 2 steps"
         "SWATS"
+        "TAM"
         "dadaptation.DAdaptAdaGrad"
         "dadaptation.DAdaptAdam"
         "dadaptation.DAdaptAdan"
         "dadaptation.DAdaptLion"
         "dadaptation.DAdaptSGD"
         "pytorch_optimizer.ASGD"
+        "timm.adamp: 4 in 2 steps"
+        "timm.sgdp: 4 in 2 steps"
     ]
 
 let private ruleTests =
@@ -125,7 +128,7 @@ let private ruleTests =
             ]
 
         let others = steps |> List.filter (snd >> Option.isNone) |> List.map fst
-        Expect.sequenceEqual (List.sort others) (List.sort byOperators) "rules that kernels do not step"
+        Expect.isEmpty others "rules that kernels do not step"
 
         let waits =
             steps
@@ -134,6 +137,61 @@ let private ruleTests =
                 | _ -> None)
 
         Expect.sequenceEqual (List.sort waits) (List.sort waiting) "rules whose steps wait for the device"
+    }
+
+let private muonTests =
+    test "Muon's momentum, norm and move are kernels over all matrices, with the processor's bits, and products are asked of others" {
+        let struct (device, _) = fresh ()
+        let rule = Rules.Find "Muon"
+        let shapes = [ [| 30L; 50L |]; [| 70L; 20L |]; [| 30L; 50L |]; [| 1L; 4099L |] ]
+
+        let matrices dtype seed =
+            let random = Random(seed: int)
+
+            [
+                for shape in shapes ->
+                    let count = int (shape[0] * shape[1])
+                    TensorView.OfDoubles(dtype, ReadOnlySpan(Array.init count (fun _ -> random.NextDouble() - 0.5)), ReadOnlySpan shape)
+            ]
+
+        for dtype in [ DType.Float32; DType.BFloat16; DType.Float64 ] do
+            for nesterov in [ true; false ] do
+                let options =
+                    rule.Replace(
+                        rule.Defaults,
+                        [
+                            PtxKit.setting "ns_steps" (OptionValue.Int 0L)
+                            PtxKit.setting "nesterov" (OptionValue.Bool nesterov)
+                        ]
+                    )
+
+                let here = Parameters.Of(matrices dtype 1)
+                let there = Parameters.Of(here |> Seq.map device.Moved)
+                let mutable a, b = rule.Init(options, here), rule.Init(options, there)
+
+                for step in 1..3 do
+                    let gradients = matrices dtype (10 + step)
+                    a <- rule.Step(options, here, Gradients.OfDense gradients, a)
+                    let before = device.Kernels.Launches
+                    b <- rule.Step(options, there, Gradients.OfDense(gradients |> List.map device.Moved), b)
+                    // Sums and what they come to, directions, and a move for each shape.
+                    Expect.isLessThanOrEqual (device.Kernels.Launches - before) 8L "launches"
+
+                sameTensors $"{dtype.Name()}, nesterov {nesterov}" here there
+                sameState $"{dtype.Name()}, nesterov {nesterov}" a b
+
+        Expect.equal device.Others.Asked 0 "nobody multiplies"
+        let there = Parameters.Of(matrices DType.Float32 1 |> List.map device.Moved)
+
+        rule.Step(
+            rule.Defaults,
+            there,
+            Gradients.OfDense(matrices DType.Float32 2 |> List.map device.Moved),
+            rule.Init(rule.Defaults, there)
+        )
+        |> ignore
+
+        Expect.equal device.Others.Asked shapes.Length "each direction is made orthogonal by others"
     }
 
 let private parametersOf (device: PretendDevice voption) dtype =
@@ -507,7 +565,13 @@ let private reductionTests =
             let here = tensors dtype 4 |> List.toArray
             let there = here |> Array.map device.Moved
 
-            for reduction in [ Reduction.Sum; Reduction.SumOfSquares; Reduction.LargestMagnitude ] do
+            for reduction in
+                [
+                    Reduction.Sum
+                    Reduction.SumOfSquares
+                    Reduction.LargestMagnitude
+                    Reduction.SumOfMagnitudes
+                ] do
                 for factor in [ 1.0; 0.3; double 0.3f ] do
                     let a, b = Array.zeroCreate<float> here.Length, Array.zeroCreate<float> here.Length
                     let before = device.Kernels.Launches
@@ -517,6 +581,16 @@ let private reductionTests =
 
                     if dtype = DType.Float32 || (dtype = DType.BFloat16 && factor <> 0.3) then
                         Expect.equal (device.Kernels.Launches - before) 3L "launches for all tensors together"
+
+            let partners = tensors dtype 5 |> List.toArray
+            let a, b = Array.zeroCreate<float> here.Length, Array.zeroCreate<float> here.Length
+            let before = device.Kernels.Launches
+            Reduction.Dot.Each(ReadOnlySpan here, ReadOnlySpan partners, Span a)
+            Reduction.Dot.Each(ReadOnlySpan there, ReadOnlySpan(partners |> Array.map device.Moved), Span b)
+            Expect.isTrue (Array.forall2 ProgramKit.same a b) $"dot products, {dtype.Name()}: %A{a}, %A{b}"
+
+            if dtype = DType.Float32 || dtype = DType.Float64 then
+                Expect.equal (device.Kernels.Launches - before) (3L * int64 here.Length) "launches for each pair"
     }
 
 [<Tests>]
@@ -526,6 +600,7 @@ let tests =
         [
             reductionTests
             ruleTests
+            muonTests
             launchTests
             surroundTests
             scalerTests
