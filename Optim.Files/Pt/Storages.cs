@@ -21,8 +21,15 @@ internal sealed class Storages
     {
         var views = new List<TensorView>();
         Collect(tree, "the tree", views, new(ReferenceEqualityComparer.Instance));
+        // Where a tensor without elements lies is chance, so all of a dtype share a storage without bytes.
+        foreach (var group in views.Where(view => view.Count == 0).GroupBy(view => view.DType))
+        {
+            foreach (var view in group)
+                placements[Key(view)] = new(All.Count, 0, view.Strides);
+            All.Add((Bytes(0, 0, null), group.Key));
+        }
         // Memory has one address space; what is deferred counts from the beginning of its owner.
-        foreach (var group in views.GroupBy(view => (view.DType, view.Owner as DeferredMemory)))
+        foreach (var group in views.Where(view => view.Count > 0).GroupBy(view => (view.DType, view.Owner as DeferredMemory)))
             Divide([.. group.OrderBy(view => view.Address)]);
         // Numbered as they come in the tree, not as they lie in memory: the same content gives the same file.
         var order = views.Select(view => placements[Key(view)].Storage).Distinct().ToList();
@@ -37,7 +44,8 @@ internal sealed class Storages
 
     public Placement Of(TensorView view) => placements[Key(view)];
 
-    private static (object?, nint, Layout) Key(TensorView view) => (view.Owner as DeferredMemory, view.Address, view.Layout);
+    private static (object?, nint, Layout) Key(TensorView view) =>
+        view.Count == 0 ? (null, 0, view.Layout) : (view.Owner as DeferredMemory, view.Address, view.Layout);
 
     private static void Collect(Tree tree, string where, List<TensorView> views, HashSet<object> seen)
     {
@@ -85,7 +93,7 @@ internal sealed class Storages
     {
         var (start, size) = (views[0].Address, views[0].DType.Size());
         var alone = views.TrueForAll(view => Key(view) == Key(views[0]));
-        if (alone && !views[0].Layout.IsDense && views[0].Count > 0 && (end - start) / size > views[0].Count)
+        if (alone && !views[0].Layout.IsDense && (end - start) / size > views[0].Count)
         {
             // A window of something larger, with gaps: only its own elements are written.
             var copy = views[0].Copy();
@@ -108,8 +116,6 @@ internal sealed class Storages
 
     private static nint End(TensorView view)
     {
-        if (view.Count == 0)
-            return view.Address;
         var last = 0L;
         for (var i = 0; i < view.Shape.Length; i++)
             last += (view.Shape[i] - 1) * view.Strides[i];

@@ -50,6 +50,30 @@ let tests =
                     again["whole"].AsTensor().Clear()
                     expectSameBits (again["column"].ToDoubles()) (Array.zeroCreate 4) "what is written through one is seen in the others"))
 
+            testCase "tensors without elements give the same file, wherever they lie" (fun () ->
+                inFolder (fun within ->
+                    let memory = tensor DType.Float32 [| 64L |] (Array.zeroCreate 64)
+
+                    let at (offset: int) =
+                        TensorView(
+                            memory.Address + nativeint offset,
+                            Layout.Contiguous(DType.Float32, ReadOnlySpan [| 0L |]),
+                            memory.Owner
+                        )
+
+                    let file offsets =
+                        let tree =
+                            Tree.ListOf(Tree.NewTensor memory :: [ for offset in offsets -> Tree.NewTensor(at offset) ])
+
+                        Checkpoint.Write(within "empty.pt", tree)
+                        Expect.equal (Checkpoint.Read(within "empty.pt")) tree "content"
+                        File.ReadAllBytes(within "empty.pt")
+
+                    let expected = file [ 0; 0 ]
+
+                    for offsets in [ [ 0; 64 ]; [ 64; 0 ]; [ 256; 128 ] ] do
+                        Expect.sequenceEqual (file offsets) expected $"{offsets}"))
+
             testCase "a window with gaps is saved alone, without what lies around it" (fun () ->
                 inFolder (fun within ->
                     let whole = tensor DType.Float32 [| 1000L; 1000L |] (Array.zeroCreate 1000000)
