@@ -15,6 +15,12 @@ internal sealed unsafe class GpuCheck
     // Of one block and less, of several, and none.
     private static readonly int[] lengths = [1, 70, 4099, 0, 9000];
 
+    /// <summary>What a device is called here, while it looks at gradients.</summary>
+    private const string Kind = "gpu-check";
+
+    // A formula, and a definition with norms.
+    private static readonly string[] Clipped = ["AdamW", "Lamb"];
+
     private readonly DriverGpu gpu;
     private readonly CudaDevice kernels;
     private readonly Action<string> say;
@@ -52,6 +58,19 @@ internal sealed unsafe class GpuCheck
             say(FormattableString.Invariant($"{name, -32} {runs, 6} {compared, 12} {differ, 8} {first, 14:F1}"));
             (all, different) = (all + compared, different + differ);
         }
+        foreach (var (name, program) in programs.Where(each => Clipped.Contains(each.Name)))
+        {
+            var (compared, differ) = (0L, 0L);
+            foreach (var dtype in dtypes)
+                for (var i = 0; i < 2 * repetitions; i++)
+                {
+                    var (count, wrong) = CompareFound(program, dtype, isSpoilt: i % 2 == 1, seed: i);
+                    (compared, differ) = (compared + count, differ + wrong);
+                }
+            var label = $"{name}, clipped there";
+            say(FormattableString.Invariant($"{label, -32} {8 * repetitions, 6} {compared, 12} {differ, 8}"));
+            (all, different) = (all + compared, different + differ);
+        }
         say(FormattableString.Invariant($"{all} elements compared with the processor's, {different} differ"));
         Measure(elements);
         return different == 0;
@@ -70,12 +89,74 @@ internal sealed unsafe class GpuCheck
         return (here.Elements, here.Differing(there), milliseconds);
     }
 
-    private static int StepOn(ProgramDevice? device, StepProgram program, DType dtype, SliceTable table)
+    /// <summary>
+    /// A step that goes by what is found in its gradients on the device: their norm is clipped, and it is left out where one is not finite.
+    /// </summary>
+    private (long Elements, long Different) CompareFound(StepProgram step, DType dtype, bool isSpoilt, int seed)
+    {
+        const double most = 0.25;
+        var program = new Surroundings(false, true, false, false).Around(step);
+        var (here, there) = (new Arrays(program, dtype, 0, seed), new Arrays(program, dtype, 0, seed));
+        if (isSpoilt)
+        {
+            here.Spoil();
+            there.Spoil();
+        }
+        using var moved = there.Move(gpu);
+        var (own, other) = (here.Table(null), there.Table(moved));
+        // Sums of squares of float64 may overflow: the processor looks after them.
+        var isLargest = dtype == DType.Float64;
+        var norm = NormOf(GradientsIn(own, dtype, Device.Cpu, here), isLargest);
+        var device = new Device(Kind, 0);
+        ProgramDevice.Register(Kind, _ => kernels);
+        var survey = kernels.Look(this, GradientsIn(other, dtype, device, moved), isLargest, 1, most);
+        ProgramDevice.Forget(Kind);
+        if (survey is null)
+            return (0, 1);
+        if (!isSpoilt)
+            _ = StepOn(null, program, dtype, own, Math.Min(1, most / (norm + 1e-6)));
+        // The factor that is handed in is not the one that counts.
+        _ = StepOn(kernels, program, dtype, other, 3, survey);
+        var (isFinite, found, _) = survey.Read();
+        there.Fetch(gpu, moved);
+        var isRight = isFinite != isSpoilt && (isSpoilt || found == norm);
+        return (here.Elements, here.Differing(there) + (isRight ? 0 : 1));
+    }
+
+    private static double NormOf(TensorView[] gradients, bool isLargest)
+    {
+        var parts = new double[gradients.Length];
+        (isLargest ? Reduction.LargestMagnitude : Reduction.SumOfSquares).Each(gradients, parts, Executor.Caller);
+        return isLargest ? parts.Max() : Math.Sqrt(parts.Aggregate(0.0, (sum, part) => sum + part));
+    }
+
+    private static TensorView[] GradientsIn(SliceTable table, DType dtype, Device device, object owner) =>
+        [
+            .. Enumerable
+                .Range(0, lengths.Length)
+                .Where(tensor => lengths[tensor] > 0)
+                .Select(tensor => new TensorView(table.AddressOf(tensor, 1), Layout.Strided(dtype, [lengths[tensor]], [1], device), owner)),
+        ];
+
+    private static int StepOn(
+        ProgramDevice? device,
+        StepProgram program,
+        DType dtype,
+        SliceTable table,
+        double clip = 0.5,
+        DeviceSurvey? survey = null
+    )
     {
         var run = new ProgramRun(program);
         // Any numbers will do that are no special ones.
-        var leaves = Array.ConvertAll(run.Leaves, leaf => leaf.Operation == Operation.StepCount ? 3 : 0.1 + leaf.Name.Length / 64.0);
-        return run.Run([new(table, 0, table.Count, dtype, leaves, null, device)], Executor.Caller);
+        var leaves = Array.ConvertAll(
+            run.Leaves,
+            leaf =>
+                leaf.Operation == Operation.StepCount ? 3
+                : leaf.Name == Surroundings.Clip ? clip
+                : 0.1 + leaf.Name.Length / 64.0
+        );
+        return run.Run([new(table, 0, table.Count, dtype, leaves, null, device, Survey: survey)], Executor.Caller);
     }
 
     /// <summary>Bytes a second of Adam's kernel and of a copy, and the time of a list of small tensors.</summary>
@@ -133,25 +214,27 @@ internal sealed unsafe class GpuCheck
         private readonly byte[][] arrays;
         private readonly int[] sizes;
         private readonly int shift;
-        private readonly bool isDouble;
+        private readonly DType dtype;
 
         public Arrays(StepProgram program, DType dtype, int shift, int seed)
         {
-            this.shift = shift;
-            isDouble = dtype == DType.Float64;
+            (this.shift, this.dtype) = (shift, dtype);
             sizes = new int[program.Arrays.Length];
             arrays = new byte[sizes.Length][];
             var random = new Random(seed);
             for (var array = 0; array < sizes.Length; array++)
             {
                 var isState = program.Arrays[array] is not (StepProgram.Parameter or StepProgram.Gradient or StepProgram.GradientSum);
-                var own = isState && !isDouble ? DType.Float32 : dtype;
+                var own = isState && dtype != DType.Float64 ? DType.Float32 : dtype;
                 sizes[array] = own.Size();
                 arrays[array] = GC.AllocateUninitializedArray<byte>(Start(lengths.Length) * sizes[array], pinned: true);
                 for (var i = 0; i < Start(lengths.Length); i++)
                     Set(arrays[array], i, own, random.NextDouble() - (isState ? 0 : 0.5));
             }
         }
+
+        /// <summary>One element of one gradient is not finite.</summary>
+        public void Spoil() => Set(arrays[1], Start(2) + 4000, dtype, double.PositiveInfinity);
 
         public long Elements => (long)lengths.Sum() * sizes.Length;
 
