@@ -1,3 +1,4 @@
+// Long, because each test of it needs the driver that gcc builds, of which a process has one.
 /// NVIDIA's driver as it is called, against one without a device, which gcc builds.
 module CudaDriverTests
 
