@@ -47,6 +47,8 @@ internal static class GpuCheckCommand
                 var host = new DriverHost(driver);
                 for (var device = 0; device < driver.Devices; device++)
                     good &= new GpuCheck(driver, host, device, say).Run(Programs(), times, count);
+                if (driver.Devices > 1)
+                    good &= Together(driver, host, say);
             }
             catch (CudaException e)
             {
@@ -55,6 +57,21 @@ internal static class GpuCheckCommand
             return good ? 0 : Differs;
         });
         return command;
+    }
+
+    /// <summary>Steps over all devices together; true where no bit differs.</summary>
+    internal static bool Together(CudaDriver driver, CudaHost host, Action<string> say)
+    {
+        var different = 0L;
+        foreach (var (name, program) in Programs().Where(each => each.Program.HasReductions))
+        {
+            var differ = GpuCheck.CompareDevices(driver, host, program);
+            if (differ > 0)
+                say(FormattableString.Invariant($"{name}, on all devices together: {differ} differ"));
+            different += differ;
+        }
+        say(FormattableString.Invariant($"{driver.Devices} devices together: {different} elements differ"));
+        return different == 0;
     }
 
     /// <summary>The steps of every rule that works by recorded programs, and AdamW with what surrounds a step.</summary>

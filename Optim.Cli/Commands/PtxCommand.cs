@@ -72,10 +72,6 @@ internal static class PtxCommand
         if (rule is not IRecorded recorded)
             throw new CommandException($"{rule.Name} works on whole tensors: libtorch's operators step it on other devices.");
         var program = recorded.Recorded(options, step);
-        if (program.Nodes.ToArray().Any(node => node.Operation.IsSpread()))
-            throw new CommandException(
-                $"{rule.Name} looks at rows or columns, or draws noise for each element: libtorch's operators step it on other devices."
-            );
         foreach (var (purpose, kernel) in ProgramKernels.Of(program, dtype))
         {
             yield return $"// {rule.Name}, {dtype.Name()}, {purpose}";

@@ -4,10 +4,18 @@ open System
 open System.Collections.Generic
 open Optim.Kernels
 
+module internal FlatPrograms =
+    /// A column becomes the parameter, rounded to its dtype.
+    let copy =
+        StepProgram(
+            [| StepProgram.Parameter; StepProgram.Gradient; "column0" |],
+            [ Assignment(StepProgram.Parameter, Expression.Input "column0") ]
+        )
+
 /// All parameters as one vector, in order and row-major, as PyTorch lays them out: of float64 where a parameter is float64 or
 /// complex128, of float32 otherwise; complex numbers are pairs of reals, a missing gradient is zero. The parameters stay where they
-/// are, and are stepped there; those of other devices are copied to the processor and back. Vectors are blocks that are taken and given
-/// back, so that steps after the first allocate none.
+/// are, and are stepped there. Where all lie on one device that runs programs, so do the vectors; otherwise what lies on other devices is
+/// copied to the processor and back. Vectors are blocks that are taken and given back, so that steps after the first allocate none.
 [<Sealed>]
 type internal FlatParameters(first: Parameters) =
     let rows = first.Count
@@ -22,6 +30,19 @@ type internal FlatParameters(first: Parameters) =
         else
             DType.Float32
 
+    /// Who runs programs where all parameters lie: there are the vectors, too. Null for those of the processor.
+    let device: ProgramDevice | null =
+        let isThere (layout: Layout) =
+            layout.Device = given[0].Device && isWide layout.DType = (dtype = DType.Float64)
+
+        match first.Executor with
+        | :? TensorExecutor -> null
+        | _ when rows = 0 || given[0].IsOnCpu || not (isNull first.Across) -> null
+        | _ when Array.forall isThere given -> ProgramDevice.Find given[0].Device
+        | _ -> null
+
+    let home = if isNull device then Device.Cpu else given[0].Device
+
     /// How a parameter's elements lie within a vector.
     let layouts =
         given
@@ -31,7 +52,7 @@ type internal FlatParameters(first: Parameters) =
                 elif dtype = DType.Float64 then DType.Complex128
                 else DType.Complex64
 
-            Layout.Contiguous(inVector, layout.Shape.AsSpan()))
+            Layout.Contiguous(inVector, layout.Shape.AsSpan()).On home)
 
     let reals =
         given
@@ -42,7 +63,9 @@ type internal FlatParameters(first: Parameters) =
                 layout.Count)
 
     let starts = Array.scan (fun start length -> Checked.(+) start length) 0n reals
-    let layout = Layout.Contiguous(dtype, ReadOnlySpan [| int64 starts[rows] |])
+
+    let layout = Layout.Contiguous(dtype, ReadOnlySpan [| int64 starts[rows] |]).On home
+
     let kinds = given |> Array.map _.DType |> Array.distinct
 
     /// Parameters that a kernel steps where they are, or where they are copied to from another device: their elements lie in the vector's
@@ -53,28 +76,36 @@ type internal FlatParameters(first: Parameters) =
             (layout.IsContiguous || not layout.IsOnCpu)
             && isWide layout.DType = (dtype = DType.Float64))
 
-    /// Memory of the processor for what lies on other devices, parameters as well as gradients.
+    /// Memory beside the vectors for what lies on other devices, or in another order there, parameters as well as gradients.
     let landings =
         given
-        |> Array.map (fun layout -> lazy TensorView.Zeros(layout.DType, layout.Shape.AsSpan()))
+        |> Array.map (fun layout -> lazy TensorView.Zeros(Layout.Contiguous(layout.DType, layout.Shape.AsSpan()).On home))
 
     let free = Stack<TensorView>()
     let taken = List<TensorView>()
     let table = SliceTable()
+    let runs = Dictionary<StepProgram, ProgramRun>()
     let work = lazy TensorView.Zeros layout
     let mutable parameters = first
     let sparse = SparseRows()
     let mutable threads = 1
 
-    // Vectors are the processor's, whoever steps tensors.
-    let executor () =
-        TensorExecutor.OrTeam parameters.Executor
+    // Where vectors are the processor's, they are so whoever steps tensors.
+    let executor () : Executor =
+        match device with
+        | null -> TensorExecutor.OrTeam parameters.Executor
+        | device -> device :> Executor
 
-    let isElsewhere row = not given[row].IsOnCpu
+    /// Whether kernels find a tensor only in its landing.
+    let lands (view: TensorView) =
+        if isNull device then
+            not view.Layout.IsOnCpu
+        else
+            not view.Layout.IsContiguous
 
-    /// The address in the memory of the processor of a parameter or a gradient that is there, or is copied there.
+    /// The address beside the vectors of a parameter or a gradient that is there, or is copied there.
     let fetch row (view: TensorView) =
-        if isElsewhere row then
+        if lands view then
             landings[row].Value.CopyFrom view
             landings[row].Value.Address
         else
@@ -93,13 +124,33 @@ type internal FlatParameters(first: Parameters) =
         | DType.Complex128 -> DType.Float64
         | dtype -> dtype
 
+    /// A formula's program over the table where the vectors lie.
+    let runThere (device: ProgramDevice) (program: StepProgram) dtype a =
+        let run =
+            match runs.TryGetValue program with
+            | true, known -> known
+            | _ ->
+                let made = ProgramRun program
+                runs.Add(program, made)
+                made
+
+        let leaves = Array.create run.Leaves.Length a
+
+        run.Run(ReadOnlySpan [| ProgramSegment(table, 0, table.Count, real dtype, leaves, null, device) |], Executor.Caller)
+        |> ignore
+
     let run (driver: Driver) dtype a =
-        if table.Count > 0 then
-            let coefficients = Coefficients<Real>(Real a)
-            threads <- max threads (driver.Run(table, 0, table.Count, real dtype, 0, &coefficients, executor ()))
+        match device with
+        | null ->
+            if table.Count > 0 then
+                let coefficients = Coefficients<Real>(Real a)
+                threads <- max threads (driver.Run(table, 0, table.Count, real dtype, 0, &coefficients, executor ()))
+        | device ->
+            if table.Length > 0n then
+                runThere device (driver.Surrounded(0, Surroundings())) dtype a
 
     /// One pass of a formula over the rows that are asked for, those of each dtype by themselves; `add` puts a row into the table.
-    let pass driver columns a (includes: int -> bool) (add: int -> unit) =
+    let passBy columns (includes: int -> bool) (add: int -> unit) (run: DType -> unit) =
         for kind in kinds do
             table.Reset(rows, columns)
 
@@ -107,7 +158,20 @@ type internal FlatParameters(first: Parameters) =
                 if given[row].DType = kind && reals[row] > 0n && includes row then
                     add row
 
-            run driver kind a
+            run kind
+
+    let pass driver columns a includes add =
+        passBy columns includes add (fun kind -> run driver kind a)
+
+    /// One pass of a formula over whole vectors: its parameter and gradient, and its columns.
+    let whole driver a (x: TensorView) (y: TensorView) (columns: TensorView list) =
+        table.Reset(1, columns.Length)
+        table.Add(layout.Count, x.Address, y.Address)
+
+        columns
+        |> List.iteri (fun column vector -> table.SetColumn(column, vector.Address))
+
+        run driver dtype a
 
     /// The elements in one dimension.
     let flatten (view: TensorView) =
@@ -118,7 +182,14 @@ type internal FlatParameters(first: Parameters) =
     let scatter (gradient: Gradient) row (target: TensorView) =
         let indices, values = gradient.Rows.ToHost(), gradient.Values.ToHost()
         Checks.sort "LBFGS" sparse parameters row indices values
-        sparse.WriteOver(target, indices, values.DType)
+
+        if target.Layout.IsOnCpu then
+            sparse.WriteOver(target, indices, values.DType)
+        else
+            let here = TensorView.Zeros(target.DType, target.Shape.AsSpan())
+            sparse.WriteOver(here, indices, values.DType)
+            target.CopyFrom here
+
         GC.KeepAlive indices
         GC.KeepAlive values
 
@@ -130,7 +201,7 @@ type internal FlatParameters(first: Parameters) =
     let isAtHand (gradient: Gradient) row =
         direct[row]
         && gradient.Kind = GradientKind.Dense
-        && (gradient.Values.Layout.IsContiguous || isElsewhere row)
+        && (gradient.Values.Layout.IsContiguous || lands gradient.Values)
 
     /// How vectors lie.
     member _.Layout = layout
@@ -149,12 +220,22 @@ type internal FlatParameters(first: Parameters) =
     member _.Takes(others: Parameters) =
         let same =
             others.Count = rows
+            && (isNull device || isNull others.Across && not (others.Executor :? TensorExecutor))
             && Seq.forall (fun row -> given[row].Equals others[row].Layout) (seq { 0 .. rows - 1 })
 
         if same then
             parameters <- others
 
         same
+
+    /// A vector where the others lie: itself, or a copy there.
+    member _.Placed(vector: TensorView) =
+        if vector.IsAbsent || vector.Device = home then
+            vector
+        else
+            let there = TensorView.Zeros layout
+            there.CopyFrom vector
+            there
 
     /// A vector to write to; what is in it means nothing.
     member _.Take() =
@@ -232,14 +313,34 @@ type internal FlatParameters(first: Parameters) =
 
     /// The parameters become what was read from them.
     member _.Restore(x: TensorView) =
-        for row in 0 .. rows - 1 do
-            parameters[row].ConvertFrom(slice x row)
+        match device with
+        | null ->
+            for row in 0 .. rows - 1 do
+                parameters[row].ConvertFrom(slice x row)
+        | device ->
+            let add row =
+                let parameter =
+                    if lands parameters[row] then
+                        landings[row].Value.Address
+                    else
+                        parameters[row].Address
+
+                table.Add(reals[row], parameter, parameter)
+                table.SetColumn(0, address x row)
+
+            passBy 1 (fun _ -> true) add (fun kind ->
+                if table.Length > 0n then
+                    runThere device FlatPrograms.copy kind nan)
+
+            for row in 0 .. rows - 1 do
+                if lands parameters[row] then
+                    parameters[row].CopyFrom landings[row].Value
 
     /// The parameters become x + t d.
     member _.Move(t: float, d: TensorView, x: TensorView) =
         let add row =
             let parameter =
-                if isElsewhere row then
+                if lands parameters[row] then
                     landings[row].Value.Address
                 else
                     parameters[row].Address
@@ -251,7 +352,7 @@ type internal FlatParameters(first: Parameters) =
         pass Driver<CombinedFormula>.Instance 2 t (fun row -> direct[row]) add
 
         for row in 0 .. rows - 1 do
-            if direct[row] && isElsewhere row then
+            if direct[row] && lands parameters[row] then
                 parameters[row].CopyFrom landings[row].Value
 
         if not (Array.forall id direct) then
@@ -281,15 +382,24 @@ type internal FlatParameters(first: Parameters) =
 
     /// target = a x.
     member _.Scale(target: TensorView, a: float, x: TensorView) =
-        threads <- max threads (Vectors.Scale(target, a, x, executor ()))
+        if isNull device then
+            threads <- max threads (Vectors.Scale(target, a, x, executor ()))
+        else
+            whole Driver<ScaledFormula>.Instance a x x [ target ]
 
     /// target = target + a x.
     member _.Add(target: TensorView, a: float, x: TensorView) =
-        threads <- max threads (Vectors.Add(target, a, x, executor ()))
+        if isNull device then
+            threads <- max threads (Vectors.Add(target, a, x, executor ()))
+        else
+            whole Driver<AddedFormula>.Instance a target x []
 
     /// target = x - y.
     member _.Subtract(target: TensorView, x: TensorView, y: TensorView) =
-        threads <- max threads (Vectors.Combine(target, -1.0, y, x, executor ()))
+        if isNull device then
+            threads <- max threads (Vectors.Combine(target, -1.0, y, x, executor ()))
+        else
+            whole Driver<CombinedFormula>.Instance -1.0 target target [ y; x ]
 
     /// sum x y.
     member _.Dot(x: TensorView, y: TensorView) =

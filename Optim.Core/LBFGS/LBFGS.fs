@@ -31,7 +31,10 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
             Checks.disjoint "LBFGS" parameters
             let flat = FlatParameters parameters
 
-            if state.Memory.HasIterated && not (flat.Layout.Equals lineage.Flat.Layout) then
+            if
+                state.Memory.HasIterated
+                && not (flat.Layout.Equals(lineage.Flat.Layout.On flat.Layout.Device))
+            then
                 raise (
                     ArgumentException
                         $"LBFGS was given a state over {lineage.Flat.Layout}, and the parameters are {flat.Layout} in all; the state belongs to other parameters"
@@ -123,7 +126,10 @@ type LBFGSAlgorithm internal (table: OptionTable<LBFGSOptions>) =
         flat.Threads <- 1
 
         try
-            let struct (loss, memory) = LBFGSStep(options, flat, evaluate, state.Memory).Run()
+            // Where the parameters have moved to another device, the vectors follow.
+            let struct (loss, memory) =
+                LBFGSStep(options, flat, evaluate, state.Memory.MapVectors flat.Placed).Run()
+
             lineage.Stamp <- lineage.Stamp + 1L
             struct (loss, LBFGSState(memory, lineage))
         finally

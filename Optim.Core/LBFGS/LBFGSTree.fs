@@ -31,8 +31,10 @@ module internal LBFGSTree =
             else
                 Tree.Tensor(TensorView.Of([| value |], [||]))
 
+        let vector (vector: TensorView) = Tree.Tensor(vector.ToHost())
+
         let vectors select =
-            Tree.ListOf(memory.Pairs |> Seq.map (select >> Tree.Tensor))
+            Tree.ListOf(memory.Pairs |> Seq.map (select >> vector))
 
         [
             if memory.FuncEvals > 0L then
@@ -47,7 +49,7 @@ module internal LBFGSTree =
                         |> Seq.map (fun al -> if Double.IsNaN al then Tree.None else number al)
                     )
 
-                "d", Tree.Tensor memory.D
+                "d", vector memory.D
                 "t", Tree.Float memory.T
                 "old_dirs", vectors _.Y
                 "old_stps", vectors _.S
@@ -59,7 +61,7 @@ module internal LBFGSTree =
                  else
                      number memory.HDiag)
 
-                "prev_flat_grad", Tree.Tensor memory.PrevFlatGrad
+                "prev_flat_grad", vector memory.PrevFlatGrad
                 "prev_loss", Tree.Float memory.PrevLoss
         ]
         |> List.map (fun (key, value) -> KeyValuePair(key, value))

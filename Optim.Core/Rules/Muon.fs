@@ -151,6 +151,17 @@ module Muon =
                     executor
                 )
 
+            member _.KernelsOf device =
+                let kernels = MuonKernels device
+
+                ValueSome
+                    { new TensorKernels<MuonOptions>() with
+                        // Every matrix rounded to bfloat16 is left to whole lanes.
+                        member _.Takes o = o.Precision = MuonPrecision.Float32
+                        member _.Prepare(o, _, _, rows) = kernels.Prepare(rows, numbers o)
+                        member _.Step(o, _, _, rows, executor) = kernels.Step(rows, numbers o, executor)
+                    }
+
             member _.StepTensorRow<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>
                 (o, _, parameter, row: 'v array)
                 =

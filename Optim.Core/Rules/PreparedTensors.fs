@@ -14,10 +14,43 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
     let prologue = GradientPrologue()
     /// Gradients as a surrounded step takes them, in row-major order.
     let mutable changed: TensorView array = [||]
+    /// What steps rows on devices that run programs.
+    let onDevices = Dictionary<ProgramDevice, TensorKernels<'o> voption>()
     /// Which rows our kernels step.
     member val OnKernels: bool array = [||] with get, set
     /// Copies of what does not lie in row-major order, or is narrower than its state; absent ones are stepped where they lie.
     member val Copies: struct (TensorView * TensorView) array = [||] with get, set
+
+    /// What steps a row where it lies; none where whole lanes do it all.
+    member private prepared.KernelsOf(tensorRow: TensorRow) : TensorKernels<'o> voption =
+        let parameter, gradient =
+            prepared.Parameters[tensorRow.Row], prepared.Gradients[tensorRow.Row]
+
+        match prepared.Parameters.Executor with
+        | :? TensorExecutor -> ValueNone
+        | _ when
+            prepared.Kinds.ChangesGradients
+            || not parameter.Layout.IsContiguous
+            || not gradient.Values.Layout.IsContiguous
+            || gradient.Values.DType <> parameter.DType
+            || parameter.DType.IsComplex()
+            ->
+            ValueNone
+        | _ ->
+            match ProgramDevice.Find parameter.Device with
+            | null -> ValueNone
+            | device ->
+                let known =
+                    match onDevices.TryGetValue device with
+                    | true, known -> known
+                    | _ ->
+                        let made = arithmetic.KernelsOf device
+                        onDevices.Add(device, made)
+                        made
+
+                match known with
+                | ValueSome kernels when kernels.Takes prepared.Options -> known
+                | _ -> ValueNone
 
     override prepared.MakeKernels() =
         if prepared.Kinds.ChangesGradients then
@@ -47,8 +80,41 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
         let stepOf row =
             lineage.NextCounts.OfClass(lineage.NextCounts.Class row) + 1L
 
+        let kernels = lineage.TensorRows |> Array.map prepared.KernelsOf
+
+        let byKernels =
+            [|
+                for index in 0 .. kernels.Length - 1 do
+                    match kernels[index] with
+                    | ValueNone -> ()
+                    | ValueSome found -> struct (found, lineage.TensorRows[index])
+            |]
+            |> Array.groupBy (fun struct (_, tensorRow) ->
+                let row = tensorRow.Row
+                struct (parameters[row].Device, parameters[row].DType, parameters.DTypeOf row, stepOf row))
+            |> Array.map (fun (_, members) ->
+                let struct (found, first) = members[0]
+
+                let tensors =
+                    members
+                    |> Array.map (fun struct (_, tensorRow) ->
+                        {
+                            Parameter = parameters[tensorRow.Row]
+                            Gradient = gradients[tensorRow.Row].Values
+                            Row = tensorRow.Row
+                            Columns = lineage.Columns
+                        })
+
+                struct (found, first, tensors))
+
+        for struct (found, first, tensors) in byKernels do
+            found.Prepare(prepared.Options, stepOf first.Row, parameters.DTypeOf first.Row, tensors)
+
         // First of all: whoever steps them may run out of memory, and then nothing should have moved.
-        for tensorRow in lineage.TensorRows do
+        for tensorRow in
+            Array.zip kernels lineage.TensorRows
+            |> Array.filter (fst >> _.IsNone)
+            |> Array.map snd do
             let row = tensorRow.Row
 
             let struct (around, columns) = prepared.SurroundTensorRow(tensorRow, lineage)
@@ -66,6 +132,9 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
                 prepared.Numbers
             )
             |> tensorRow.Executor.Step
+
+        for struct (found, first, tensors) in byKernels do
+            found.Step(prepared.Options, stepOf first.Row, parameters.DTypeOf first.Row, tensors, first.Executor)
 
         if changes then
             let values = [| for row in 0 .. gradients.Count - 1 -> gradients[row].Values |]

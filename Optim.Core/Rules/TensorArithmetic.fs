@@ -56,6 +56,13 @@ type internal TensorArithmetic<'o>() =
     /// Returns how many threads took part.
     abstract Step: options: 'o * step: int64 * dtype: DType * tensors: StepTensors * workspace: Workspace * executor: Executor -> int
 
+    /// What steps parameters on a device that runs programs; none where whole lanes do it all.
+    abstract KernelsOf: device: ProgramDevice -> TensorKernels<'o> voption
+
+    default _.KernelsOf device =
+        ignore device
+        ValueNone
+
     /// The same on lanes: parameter, gradient and columns, which become those after the step. The parameter lies as it was given.
     abstract StepTensorRow<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>> :
         options: 'o * step: int64 * parameter: Layout * row: 'v array -> unit
@@ -73,6 +80,16 @@ and [<Struct>] internal StepTensors =
     member tensors.Address(column: int) =
         let row = tensors.Columns[column].[tensors.Row]
         if row.IsAbsent then 0n else row.Address
+
+/// Steps of parameters where they lie, by kernels of a device that runs programs and the products of whoever steps whole tensors there. Kept from step
+/// to step.
+and [<AbstractClass>] internal TensorKernels<'o>() =
+    /// Whether it takes a step under these options.
+    abstract Takes: options: 'o -> bool
+    /// Makes what a step of some parameters of one dtype needs, so that what can fail does so before anything has changed.
+    abstract Prepare: options: 'o * step: int64 * dtype: DType * rows: StepTensors array -> unit
+    /// Steps them.
+    abstract Step: options: 'o * step: int64 * dtype: DType * rows: StepTensors array * executor: TensorExecutor -> unit
 
 /// A step of one parameter by somebody else than our kernels.
 [<Sealed>]

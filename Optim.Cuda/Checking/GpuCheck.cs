@@ -12,8 +12,11 @@ internal sealed unsafe class GpuCheck
 {
     private static readonly DType[] dtypes = [DType.Float32, DType.Float64, DType.BFloat16, DType.Float16];
 
+    /// <summary>Programs that are tried in two streams.</summary>
+    private const int streamed = 8;
+
     // Of one block and less, of several, and none.
-    private static readonly int[] lengths = [1, 70, 4099, 0, 9000];
+    internal static readonly int[] Lengths = [1, 70, 4099, 0, 9000];
 
     /// <summary>What a device is called here, while it looks at gradients.</summary>
     private const string Kind = "gpu-check";
@@ -21,6 +24,17 @@ internal sealed unsafe class GpuCheck
     // A formula, and a definition with norms.
     private static readonly string[] Clipped = ["AdamW", "Lamb"];
 
+    // The same as matrices: rows within blocks and over their ends, a single column.
+    private static readonly SpreadSlice[] shapes =
+    [
+        new([1, 1], 1, 0),
+        new([7, 10], 2, 1),
+        new([4099, 1], 3, 2),
+        new([0, 5], 4, 3),
+        new([3, 3000], 5, 4),
+    ];
+
+    private readonly StreamHost host;
     private readonly DriverGpu gpu;
     private readonly CudaDevice kernels;
     private readonly Action<string> say;
@@ -31,7 +45,8 @@ internal sealed unsafe class GpuCheck
     /// <param name="say">Prints a line.</param>
     public GpuCheck(CudaDriver driver, CudaHost host, int ordinal, Action<string> say)
     {
-        gpu = new(driver, host, ordinal);
+        this.host = new(host);
+        gpu = new(driver, this.host, ordinal);
         kernels = new(gpu);
         this.say = say;
     }
@@ -72,13 +87,19 @@ internal sealed unsafe class GpuCheck
             (all, different) = (all + compared, different + differ);
         }
         say(FormattableString.Invariant($"{all} elements compared with the processor's, {different} differ"));
+        foreach (var (name, program) in programs.Where(each => kernels.Takes(each.Program)).Take(streamed))
+        {
+            var differ = CompareStreams(program, repetitions);
+            say(FormattableString.Invariant($"{name}, in two streams by turns: {differ} differ"));
+            different += differ;
+        }
         Measure(elements);
         return different == 0;
     }
 
     private (long Elements, long Different, double Milliseconds) Compare(StepProgram program, DType dtype, int shift, int seed)
     {
-        var (here, there) = (new Arrays(program, dtype, shift, seed), new Arrays(program, dtype, shift, seed));
+        var (here, there) = (new CheckedArrays(program, dtype, shift, seed), new CheckedArrays(program, dtype, shift, seed));
         using var moved = there.Move(gpu);
         _ = StepOn(null, program, dtype, here.Table(null));
         var clock = Stopwatch.StartNew();
@@ -96,7 +117,7 @@ internal sealed unsafe class GpuCheck
     {
         const double most = 0.25;
         var program = new Surroundings(false, true, false, false).Around(step);
-        var (here, there) = (new Arrays(program, dtype, 0, seed), new Arrays(program, dtype, 0, seed));
+        var (here, there) = (new CheckedArrays(program, dtype, 0, seed), new CheckedArrays(program, dtype, 0, seed));
         if (isSpoilt)
         {
             here.Spoil();
@@ -133,10 +154,85 @@ internal sealed unsafe class GpuCheck
     private static TensorView[] GradientsIn(SliceTable table, DType dtype, Device device, object owner) =>
         [
             .. Enumerable
-                .Range(0, lengths.Length)
-                .Where(tensor => lengths[tensor] > 0)
-                .Select(tensor => new TensorView(table.AddressOf(tensor, 1), Layout.Strided(dtype, [lengths[tensor]], [1], device), owner)),
+                .Range(0, Lengths.Length)
+                .Where(tensor => Lengths[tensor] > 0)
+                .Select(tensor => new TensorView(table.AddressOf(tensor, 1), Layout.Strided(dtype, [Lengths[tensor]], [1], device), owner)),
         ];
+
+    /// <summary>Two lists of tensors, each in a stream of its own, by turns and without waiting: what a step keeps is not another stream's.</summary>
+    private long CompareStreams(StepProgram program, int steps)
+    {
+        const DType dtype = DType.Float32;
+        nint[] streams = [gpu.CreateStream(), gpu.CreateStream()];
+        CheckedArrays[] here = [new(program, dtype, 0, 1), new(program, dtype, 1, 2)];
+        CheckedArrays[] there = [new(program, dtype, 0, 1), new(program, dtype, 1, 2)];
+        var moved = new GpuMemory[2];
+        for (var i = 0; i < 2; i++)
+        {
+            host.StreamNow = streams[i];
+            moved[i] = there[i].Move(gpu);
+        }
+        for (var step = 0; step < steps; step++)
+        for (var i = 0; i < 2; i++)
+        {
+            host.StreamNow = streams[i];
+            _ = StepOn(null, program, dtype, here[i].Table(null));
+            StepOn(kernels, program, dtype, there[i].Table(moved[i]));
+        }
+        var differ = 0L;
+        for (var i = 0; i < 2; i++)
+        {
+            host.StreamNow = streams[i];
+            there[i].Fetch(gpu, moved[i]);
+            differ += here[i].Differing(there[i]);
+            moved[i].Dispose();
+            gpu.DestroyStream(streams[i]);
+        }
+        host.StreamNow = null;
+        return differ;
+    }
+
+    /// <summary>Steps of parameters on several devices together, whose norms are over all of them; says how many elements differ from the processor's.</summary>
+    /// <param name="driver">The driver.</param>
+    /// <param name="host">Whose memory and streams are used.</param>
+    /// <param name="program">The step.</param>
+    public static long CompareDevices(CudaDriver driver, CudaHost host, StepProgram program)
+    {
+        const DType dtype = DType.Float32;
+        var (gpus, run) = (new DriverGpu[driver.Devices], new ProgramRun(program));
+        var (here, there) = (new CheckedArrays[gpus.Length], new CheckedArrays[gpus.Length]);
+        var moved = new GpuMemory[gpus.Length];
+        var (expected, found) = (new ProgramSegment[gpus.Length], new ProgramSegment[gpus.Length]);
+        for (var i = 0; i < gpus.Length; i++)
+        {
+            gpus[i] = new(driver, host, i);
+            (here[i], there[i]) = (new(program, dtype, 0, i), new(program, dtype, 0, i));
+            moved[i] = there[i].Move(gpus[i]);
+            var spread = Array.ConvertAll(shapes, shape => shape with { Row = shape.Row + i * shapes.Length });
+            expected[i] = new(here[i].Table(null), 0, Lengths.Length, dtype, LeavesOf(run), spread);
+            found[i] = new(there[i].Table(moved[i]), 0, Lengths.Length, dtype, LeavesOf(run), spread, new CudaDevice(gpus[i]));
+        }
+        run.Run(expected, Executor.Caller);
+        new ProgramRun(program).Run(found, Executor.Caller);
+        var differ = 0L;
+        for (var i = 0; i < gpus.Length; i++)
+        {
+            there[i].Fetch(gpus[i], moved[i]);
+            differ += here[i].Differing(there[i]);
+            moved[i].Dispose();
+        }
+        return differ;
+    }
+
+    // Any numbers will do that are no special ones.
+    private static double[] LeavesOf(ProgramRun run, double clip = 0.5) =>
+        Array.ConvertAll(
+            run.Leaves,
+            leaf =>
+                leaf.Operation == Operation.StepCount ? 3
+                : leaf.Name == Surroundings.Clip ? clip
+                : 0.1 + leaf.Name.Length / 64.0
+        );
 
     private static int StepOn(
         ProgramDevice? device,
@@ -148,15 +244,7 @@ internal sealed unsafe class GpuCheck
     )
     {
         var run = new ProgramRun(program);
-        // Any numbers will do that are no special ones.
-        var leaves = Array.ConvertAll(
-            run.Leaves,
-            leaf =>
-                leaf.Operation == Operation.StepCount ? 3
-                : leaf.Name == Surroundings.Clip ? clip
-                : 0.1 + leaf.Name.Length / 64.0
-        );
-        return run.Run([new(table, 0, table.Count, dtype, leaves, null, device, Survey: survey)], Executor.Caller);
+        return run.Run([new(table, 0, table.Count, dtype, LeavesOf(run, clip), shapes, device, Survey: survey)], Executor.Caller);
     }
 
     /// <summary>Bytes a second of Adam's kernel and of a copy, and the time of a list of small tensors.</summary>
@@ -206,124 +294,5 @@ internal sealed unsafe class GpuCheck
             best = Math.Min(best, clock.Elapsed.TotalSeconds / 10);
         }
         return bytes / best;
-    }
-
-    /// <summary>The arrays of some tensors, in memory of the processor: each tensor's one after the other.</summary>
-    private sealed class Arrays
-    {
-        private readonly byte[][] arrays;
-        private readonly int[] sizes;
-        private readonly int shift;
-        private readonly DType dtype;
-
-        public Arrays(StepProgram program, DType dtype, int shift, int seed)
-        {
-            (this.shift, this.dtype) = (shift, dtype);
-            sizes = new int[program.Arrays.Length];
-            arrays = new byte[sizes.Length][];
-            var random = new Random(seed);
-            for (var array = 0; array < sizes.Length; array++)
-            {
-                var isState = program.Arrays[array] is not (StepProgram.Parameter or StepProgram.Gradient or StepProgram.GradientSum);
-                var own = isState && dtype != DType.Float64 ? DType.Float32 : dtype;
-                sizes[array] = own.Size();
-                arrays[array] = GC.AllocateUninitializedArray<byte>(Start(lengths.Length) * sizes[array], pinned: true);
-                for (var i = 0; i < Start(lengths.Length); i++)
-                    Set(arrays[array], i, own, random.NextDouble() - (isState ? 0 : 0.5));
-            }
-        }
-
-        /// <summary>One element of one gradient is not finite.</summary>
-        public void Spoil() => Set(arrays[1], Start(2) + 4000, dtype, double.PositiveInfinity);
-
-        public long Elements => (long)lengths.Sum() * sizes.Length;
-
-        // Behind the elements of the tensors before, and so many more that not all begin at a multiple of 16 bytes.
-        private int Start(int tensor) => lengths.Take(tensor).Sum(length => (length + 63) / 64 * 64 + 64) + shift;
-
-        public GpuMemory Move(DriverGpu gpu)
-        {
-            var memory = gpu.Allocate(arrays.Sum(array => (array.Length + 255) / 256 * 256));
-            Each(memory, (address, array) => gpu.Upload(address, (void*)Marshal.UnsafeAddrOfPinnedArrayElement(array, 0), array.Length));
-            return memory;
-        }
-
-        public void Fetch(DriverGpu gpu, GpuMemory memory) =>
-            Each(memory, (address, array) => gpu.Download((void*)Marshal.UnsafeAddrOfPinnedArrayElement(array, 0), address, array.Length));
-
-        public SliceTable Table(GpuMemory? memory)
-        {
-            var table = new SliceTable();
-            table.Reset(lengths.Length, arrays.Length - 2);
-            var starts = new List<nint>();
-            if (memory is null)
-                foreach (var array in arrays)
-                    starts.Add(Marshal.UnsafeAddrOfPinnedArrayElement(array, 0));
-            else
-                Each(memory, (address, _) => starts.Add(address));
-            for (var tensor = 0; tensor < lengths.Length; tensor++)
-            {
-                nint At(int array) => starts[array] + (nint)Start(tensor) * sizes[array];
-                table.Add(lengths[tensor], At(0), At(1));
-                for (var array = 2; array < arrays.Length; array++)
-                    table.SetColumn(array - 2, At(array));
-            }
-            return table;
-        }
-
-        public long Differing(Arrays other)
-        {
-            var differ = 0L;
-            for (var array = 0; array < arrays.Length; array++)
-            {
-                var size = sizes[array];
-                for (var i = 0; i < arrays[array].Length; i += size)
-                {
-                    var a = arrays[array].AsSpan(i, size);
-                    var b = other.arrays[array].AsSpan(i, size);
-                    if (!a.SequenceEqual(b) && !(IsNaN(a) && IsNaN(b)))
-                        differ++;
-                }
-            }
-            return differ;
-        }
-
-        // Of a half type both kinds: NaN is stored as one number of each.
-        private static bool IsNaN(ReadOnlySpan<byte> bytes) =>
-            bytes.Length switch
-            {
-                8 => double.IsNaN(BitConverter.ToDouble(bytes)),
-                4 => float.IsNaN(BitConverter.ToSingle(bytes)),
-                _ => (BitConverter.ToUInt16(bytes) & 0x7FFF) is 0x7FC0 or 0x7E00,
-            };
-
-        private static void Set(byte[] array, int index, DType dtype, double value)
-        {
-            switch (dtype)
-            {
-                case DType.Float64:
-                    BitConverter.TryWriteBytes(array.AsSpan(index * sizeof(double)), value);
-                    break;
-                case DType.Float32:
-                    BitConverter.TryWriteBytes(array.AsSpan(index * sizeof(float)), (float)value);
-                    break;
-                case DType.Float16:
-                    BitConverter.TryWriteBytes(array.AsSpan(index * 2), (Half)value);
-                    break;
-                default:
-                    BitConverter.TryWriteBytes(array.AsSpan(index * 2), (ushort)(BitConverter.SingleToUInt32Bits((float)value) >> 16));
-                    break;
-            }
-        }
-
-        private void Each(GpuMemory memory, Action<nint, byte[]> visit)
-        {
-            var address = memory.Address;
-            foreach (var array in arrays)
-            {
-                visit(address, array);
-                address += (array.Length + 255) / 256 * 256;
-            }
-        }
     }
 }

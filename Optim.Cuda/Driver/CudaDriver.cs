@@ -23,6 +23,8 @@ internal sealed unsafe class CudaDriver
     private readonly delegate* unmanaged<nint, void*, nuint, nint, int> copyToDevice;
     private readonly delegate* unmanaged<void*, nint, nuint, nint, int> copyToHost;
     private readonly delegate* unmanaged<nint, int> streamSynchronize;
+    private readonly delegate* unmanaged<nint*, uint, int> streamCreate;
+    private readonly delegate* unmanaged<nint, int> streamDestroy;
     private readonly delegate* unmanaged<nint*, nuint, int> allocate;
     private readonly delegate* unmanaged<nint, int> free;
     private readonly delegate* unmanaged<void**, nuint, uint, int> allocateHost;
@@ -50,6 +52,8 @@ internal sealed unsafe class CudaDriver
         copyToDevice = (delegate* unmanaged<nint, void*, nuint, nint, int>)NativeLibrary.GetExport(library, "cuMemcpyHtoDAsync_v2");
         copyToHost = (delegate* unmanaged<void*, nint, nuint, nint, int>)NativeLibrary.GetExport(library, "cuMemcpyDtoHAsync_v2");
         streamSynchronize = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuStreamSynchronize");
+        streamCreate = (delegate* unmanaged<nint*, uint, int>)NativeLibrary.GetExport(library, "cuStreamCreate");
+        streamDestroy = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuStreamDestroy_v2");
         allocate = (delegate* unmanaged<nint*, nuint, int>)NativeLibrary.GetExport(library, "cuMemAlloc_v2");
         free = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuMemFree_v2");
         allocateHost = (delegate* unmanaged<void**, nuint, uint, int>)NativeLibrary.GetExport(library, "cuMemHostAlloc");
@@ -149,6 +153,17 @@ internal sealed unsafe class CudaDriver
         var error = copyToHost(target, source, (nuint)bytes, stream);
         return error != 0 ? error : streamSynchronize(stream);
     }
+
+    /// <summary>A stream that waits for no other, not for the default one either.</summary>
+    public int CreateStream(out nint stream)
+    {
+        nint found;
+        var error = streamCreate(&found, 1);
+        stream = found;
+        return error;
+    }
+
+    public int DestroyStream(nint stream) => streamDestroy(stream);
 
     public int Synchronize(nint stream) => streamSynchronize(stream);
 

@@ -120,6 +120,21 @@ internal sealed unsafe class DriverGpu : Gpu
         Check(driver.Synchronize(Stream), "waiting failed");
     }
 
+    /// <summary>A stream of its own, for those who try the device.</summary>
+    public nint CreateStream()
+    {
+        using var current = Enter();
+        Check(driver.CreateStream(out var stream), "no stream");
+        return stream;
+    }
+
+    /// <summary>Gives a stream back.</summary>
+    public void DestroyStream(nint stream)
+    {
+        using var current = Enter();
+        Check(driver.DestroyStream(stream), "a stream could not be given back");
+    }
+
     private Current Enter()
     {
         if (lost is not null)

@@ -10,6 +10,7 @@ internal sealed class ElementCode<T>
     private readonly KernelCode code;
     private readonly PtxText text;
     private readonly Dictionary<int, string> addresses = [];
+    private readonly SpreadCode<T> spreads;
     private readonly PtxLane<T>[] values;
 
     /// <param name="code">The visit.</param>
@@ -18,6 +19,7 @@ internal sealed class ElementCode<T>
     {
         (this.code, this.text) = (code, text);
         values = new PtxLane<T>[code.Nodes.Length];
+        spreads = new(code, text);
         PtxLane.Current = text;
     }
 
@@ -32,6 +34,7 @@ internal sealed class ElementCode<T>
     {
         foreach (var use in Arrays)
             addresses[use.Array] = text.Into('d', "ld.global.u64", $"[{entry}+{8 * (PtxKernel.Head + use.Array)}]");
+        spreads.LoadWords(entry);
     }
 
     /// <summary>What is the same for all elements of a slice: numbers, and what is made of them alone.</summary>
@@ -47,8 +50,8 @@ internal sealed class ElementCode<T>
     /// <param name="index">The register of the first one's place in the slice.</param>
     /// <param name="width">How many: 1 or 4.</param>
     /// <param name="apart">How far the next one lies: 1, or more where each is loaded by itself.</param>
-    /// <param name="take">Takes the values of an element, for reductions; after the loads of all, in their order.</param>
-    public void Elements(string index, int width, int apart, Action<Func<ArrayReduction, PtxLane<T>>>? take = null)
+    /// <param name="take">Takes the values of an element by their arrays, for reductions; after the loads of all, in their order.</param>
+    public void Elements(string index, int width, int apart, Action<Func<int, PtxLane<T>>>? take = null)
     {
         PtxLane.Current = text;
         var places = new Dictionary<int, string>();
@@ -63,23 +66,23 @@ internal sealed class ElementCode<T>
         for (var i = 0; i < values.Length; i++)
             if (code.Nodes[i].Operation is Operation.Load or Operation.LoadWords)
             {
-                var isWords = code.Nodes[i].Operation == Operation.LoadWords;
-                var found = Load(places[(int)code.Nodes[i].Value], isWords, width, apart);
+                var (array, isWords) = ((int)code.Nodes[i].Value, code.Nodes[i].Operation == Operation.LoadWords);
+                var found = array < code.Arrays ? Load(places[array], isWords, width, apart) : spreads.Load(array, index, width, apart);
                 for (var lane = 0; lane < width; lane++)
                     loaded[lane][i] = found[lane];
             }
         // What is reduced as it lies in memory, and no value reads.
         var bare = new Dictionary<int, PtxLane<T>[]>();
-        foreach (var reduction in code.Reductions)
-            if (IsBare(reduction) && !bare.ContainsKey(reduction.Array))
-                bare.Add(reduction.Array, Load(places[reduction.Array], false, width, apart));
+        foreach (var array in code.Reductions.SelectMany(reduction => new[] { reduction.Array, reduction.Other }))
+            if (array >= 0 && IsBare(array) && !bare.ContainsKey(array))
+                bare.Add(array, array < code.Arrays ? Load(places[array], false, width, apart) : spreads.Load(array, index, width, apart));
         for (var lane = 0; lane < width; lane++)
         {
             for (var i = 0; i < values.Length; i++)
                 if (!code.IsUniform[i])
                     loaded[lane][i] = loaded[lane][i].Register is null ? Compute(code.Nodes[i], loaded[lane]) : loaded[lane][i];
             var own = lane;
-            take?.Invoke(reduction => IsBare(reduction) ? bare[reduction.Array][own] : At(StoreOf(reduction)!.Node, loaded[own]));
+            take?.Invoke(array => IsBare(array) ? bare[array][own] : At(StoreOf(array)!.Node, loaded[own]));
         }
         foreach (var store in code.Stores)
             if (store.Array < code.Arrays)
@@ -101,9 +104,9 @@ internal sealed class ElementCode<T>
     }
 
     /// <summary>What stores the elements that a reduction takes; null for elements as they lie in memory.</summary>
-    private Store? StoreOf(ArrayReduction reduction) => Array.Find(code.Stores, store => store.Array == reduction.Array && !store.IsWords);
+    private Store? StoreOf(int array) => Array.Find(code.Stores, store => store.Array == array && !store.IsWords);
 
-    private bool IsBare(ArrayReduction reduction) => StoreOf(reduction) is null;
+    private bool IsBare(int array) => StoreOf(array) is null;
 
     private PtxLane<T>[] Load(string place, bool isWords, int width, int apart)
     {

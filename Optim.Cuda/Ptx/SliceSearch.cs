@@ -65,8 +65,14 @@ internal static class SliceSearch
     /// <param name="text">The kernel.</param>
     /// <param name="block">The register of the block's number among all.</param>
     /// <param name="guard">What ends a block before it has looked for anything; null for nothing.</param>
+    /// <param name="units">How many elements, or units of work, a block takes.</param>
     /// <returns>The registers of the slice's number, of its entry's address, and of the first of its elements for this block and one past the last.</returns>
-    public static (string Slice, string Entry, string Begin, string End) Find(PtxText text, string block, Guard? guard)
+    public static (string Slice, string Entry, string Begin, string End) Find(
+        PtxText text,
+        string block,
+        Guard? guard,
+        int units = PtxKernel.Block
+    )
     {
         var (table, slices, bytes) = (
             text.Into('d', "ld.param.u64", $"[p_table]"),
@@ -101,8 +107,8 @@ internal static class SliceSearch
         text.Line($"ld.global.u64 {first}, [{entry}]");
         var elements = text.Into('d', "ld.global.u64", $"[{entry}+8]");
         var own = text.Into('d', "sub.s64", $"{block}, {first}");
-        var begin = text.Into('d', "mul.lo.s64", $"{own}, {PtxKernel.Block}");
-        var full = text.Into('d', "add.s64", $"{begin}, {PtxKernel.Block}");
+        var begin = text.Into('d', "mul.lo.s64", $"{own}, {units}");
+        var full = text.Into('d', "add.s64", $"{begin}, {units}");
         var end = text.Into('d', "min.u64", $"{full}, {elements}");
         return (low, entry, begin, end);
     }

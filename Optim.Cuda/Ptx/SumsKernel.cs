@@ -46,23 +46,9 @@ internal static class SumsKernel
         var (slice, entry, begin, end) = SliceSearch.Find(text, block, guard);
         elements.LoadAddresses(entry);
         elements.Uniform(SliceSearch.Numbers(text, code.Numbers, code.IsDouble, inMemory, slice, guard));
-        var sums = Array.ConvertAll(code.Reductions, _ => text.New('w'));
-        foreach (var sum in sums)
-            text.Line($"mov.b64 {sum}, {text.Constant(true, 0)}");
+        var sums = RunningSums.Begin(text, code.Reductions);
         var at = text.Into('d', "add.s64", $"{begin}, {lane}");
-        text.Label("FOURS");
-        var last = text.Into('d', "add.s64", $"{at}, {3 * Sums}");
-        var over = text.Into('p', "setp.ge.u64", $"{last}, {end}");
-        text.Line($"@{over} bra ONES");
-        elements.Elements(at, 4, Sums, Take);
-        text.Line($"add.s64 {at}, {at}, {4 * Sums}");
-        text.Line($"bra FOURS");
-        text.Label("ONES");
-        var done = text.Into('p', "setp.ge.u64", $"{at}, {end}");
-        text.Line($"@{done} bra STORE");
-        elements.Elements(at, 1, 1, Take);
-        text.Line($"add.s64 {at}, {at}, {Sums}");
-        text.Line($"bra ONES");
+        RunningSums.OfWarp(text, elements, code, sums, at, end);
         text.Label("STORE");
         // All blocks of the first reduction, then all of the next one.
         var target = text.Into('d', "ld.param.u64", $"[p_sums]");
@@ -80,44 +66,28 @@ internal static class SumsKernel
         text.Label("END");
         text.Line($"ret");
         return text.ToKernel(Threads);
-
-        void Take(Func<ArrayReduction, PtxLane<T>> value)
-        {
-            for (var i = 0; i < sums.Length; i++)
-            {
-                var taken = Reducers.Take(code.Reductions[i].Kind, new(sums[i]), Widened(value(code.Reductions[i])));
-                text.Line($"mov.b64 {sums[i]}, {taken.Register}");
-            }
-        }
-
-        PtxLane<double> Widened(PtxLane<T> value)
-        {
-            if (code.IsDouble)
-                return new(value.Register);
-            var narrow = text.Into('f', "mov.b32", $"{value.Register}");
-            var wide = text.Into('g', "cvt.f64.f32", $"{narrow}");
-            return new(text.Into('w', "mov.b64", $"{wide}"));
-        }
     }
 }
 
 /// <summary>The reductions of programs on lanes: the product's own reducers.</summary>
 internal static class Reducers
 {
-    public static PtxLane<double> Take(Operation kind, PtxLane<double> sum, PtxLane<double> x) =>
+    public static PtxLane<double> Take(Operation kind, PtxLane<double> sum, PtxLane<double> x, PtxLane<double> y) =>
         kind switch
         {
-            Operation.Sum => Take<Sums>(sum, x),
-            Operation.SumOfSquares => Take<Squares>(sum, x),
-            Operation.LargestMagnitude => Take<Largest>(sum, x),
+            Operation.Sum => Take<Sums>(sum, x, y),
+            Operation.SumOfSquares => Take<Squares>(sum, x, y),
+            Operation.LargestMagnitude => Take<Largest>(sum, x, y),
+            Operation.SumOfMagnitudes => Take<Magnitudes>(sum, x, y),
+            Operation.SumOfProducts => Take<Products>(sum, x, y),
             _ => throw new NotSupportedException($"{kind} is no reduction"),
         };
 
     public static PtxLane<double> Join(bool isLargest, PtxLane<double> left, PtxLane<double> right) =>
         isLargest ? Join<Largest>(left, right) : Join<Sums>(left, right);
 
-    private static PtxLane<double> Take<R>(PtxLane<double> sum, PtxLane<double> x)
-        where R : struct, IReducer => R.Take(sum, x, x);
+    private static PtxLane<double> Take<R>(PtxLane<double> sum, PtxLane<double> x, PtxLane<double> y)
+        where R : struct, IReducer => R.Take(sum, x, y);
 
     private static PtxLane<double> Join<R>(PtxLane<double> left, PtxLane<double> right)
         where R : struct, IReducer => R.Join(left, right);

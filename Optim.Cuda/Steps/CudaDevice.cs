@@ -36,13 +36,7 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
     /// <summary>Kernels that were compiled so far.</summary>
     public int Compiled => byText.Count;
 
-    public override bool Takes(StepProgram program)
-    {
-        foreach (var node in program.Nodes)
-            if (node.Operation.IsSpread())
-                return false;
-        return true;
-    }
+    public override bool Takes(StepProgram program) => true;
 
     public override void Prepare(KernelCode code, SliceTable table, int first, int count, bool eachHasNumbers, StepGuard? guard = null)
     {
@@ -247,7 +241,7 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
         Launches++;
     }
 
-    private DeviceTable TableOf(SliceTable table, int first, int count)
+    private DeviceTable TableOf(SliceTable table, int first, int count, int units = PtxKernel.Block)
     {
         var known = tables.GetOrCreateValue(table);
         if (!known.TryGetValue((first, count), out var there))
@@ -257,7 +251,7 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
             known.Add((first, count), there = new(gpu));
         }
         var before = there.Uploads;
-        there.Update(table, first, count);
+        there.Update(table, first, count, units);
         Uploads += there.Uploads - before;
         return there;
     }

@@ -27,7 +27,11 @@ internal sealed unsafe class DeviceTable(Gpu gpu)
     public int Uploads { get; private set; }
 
     /// <summary>Brings it up to date.</summary>
-    public void Update(SliceTable table, int first, int count)
+    /// <param name="table">The table here.</param>
+    /// <param name="first">The first slice.</param>
+    /// <param name="count">How many.</param>
+    /// <param name="units">How many elements of a slice a block takes: always the same.</param>
+    public void Update(SliceTable table, int first, int count, int units)
     {
         var stride = table.Stride;
         var now = new ReadOnlySpan<nint>(table.Entries + first * (nint)stride, count * stride + 1);
@@ -47,7 +51,7 @@ internal sealed unsafe class DeviceTable(Gpu gpu)
             var elements = source[stride] - source[0];
             (target[0], target[1]) = (blocks, elements);
             source[1..stride].CopyTo(target[PtxKernel.Head..]);
-            blocks += (elements + PtxKernel.Block - 1) / PtxKernel.Block;
+            blocks += (elements + units - 1) / units;
         }
         var bytes = (nint)count * entry * sizeof(nint);
         if (memory is null || memory.Bytes < bytes || stream != current)

@@ -1,16 +1,18 @@
+using Optim.Kernels;
+
 namespace Optim.Cuda;
 
 /// <summary>Memory of a device that steps use one after the other, in the order of their stream. It grows.</summary>
-internal sealed class Scratch(Gpu gpu)
+internal sealed class Scratch(Gpu gpu) : DeviceRoom
 {
     private GpuMemory? memory;
     private nint stream;
 
     /// <summary>Where it lies, since it was reserved.</summary>
-    public nint Address => memory!.Address;
+    public override nint Address => memory!.Address;
 
     /// <summary>Makes sure that there are so many bytes.</summary>
-    public void Reserve(nint bytes)
+    public override void Reserve(nint bytes)
     {
         var current = gpu.Stream;
         if (memory is not null && memory.Bytes >= bytes && stream == current)

@@ -11,6 +11,9 @@ internal struct MuonWhole<V>(V param, V grad, V buffer, bool isTransposed, MuonN
         square,
         polynomial;
 
+    /// <summary>Whether somebody else has x, too.</summary>
+    private bool isShared;
+
     /// <summary>The matrix.</summary>
     public V Param { get; private set; } = param;
 
@@ -25,6 +28,23 @@ internal struct MuonWhole<V>(V param, V grad, V buffer, bool isTransposed, MuonN
         var engine = new MuonWhole<V>(row[0], row[1], row[2], isTransposed, numbers);
         MuonFormula.Step<MuonWhole<V>, V>(ref engine, numbers);
         (row[0], row[2]) = (engine.Param, engine.Buffer);
+    }
+
+    /// <summary>A direction that was divided by its norm, made orthogonal.</summary>
+    public static V Orthogonal(V direction, bool isTransposed, MuonNumbers numbers)
+    {
+        var engine = new MuonWhole<V>(default, default, default, isTransposed, numbers)
+        {
+            x = isTransposed ? V.Transposed(direction) : direction,
+            isShared = true,
+        };
+        for (var step = 0; step < numbers.Steps; step++)
+        {
+            engine.Square();
+            engine.Polynomial();
+            engine.Multiply();
+        }
+        return isTransposed ? V.Transposed(engine.x) : engine.x;
     }
 
     public void Momentum()
@@ -52,7 +72,9 @@ internal struct MuonWhole<V>(V param, V grad, V buffer, bool isTransposed, MuonN
     {
         var next = V.Product(polynomial, x, 1, x, numbers.A);
         // All of the iterations' matrices at once would be many times the parameter.
-        V.Free(x);
+        if (!isShared)
+            V.Free(x);
+        isShared = false;
         V.Free(square);
         V.Free(polynomial);
         x = next;

@@ -9,7 +9,11 @@ internal sealed record Store(int Array, int Node, bool IsWords);
 /// <summary>A number that a visit makes of an array, or of one that is written for it alone.</summary>
 /// <param name="Kind">Which reduction.</param>
 /// <param name="Array">Its place in an entry, or after the arrays there.</param>
-internal sealed record ArrayReduction(Operation Kind, int Array);
+internal sealed record ArrayReduction(Operation Kind, int Array)
+{
+    /// <summary>The second array of a sum of products; -1 for none.</summary>
+    public int Other { get; init; } = -1;
+}
 
 /// <summary>An array that a visit reads or writes.</summary>
 /// <param name="Array">Its place.</param>
@@ -17,6 +21,12 @@ internal sealed record ArrayReduction(Operation Kind, int Array);
 /// <param name="IsRead">Whether it is read.</param>
 /// <param name="IsWritten">Whether it is written.</param>
 internal sealed record ArrayUse(int Array, int Size, bool IsRead, bool IsWritten);
+
+/// <summary>A room that holds a spread, on a device: not an element for each place, but what is the same for many.</summary>
+/// <param name="Room">The place, after the arrays.</param>
+/// <param name="Operation">Noise, of which the first word is the key; else a sum of rows or columns, of which it is the address of the totals.</param>
+/// <param name="Dimensions">How many first dimensions count; the second word says how many elements come after them.</param>
+internal sealed record SpreadRoom(int Room, Operation Operation, int Dimensions);
 
 /// <summary>
 /// What a visit of memory does with each element, down to the words of half types: what engines compile. Only its structure is
@@ -63,6 +73,9 @@ internal sealed class KernelCode : IEquatable<KernelCode>
     public Store[] Stores { get; }
     public ArrayReduction[] Reductions { get; }
     public int Arrays { get; }
+
+    /// <summary>Of a device's code: the rooms that hold spreads, of which an entry of its table has two words each, in their order.</summary>
+    public SpreadRoom[] Spreads { get; init; } = [];
     public int Numbers { get; }
     public bool IsDouble { get; }
 
@@ -135,6 +148,28 @@ internal sealed class KernelCode : IEquatable<KernelCode>
             _ => LaneMath.Pow<Recorder, T>(a, b),
         };
 
+    /// <summary>The code of some of its stores and reductions alone, in which rooms hold spreads.</summary>
+    public KernelCode Only(Store[] stores, ArrayReduction[] reductions, SpreadRoom[] spreads)
+    {
+        var needed = new bool[Nodes.Length];
+        foreach (var store in stores)
+            needed[store.Node] = true;
+        for (var i = needed.Length - 1; i >= 0; i--)
+        for (var k = 0; k < 3 && needed[i] && Nodes[i].Operand(k) is >= 0 and var operand; k++)
+            needed[operand] = true;
+        var (places, kept) = (new int[needed.Length], new List<Node>());
+        for (var i = 0; i < needed.Length; i++)
+        {
+            if (!needed[i])
+                continue;
+            int At(int operand) => operand < 0 ? operand : places[operand];
+            places[i] = kept.Count;
+            kept.Add(Nodes[i] with { A = At(Nodes[i].A), B = At(Nodes[i].B), C = At(Nodes[i].C) });
+        }
+        var moved = Array.ConvertAll(stores, store => store with { Node = places[store.Node] });
+        return new([.. kept], moved, reductions, Arrays, Numbers, IsDouble) { Spreads = spreads };
+    }
+
     public bool Equals(KernelCode? other) =>
         ReferenceEquals(this, other)
         || (
@@ -145,6 +180,7 @@ internal sealed class KernelCode : IEquatable<KernelCode>
             && Nodes.AsSpan().SequenceEqual(other.Nodes)
             && Stores.AsSpan().SequenceEqual(other.Stores)
             && Reductions.AsSpan().SequenceEqual(other.Reductions)
+            && Spreads.AsSpan().SequenceEqual(other.Spreads)
         );
 
     public override bool Equals(object? other) => Equals(other as KernelCode);
@@ -169,8 +205,12 @@ internal sealed class KernelCode : IEquatable<KernelCode>
         foreach (var store in Stores)
             Note(store.Array, store.IsWords ? sizeof(ushort) : Size, false, true);
         foreach (var reduction in Reductions)
+        {
             if (reduction.Array < Arrays || !Array.Exists(Stores, store => store.Array == reduction.Array))
                 Note(reduction.Array, Size, true, false);
+            if (reduction.Other >= 0)
+                Note(reduction.Other, Size, true, false);
+        }
         var found = new List<ArrayUse>();
         foreach (var use in uses)
             if (use is not null)

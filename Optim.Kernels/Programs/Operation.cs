@@ -148,6 +148,14 @@ internal enum Operation : byte
 
     /// <summary>The largest magnitude of all elements; NaN where there is one.</summary>
     LargestMagnitude,
+
+    // What devices reduce beside that; no program has it.
+
+    /// <summary>The sum of the magnitudes of all elements, in double.</summary>
+    SumOfMagnitudes,
+
+    /// <summary>The sum of the products of the elements of two arrays, in double.</summary>
+    SumOfProducts,
 }
 
 /// <summary>What can be asked of an <see cref="Operation"/>.</summary>

@@ -81,6 +81,22 @@ internal abstract unsafe class ProgramDevice : Executor
     public virtual DeviceSurvey? Look(object owner, ReadOnlySpan<TensorView> gradients, bool isLargest, double factor, double? most) =>
         null;
 
+    /// <summary>Memory there that grows.</summary>
+    public abstract DeviceRoom NewRoom();
+
+    /// <summary>Makes what sums of rows or columns need, so that working them out cannot fail.</summary>
+    /// <param name="code">The elements, each summed or its square, as reductions.</param>
+    /// <param name="tables">Where sums lie.</param>
+    /// <param name="eachHasNumbers">Whether each slice has numbers of its own.</param>
+    public abstract void PrepareSums(KernelCode code, SumsTables tables, bool eachHasNumbers);
+
+    /// <summary>Works out sums of rows or columns, by the order of <see cref="SpreadSpan"/>. It returns at once.</summary>
+    /// <param name="code">The elements, as reductions.</param>
+    /// <param name="tables">Where sums lie.</param>
+    /// <param name="numbers">The numbers that are handed in.</param>
+    /// <param name="apart">How many bytes further those of the next slice lie; 0 where all have the same.</param>
+    public abstract void RunSums(KernelCode code, SumsTables tables, byte* numbers, nint apart);
+
     /// <summary>Makes what it needs to read and write numbers at some addresses there.</summary>
     public abstract void PrepareNumbers(ReadOnlySpan<nint> addresses, bool isDouble);
 
@@ -94,4 +110,14 @@ internal abstract unsafe class ProgramDevice : Executor
 
     /// <summary>What passes of the processor do in the same step: on the calling thread.</summary>
     public override int Run(nint length, delegate* <nint, nint, void*, void> body, void* context) => Caller.Run(length, body, context);
+}
+
+/// <summary>Memory of a device that is used again, and grows.</summary>
+internal abstract class DeviceRoom
+{
+    /// <summary>Where it lies, since it was reserved.</summary>
+    public abstract nint Address { get; }
+
+    /// <summary>Makes sure that there are so many bytes; what was in it may be lost.</summary>
+    public abstract void Reserve(nint bytes);
 }

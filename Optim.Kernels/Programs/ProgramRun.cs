@@ -4,7 +4,7 @@ using System.Runtime.InteropServices;
 namespace Optim.Kernels;
 
 /// <summary>Runs a program over slices, visit by visit. Kept from step to step, so that a step allocates nothing; for one thread at a time.</summary>
-internal sealed unsafe class ProgramRun
+internal sealed unsafe partial class ProgramRun
 {
     private readonly StepProgram program;
     private readonly int[] leaves;
@@ -38,6 +38,9 @@ internal sealed unsafe class ProgramRun
 
         /// <summary>What works out the spreads that it reads; null for those that are there.</summary>
         public required Prepared?[] Works { get; init; }
+
+        /// <summary>The same as a device runs it, where there are spreads.</summary>
+        public DeviceVisit? OnDevice;
     }
 
     public ProgramRun(StepProgram program)
@@ -382,6 +385,8 @@ internal sealed unsafe class ProgramRun
         var code = now.Visit.Code;
         if (code.IsEmpty)
             return 1;
+        if (HasSpreads(now))
+            return RunSpreadsOn(device, now, index, in segment);
         var pass = default(ProgramPass);
         WriteNumbers(now, index, in segment, ref pass);
         var results = new double[code.Reductions.Length * segment.Count];
@@ -404,7 +409,9 @@ internal sealed unsafe class ProgramRun
         {
             var now = VisitOf(visit, dtype);
             var guard = StepGuard.Of(segment.Survey, program, now.Visit);
-            if (!now.Visit.Code.IsEmpty)
+            if (HasSpreads(now))
+                PrepareSpreadsOn(device, now, in segment);
+            else if (!now.Visit.Code.IsEmpty)
                 device.Prepare(now.Visit.Code, segment.Table, segment.First, segment.Count, now.OfTensor.Length > 0, guard);
         }
         foreach (var array in NumberArrays)

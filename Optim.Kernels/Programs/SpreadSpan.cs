@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Numerics;
 using System.Runtime.CompilerServices;
 
 namespace Optim.Kernels;
@@ -30,6 +31,10 @@ internal unsafe struct SpreadSpan
 {
     /// <summary>Rows of a band, at least: then the running sums of all bands are few against the elements.</summary>
     public const int BandRows = 32;
+
+    /// <summary>How many blocks make a band of so many columns: a power of two.</summary>
+    public static nint BandBlocksOf(nint columns) =>
+        (nint)BitOperations.RoundUpToPowerOf2((nuint)((BandRows * columns + ReductionTable.Block - 1) / ReductionTable.Block));
 
     public Operation Operation;
 

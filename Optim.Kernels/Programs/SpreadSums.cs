@@ -1,5 +1,3 @@
-using System.Numerics;
-
 namespace Optim.Kernels;
 
 /// <summary>What a spread of the slices of a segment comes to: from the visit that takes their elements in to the last that makes it. Kept from step to step.</summary>
@@ -89,10 +87,7 @@ internal sealed unsafe class SpreadSums(Node node)
         var columns = blocks == 0 ? 1 : segment.Table.LengthOf(segment.First + slice) / rows;
         var isOfRows = node.Operation.IsOfRows();
         var sums = columns == 1 ? 1 : (int)(columns * Math.Max(1, (ReductionTable.Sums + columns - 1) / columns));
-        var bandBlocks = isOfRows
-            ? 1
-            : (nint)
-                BitOperations.RoundUpToPowerOf2((nuint)((SpreadSpan.BandRows * columns + ReductionTable.Block - 1) / ReductionTable.Block));
+        var bandBlocks = isOfRows ? 1 : SpreadSpan.BandBlocksOf(columns);
         var parts = isOfRows ? rows : (blocks + bandBlocks - 1) / bandBlocks * sums;
         var begun = isOfRows ? blocks : 0;
         spans[slice] = new()

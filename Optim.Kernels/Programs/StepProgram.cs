@@ -43,6 +43,7 @@ internal sealed class StepProgram : IEquatable<StepProgram>
     private readonly (string Name, int Depth)[] floors;
     private readonly int hash;
     private readonly Lock compiling = new();
+    private bool? hasSpreads;
     private readonly Visit[]?[] visits = new Visit[]?[DTypes.Count];
 
     /// <param name="arrays">The arrays, in the order in which they lie in a slice table: the parameter, the gradient, the columns.</param>
@@ -115,9 +116,11 @@ internal sealed class StepProgram : IEquatable<StepProgram>
         tensorNumbers.Length > 0
         || nodes.Any(node => node.Operation.IsReduction() || node.Operation.IsSpread() || node.Operation == Operation.TensorNumber);
 
+    /// <summary>Whether it looks at rows or columns, or draws noise.</summary>
+    public bool HasSpreads => hasSpreads ??= nodes.Any(node => node.Operation.IsSpread());
+
     /// <summary>Whether slices of a parameter step as the whole does, wherever it is cut, once numbers over all parameters are known.</summary>
-    public bool GoesByElements =>
-        tensorNumbers.Length == 0 && !scopes.Contains(Scope.Tensor) && !nodes.Any(node => node.Operation.IsSpread());
+    public bool GoesByElements => tensorNumbers.Length == 0 && !scopes.Contains(Scope.Tensor) && !HasSpreads;
 
     /// <summary>Before which visit a shared reduction is not to be had.</summary>
     public int FloorOf(string name)

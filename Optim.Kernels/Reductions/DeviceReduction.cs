@@ -11,6 +11,9 @@ internal static unsafe class DeviceReduction
 
     private static readonly Dictionary<(Operation, bool), StepProgram> programs = [];
 
+    private static readonly KernelCode ofSingles = ProductsOf(isDouble: false);
+    private static readonly KernelCode ofDoubles = ProductsOf(isDouble: true);
+
     /// <summary>The numbers of tensors; false where not all of them lie on such a device, in order, and nothing was done.</summary>
     /// <param name="kind">The reduction.</param>
     /// <param name="tensors">The tensors.</param>
@@ -51,6 +54,34 @@ internal static unsafe class DeviceReduction
         return true;
     }
 
+    private static KernelCode ProductsOf(bool isDouble) => new([], [], [new(Operation.SumOfProducts, 0) { Other = 1 }], 2, 0, isDouble);
+
+    /// <summary>The dot products of pairs of tensors, one after the other; false where not all of them lie on such a device, in order, and nothing was done.</summary>
+    public static bool TryDot(ReadOnlySpan<TensorView> xs, ReadOnlySpan<TensorView> ys, Span<double> results)
+    {
+        for (var i = 0; i < xs.Length; i++)
+            if (
+                !Takes(Operation.SumOfProducts, xs[i], 1)
+                || xs[i].DType is not (DType.Float32 or DType.Float64)
+                || !Takes(Operation.SumOfProducts, ys[i], 1)
+                || ys[i].DType != xs[i].DType
+                || ys[i].Device != xs[i].Device
+                || !ys[i].Layout.SameShape(xs[i].Layout)
+            )
+                return false;
+        var own = table ??= new();
+        for (var i = 0; i < xs.Length; i++)
+        {
+            own.Reset(1, 0);
+            own.Add(xs[i].Count, xs[i].Address, ys[i].Address);
+            var code = xs[i].DType == DType.Float64 ? ofDoubles : ofSingles;
+            ProgramDevice.Find(xs[i].Device)!.Run(code, own, 0, 1, null, 0, results.Slice(i, 1));
+            GC.KeepAlive(xs[i].Owner);
+            GC.KeepAlive(ys[i].Owner);
+        }
+        return true;
+    }
+
     /// <summary>The visit of a reduction, with or without a factor.</summary>
     public static Visit VisitOf(Operation kind, bool hasFactor, DType dtype) => ProgramOf(kind, hasFactor).VisitsFor(dtype)[0];
 
@@ -58,7 +89,7 @@ internal static unsafe class DeviceReduction
     public static bool Takes(Operation kind, TensorView tensor, double factor) =>
         !tensor.IsAbsent
         && !tensor.Layout.IsOnCpu
-        && (tensor.DType.IsFloatingPoint() || tensor.DType.IsComplex() && kind != Operation.LargestMagnitude)
+        && (tensor.DType.IsFloatingPoint() || tensor.DType.IsComplex() && kind is Operation.Sum or Operation.SumOfSquares)
         // The processor rounds products of half types from double, which is the same where the factor is a float32.
         && (
             factor == 1

@@ -50,7 +50,7 @@ public sealed unsafe class Reduction
 
     /// <summary>sum |x|.</summary>
     public static Reduction SumOfMagnitudes { get; } =
-        new("sum of magnitudes", &ReductionKernel<Magnitudes>.Run, &ReductionKernel<Magnitudes>.Join);
+        new("sum of magnitudes", &ReductionKernel<Magnitudes>.Run, &ReductionKernel<Magnitudes>.Join, operation: Operation.SumOfMagnitudes);
 
     /// <summary>max |x|: NaN where there is one, 0 when there are no elements.</summary>
     public static Reduction LargestMagnitude { get; } =
@@ -62,7 +62,14 @@ public sealed unsafe class Reduction
 
     /// <summary>sum x y, of two tensors.</summary>
     public static Reduction Dot { get; } =
-        new("dot product", &ReductionKernel<Products>.Run, &ReductionKernel<Products>.Join, arity: 2, byMagnitude: false);
+        new(
+            "dot product",
+            &ReductionKernel<Products>.Run,
+            &ReductionKernel<Products>.Join,
+            arity: 2,
+            byMagnitude: false,
+            operation: Operation.SumOfProducts
+        );
 
     /// <summary>What it is called when it is printed.</summary>
     public string Name { get; }
@@ -139,7 +146,10 @@ public sealed unsafe class Reduction
             throw new ArgumentException($"the {Name} is one of {(arity == 1 ? "a single tensor" : "two tensors")}");
         if (results.Length != xs.Length)
             throw new ArgumentException($"{xs.Length} tensors and {results.Length} results", nameof(results));
-        if (operation is { } kind && DeviceReduction.TryRun(kind, xs, factor, results))
+        if (
+            operation is { } kind
+            && (ys.IsEmpty ? DeviceReduction.TryRun(kind, xs, factor, results) : DeviceReduction.TryDot(xs, ys, results))
+        )
             return;
         var table = ReductionTable.OfThisThread(xs.Length);
         for (var i = 0; i < xs.Length; i++)

@@ -351,6 +351,7 @@ let private checkTests =
                 "AdamW, clipped there"
                 "Lamb, clipped there"
                 " 0 differ"
+                "in two streams by turns: 0 differ"
                 "of it"
                 "in one launch"
             ] do
@@ -367,9 +368,63 @@ let private checkTests =
         Command.refused [ "gpu-check"; "--repetitions"; "0" ] [ "--repetitions is 0"; "at least 1" ]
     }
 
+let private severalTests =
+    testSequenced
+    <| test "parameters on two devices step together, each in its own context, and their norms are over all of them" {
+        let struct (_, driver, _, _) = fake ()
+        driver.HaveDevices 2
+        let e name = Expression.Input name
+
+        let program =
+            StepProgram(
+                [| "param"; "grad" |],
+                [
+                    Assignment(
+                        "param",
+                        e "param"
+                        - e "grad" / Expression.NormOverAll(e "grad") * Expression.Norm(e "param")
+                    )
+                ]
+            )
+
+        Expect.equal (GpuCheck.CompareDevices(driver.Driver, driver, program)) 0L "elements that differ"
+        Expect.isNull driver.Error "no error"
+        Expect.equal driver.Depth 0 "contexts that were entered and not left"
+        let lines = ResizeArray<string>()
+        driver.HaveDevices 1
+        Expect.isTrue (GpuCheckCommand.Together(driver.Driver, driver, Action<string> lines.Add)) (String.Join('\n', lines))
+        Expect.stringContains (String.Join('\n', lines)) "1 devices together: 0 elements differ" "what it says"
+    }
+
+/// What compute-sanitizer says about the check of a device, tool by tool; none where it is not installed.
+let private sanitize (sanitizer: string) (command: string list) =
+    [ "memcheck"; "racecheck"; "initcheck"; "synccheck" ]
+    |> List.choose (fun tool ->
+        PtxToolTests.run sanitizer ([ "--tool"; tool; "--error-exitcode"; "86" ] @ command)
+        |> Option.map (fun (code, output, errors) -> tool, code, output + errors))
+
+let private sanitizerTests =
+    testSequenced
+    <| test "with a GPU: compute-sanitizer finds nothing in the kernels" {
+        let optim = Path.Combine(AppContext.BaseDirectory, "optim.dll")
+
+        let check =
+            [ "dotnet"; optim; "gpu-check"; "--repetitions"; "1"; "--elements"; "65536" ]
+
+        match PtxToolTests.run "nvidia-smi" [ "-L" ] with
+        | Some(0, _, _) ->
+            match sanitize "compute-sanitizer" check with
+            | [] -> skiptest "compute-sanitizer is not on the path"
+            | found ->
+                for tool, code, output in found do
+                    Expect.equal code 0 $"{tool}: {output}"
+                    Expect.stringContains output "ERROR SUMMARY: 0 errors" tool
+        | _ -> skiptest "there is no GPU here: nvidia-smi does not run"
+    }
+
 let private deviceTests =
     testSequenced
-    <| test "with a GPU: every kernel has the processor's bits, a hundred times" {
+    <| test "with a GPU: every kernel has the processor's bits, a hundred times, in two streams, and on all devices together" {
         match PtxToolTests.run "nvidia-smi" [ "-L" ], CudaDriver.TryLoad() with
         | Some(0, _, _), NonNull driver ->
             let lines = ResizeArray<string>()
@@ -381,6 +436,16 @@ let private deviceTests =
                 let output = String.Join('\n', lines)
                 printfn "%s" output
                 Expect.isTrue good output
+
+            if driver.Devices > 1 then
+                lines.Clear()
+
+                let good =
+                    GpuCheckCommand.Together(driver, DriverHost driver, Action<string> lines.Add)
+
+                Expect.isTrue good (String.Join('\n', lines))
+            else
+                printfn "one device: nothing to step on several together"
         | _ -> skiptest "there is no GPU here: nvidia-smi does not run"
     }
 
@@ -397,5 +462,7 @@ let tests =
             absentTests
             registerTests
             checkTests
+            severalTests
             deviceTests
+            sanitizerTests
         ]

@@ -7,7 +7,43 @@ open Expecto
 open Optim.Core
 open Optim.Kernels
 open Optim.Ptx
-open DeviceKit
+open PretendKit
+
+let private reductionTests =
+    test "sums, norms and largest magnitudes of tensors are worked out where these lie, with the processor's bits" {
+        let struct (device, _) = fresh ()
+
+        for dtype in PtxKit.allDTypes do
+            let here = tensors dtype 4 |> List.toArray
+            let there = here |> Array.map device.Moved
+
+            for reduction in
+                [
+                    Reduction.Sum
+                    Reduction.SumOfSquares
+                    Reduction.LargestMagnitude
+                    Reduction.SumOfMagnitudes
+                ] do
+                for factor in [ 1.0; 0.3; double 0.3f ] do
+                    let a, b = Array.zeroCreate<float> here.Length, Array.zeroCreate<float> here.Length
+                    let before = device.Kernels.Launches
+                    reduction.Each(ReadOnlySpan here, Span a, Executor.Caller, factor)
+                    reduction.Each(ReadOnlySpan there, Span b, Executor.Caller, factor)
+                    Expect.isTrue (Array.forall2 ProgramKit.same a b) $"{reduction.Name}, {dtype.Name()}, {factor}: %A{a}, %A{b}"
+
+                    if dtype = DType.Float32 || (dtype = DType.BFloat16 && factor <> 0.3) then
+                        Expect.equal (device.Kernels.Launches - before) 3L "launches for all tensors together"
+
+            let partners = tensors dtype 5 |> List.toArray
+            let a, b = Array.zeroCreate<float> here.Length, Array.zeroCreate<float> here.Length
+            let before = device.Kernels.Launches
+            Reduction.Dot.Each(ReadOnlySpan here, ReadOnlySpan partners, Span a)
+            Reduction.Dot.Each(ReadOnlySpan there, ReadOnlySpan(partners |> Array.map device.Moved), Span b)
+            Expect.isTrue (Array.forall2 ProgramKit.same a b) $"dot products, {dtype.Name()}: %A{a}, %A{b}"
+
+            if dtype = DType.Float32 || dtype = DType.Float64 then
+                Expect.equal (device.Kernels.Launches - before) (3L * int64 here.Length) "launches for each pair"
+    }
 
 /// A step of a rule with what surrounds it, of gradients of which some are not finite; on a device, or on the processor.
 let private surroundedRun (device: PretendDevice voption) (rule: Rule<'o>) (options: 'o) dtype order most =
@@ -197,4 +233,5 @@ let private mixedTests =
 
 
 [<Tests>]
-let tests = testList "cuda numbers" [ mixedTests; foundTests; foundMutantTests ]
+let tests =
+    testList "cuda numbers" [ reductionTests; mixedTests; foundTests; foundMutantTests ]

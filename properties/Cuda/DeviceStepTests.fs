@@ -10,7 +10,7 @@ open Optim.Kernels
 open Optim.Laws
 open Optim.Ptx
 open PtxKit
-open DeviceKit
+open PretendKit
 
 /// Some steps of a rule there and here, which agree; says how often the processor has waited, where kernels made all of them.
 let private agree (device: PretendDevice) (gpu: InterpretedGpu) (rule: Rule) dtype steps =
@@ -33,13 +33,12 @@ let private agree (device: PretendDevice) (gpu: InterpretedGpu) (rule: Rule) dty
     else
         None
 
-/// Rules that look at rows, at columns or at matrices, or draw noise: libtorch's operators step them.
-let private byOperators =
-    [ "AdaTAM"; "AdamP"; "Ranger"; "SGDP"; "TAM"; "timm.adamp"; "timm.sgdp" ]
-
-/// Rules that keep a number which is made of all tensors, which the processor works out for the next step: they wait once in a step.
+/// Rules that keep a number which is made of all tensors, which the processor works out for the next step: they wait once in a step. So do those with
+/// sums of rows beside reductions of tensors, for each visit that makes some.
 let private waiting =
     [
+        "AdaTAM"
+        "AdamP: 4 in 2 steps"
         "AvaGrad"
         "DAdaptAdaGrad"
         "DAdaptAdam"
@@ -49,13 +48,17 @@ let private waiting =
         "DoG"
         "DoWG"
         "Prodigy"
+        "SGDP: 4 in 2 steps"
         "SWATS"
+        "TAM"
         "dadaptation.DAdaptAdaGrad"
         "dadaptation.DAdaptAdam"
         "dadaptation.DAdaptAdan"
         "dadaptation.DAdaptLion"
         "dadaptation.DAdaptSGD"
         "pytorch_optimizer.ASGD"
+        "timm.adamp: 4 in 2 steps"
+        "timm.sgdp: 4 in 2 steps"
     ]
 
 let private ruleTests =
@@ -89,7 +92,7 @@ let private ruleTests =
             ]
 
         let others = steps |> List.filter (snd >> Option.isNone) |> List.map fst
-        Expect.sequenceEqual (List.sort others) (List.sort byOperators) "rules that kernels do not step"
+        Expect.isEmpty others "rules that kernels do not step"
 
         let waits =
             steps
@@ -98,6 +101,61 @@ let private ruleTests =
                 | _ -> None)
 
         Expect.sequenceEqual (List.sort waits) (List.sort waiting) "rules whose steps wait for the device"
+    }
+
+let private muonTests =
+    test "Muon's momentum, norm and move are kernels over all matrices, with the processor's bits, and products are asked of others" {
+        let struct (device, _) = fresh ()
+        let rule = Rules.Find "Muon"
+        let shapes = [ [| 30L; 50L |]; [| 70L; 20L |]; [| 30L; 50L |]; [| 1L; 4099L |] ]
+
+        let matrices dtype seed =
+            let random = Random(seed: int)
+
+            [
+                for shape in shapes ->
+                    let count = int (shape[0] * shape[1])
+                    TensorView.OfDoubles(dtype, ReadOnlySpan(Array.init count (fun _ -> random.NextDouble() - 0.5)), ReadOnlySpan shape)
+            ]
+
+        for dtype in [ DType.Float32; DType.BFloat16; DType.Float64 ] do
+            for nesterov in [ true; false ] do
+                let options =
+                    rule.Replace(
+                        rule.Defaults,
+                        [
+                            PtxKit.setting "ns_steps" (OptionValue.Int 0L)
+                            PtxKit.setting "nesterov" (OptionValue.Bool nesterov)
+                        ]
+                    )
+
+                let here = Parameters.Of(matrices dtype 1)
+                let there = Parameters.Of(here |> Seq.map device.Moved)
+                let mutable a, b = rule.Init(options, here), rule.Init(options, there)
+
+                for step in 1..3 do
+                    let gradients = matrices dtype (10 + step)
+                    a <- rule.Step(options, here, Gradients.OfDense gradients, a)
+                    let before = device.Kernels.Launches
+                    b <- rule.Step(options, there, Gradients.OfDense(gradients |> List.map device.Moved), b)
+                    // Sums and what they come to, directions, and a move for each shape.
+                    Expect.isLessThanOrEqual (device.Kernels.Launches - before) 8L "launches"
+
+                sameTensors $"{dtype.Name()}, nesterov {nesterov}" here there
+                sameState $"{dtype.Name()}, nesterov {nesterov}" a b
+
+        Expect.equal device.Others.Asked 0 "nobody multiplies"
+        let there = Parameters.Of(matrices DType.Float32 1 |> List.map device.Moved)
+
+        rule.Step(
+            rule.Defaults,
+            there,
+            Gradients.OfDense(matrices DType.Float32 2 |> List.map device.Moved),
+            rule.Init(rule.Defaults, there)
+        )
+        |> ignore
+
+        Expect.equal device.Others.Asked shapes.Length "each direction is made orthogonal by others"
     }
 
 let private parametersOf (device: PretendDevice voption) dtype =
@@ -277,33 +335,13 @@ let private streamTests =
         sameTensors "streams" here there
     }
 
-let private reductionTests =
-    test "sums, norms and largest magnitudes of tensors are worked out where these lie, with the processor's bits" {
-        let struct (device, _) = fresh ()
-
-        for dtype in PtxKit.allDTypes do
-            let here = tensors dtype 4 |> List.toArray
-            let there = here |> Array.map device.Moved
-
-            for reduction in [ Reduction.Sum; Reduction.SumOfSquares; Reduction.LargestMagnitude ] do
-                for factor in [ 1.0; 0.3; double 0.3f ] do
-                    let a, b = Array.zeroCreate<float> here.Length, Array.zeroCreate<float> here.Length
-                    let before = device.Kernels.Launches
-                    reduction.Each(ReadOnlySpan here, Span a, Executor.Caller, factor)
-                    reduction.Each(ReadOnlySpan there, Span b, Executor.Caller, factor)
-                    Expect.isTrue (Array.forall2 ProgramKit.same a b) $"{reduction.Name}, {dtype.Name()}, {factor}: %A{a}, %A{b}"
-
-                    if dtype = DType.Float32 || (dtype = DType.BFloat16 && factor <> 0.3) then
-                        Expect.equal (device.Kernels.Launches - before) 3L "launches for all tensors together"
-    }
-
 [<Tests>]
 let tests =
     testList
         "cuda steps"
         [
-            reductionTests
             ruleTests
+            muonTests
             launchTests
             surroundTests
             scalerTests

@@ -8,25 +8,50 @@ typedef int (*launch_t)(const char *text, unsigned blocks, unsigned threads, voi
 static launch_t hook;
 static int depth;
 static int refused[3]; // modules, launches, copies
-static int counts[3];  // waits for a stream, copies to the device, waits for an event
+static int counts[3]; // waits for a stream, copies to the device, waits for an event
+static int devices = 1;
+static int contexts[4]; // an address for each device
+static void *entered[64];
+
+typedef struct { void *context; char *text; } module_t;
+
+int fake_devices(int count, int b) { devices = count; return 0; }
 
 void fake_hook(launch_t launch) { hook = launch; }
 int fake_depth(int a, int b) { return depth; }
 int fake_refuse(int what, int error) { refused[what] = error; return 0; }
 int fake_count(int what, int b) { return counts[what]; }
-int fake_reset(int a, int b) { memset(refused, 0, sizeof refused); depth = 0; return 0; }
+int fake_reset(int a, int b) { memset(refused, 0, sizeof refused); depth = 0; devices = 1; return 0; }
 
 int cuInit(unsigned flags) { return flags == 0 ? 0 : 1; }
-int cuDeviceGetCount(int *count) { *count = 1; return 0; }
-int cuDeviceGet(int *device, int ordinal) { *device = 40 + ordinal; return ordinal == 0 ? 0 : 101; }
-int cuDeviceGetName(char *name, int length, int device) { strncpy(name, "Fake 1", length); return device == 40 ? 0 : 101; }
+int cuDeviceGetCount(int *count) { *count = devices; return 0; }
+int cuDeviceGet(int *device, int ordinal) { *device = 40 + ordinal; return ordinal < devices ? 0 : 101; }
+int cuDeviceGetName(char *name, int length, int device) { strncpy(name, "Fake 1", length); return device < 40 + devices ? 0 : 101; }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
     *value = attribute == 75 ? 9 : 0;
-    return device == 40 ? 0 : 101;
+    return device < 40 + devices ? 0 : 101;
 }
-int cuDevicePrimaryCtxRetain(void **context, int device) { *context = &depth; return device == 40 ? 0 : 101; }
-int cuCtxPushCurrent_v2(void *context) { if (context != &depth) return 201; depth++; return 0; }
-int cuCtxPopCurrent_v2(void **context) { *context = &depth; if (depth == 0) return 201; depth--; return 0; }
+int cuDevicePrimaryCtxRetain(void **context, int device) {
+    if (device >= 40 + devices) return 101;
+    *context = contexts + device - 40;
+    return 0;
+}
+int cuCtxPushCurrent_v2(void *context) {
+    if ((int *)context < contexts || (int *)context >= contexts + devices || depth == 64) return 201;
+    entered[depth++] = context;
+    return 0;
+}
+int cuCtxPopCurrent_v2(void **context) {
+    if (depth == 0) return 201;
+    *context = entered[--depth];
+    return 0;
+}
+int cuStreamCreate(void **stream, unsigned flags) {
+    static size_t made = 1000;
+    *stream = (void *)++made;
+    return depth == 0 ? 201 : 0;
+}
+int cuStreamDestroy_v2(void *stream) { return depth == 0 ? 201 : (size_t)stream > 1000 ? 0 : 400; }
 
 int cuModuleLoadDataEx(void **module, const char *image, unsigned options, int *names, void **values) {
     if (depth == 0) return 201;
@@ -36,19 +61,23 @@ int cuModuleLoadDataEx(void **module, const char *image, unsigned options, int *
         return refused[0];
     }
     if (strncmp(image, ".version ", 9)) return 218;
-    *module = strdup(image);
+    module_t *made = malloc(sizeof *made);
+    made->context = entered[depth - 1];
+    made->text = strdup(image);
+    *module = made;
     return 0;
 }
 int cuModuleGetFunction(void **function, void *module, const char *name) {
     *function = module;
-    return depth == 0 ? 201 : strstr(module, name) ? 0 : 500;
+    return depth == 0 ? 201 : strstr(((module_t *)module)->text, name) ? 0 : 500;
 }
 int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned tx, unsigned ty, unsigned tz, unsigned shared, void *stream,
                    void **parameters, void **extra) {
     if (depth == 0) return 201;
+    if (entered[depth - 1] != ((module_t *)function)->context) return 400;
     if (refused[1]) return refused[1];
     if (extra || y != 1 || z != 1 || ty != 1 || tz != 1 || x == 0 || tx == 0 || tx > 1024 || shared) return 1;
-    return hook(function, x, tx, stream, parameters);
+    return hook(((module_t *)function)->text, x, tx, stream, parameters);
 }
 static int copy(void *target, const void *source, size_t bytes) {
     if (depth == 0) return 201;

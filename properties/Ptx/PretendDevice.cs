@@ -44,7 +44,15 @@ internal sealed class PretendDevice : DeviceMemory
         return view;
     }
 
-    public override void Copy(TensorView source, TensorView target) => Here(target).CopyFrom(Here(source));
+    /// <summary>Elements that were copied between it and the processor.</summary>
+    public nint Crossed { get; private set; }
+
+    public override void Copy(TensorView source, TensorView target)
+    {
+        if (source.Layout.IsOnCpu != target.Layout.IsOnCpu)
+            Crossed += source.Count;
+        Here(target).CopyFrom(Here(source));
+    }
 
     public override void Fill(TensorView target, double value) => Here(target).Fill(value);
 

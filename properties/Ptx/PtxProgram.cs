@@ -181,6 +181,8 @@ public sealed partial class PtxProgram
         var operands = new Operand[arguments.Length];
         for (var i = 0; i < operands.Length; i++)
             operands[i] = i == 0 ? new(Register(arguments[0], known.Operands[0], line), 0) : Source(arguments[i], known.Operands[i], line);
+        if (known.Code == Code.Shuffle && (guard >= 0 || arguments[3] != "31" || arguments[4] != "-1"))
+            throw new PtxException($"values are exchanged by all threads of a warp: {line}");
         return new(form, guard, isNegated, operands, line) { Code = known.Code };
     }
 

@@ -11,7 +11,10 @@ public sealed class PtxRun(PtxProgram program, PtxMemory memory)
     private const long Most = 100_000_000;
 
     private readonly Instruction[] instructions = [.. program.Instructions];
-    private readonly bool hasBarriers = program.Instructions.Any(each => each.Code == Code.Barrier);
+    private readonly bool waits = program.Instructions.Any(each => each.Code is Code.Barrier or Code.Shuffle);
+
+    /// <summary>Threads that exchange values.</summary>
+    private const int Warp = 32;
 
     private sealed class Thread(int registers)
     {
@@ -38,12 +41,12 @@ public sealed class PtxRun(PtxProgram program, PtxMemory memory)
         if (parameters.Length != program.ParameterBytes)
             throw new PtxException($"{parameters.Length} bytes of parameters, and there are {program.ParameterBytes}");
         memory.Begin();
-        var team = new Thread[hasBarriers ? threads : 1];
+        var team = new Thread[waits ? threads : 1];
         for (var i = 0; i < team.Length; i++)
             team[i] = new(program.Registers);
         for (var block = first; block < first + count; block++)
         {
-            if (hasBarriers)
+            if (waits)
                 RunTogether(team, block, parameters);
             else
                 for (var thread = 0; thread < threads; thread++)
@@ -62,11 +65,10 @@ public sealed class PtxRun(PtxProgram program, PtxMemory memory)
         for (var phase = 1; ; phase++)
         {
             var waiting = -2;
+            for (var first = 0; first < team.Length; first += Warp)
+                RunWarp(team.AsSpan(first, Math.Min(Warp, team.Length - first)), parameters);
             foreach (var thread in team)
             {
-                if (thread.HasEnded)
-                    continue;
-                Run(thread, parameters);
                 if (thread.HasEnded)
                     continue;
                 if (waiting >= 0 && waiting != thread.At)
@@ -81,6 +83,38 @@ public sealed class PtxRun(PtxProgram program, PtxMemory memory)
         }
     }
 
+    /// <summary>Threads of a warp, each to its end or to the next barrier; all of them exchange values together.</summary>
+    private void RunWarp(Span<Thread> warp, ReadOnlySpan<byte> parameters)
+    {
+        while (true)
+        {
+            foreach (var thread in warp)
+                if (!thread.HasEnded)
+                    Run(thread, parameters);
+            var (shuffling, others) = (-1, false);
+            foreach (var thread in warp)
+                if (thread.HasEnded || instructions[thread.At - 1].Code != Code.Shuffle)
+                    others = true;
+                else if (shuffling >= 0 && shuffling != thread.At)
+                    throw new PtxException("threads of a warp exchange different values");
+                else
+                    shuffling = thread.At;
+            if (shuffling < 0)
+                return;
+            if (others || warp.Length < Warp)
+                throw new PtxException("threads exchange values with some that do not");
+            var now = instructions[shuffling - 1];
+            var sent = new ulong[Warp];
+            for (var lane = 0; lane < Warp; lane++)
+                sent[lane] = Read(warp[lane], now.Operands[1], now);
+            for (var lane = 0; lane < Warp; lane++)
+            {
+                var from = lane + (int)Read(warp[lane], now.Operands[2], now);
+                Write(warp[lane], now.Operands[0], sent[from < Warp ? from : lane]);
+            }
+        }
+    }
+
     private static void Begin(Thread thread, uint block, int number, int phase)
     {
         thread.Life++;
@@ -88,7 +122,7 @@ public sealed class PtxRun(PtxProgram program, PtxMemory memory)
         thread.Access = new((int)block, number, phase);
     }
 
-    /// <summary>To its end, or to the next barrier.</summary>
+    /// <summary>To its end, or to where it waits for others.</summary>
     private void Run(Thread thread, ReadOnlySpan<byte> parameters)
     {
         var steps = 0L;
@@ -111,6 +145,7 @@ public sealed class PtxRun(PtxProgram program, PtxMemory memory)
                     Executed += steps;
                     return;
                 case Code.Barrier:
+                case Code.Shuffle:
                     Executed += steps;
                     return;
                 case Code.LoadParameter:
@@ -157,15 +192,19 @@ public sealed class PtxRun(PtxProgram program, PtxMemory memory)
             {
                 Code.Move or Code.Widen32 or Code.Widen16 => a,
                 Code.Narrow16 => (ushort)a,
-                Code.FloatToDouble => Of((double)F(a)),
+                Code.Narrow32 => (uint)a,
                 Code.DoubleToFloat => Of((float)D(a)),
                 Code.WholeToDouble => Of((double)a),
+                Code.FloatToDouble => Of((double)F(a)),
                 Code.Add32 => (uint)a + (uint)b & uint.MaxValue,
                 Code.Subtract32 => (uint)a - (uint)b & uint.MaxValue,
                 Code.Add64 => a + b,
                 Code.Subtract64 => a - b,
                 Code.MultiplyLow64 => a * b,
                 Code.MultiplyWide => (ulong)(uint)a * (uint)b,
+                Code.Larger64 => Math.Max(a, b),
+                Code.Divide64 => b == 0 ? throw new PtxException($"by 0: {now.Line}") : a / b,
+                Code.ExclusiveOr => a ^ b,
                 Code.Smaller64 => Math.Min(a, b),
                 Code.And => a & b,
                 Code.Or => a | b,

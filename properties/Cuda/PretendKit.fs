@@ -1,5 +1,5 @@
 /// What tests of steps on a device that is none share: devices, tensors there, and what differs.
-module DeviceKit
+module PretendKit
 
 open System
 open Expecto
