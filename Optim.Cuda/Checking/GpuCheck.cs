@@ -16,7 +16,13 @@ internal sealed unsafe class GpuCheck
     private const int streamed = 8;
 
     // Of one block and less, of several, and none.
-    private static readonly int[] lengths = [1, 70, 4099, 0, 9000];
+    internal static readonly int[] Lengths = [1, 70, 4099, 0, 9000];
+
+    /// <summary>What a device is called here, while it looks at gradients.</summary>
+    private const string Kind = "gpu-check";
+
+    // A formula, and a definition with norms.
+    private static readonly string[] Clipped = ["AdamW", "Lamb"];
 
     // The same as matrices: rows within blocks and over their ends, a single column.
     private static readonly SpreadSlice[] shapes =
@@ -67,6 +73,19 @@ internal sealed unsafe class GpuCheck
             say(FormattableString.Invariant($"{name, -32} {runs, 6} {compared, 12} {differ, 8} {first, 14:F1}"));
             (all, different) = (all + compared, different + differ);
         }
+        foreach (var (name, program) in programs.Where(each => Clipped.Contains(each.Name)))
+        {
+            var (compared, differ) = (0L, 0L);
+            foreach (var dtype in dtypes)
+                for (var i = 0; i < 2 * repetitions; i++)
+                {
+                    var (count, wrong) = CompareFound(program, dtype, isSpoilt: i % 2 == 1, seed: i);
+                    (compared, differ) = (compared + count, differ + wrong);
+                }
+            var label = $"{name}, clipped there";
+            say(FormattableString.Invariant($"{label, -32} {8 * repetitions, 6} {compared, 12} {differ, 8}"));
+            (all, different) = (all + compared, different + differ);
+        }
         say(FormattableString.Invariant($"{all} elements compared with the processor's, {different} differ"));
         foreach (var (name, program) in programs.Where(each => kernels.Takes(each.Program)).Take(streamed))
         {
@@ -80,7 +99,7 @@ internal sealed unsafe class GpuCheck
 
     private (long Elements, long Different, double Milliseconds) Compare(StepProgram program, DType dtype, int shift, int seed)
     {
-        var (here, there) = (new Arrays(program, dtype, shift, seed), new Arrays(program, dtype, shift, seed));
+        var (here, there) = (new CheckedArrays(program, dtype, shift, seed), new CheckedArrays(program, dtype, shift, seed));
         using var moved = there.Move(gpu);
         _ = StepOn(null, program, dtype, here.Table(null));
         var clock = Stopwatch.StartNew();
@@ -91,13 +110,62 @@ internal sealed unsafe class GpuCheck
         return (here.Elements, here.Differing(there), milliseconds);
     }
 
+    /// <summary>
+    /// A step that goes by what is found in its gradients on the device: their norm is clipped, and it is left out where one is not finite.
+    /// </summary>
+    private (long Elements, long Different) CompareFound(StepProgram step, DType dtype, bool isSpoilt, int seed)
+    {
+        const double most = 0.25;
+        var program = new Surroundings(false, true, false, false).Around(step);
+        var (here, there) = (new CheckedArrays(program, dtype, 0, seed), new CheckedArrays(program, dtype, 0, seed));
+        if (isSpoilt)
+        {
+            here.Spoil();
+            there.Spoil();
+        }
+        using var moved = there.Move(gpu);
+        var (own, other) = (here.Table(null), there.Table(moved));
+        // Sums of squares of float64 may overflow: the processor looks after them.
+        var isLargest = dtype == DType.Float64;
+        var norm = NormOf(GradientsIn(own, dtype, Device.Cpu, here), isLargest);
+        var device = new Device(Kind, 0);
+        ProgramDevice.Register(Kind, _ => kernels);
+        var survey = kernels.Look(this, GradientsIn(other, dtype, device, moved), isLargest, 1, most);
+        ProgramDevice.Forget(Kind);
+        if (survey is null)
+            return (0, 1);
+        if (!isSpoilt)
+            _ = StepOn(null, program, dtype, own, Math.Min(1, most / (norm + 1e-6)));
+        // The factor that is handed in is not the one that counts.
+        _ = StepOn(kernels, program, dtype, other, 3, survey);
+        var (isFinite, found, _) = survey.Read();
+        there.Fetch(gpu, moved);
+        var isRight = isFinite != isSpoilt && (isSpoilt || found == norm);
+        return (here.Elements, here.Differing(there) + (isRight ? 0 : 1));
+    }
+
+    private static double NormOf(TensorView[] gradients, bool isLargest)
+    {
+        var parts = new double[gradients.Length];
+        (isLargest ? Reduction.LargestMagnitude : Reduction.SumOfSquares).Each(gradients, parts, Executor.Caller);
+        return isLargest ? parts.Max() : Math.Sqrt(parts.Aggregate(0.0, (sum, part) => sum + part));
+    }
+
+    private static TensorView[] GradientsIn(SliceTable table, DType dtype, Device device, object owner) =>
+        [
+            .. Enumerable
+                .Range(0, Lengths.Length)
+                .Where(tensor => Lengths[tensor] > 0)
+                .Select(tensor => new TensorView(table.AddressOf(tensor, 1), Layout.Strided(dtype, [Lengths[tensor]], [1], device), owner)),
+        ];
+
     /// <summary>Two lists of tensors, each in a stream of its own, by turns and without waiting: what a step keeps is not another stream's.</summary>
     private long CompareStreams(StepProgram program, int steps)
     {
         const DType dtype = DType.Float32;
         nint[] streams = [gpu.CreateStream(), gpu.CreateStream()];
-        Arrays[] here = [new(program, dtype, 0, 1), new(program, dtype, 1, 2)];
-        Arrays[] there = [new(program, dtype, 0, 1), new(program, dtype, 1, 2)];
+        CheckedArrays[] here = [new(program, dtype, 0, 1), new(program, dtype, 1, 2)];
+        CheckedArrays[] there = [new(program, dtype, 0, 1), new(program, dtype, 1, 2)];
         var moved = new GpuMemory[2];
         for (var i = 0; i < 2; i++)
         {
@@ -132,7 +200,7 @@ internal sealed unsafe class GpuCheck
     {
         const DType dtype = DType.Float32;
         var (gpus, run) = (new DriverGpu[driver.Devices], new ProgramRun(program));
-        var (here, there) = (new Arrays[gpus.Length], new Arrays[gpus.Length]);
+        var (here, there) = (new CheckedArrays[gpus.Length], new CheckedArrays[gpus.Length]);
         var moved = new GpuMemory[gpus.Length];
         var (expected, found) = (new ProgramSegment[gpus.Length], new ProgramSegment[gpus.Length]);
         for (var i = 0; i < gpus.Length; i++)
@@ -141,8 +209,8 @@ internal sealed unsafe class GpuCheck
             (here[i], there[i]) = (new(program, dtype, 0, i), new(program, dtype, 0, i));
             moved[i] = there[i].Move(gpus[i]);
             var spread = Array.ConvertAll(shapes, shape => shape with { Row = shape.Row + i * shapes.Length });
-            expected[i] = new(here[i].Table(null), 0, lengths.Length, dtype, LeavesOf(run), spread);
-            found[i] = new(there[i].Table(moved[i]), 0, lengths.Length, dtype, LeavesOf(run), spread, new CudaDevice(gpus[i]));
+            expected[i] = new(here[i].Table(null), 0, Lengths.Length, dtype, LeavesOf(run), spread);
+            found[i] = new(there[i].Table(moved[i]), 0, Lengths.Length, dtype, LeavesOf(run), spread, new CudaDevice(gpus[i]));
         }
         run.Run(expected, Executor.Caller);
         new ProgramRun(program).Run(found, Executor.Caller);
@@ -157,13 +225,26 @@ internal sealed unsafe class GpuCheck
     }
 
     // Any numbers will do that are no special ones.
-    private static double[] LeavesOf(ProgramRun run) =>
-        Array.ConvertAll(run.Leaves, leaf => leaf.Operation == Operation.StepCount ? 3 : 0.1 + leaf.Name.Length / 64.0);
+    private static double[] LeavesOf(ProgramRun run, double clip = 0.5) =>
+        Array.ConvertAll(
+            run.Leaves,
+            leaf =>
+                leaf.Operation == Operation.StepCount ? 3
+                : leaf.Name == Surroundings.Clip ? clip
+                : 0.1 + leaf.Name.Length / 64.0
+        );
 
-    private static int StepOn(ProgramDevice? device, StepProgram program, DType dtype, SliceTable table)
+    private static int StepOn(
+        ProgramDevice? device,
+        StepProgram program,
+        DType dtype,
+        SliceTable table,
+        double clip = 0.5,
+        DeviceSurvey? survey = null
+    )
     {
         var run = new ProgramRun(program);
-        return run.Run([new(table, 0, table.Count, dtype, LeavesOf(run), shapes, device)], Executor.Caller);
+        return run.Run([new(table, 0, table.Count, dtype, LeavesOf(run, clip), shapes, device, Survey: survey)], Executor.Caller);
     }
 
     /// <summary>Bytes a second of Adam's kernel and of a copy, and the time of a list of small tensors.</summary>
@@ -213,122 +294,5 @@ internal sealed unsafe class GpuCheck
             best = Math.Min(best, clock.Elapsed.TotalSeconds / 10);
         }
         return bytes / best;
-    }
-
-    /// <summary>The arrays of some tensors, in memory of the processor: each tensor's one after the other.</summary>
-    private sealed class Arrays
-    {
-        private readonly byte[][] arrays;
-        private readonly int[] sizes;
-        private readonly int shift;
-        private readonly bool isDouble;
-
-        public Arrays(StepProgram program, DType dtype, int shift, int seed)
-        {
-            this.shift = shift;
-            isDouble = dtype == DType.Float64;
-            sizes = new int[program.Arrays.Length];
-            arrays = new byte[sizes.Length][];
-            var random = new Random(seed);
-            for (var array = 0; array < sizes.Length; array++)
-            {
-                var isState = program.Arrays[array] is not (StepProgram.Parameter or StepProgram.Gradient or StepProgram.GradientSum);
-                var own = isState && !isDouble ? DType.Float32 : dtype;
-                sizes[array] = own.Size();
-                arrays[array] = GC.AllocateUninitializedArray<byte>(Start(lengths.Length) * sizes[array], pinned: true);
-                for (var i = 0; i < Start(lengths.Length); i++)
-                    Set(arrays[array], i, own, random.NextDouble() - (isState ? 0 : 0.5));
-            }
-        }
-
-        public long Elements => (long)lengths.Sum() * sizes.Length;
-
-        // Behind the elements of the tensors before, and so many more that not all begin at a multiple of 16 bytes.
-        private int Start(int tensor) => lengths.Take(tensor).Sum(length => (length + 63) / 64 * 64 + 64) + shift;
-
-        public GpuMemory Move(DriverGpu gpu)
-        {
-            var memory = gpu.Allocate(arrays.Sum(array => (array.Length + 255) / 256 * 256));
-            Each(memory, (address, array) => gpu.Upload(address, (void*)Marshal.UnsafeAddrOfPinnedArrayElement(array, 0), array.Length));
-            return memory;
-        }
-
-        public void Fetch(DriverGpu gpu, GpuMemory memory) =>
-            Each(memory, (address, array) => gpu.Download((void*)Marshal.UnsafeAddrOfPinnedArrayElement(array, 0), address, array.Length));
-
-        public SliceTable Table(GpuMemory? memory)
-        {
-            var table = new SliceTable();
-            table.Reset(lengths.Length, arrays.Length - 2);
-            var starts = new List<nint>();
-            if (memory is null)
-                foreach (var array in arrays)
-                    starts.Add(Marshal.UnsafeAddrOfPinnedArrayElement(array, 0));
-            else
-                Each(memory, (address, _) => starts.Add(address));
-            for (var tensor = 0; tensor < lengths.Length; tensor++)
-            {
-                nint At(int array) => starts[array] + (nint)Start(tensor) * sizes[array];
-                table.Add(lengths[tensor], At(0), At(1));
-                for (var array = 2; array < arrays.Length; array++)
-                    table.SetColumn(array - 2, At(array));
-            }
-            return table;
-        }
-
-        public long Differing(Arrays other)
-        {
-            var differ = 0L;
-            for (var array = 0; array < arrays.Length; array++)
-            {
-                var size = sizes[array];
-                for (var i = 0; i < arrays[array].Length; i += size)
-                {
-                    var a = arrays[array].AsSpan(i, size);
-                    var b = other.arrays[array].AsSpan(i, size);
-                    if (!a.SequenceEqual(b) && !(IsNaN(a) && IsNaN(b)))
-                        differ++;
-                }
-            }
-            return differ;
-        }
-
-        // Of a half type both kinds: NaN is stored as one number of each.
-        private static bool IsNaN(ReadOnlySpan<byte> bytes) =>
-            bytes.Length switch
-            {
-                8 => double.IsNaN(BitConverter.ToDouble(bytes)),
-                4 => float.IsNaN(BitConverter.ToSingle(bytes)),
-                _ => (BitConverter.ToUInt16(bytes) & 0x7FFF) is 0x7FC0 or 0x7E00,
-            };
-
-        private static void Set(byte[] array, int index, DType dtype, double value)
-        {
-            switch (dtype)
-            {
-                case DType.Float64:
-                    BitConverter.TryWriteBytes(array.AsSpan(index * sizeof(double)), value);
-                    break;
-                case DType.Float32:
-                    BitConverter.TryWriteBytes(array.AsSpan(index * sizeof(float)), (float)value);
-                    break;
-                case DType.Float16:
-                    BitConverter.TryWriteBytes(array.AsSpan(index * 2), (Half)value);
-                    break;
-                default:
-                    BitConverter.TryWriteBytes(array.AsSpan(index * 2), (ushort)(BitConverter.SingleToUInt32Bits((float)value) >> 16));
-                    break;
-            }
-        }
-
-        private void Each(GpuMemory memory, Action<nint, byte[]> visit)
-        {
-            var address = memory.Address;
-            foreach (var array in arrays)
-            {
-                visit(address, array);
-                address += (array.Length + 255) / 256 * 256;
-            }
-        }
     }
 }

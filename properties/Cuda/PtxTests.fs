@@ -1,3 +1,4 @@
+// Long, because formulas, definitions, texts and mutants of kernels are compared in the same ways.
 /// Kernels for NVIDIA's devices as text: in an interpreter of PTX, against the processor.
 module PtxTests
 

@@ -1,3 +1,4 @@
+// Long, because one list of kernels goes through several compilers that are not ours.
 /// Kernels by compilers that are not ours, where they are installed: clang's back end for PTX, NVIDIA's assembler and disassembler.
 module PtxToolTests
 
