@@ -19,6 +19,7 @@ internal sealed class Attachments(
 {
     private readonly SurroundedGroups surrounded = new();
     private StepSurroundings[] around = [];
+    private PreparedStep[] launched = [];
     private readonly List<int[]> averageRows = [];
     private readonly List<TensorView[]> averages = [];
     private bool[] averaged = [];
@@ -55,8 +56,17 @@ internal sealed class Attachments(
     /// <param name="gradients">Their gradients.</param>
     /// <param name="scaler">By which they were scaled; null for none.</param>
     /// <param name="areMeans">Whether they are means, and not the parameters' own.</param>
-    public bool Run(IReadOnlyList<ParameterGroup> groups, PreparedStep[] prepared, Gradients[] gradients, GradScaler? scaler, bool areMeans)
+    /// <param name="mustKnow">Whether it must be known at once if the step was made; else <see cref="IsOpen"/> may hold, and <see cref="Settle"/> tells.</param>
+    public bool Run(
+        IReadOnlyList<ParameterGroup> groups,
+        PreparedStep[] prepared,
+        Gradients[] gradients,
+        GradScaler? scaler,
+        bool areMeans,
+        bool mustKnow
+    )
     {
+        IsOpen = false;
         double? unscale = null,
             factor = null;
         bool? overflow = false;
@@ -77,8 +87,10 @@ internal sealed class Attachments(
             factor = Look(groups, gradients, unscale ?? 1, executor);
             overflow = overflow == true || !surrounded.Survey.IsFinite;
         }
+        // Whatever else goes by whether the step was made asks for it at once.
+        var staysOpen = !mustKnow && scaler is null && average is null && !zeroGrad && clip is not ClipGradNorm { ErrorIfNonfinite: true };
         if (overflow == false)
-            overflow = !Step(groups, prepared, gradients, unscale, factor, areMeans);
+            overflow = !Step(groups, prepared, gradients, unscale, factor, areMeans, staysOpen);
         if (overflow == true)
         {
             if (scaler is null && clip is ClipGradNorm { ErrorIfNonfinite: true } norm)
@@ -124,7 +136,8 @@ internal sealed class Attachments(
         Gradients[] gradients,
         double? unscale,
         double? factor,
-        bool areMeans
+        bool areMeans,
+        bool staysOpen
     )
     {
         var weight = average?.BeginStep() ?? 0;
@@ -138,7 +151,16 @@ internal sealed class Attachments(
         for (var i = 0; i < groups.Count; i++)
             around[i] = AroundGroup(i, unscale, factor, weight, areMeans);
         surrounded.Surround(prepared, around);
-        if (!surrounded.Launch(prepared))
+        surrounded.Launch(prepared);
+        IsOpen = staysOpen && surrounded.IsOpen;
+        if (IsOpen)
+        {
+            launched = prepared;
+            foreach (var group in groups)
+                group.AfterStep();
+            return true;
+        }
+        if (!surrounded.IsMade(prepared))
             return false;
         for (var i = 0; i < groups.Count; i++)
         {
@@ -150,6 +172,20 @@ internal sealed class Attachments(
         // Providers have their own zero of a sparse gradient.
         if (zeroGrad && (areMeans || optimizer.Ranks is not null || gradients.Any(HasSparse)))
             Zero(groups);
+        return true;
+    }
+
+    /// <summary>Whether the last step was handed to a device, and nobody has asked yet if it was made.</summary>
+    public bool IsOpen { get; private set; }
+
+    /// <summary>Waits for the last step where that is so; false when it was left out, as a gradient was not finite.</summary>
+    public bool Settle(IReadOnlyList<ParameterGroup> groups)
+    {
+        IsOpen = false;
+        if (!surrounded.IsMade(launched))
+            return false;
+        for (var i = 0; i < launched.Length; i++)
+            groups[i].State = surrounded.Complete(launched[i]);
         return true;
     }
 

@@ -9,6 +9,7 @@ public abstract partial class Optimizer
     private readonly AccumulationWindow window = new();
     private readonly MemoryWatch watch = new();
     private Attachments? attachments;
+    private Attachments? open;
     private Executor executor = Executor.Caller;
     private int threads = 1;
 
@@ -22,10 +23,26 @@ public abstract partial class Optimizer
     internal bool HasStepped { get; private set; }
 
     /// <summary>Whether the last step was left out, because a gradient was not finite: nothing has moved, and nothing was counted.</summary>
-    public bool LastStepSkipped { get; private set; }
+    public bool LastStepSkipped
+    {
+        get
+        {
+            Settle();
+            return field;
+        }
+        private set;
+    }
 
     /// <summary>How many steps were left out so far.</summary>
-    public long SkippedSteps { get; private set; }
+    public long SkippedSteps
+    {
+        get
+        {
+            Settle();
+            return field;
+        }
+        private set;
+    }
 
     /// <summary>Whether the last call of <see cref="Step()"/> only added its gradients up, for a step to come.</summary>
     public bool IsAccumulating => window.Calls > 0;
@@ -147,6 +164,7 @@ public abstract partial class Optimizer
             throw new InvalidOperationException(
                 "unscale_() is being called while gradients of several calls are added up: their mean is unscaled in the step; clip by what is attached"
             );
+        Settle();
         Ranks?.Collect();
         return (attachments ?? Attachments.None(this)).Unscale(groups, factor);
     }
@@ -192,6 +210,22 @@ public abstract partial class Optimizer
         }
     }
 
+    /// <summary>
+    /// Learns whether the last step was made, where a device has it and nobody has asked: what goes by that (state, counts, the next step) calls this
+    /// first.
+    /// </summary>
+    private void Settle()
+    {
+        if (open is not { } attached)
+            return;
+        open = null;
+        foreach (var group in groups)
+            group.Settle = null;
+        LastStepSkipped = !attached.Settle(groups);
+        if (LastStepSkipped)
+            SkippedSteps++;
+    }
+
     /// <summary>Refuses a step that would write into averages.</summary>
     private void RefuseApplied()
     {
@@ -220,6 +254,7 @@ public abstract partial class Optimizer
     private bool Update(GradScaler? scaler, bool isCall = true)
     {
         RefuseApplied();
+        Settle();
         if (isCall)
             Ranks?.Collect();
         var stepped = UpdateHere(scaler, isCall);
@@ -276,8 +311,17 @@ public abstract partial class Optimizer
                 RefuseShared();
             }
         }
-        var stepped = attached.Run(groups, prepared, gradients, scaler, areMeans);
+        var mustKnow = areMeans || !(everyPost.IsEmpty && post.IsEmpty);
+        var stepped = attached.Run(groups, prepared, gradients, scaler, areMeans, mustKnow);
         window.Clear();
+        if (attached.IsOpen)
+        {
+            open = attached;
+            foreach (var group in groups)
+                group.Settle = Settle;
+            NoteExecutor();
+            return true;
+        }
         LastStepSkipped = !stepped;
         if (stepped)
             NoteExecutor();

@@ -111,7 +111,18 @@ public sealed class ParameterGroup : IParameterOrGroup
     internal IOptimizerOptions Options { get; set; } = null!;
 
     /// <summary>What the optimizer keeps for its parameters; only in an optimizer's own group.</summary>
-    internal GroupMemory Memory { get; set; } = null!;
+    internal GroupMemory Memory
+    {
+        get
+        {
+            Settle?.Invoke();
+            return field;
+        }
+        set;
+    } = null!;
+
+    /// <summary>Waits for a step of which it is not known yet if it was made; null when there is none.</summary>
+    internal Action? Settle { get; set; }
 
     /// <summary>The state of its parameters, where the optimizer has a rule that keeps rows.</summary>
     internal State State

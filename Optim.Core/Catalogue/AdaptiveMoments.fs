@@ -167,7 +167,7 @@ let private adamG =
             let m = kept r average (fma size' ((1.0 - beta1) * g) (beta1 * average))
             let rate = smaller lr (1.0 / sqrt r.Step) / correction r beta1
             let factor2 = 1.0 / correction r beta2
-            fma m (-rate / (sqrt (factor2 * v) + eps)) x)
+            x - rate * m / (sqrt (factor2 * v) + eps))
 
 let private adan =
     rule

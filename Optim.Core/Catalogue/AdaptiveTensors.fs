@@ -73,6 +73,7 @@ let private adaTAM =
             let lr = learningRate r 1e-3
             let struct (beta1, beta2) = betas r 0.9 0.999
             let rate = r.Number("decay_rate", 0.9, fraction)
+            r.OptOut("U5", "the cosine of gradient and momentum jumps where the momentum is 0")
             let decay = weightDecay r 0.0 true
             let eps = epsilon r 1e-8
             let x, g = decay.Applied(r, lr)

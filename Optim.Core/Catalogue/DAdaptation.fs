@@ -135,17 +135,22 @@ let private sgdStep (r: RuleDefinition) momentum (decayOf: RuleDefinition -> Wei
     found (2.0 * agreement) (r.NormOverAll s)
     moved momentum x (x0 - s)
 
+let private isUnbounded =
+    "the rate grows without bound where gradients are of no function"
+
 let private sgd =
     rule
         "DAdaptSGD"
         "SGD whose rate is the distance to the solution, as far as gradients have shown it, over the first gradient's norm."
         [ "pytorch_optimizer.DAdaptSGD" ]
-        (fun r -> sgdStep r 0.9 (fun r -> weightDecay r 0.0 false))
+        (fun r ->
+            r.OptOut("U2", isUnbounded)
+            sgdStep r 0.9 (fun r -> weightDecay r 0.0 false))
     |> differs "decoupled decay acts on the share of the parameter that momentum keeps, as the rest is made anew from the start"
 
 let private authorsSgd =
     rule "dadaptation.DAdaptSGD" "DAdaptSGD by the options of its authors' package." [ "dadaptation.DAdaptSGD" ] (fun r ->
-        r.OptOut("U2", "the rate grows without bound where gradients are of no function")
+        r.OptOut("U2", isUnbounded)
         sgdStep r 0.0 l2)
     |> differs "a first gradient of zeros is measured again in the next step"
 

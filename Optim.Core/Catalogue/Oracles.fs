@@ -96,6 +96,7 @@ let private scion =
             let oracle = oracle r scale
             let decay = decoupling r 0.0 true
             turnsElements r
+            r.OptOut("U5", "oracles of norms go by signs, which jump")
             r.Require("constraint", not isConstrained || decay.Amount = 0.0, "it takes the place of weight_decay, which must be 0 then")
 
             let direction (decay: WholeDecay) =

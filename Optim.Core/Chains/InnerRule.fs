@@ -202,7 +202,7 @@ module internal InnerRule =
 
         let early =
             match phased with
-            | ValueSome _ -> Explanation.recordLike rule telling 2L 4L
+            | ValueSome _ -> Explanation.recordLike rule telling 2L
             | ValueNone -> later
 
         let isLike step one =

@@ -75,7 +75,14 @@ module ASGD =
                 let lr, lambd, alpha =
                     read.Of("lr", o.Lr), read.Of("lambd", o.Lambd), read.Of("alpha", o.Alpha)
 
-                ASGDFormula.Next(lr, lambd, alpha, read.Of("t0", o.T0), ASGDFormula.Averages(Real o.T0, step).Value > 0.0, step)
+                ASGDFormula.Next(
+                    lr,
+                    lambd,
+                    alpha,
+                    read.Of("t0", o.T0),
+                    ASGDFormula.Averages(Real o.T0, StepNumber<Real> step.Count).Value > 0.0,
+                    step
+                )
 
             member _.Coefficients(read, o, _, before) =
                 ASGDFormula.Coefficients(before.First, before.Second, read.Of("lambd", o.Lambd), read.Of("weight_decay", o.WeightDecay))

@@ -25,7 +25,7 @@ type internal ElementsUpdate<'o when 'o: not null and 'o: not struct and 'o :> I
     inherit TensorUpdate(parameter, gradient, arithmetic.Sparse options, columns)
 
     let coefficients () =
-        arithmetic.Coefficients<Real>(RealReader.Instance, options, step, scalars)
+        arithmetic.Coefficients<Real>(RealReader.Instance, options, StepNumber<Real> step, scalars)
 
     let switches = arithmetic.Switches(options, step)
 
@@ -150,14 +150,14 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
 
     member private prepared.NextScalars(index: int) =
         let step = prepared.State.Lineage.NextCounts.OfClass index + 1L
-        arithmetic.Next<Real>(RealReader.Instance, prepared.Options, step, prepared.ScalarsOf index)
+        arithmetic.Next<Real>(RealReader.Instance, prepared.Options, StepNumber<Real> step, prepared.ScalarsOf index)
 
     member private prepared.StepSegment(table: SliceTable, segment: Segment, kinds: inref<Surroundings>, executor: Executor) =
         let options = prepared.Options
         let step = prepared.State.Lineage.NextCounts.OfClass segment.Class + 1L
 
         let coefficients =
-            arithmetic.Coefficients<Real>(RealReader.Instance, options, step, prepared.ScalarsOf segment.Class)
+            arithmetic.Coefficients<Real>(RealReader.Instance, options, StepNumber<Real> step, prepared.ScalarsOf segment.Class)
 
         let switches = arithmetic.Switches(options, step)
         let lineage = prepared.State.Lineage
@@ -200,7 +200,7 @@ type internal IPhased =
 
     /// Above 0 in late steps.
     abstract Phase<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>> :
-        options: IOptimizerOptions * read: Reader<'n> * step: int64 -> 'n
+        options: IOptimizerOptions * read: Reader<'n> * step: StepNumber<'n> -> 'n
 
     /// Options under which steps from 2 to 4 are early, and those from 64 late.
     abstract WithBothPhases: options: IOptimizerOptions -> IOptimizerOptions
@@ -251,6 +251,7 @@ type internal ElementWiseRule<'o, 'f
 
             // Rates may begin or stop to matter at some step.
             for step in [ 1L; 2L; 1000L ] do
+                let step = StepNumber<Real> step
                 arithmetic.Coefficients<Real>(reader, options, step, scalars) |> ignore
                 arithmetic.Next<Real>(reader, options, step, scalars) |> ignore
 
@@ -300,7 +301,7 @@ type internal ElementWiseRule<'o, 'f
         let coefficients =
             arithmetic.Coefficients<'n>(read, options, step, scalars).To<'v>()
 
-        driver.Update(arithmetic.Switches(options, step), &coefficients, Span row)
+        driver.Update(arithmetic.Switches(options, step.Count), &coefficients, Span row)
         arithmetic.Next<'n>(read, options, step, scalars)
 
     interface IRecorded with

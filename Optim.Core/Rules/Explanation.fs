@@ -55,7 +55,7 @@ type Explanation =
 
 /// A step of a rule, to be recorded.
 [<Sealed>]
-type internal RuleRecording(rule: Rule, options: IOptimizerOptions, step: int64) =
+type internal RuleRecording(rule: Rule, options: IOptimizerOptions) =
     inherit FormulaRecording()
 
     override _.Run<'v, 'n
@@ -68,7 +68,7 @@ type internal RuleRecording(rule: Rule, options: IOptimizerOptions, step: int64)
         and 'n: (new: unit -> 'n)
         and 'n :> ValueType
         and 'n :> IScalar<'n>>
-        (read: Reader<'n>, scalars: Scalars<'n>, row: 'v array)
+        (read: Reader<'n>, step: StepNumber<'n>, scalars: Scalars<'n>, row: 'v array)
         =
         rule.Update<'v, 'n>(options, read, step, scalars, row)
 
@@ -82,14 +82,17 @@ module Explanation =
                 RecordedNumber(Expression.Named(Operation.Option, name))
         }
 
-    /// Far enough that nothing is special about the first steps, and apart, to tell what depends on the step.
-    let private steps = [| 1_000_003L; 2_000_029L |]
+    /// A step like one of some count: what depends on it is a number of the program.
+    let private stepLike (count: int64) =
+        StepNumber<RecordedNumber>(count, RecordedNumber Expression.StepCount)
+
+    /// Far enough that nothing is special about the first steps.
+    let private late = 1_000_003L
 
     let private arraysOf (rule: Rule) =
         StepProgram.Parameter :: StepProgram.Gradient :: List.ofSeq rule.ColumnNames
 
-    /// What becomes of arrays, and of the numbers that are kept, in a step of some number.
-    let internal record (rule: Rule) (options: IOptimizerOptions) (step: int64) =
+    let private recordStep (rule: Rule) (options: IOptimizerOptions) (step: StepNumber<RecordedNumber>) =
         let arrays = arraysOf rule
         let row = Array.zeroCreate<Recorder>(max 8 arrays.Length)
         arrays |> List.iteri (fun i name -> row[i] <- Recorder(Expression.Input name))
@@ -101,7 +104,7 @@ module Explanation =
             |]
 
         let scalars =
-            RuleRecording(rule, options, step).Record(reader, Scalars<RecordedNumber>(ReadOnlySpan kept), row)
+            RuleRecording(rule, options).Record(reader, step, Scalars<RecordedNumber>(ReadOnlySpan kept), row)
 
         let assignments =
             [
@@ -115,27 +118,20 @@ module Explanation =
             for i in 0 .. kept.Length - 1 -> KeptNumber(rule.ScalarNames[i], scalars[i].Expression)
         ]
 
-    /// The same of any step that is like two of them: what depends on the step is told by what differs.
-    let internal recordLike (rule: Rule) (options: IOptimizerOptions) (one: int64) (other: int64) =
-        let merge a b =
-            RecordedNumber.Merge(a, b, double one, double other)
+    /// What becomes of arrays, and of the numbers that are kept, in a step of some number.
+    let internal record (rule: Rule) (options: IOptimizerOptions) (step: int64) =
+        recordStep rule options (StepNumber<RecordedNumber> step)
 
-        let assignments, kept = record rule options one
-        let later, keptLater = record rule options other
-
-        List.map2 (fun (a: Assignment) (b: Assignment) -> Assignment(a.Array, merge a.Value b.Value)) assignments later,
-        List.map2 (fun (a: KeptNumber) (b: KeptNumber) -> KeptNumber(a.Name, merge a.Value b.Value)) kept keptLater
+    /// The same of any step that is of one kind with another: early or late.
+    let internal recordLike (rule: Rule) (options: IOptimizerOptions) (count: int64) =
+        recordStep rule options (stepLike count)
 
     /// The same of any step but the first ones, about which something may be special.
-    let internal recordLater (rule: Rule) (options: IOptimizerOptions) =
-        recordLike rule options steps[0] steps[1]
+    let internal recordLater (rule: Rule) (options: IOptimizerOptions) = recordLike rule options late
 
     /// A number that tells early steps from late ones, of any step.
     let internal phase (rule: IPhased) (options: IOptimizerOptions) =
-        let recorded step =
-            (rule.Phase<RecordedNumber>(options, reader, step)).Expression
-
-        RecordedNumber.Merge(recorded steps[0], recorded steps[1], double steps[0], double steps[1])
+        (rule.Phase<RecordedNumber>(options, reader, stepLike late)).Expression
 
     /// The step of a rule as a program whose numbers are made of its options; none where it does not work element by element.
     let internal program (rule: Rule) (options: IOptimizerOptions) : StepProgram voption =

@@ -51,9 +51,9 @@ type internal DefinedNames =
             | ValueNone -> nan
 
     member names.Leaves<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>>
-        (read: Reader<'n>, options, step, scalars: Scalars<'n>, around: (string -> double) voption)
+        (read: Reader<'n>, options, step: StepNumber<'n>, scalars: Scalars<'n>, around: (string -> double) voption)
         =
-        LaneLeaves<'n>(read, names.All options, step, names.Kept, scalars, Func<_, _>(fun name -> names.Given(name, step, around)))
+        LaneLeaves<'n>(read, names.All options, step, names.Kept, scalars, Func<_, _>(fun name -> names.Given(name, step.Count, around)))
 
 /// A step of one parameter of a rule by definition as a whole tensor, or, in one of the visits before it, a look at what the parameter adds to reductions
 /// over all.
@@ -205,7 +205,13 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
         let struct (run, columns) = prepared.RunOf tensorRow
 
         let leaves =
-            names.Leaves<Real>(RealReader.Instance, prepared.Options, step, prepared.ScalarsOf index, ValueSome prepared.Around)
+            names.Leaves<Real>(
+                RealReader.Instance,
+                prepared.Options,
+                StepNumber<Real> step,
+                prepared.ScalarsOf index,
+                ValueSome prepared.Around
+            )
 
         DefinedUpdate(
             run,

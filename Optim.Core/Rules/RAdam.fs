@@ -86,7 +86,7 @@ module RAdam =
                 let struct (beta1, beta2) = o.Betas
                 let lr, decay = read.Of("lr", o.Lr), read.Of("weight_decay", o.WeightDecay)
                 let beta1, beta2 = read.Of("beta1", beta1), read.Of("beta2", beta2)
-                RAdamFormula.Coefficients(lr, beta1, beta2, read.Of("eps", o.Eps), decay, rectifies o step, step)
+                RAdamFormula.Coefficients(lr, beta1, beta2, read.Of("eps", o.Eps), decay, rectifies o step.Count, step)
         }
 
     /// The rule.

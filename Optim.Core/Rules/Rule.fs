@@ -128,7 +128,7 @@ type Rule internal (name: string, table: OptionTable) =
         and 'n: (new: unit -> 'n)
         and 'n :> ValueType
         and 'n :> IScalar<'n>> :
-        options: IOptimizerOptions * read: Reader<'n> * step: int64 * scalars: Scalars<'n> * row: 'v array -> Scalars<'n>
+        options: IOptimizerOptions * read: Reader<'n> * step: StepNumber<'n> * scalars: Scalars<'n> * row: 'v array -> Scalars<'n>
 
     default rule.Update(options, read, step, scalars, row) =
         rule.NotElementWise(options, read, step, scalars, row)

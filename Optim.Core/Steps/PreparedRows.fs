@@ -26,6 +26,8 @@ module internal Executors =
 type internal IGuardedStep =
     /// The device whose kernels make the whole step; null where somebody else takes part.
     abstract Device: ProgramDevice | null
+    /// Whether nothing steps.
+    abstract IsIdle: bool
     /// What was found in the gradients there, by which the step is left out; null where nobody has looked there. It is set before the surroundings.
     abstract Survey: DeviceSurvey | null with get, set
     /// Hands the step over, but for the processor's part.
@@ -248,6 +250,13 @@ type internal PreparedRows<'o when 'o: not null and 'o: not struct and 'o :> IOp
                    |> Array.forall (fun segment -> obj.ReferenceEquals(segment.On, device))
 
             if isAlone && prepared.MayBeGuarded then device else null
+
+        member prepared.IsIdle =
+            let lineage = prepared.State.Lineage
+
+            lineage.Segments.Length = 0
+            && lineage.TensorRows.Length = 0
+            && lineage.Sparse.Length = 0
 
         member prepared.Survey
             with get () = prepared.Survey

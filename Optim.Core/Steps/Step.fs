@@ -264,8 +264,11 @@ module Step =
 
             groups.Surround([| prepared |], [| surroundings |])
 
+            if groups.Survey.IsFinite then
+                groups.Launch [| prepared |]
+
             let moved =
-                if groups.Survey.IsFinite && groups.Launch [| prepared |] then
+                if groups.Survey.IsFinite && groups.IsMade [| prepared |] then
                     ValueSome(groups.Complete prepared)
                 else
                     ValueNone

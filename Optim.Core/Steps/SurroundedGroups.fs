@@ -18,6 +18,7 @@ type internal SurroundedGroups() =
 
         for step in prepared do
             match box step with
+            | :? IGuardedStep as step when step.IsIdle -> ()
             | :? IGuardedStep as step ->
                 match step.Device with
                 | null -> isOne <- false
@@ -74,15 +75,25 @@ type internal SurroundedGroups() =
 
             prepared[group].Surround around[group]
 
-    /// Launches the steps that devices make by what was found in the gradients there; false where one was not finite, and then nothing has moved. Where
-    /// nobody looked there, nothing is done, and they are made when they are completed.
+    /// Launches the steps that devices make by what was found in the gradients there; where nobody looked there, nothing is done, and they are made
+    /// when they are completed.
     member _.Launch(prepared: PreparedStep array) =
         match found with
-        | null -> true
+        | null -> ()
         | there ->
             for step in prepared do
                 (box step :?> IGuardedStep).Launch()
 
+            there.Fetch()
+
+    /// Whether it is not known yet if the steps were made.
+    member _.IsOpen = not (isNull found)
+
+    /// Waits for what was found; false where a gradient was not finite, and then nothing has moved.
+    member _.IsMade(prepared: PreparedStep array) =
+        match found with
+        | null -> true
+        | there ->
             let struct (isFinite, norm, _) = there.Read()
             survey.Take(norm, isFinite)
 

@@ -27,6 +27,12 @@ internal sealed unsafe class CudaDriver
     private readonly delegate* unmanaged<nint, int> streamDestroy;
     private readonly delegate* unmanaged<nint*, nuint, int> allocate;
     private readonly delegate* unmanaged<nint, int> free;
+    private readonly delegate* unmanaged<void**, nuint, uint, int> allocateHost;
+    private readonly delegate* unmanaged<void*, int> freeHost;
+    private readonly delegate* unmanaged<nint*, uint, int> eventCreate;
+    private readonly delegate* unmanaged<nint, nint, int> eventRecord;
+    private readonly delegate* unmanaged<nint, int> eventSynchronize;
+    private readonly delegate* unmanaged<nint, int> eventDestroy;
     private readonly delegate* unmanaged<int, byte**, int> getErrorName;
 
     private CudaDriver(nint library)
@@ -50,6 +56,12 @@ internal sealed unsafe class CudaDriver
         streamDestroy = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuStreamDestroy_v2");
         allocate = (delegate* unmanaged<nint*, nuint, int>)NativeLibrary.GetExport(library, "cuMemAlloc_v2");
         free = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuMemFree_v2");
+        allocateHost = (delegate* unmanaged<void**, nuint, uint, int>)NativeLibrary.GetExport(library, "cuMemHostAlloc");
+        freeHost = (delegate* unmanaged<void*, int>)NativeLibrary.GetExport(library, "cuMemFreeHost");
+        eventCreate = (delegate* unmanaged<nint*, uint, int>)NativeLibrary.GetExport(library, "cuEventCreate");
+        eventRecord = (delegate* unmanaged<nint, nint, int>)NativeLibrary.GetExport(library, "cuEventRecord");
+        eventSynchronize = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuEventSynchronize");
+        eventDestroy = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuEventDestroy_v2");
         getErrorName = (delegate* unmanaged<int, byte**, int>)NativeLibrary.GetExport(library, "cuGetErrorName");
     }
 
@@ -164,6 +176,35 @@ internal sealed unsafe class CudaDriver
     }
 
     public int Free(nint address) => free(address);
+
+    /// <summary>A copy that waits for nobody: the target is memory that the driver has given out for it.</summary>
+    public int BeginDownload(void* target, nint source, nint bytes, nint stream) => copyToHost(target, source, (nuint)bytes, stream);
+
+    public int AllocateHost(nint bytes, out void* address)
+    {
+        void* found;
+        var error = allocateHost(&found, (nuint)bytes, 0);
+        address = found;
+        return error;
+    }
+
+    public int FreeHost(void* address) => freeHost(address);
+
+    /// <summary>An event that tells no times, which makes it cheap.</summary>
+    public int CreateEvent(out nint made)
+    {
+        const uint withoutTiming = 2;
+        nint found;
+        var error = eventCreate(&found, withoutTiming);
+        made = found;
+        return error;
+    }
+
+    public int Record(nint @event, nint stream) => eventRecord(@event, stream);
+
+    public int WaitFor(nint @event) => eventSynchronize(@event);
+
+    public int DestroyEvent(nint @event) => eventDestroy(@event);
 
     /// <summary>The driver's name of an error.</summary>
     public string NameOf(int error)

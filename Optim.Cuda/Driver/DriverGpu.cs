@@ -58,6 +58,61 @@ internal sealed unsafe class DriverGpu : Gpu
         Check(driver.Download(target, source, bytes, Stream), $"{bytes} bytes could not be copied from there");
     }
 
+    public override GpuCopy Room(nint bytes) => new Copy(this, bytes);
+
+    /// <summary>A copy in memory that the driver keeps at its place, and an event behind it.</summary>
+    private sealed class Copy : GpuCopy
+    {
+        private readonly DriverGpu gpu;
+        private readonly nint bytes;
+        private readonly void* room;
+        private readonly nint made;
+        private bool isFree;
+
+        public Copy(DriverGpu gpu, nint bytes)
+        {
+            (this.gpu, this.bytes) = (gpu, bytes);
+            using var current = gpu.Enter();
+            gpu.Check(gpu.driver.AllocateHost(bytes, out room), "there is no memory for copies from there");
+            gpu.Check(gpu.driver.CreateEvent(out made), "there is no event");
+        }
+
+        ~Copy() => Free();
+
+        public override void Begin(nint source)
+        {
+            using var current = gpu.Enter();
+            gpu.Check(gpu.driver.BeginDownload(room, source, bytes, gpu.Stream), $"{bytes} bytes could not be copied from there");
+            gpu.Check(gpu.driver.Record(made, gpu.Stream), "an event was refused");
+        }
+
+        public override void* Wait()
+        {
+            using var current = gpu.Enter();
+            gpu.Check(gpu.driver.WaitFor(made), "waiting failed");
+            return room;
+        }
+
+        public override void Dispose()
+        {
+            Free();
+            GC.SuppressFinalize(this);
+        }
+
+        private void Free()
+        {
+            if (isFree || gpu is null)
+                return;
+            isFree = true;
+            _ = gpu.driver.Push(gpu.context);
+            if (room != null)
+                _ = gpu.driver.FreeHost(room);
+            if (made != 0)
+                _ = gpu.driver.DestroyEvent(made);
+            gpu.driver.Pop();
+        }
+    }
+
     /// <summary>Waits for all that was added to the stream.</summary>
     public void Synchronize()
     {

@@ -30,6 +30,22 @@ internal abstract unsafe class Gpu
 
     /// <summary>Waits for all that was added to the stream, and copies from the device.</summary>
     public abstract void Download(void* target, nint source, nint bytes);
+
+    /// <summary>Room for what is copied from the device while the processor goes on.</summary>
+    /// <exception cref="CudaException">There is none.</exception>
+    public abstract GpuCopy Room(nint bytes);
+}
+
+/// <summary>Some bytes of the device in memory of the processor, which are copied behind what was added to the stream before.</summary>
+internal abstract unsafe class GpuCopy : IDisposable
+{
+    /// <summary>Adds the copy to the stream.</summary>
+    public abstract void Begin(nint source);
+
+    /// <summary>Waits until it has been made, and not for what was added later; returns where it lies.</summary>
+    public abstract void* Wait();
+
+    public abstract void Dispose();
 }
 
 /// <summary>Memory of a device. It is given back when it is disposed of, or nobody has it any more.</summary>

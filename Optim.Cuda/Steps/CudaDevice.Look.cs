@@ -41,23 +41,35 @@ internal sealed unsafe partial class CudaDevice
             if (!lookKernels.TryGetValue((isLargest, most is not null), out var kernel))
                 lookKernels.Add((isLargest, most is not null), kernel = Load(TotalsKernel.OfGradients(isLargest, most is not null)));
             LaunchTotal(kernel, plan.List, gradients.Length, plan.Found, most);
-            return new GradientsFound(this, gpu, plan.Found);
+            return new GradientsFound(this, plan);
         }
     }
 
     /// <summary>What was found, where it lies until the next look of the same owner.</summary>
-    private sealed class GradientsFound(CudaDevice device, Gpu gpu, nint address) : DeviceSurvey
+    private sealed class GradientsFound(CudaDevice device, LookPlan plan) : DeviceSurvey
     {
-        public nint Address => address;
+        private bool isFetched;
+
+        public nint Address => plan.Found;
 
         public override ProgramDevice Device => device;
 
+        public override void Fetch()
+        {
+            lock (device.alone)
+                plan.Fetch();
+            isFetched = true;
+        }
+
         public override (bool IsFinite, double Norm, double Factor) Read()
         {
-            var found = stackalloc double[Guard.Bytes / sizeof(double)];
+            if (!isFetched)
+                Fetch();
             lock (device.alone)
-                gpu.Download(found, address, Guard.Bytes);
-            return (found[0] == 0, found[Guard.Norm / sizeof(double)], found[Guard.Factor / sizeof(double)]);
+            {
+                var found = (double*)plan.Copy!.Wait();
+                return (found[0] == 0, found[Guard.Norm / sizeof(double)], found[Guard.Factor / sizeof(double)]);
+            }
         }
     }
 }

@@ -36,6 +36,16 @@ internal sealed unsafe class LookPlan(Gpu gpu)
         return memory!.Address + Guard.Bytes + sizeof(nint) * places.Length + before * sizeof(double);
     }
 
+    /// <summary>What was found, on its way to the processor; null until somebody has asked for that.</summary>
+    public GpuCopy? Copy { get; private set; }
+
+    /// <summary>Sends what was found to the processor.</summary>
+    public void Fetch()
+    {
+        Copy ??= gpu.Room(Guard.Bytes);
+        Copy.Begin(Found);
+    }
+
     /// <summary>Lays the gradients out, those of a dtype after those of another.</summary>
     public void Lay(ReadOnlySpan<TensorView> gradients)
     {

@@ -17,17 +17,17 @@ public readonly struct ASGDFormula : IFormula1<ASGDFormula>
         where N : struct, IScalar<N> => new(lr, N.Of(1));
 
     /// <summary>Above 0 where averages are taken in the next step.</summary>
-    public static N Averages<N>(N t0, long step)
-        where N : struct, IScalar<N> => N.Of(step) - t0 - N.Of(1);
+    public static N Averages<N>(N t0, StepNumber<N> step)
+        where N : struct, IScalar<N> => step.Number - t0 - N.Of(1);
 
     /// <summary>
     /// eta and mu of the step after this one: PyTorch works them out at the end of a step, so a change of lr is felt a step later.
     /// Averages are taken from the second step after t0 on; before that mu is 1.
     /// </summary>
-    public static Scalars<N> Next<N>(N lr, N lambd, N alpha, N t0, bool averages, long step)
+    public static Scalars<N> Next<N>(N lr, N lambd, N alpha, N t0, bool averages, StepNumber<N> step)
         where N : struct, IScalar<N>
     {
-        var (one, t) = (N.Of(1), N.Of(step));
+        var (one, t) = (N.Of(1), step.Number);
         return new(lr / N.Pow(one + lambd * lr * t, alpha), averages ? one / (t - t0) : one);
     }
 

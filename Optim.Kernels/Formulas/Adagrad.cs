@@ -13,8 +13,8 @@ public readonly struct AdagradFormula : IFormula1<AdagradFormula>
     public static int SwitchCount => 2;
 
     /// <summary>The first step has the whole rate: its decay counts the steps before.</summary>
-    public static Coefficients<N> Coefficients<N>(N lr, N lrDecay, N eps, N weightDecay, long step)
-        where N : struct, IScalar<N> => new(lr / (N.Of(1) + N.Of(step - 1) * lrDecay), eps, weightDecay);
+    public static Coefficients<N> Coefficients<N>(N lr, N lrDecay, N eps, N weightDecay, StepNumber<N> step)
+        where N : struct, IScalar<N> => new(lr / (N.Of(1) + (step.Number - N.Of(1)) * lrDecay), eps, weightDecay);
 
     /// <summary>One step of one element.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

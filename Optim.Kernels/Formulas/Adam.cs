@@ -24,11 +24,11 @@ public readonly struct AdamFormula : IFormula3<AdamFormula>
     /// Both bias corrections go into numbers: lr / (1 - beta1^t) before, 1 / sqrt(1 - beta2^t) inside of the
     /// denominator, so that one square root and one division are left for each element.
     /// </summary>
-    public static Coefficients<N> Coefficients<N>(N lr, N beta1, N beta2, N eps, N weightDecay, long step)
+    public static Coefficients<N> Coefficients<N>(N lr, N beta1, N beta2, N eps, N weightDecay, StepNumber<N> step)
         where N : struct, IScalar<N>
     {
         var one = N.Of(1);
-        var (stepSize, scale) = (lr / (one - N.Pow(beta1, step)), one / N.Sqrt(one - N.Pow(beta2, step)));
+        var (stepSize, scale) = (lr / (one - step.Power(beta1)), one / N.Sqrt(one - step.Power(beta2)));
         return new(stepSize, scale, eps, beta1, one - beta1, beta2, one - beta2, weightDecay, one - lr * weightDecay);
     }
 

@@ -14,11 +14,11 @@ public readonly struct AdamaxFormula : IFormula2<AdamaxFormula>
     public static int SwitchCount => 3;
 
     /// <summary>The bias correction of the mean goes into the rate; the norm needs none.</summary>
-    public static Coefficients<N> Coefficients<N>(N lr, N beta1, N beta2, N eps, N weightDecay, long step)
+    public static Coefficients<N> Coefficients<N>(N lr, N beta1, N beta2, N eps, N weightDecay, StepNumber<N> step)
         where N : struct, IScalar<N>
     {
         var one = N.Of(1);
-        return new(lr / (one - N.Pow(beta1, step)), beta1, one - beta1, beta2, eps, weightDecay);
+        return new(lr / (one - step.Power(beta1)), beta1, one - beta1, beta2, eps, weightDecay);
     }
 
     /// <summary>One step of one element. A NaN stays in the norm, as it would in a sum.</summary>

@@ -28,14 +28,14 @@ public abstract class Arithmetic<O>
     public virtual bool HasPhases => false;
 
     /// <summary>Above 0 in late steps, where there are such phases.</summary>
-    public virtual N Phase<N>(Reader<N> read, O options, long step)
+    public virtual N Phase<N>(Reader<N> read, O options, StepNumber<N> step)
         where N : struct, IScalar<N> => N.Of(1);
 
     /// <summary>The options with others among them under which the steps from 2 to 4 are early, and those from 64 late.</summary>
     public virtual O WithBothPhases(O options) => options;
 
     /// <summary>The coefficients of a step, which is counted from 1 for each parameter by itself.</summary>
-    public abstract Coefficients<N> Coefficients<N>(Reader<N> read, O options, long step)
+    public abstract Coefficients<N> Coefficients<N>(Reader<N> read, O options, StepNumber<N> step)
         where N : struct, IScalar<N>;
 
     /// <summary>Whether a step counts. A rule that does not count under its default options has no step in state dicts.</summary>
@@ -55,11 +55,11 @@ public abstract class Arithmetic<O>
         where N : struct, IScalar<N> => default;
 
     /// <summary>The kept numbers after a step, from those before it.</summary>
-    public virtual Scalars<N> Next<N>(Reader<N> read, O options, long step, Scalars<N> scalars)
+    public virtual Scalars<N> Next<N>(Reader<N> read, O options, StepNumber<N> step, Scalars<N> scalars)
         where N : struct, IScalar<N> => scalars;
 
     /// <summary>The coefficients of a step, from the kept numbers before it.</summary>
-    public virtual Coefficients<N> Coefficients<N>(Reader<N> read, O options, long step, Scalars<N> scalars)
+    public virtual Coefficients<N> Coefficients<N>(Reader<N> read, O options, StepNumber<N> step, Scalars<N> scalars)
         where N : struct, IScalar<N> => Coefficients(read, options, step);
 
     /// <summary>What the rule makes of sparse gradients under these options.</summary>

@@ -15,15 +15,15 @@ public readonly struct NAdamFormula : IFormula2<NAdamFormula>
     public static int SwitchCount => 4;
 
     /// <summary>The momentum of a step, which grows from about half of beta1 to beta1.</summary>
-    private static N Momentum<N>(N beta1, N momentumDecay, long step)
-        where N : struct, IScalar<N> => beta1 * (N.Of(1) - N.Of(0.5) * N.Pow(N.Of(0.96), N.Of(step) * momentumDecay));
+    private static N Momentum<N>(N beta1, N momentumDecay, StepNumber<N> step)
+        where N : struct, IScalar<N> => beta1 * (N.Of(1) - N.Of(0.5) * N.Pow(N.Of(0.96), step.Number * momentumDecay));
 
     /// <summary>mu_product before the first step.</summary>
     public static Scalars<N> Start<N>()
         where N : struct, IScalar<N> => new(N.Of(1));
 
     /// <summary>mu_product after a step, from that before it.</summary>
-    public static Scalars<N> Next<N>(N muProduct, N beta1, N momentumDecay, long step)
+    public static Scalars<N> Next<N>(N muProduct, N beta1, N momentumDecay, StepNumber<N> step)
         where N : struct, IScalar<N> => new(muProduct * Momentum(beta1, momentumDecay, step));
 
     /// <summary>
@@ -37,15 +37,24 @@ public readonly struct NAdamFormula : IFormula2<NAdamFormula>
     /// <param name="momentumDecay">How fast the momentum grows.</param>
     /// <param name="muProduct">The product of the momenta before this step.</param>
     /// <param name="step">From 1.</param>
-    public static Coefficients<N> Coefficients<N>(N lr, N beta1, N beta2, N eps, N weightDecay, N momentumDecay, N muProduct, long step)
+    public static Coefficients<N> Coefficients<N>(
+        N lr,
+        N beta1,
+        N beta2,
+        N eps,
+        N weightDecay,
+        N momentumDecay,
+        N muProduct,
+        StepNumber<N> step
+    )
         where N : struct, IScalar<N>
     {
         var one = N.Of(1);
-        var (mu, next) = (Momentum(beta1, momentumDecay, step), Momentum(beta1, momentumDecay, step + 1));
+        var (mu, next) = (Momentum(beta1, momentumDecay, step), Momentum(beta1, momentumDecay, step.Next));
         var product = muProduct * mu;
         var ofGrad = lr * (one - mu) / (one - product);
         var ofMean = lr * next / (one - product * next);
-        var scale = one / N.Sqrt(one - N.Pow(beta2, step));
+        var scale = one / N.Sqrt(one - step.Power(beta2));
         return new(ofGrad, ofMean, scale, eps, beta1, one - beta1, beta2, one - beta2, weightDecay, one - lr * weightDecay);
     }
 

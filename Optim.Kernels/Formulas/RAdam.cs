@@ -16,23 +16,23 @@ public readonly struct RAdamFormula : IFormula2<RAdamFormula>
     public static int SwitchCount => 5;
 
     /// <summary>Whether the variance of a step's rate is tractable.</summary>
-    public static bool Rectifies(double beta2, long step) => Tractable(new Real(beta2), step).Value > 0;
+    public static bool Rectifies(double beta2, long step) => Tractable(new Real(beta2), new(step)).Value > 0;
 
     /// <summary>Above 0 where the variance of a step's rate is tractable: by how much the length of the average is beyond 5.</summary>
-    public static N Tractable<N>(N beta2, long step)
+    public static N Tractable<N>(N beta2, StepNumber<N> step)
         where N : struct, IScalar<N> => Length(beta2, step) - N.Of(5);
 
     /// <summary>
     /// Rectification and both bias corrections go into the rate: eps is added to the root as it is, unlike in Adam. A step that is not
     /// rectified has no root and no division.
     /// </summary>
-    public static Coefficients<N> Coefficients<N>(N lr, N beta1, N beta2, N eps, N weightDecay, bool rectified, long step)
+    public static Coefficients<N> Coefficients<N>(N lr, N beta1, N beta2, N eps, N weightDecay, bool rectified, StepNumber<N> step)
         where N : struct, IScalar<N>
     {
         var one = N.Of(1);
-        var rate = lr / (one - N.Pow(beta1, step));
+        var rate = lr / (one - step.Power(beta1));
         if (rectified)
-            rate = rate * Rectification(beta2, step) * N.Sqrt(one - N.Pow(beta2, step));
+            rate = rate * Rectification(beta2, step) * N.Sqrt(one - step.Power(beta2));
         return new(rate, eps, beta1, one - beta1, beta2, one - beta2, weightDecay, one - lr * weightDecay);
     }
 
@@ -58,14 +58,14 @@ public readonly struct RAdamFormula : IFormula2<RAdamFormula>
         where N : struct, IScalar<N> => N.Of(2) / (N.Of(1) - beta2) - N.Of(1);
 
     /// <summary>The length of the simple average that the second moment amounts to.</summary>
-    private static N Length<N>(N beta2, long step)
+    private static N Length<N>(N beta2, StepNumber<N> step)
         where N : struct, IScalar<N>
     {
-        var power = N.Pow(beta2, step);
-        return Longest(beta2) - N.Of(2 * step) * power / (N.Of(1) - power);
+        var power = step.Power(beta2);
+        return Longest(beta2) - N.Of(2) * step.Number * power / (N.Of(1) - power);
     }
 
-    private static N Rectification<N>(N beta2, long step)
+    private static N Rectification<N>(N beta2, StepNumber<N> step)
         where N : struct, IScalar<N>
     {
         var (longest, length, two, four) = (Longest(beta2), Length(beta2, step), N.Of(2), N.Of(4));

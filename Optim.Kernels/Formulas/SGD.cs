@@ -20,11 +20,11 @@ public readonly struct SGDFormula : IFormula1<SGDFormula>
         where Is : ISwitches => Is.On(Momentum);
 
     /// <summary>The first gradient of a parameter is its first momentum: kept by 0, taken whole, not dampened.</summary>
-    public static Coefficients<N> Coefficients<N>(N lr, N momentum, N dampening, N weightDecay, long step)
+    public static Coefficients<N> Coefficients<N>(N lr, N momentum, N dampening, N weightDecay, StepNumber<N> step)
         where N : struct, IScalar<N>
     {
         var (zero, one) = (N.Of(0), N.Of(1));
-        return step == 1 ? new(lr, momentum, zero, one, weightDecay) : new(lr, momentum, momentum, one - dampening, weightDecay);
+        return step.IsFirst ? new(lr, momentum, zero, one, weightDecay) : new(lr, momentum, momentum, one - dampening, weightDecay);
     }
 
     /// <summary>One step of one element.</summary>

@@ -13,11 +13,11 @@ public readonly struct SparseAdamFormula : IFormula2<SparseAdamFormula>
     public static int SwitchCount => 2;
 
     /// <summary>Both bias corrections go into the step size, so that eps is added to the root as it is, unlike in Adam.</summary>
-    public static Coefficients<N> Coefficients<N>(N lr, N beta1, N beta2, N eps, long step)
+    public static Coefficients<N> Coefficients<N>(N lr, N beta1, N beta2, N eps, StepNumber<N> step)
         where N : struct, IScalar<N>
     {
         var one = N.Of(1);
-        var stepSize = lr * N.Sqrt(one - N.Pow(beta2, step)) / (one - N.Pow(beta1, step));
+        var stepSize = lr * N.Sqrt(one - step.Power(beta2)) / (one - step.Power(beta1));
         return new(stepSize, eps, beta1, one - beta1, beta2, one - beta2);
     }
 

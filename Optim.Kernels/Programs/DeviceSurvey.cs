@@ -9,6 +9,9 @@ internal abstract class DeviceSurvey
     /// <summary>Where it is.</summary>
     public abstract ProgramDevice Device { get; }
 
+    /// <summary>Begins to bring what was found to the processor, behind what was launched so far: reading it waits for no more than that.</summary>
+    public abstract void Fetch();
+
     /// <summary>Waits for what was found: whether all are finite, the norm, and the factor.</summary>
     public abstract (bool IsFinite, double Norm, double Factor) Read();
 }

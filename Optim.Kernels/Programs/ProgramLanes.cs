@@ -92,7 +92,7 @@ internal sealed class WholeReductions<V>(Layout layout, ulong stream = 0) : Lane
 internal readonly record struct LaneLeaves<N>(
     Reader<N> Read,
     IReadOnlyDictionary<string, double> Options,
-    long Step,
+    StepNumber<N> Step,
     IReadOnlyList<string> KeptNames,
     Scalars<N> Kept,
     Func<string, double>? Given = null
@@ -268,7 +268,7 @@ internal readonly struct ProgramLanes<V, N>
             case Operation.Constant:
                 return Constant(node.Constant);
             case Operation.StepCount:
-                return Constant(leaves.Step);
+                return new(leaves.Step.Number, leaves.Step.KnownCount);
             case Operation.Option:
                 return new(leaves.Read.Of(node.Name, leaves.Options[node.Name]), leaves.Options[node.Name]);
             case Operation.Given:

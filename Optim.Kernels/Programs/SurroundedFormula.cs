@@ -95,7 +95,7 @@ internal sealed class SurroundedFormula(Driver driver)
         new(
             RealReader.Instance,
             ImmutableDictionary<string, double>.Empty,
-            1,
+            new(1),
             [],
             default,
             name =>

@@ -98,7 +98,7 @@ public sealed class DifferentiableStep
                     ? new(LaneForm.In(known))
                     : new(Full(Rule.Start(record, column, reader), form));
         var scalars = row.Step == 0 ? Rule.StartScalars(record, reader) : Scalars(row);
-        scalars = Rule.Update<TorchLane, TorchLane>(record, reader, row.Step + 1, scalars, lanes);
+        scalars = Rule.Update<TorchLane, TorchLane>(record, reader, new(row.Step + 1), scalars, lanes);
         var columns = row.Columns.ToBuilder();
         for (var column = 0; column < names.Length; column++)
             if (kept.Contains(names[column]))

@@ -68,7 +68,7 @@ internal static class Traffic
     {
         public override int Switches(NoOptions options) => 0;
 
-        public override Coefficients<N> Coefficients<N>(Reader<N> read, NoOptions options, long step)
+        public override Coefficients<N> Coefficients<N>(Reader<N> read, NoOptions options, StepNumber<N> step)
             where N : struct => new(N.Of(1));
     }
 }

@@ -50,7 +50,7 @@ public static class Rules
     {
         public override int Switches(Options options) => 0;
 
-        public override Coefficients<N> Coefficients<N>(Reader<N> read, Options options, long step)
+        public override Coefficients<N> Coefficients<N>(Reader<N> read, Options options, StepNumber<N> step)
             where N : struct => new(N.Of(direction) * read.Of("lr", options.Lr), N.Of(1) - read.Of("beta", options.Beta));
     }
 }

@@ -18,7 +18,7 @@ let private kernels =
             if isWhole then
                 Catalogue.All |> Seq.map _.Rule.Name |> Seq.toList
             else
-                [ "LAMB"; "AdamP"; "TAM" ]
+                [ "AdamP"; "TAM" ]
 
         [
             for name, driver, switches, _ in formulas do
@@ -27,6 +27,23 @@ let private kernels =
                         let code = driver.Surrounded((1 <<< switches) - 1, around).VisitsFor(dtype).[0].Code
 
                         $"{name}-{dtype.Name()}", ElementKernel.Render(code, false)
+            let lamb = PtxKit.programOf "LAMB" []
+
+            for dtype in [ DType.Float32; DType.Float64; DType.BFloat16 ] do
+                for index, struct (purpose, kernel) in Seq.indexed (ProgramKernels.Of(lamb, dtype)) do
+                    $"lamb-{dtype.Name()}-{index} ({purpose})", kernel
+
+                let guarded = (PtxKit.arounds[1].Around lamb).VisitsFor dtype
+                $"lamb-guarded-sums-{dtype.Name()}", SumsKernel.Render(guarded[0].Code, false, Nullable(Guard 0))
+                $"lamb-guarded-{dtype.Name()}", ElementKernel.Render(guarded[1].Code, true, Nullable(Guard 0))
+
+                $"lamb-guarded-numbers-{dtype.Name()}",
+                NumbersKernel.Render((ProgramRun lamb).NumbersFor(1, dtype).Code, Nullable(Guard(-1)))
+
+            for isLargest in [ false; true ] do
+                $"totals-{isLargest}", TotalsKernel.OfParts isLargest
+                $"norm-of-gradients-{isLargest}", TotalsKernel.OfGradients(isLargest, true)
+
             for name in rules do
                 match Rules.Find name :> obj with
                 | :? IRecorded as rule ->
@@ -34,6 +51,7 @@ let private kernels =
                         for struct (purpose, kernel) in ProgramKernels.Of(rule.Recorded((Rules.Find name).Defaults, 1000L), dtype) do
                             $"{name}-{dtype.Name()}, {purpose}", kernel
                 | _ -> ()
+
             "join-blocks", JoinKernel.OfBlocks false
             "join-slices", JoinKernel.OfSlices true
         ]

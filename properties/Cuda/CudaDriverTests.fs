@@ -1,3 +1,4 @@
+// Long, because what the driver refuses, loses and counts is asked of the same two optimizers.
 /// NVIDIA's driver as it is called, against one without a device, which gcc builds.
 module CudaDriverTests
 
@@ -99,6 +100,66 @@ let private stepTests =
             Expect.equal (stateOf theirs) (stateOf ours) name
 
         Expect.equal (gpu.Model, gpu.Capability) ("Fake 1", struct (9, 0)) "the device"
+    }
+
+let private openTests =
+    testSequenced
+    <| test "clipping by norm waits for no stream: whoever asks for state or for a step that was left out waits for that step alone" {
+        let struct (_, driver, _, device) = fake ()
+
+        let (here, ours), (there, theirs) =
+            both device (fun parameters -> AdamW(parameters) :> Optimizer)
+
+        for optimizer in [ ours; theirs ] do
+            optimizer.Attach(ClipGradNorm 0.5)
+
+        let both action =
+            action (here, ours)
+            action (there, theirs)
+
+        let step isSpoilt =
+            both (fun (parameters, optimizer) ->
+                let spoilt = parameters[2].GradientView
+                let kept = spoilt.ToDoubles()
+
+                if isSpoilt then
+                    let values = Array.copy kept
+                    values[4000] <- nan
+                    spoilt.CopyFrom(TensorView.OfDoubles(DType.Float32, ReadOnlySpan values, ReadOnlySpan [| int64 values.Length |]))
+
+                optimizer.Step()
+                spoilt.CopyFrom(TensorView.OfDoubles(DType.Float32, ReadOnlySpan kept, ReadOnlySpan [| int64 kept.Length |])))
+
+        step false
+        step false
+        let streams, events = driver.Waits, driver.EventWaits
+
+        for isSpoilt in [ false; true; false; true ] do
+            step isSpoilt
+
+        Expect.equal driver.Waits streams "waits for a stream"
+        Expect.equal (driver.EventWaits - events) 4 "each step asks for the one before it"
+        Expect.isNull driver.Error "kernels"
+        Expect.isTrue theirs.LastStepSkipped "the last one"
+        Expect.equal (driver.EventWaits - events) 5 "and who asks"
+        Expect.equal (theirs.SkippedSteps, ours.SkippedSteps) (2L, 2L) "steps that were left out"
+        Expect.equal (stateOf theirs) (stateOf ours) "state"
+        Expect.equal (dataOf there) (dataOf here) "parameters"
+        step true
+        Expect.equal (stateOf theirs) (stateOf ours) "state of a step that was left out, asked for first"
+        step false
+        let again = Param.Of("more", device.Moved(tensor 7 9))
+        theirs.AddParamGroup(ParameterGroup [ again ])
+        step false
+        Expect.equal (dataOf there) (dataOf here) "a group that came while it was not known"
+        Expect.equal driver.EventWaits (events + 7) "in all"
+        // Whoever goes by a step is told at once.
+        let mutable seen = 0
+        use _ = theirs.RegisterStepPostHook(fun _ -> seen <- seen + 1)
+        step true
+        step false
+        Expect.equal seen 1 "hooks after steps"
+        Expect.equal driver.Depth 0 "contexts"
     }
 
 let private refusalTests =
@@ -339,6 +400,7 @@ let tests =
         "cuda driver"
         [
             stepTests
+            openTests
             refusalTests
             memoryTests
             lossTests

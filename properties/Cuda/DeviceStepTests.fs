@@ -462,6 +462,57 @@ let private foundMutantTests =
     }
 
 
+/// Rules with numbers of tensors, of all of them, and of both; a chain, too.
+let private withNumbers =
+    [
+        "LAMB"
+        "Prodigy"
+        "DAdaptSGD"
+        "DoG"
+        "Amos"
+        "chain(clip_by_global_norm(0.5), scale_by_adam, scale_by_trust_ratio, scale(-1e-2))"
+    ]
+
+let private mixedTests =
+    test "numbers of tensors are the processor's where parameters of several dtypes, some of which join later, step together" {
+        let struct (device, _) = fresh ()
+
+        let dtypes =
+            [ DType.Float32; DType.BFloat16; DType.Float32; DType.Float64; DType.Float32 ]
+
+        let mixed seed =
+            [
+                for index, dtype in List.indexed dtypes -> (tensors dtype (seed + index))[index % shapes.Length]
+            ]
+
+        for name in withNumbers do
+            let rule = Rules.Find name
+            let options = rule.Defaults
+            let here = Parameters.Of(mixed 1)
+            let there = Parameters.Of(here |> Seq.map device.Moved)
+            let mutable a, b = rule.Init(options, here), rule.Init(options, there)
+
+            for step in 1..4 do
+                let given (move: TensorView -> TensorView) =
+                    Gradients.Of
+                        [
+                            for index, gradient in List.indexed (mixed (60 + 7 * step)) ->
+                                // One comes in the second step, and one leaves out the third.
+                                if (index = 2 && step = 1) || (index = 0 && step = 3) then
+                                    Gradient.Absent
+                                else
+                                    Gradient.OfDense(move gradient)
+                        ]
+
+                a <- rule.Step(options, here, given id, a)
+                b <- rule.Step(options, there, given device.Moved, b)
+
+            sameTensors name here there
+            sameState name a b
+
+        Expect.equal device.Others.Asked 0 "nobody else"
+    }
+
 let private strideTests =
     test "tensors of other strides are brought into order on the device" {
         let struct (device, _) = fresh ()
@@ -554,6 +605,7 @@ let tests =
             launchTests
             surroundTests
             scalerTests
+            mixedTests
             foundTests
             foundMutantTests
             strideTests

@@ -8,6 +8,7 @@ typedef int (*launch_t)(const char *text, unsigned blocks, unsigned threads, voi
 static launch_t hook;
 static int depth;
 static int refused[3]; // modules, launches, copies
+static int counts[3]; // waits for a stream, copies to the device, waits for an event
 static int devices = 1;
 static int contexts[4]; // an address for each device
 static void *entered[64];
@@ -15,7 +16,6 @@ static void *entered[64];
 typedef struct { void *context; char *text; } module_t;
 
 int fake_devices(int count, int b) { devices = count; return 0; }
-static int counts[2];  // waits, copies to the device
 
 void fake_hook(launch_t launch) { hook = launch; }
 int fake_depth(int a, int b) { return depth; }
@@ -90,6 +90,12 @@ int cuMemcpyDtoHAsync_v2(void *target, const void *source, size_t bytes, void *s
 int cuStreamSynchronize(void *stream) { counts[0]++; return depth == 0 ? 201 : refused[1]; }
 int cuMemAlloc_v2(void **address, size_t bytes) { *address = aligned_alloc(256, (bytes + 255) / 256 * 256); return *address ? 0 : 2; }
 int cuMemFree_v2(void *address) { free(address); return 0; }
+int cuMemHostAlloc(void **address, size_t bytes, unsigned flags) { *address = malloc(bytes); return depth == 0 ? 201 : flags ? 1 : 0; }
+int cuMemFreeHost(void *address) { free(address); return depth == 0 ? 201 : 0; }
+int cuEventCreate(void **event, unsigned flags) { *event = calloc(1, 8); return depth == 0 ? 201 : flags == 2 ? 0 : 1; }
+int cuEventRecord(void *event, void *stream) { *(void **)event = stream; return depth == 0 ? 201 : refused[2]; }
+int cuEventSynchronize(void *event) { counts[2]++; return depth == 0 ? 201 : *(void **)event ? refused[1] : 1; }
+int cuEventDestroy_v2(void *event) { free(event); return depth == 0 ? 201 : 0; }
 int cuGetErrorName(int error, const char **text) {
     *text = error == 1 ? "CUDA_ERROR_INVALID_VALUE"
         : error == 101 ? "CUDA_ERROR_INVALID_DEVICE"

@@ -15,6 +15,14 @@ open Reference
 let text (number: float) =
     number.ToString("R", CultureInfo.InvariantCulture)
 
+/// Bytes of managed memory that an action takes: the least of some times, as what the runtime compiles in between is not its own.
+let bytesOf (act: unit -> unit) =
+    Seq.init 5 (fun _ ->
+        let before = GC.GetAllocatedBytesForCurrentThread()
+        act ()
+        GC.GetAllocatedBytesForCurrentThread() - before)
+    |> Seq.min
+
 /// How often a property is tried, with the seed of the laws.
 let drawn count =
     { FsCheckConfig.defaultConfig with

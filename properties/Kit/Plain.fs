@@ -163,25 +163,27 @@ let private arithmetic (s: Scenario) : Arithmetic =
             AdadeltaFormula.Coefficients(lr (), real' "rho", real' "eps", real' "weight_decay"))
     | "Adagrad" ->
         { simple (bit 0 (flag "maximize") ||| bit 1 (decays ())) (fun step ->
-              AdagradFormula.Coefficients(lr (), real' "lr_decay", real' "eps", real' "weight_decay", step)) with
+              AdagradFormula.Coefficients(lr (), real' "lr_decay", real' "eps", real' "weight_decay", StepNumber<Real> step)) with
             Column = fun _ -> number "initial_accumulator_value"
         }
     | "Adamax" ->
         let struct (beta1, beta2) = Options.pair s.Rule "betas" s.Options
 
         simple (bit 0 (flag "maximize") ||| bit 1 (decays ()) ||| bit 2 (beta1 > 0.5)) (fun step ->
-            AdamaxFormula.Coefficients(lr (), real beta1, real beta2, real' "eps", real' "weight_decay", step))
+            AdamaxFormula.Coefficients(lr (), real beta1, real beta2, real' "eps", real' "weight_decay", StepNumber<Real> step))
     | "Adam"
     | "AdamW" ->
         let struct (beta1, beta2) = Options.pair s.Rule "betas" s.Options
 
         simple (kinds () ||| bit 3 (flag "amsgrad") ||| bit 4 (beta1 > 0.5)) (fun step ->
-            AdamFormula.Coefficients(lr (), real beta1, real beta2, real' "eps", real' "weight_decay", step))
+            AdamFormula.Coefficients(lr (), real beta1, real beta2, real' "eps", real' "weight_decay", StepNumber<Real> step))
     | "ASGD" ->
         { simple (bit 0 (flag "maximize") ||| bit 1 (decays ())) (fun _ -> Unchecked.defaultof<_>) with
             Coefficients = fun _ kept -> ASGDFormula.Coefficients(kept.First, kept.Second, real' "lambd", real' "weight_decay")
             Scalars = ASGDFormula.Start(lr ())
-            Next = fun step _ -> ASGDFormula.Next(lr (), real' "lambd", real' "alpha", real' "t0", float step - number "t0" > 1.0, step)
+            Next =
+                fun step _ ->
+                    ASGDFormula.Next(lr (), real' "lambd", real' "alpha", real' "t0", float step - number "t0" > 1.0, StepNumber<Real> step)
         }
     | "NAdam" ->
         let struct (beta1, beta2) = Options.pair s.Rule "betas" s.Options
@@ -192,16 +194,25 @@ let private arithmetic (s: Scenario) : Arithmetic =
         let growth = real' "momentum_decay"
 
         { simple (kinds () ||| bit 3 (beta1.Value > 0.5)) (fun _ -> Unchecked.defaultof<_>) with
-            Coefficients = fun step kept -> NAdamFormula.Coefficients(lr (), beta1, beta2, eps, decay, growth, kept.First, step)
+            Coefficients =
+                fun step kept -> NAdamFormula.Coefficients(lr (), beta1, beta2, eps, decay, growth, kept.First, StepNumber<Real> step)
             Scalars = NAdamFormula.Start()
-            Next = fun step kept -> NAdamFormula.Next(kept.First, beta1, growth, step)
+            Next = fun step kept -> NAdamFormula.Next(kept.First, beta1, growth, StepNumber<Real> step)
         }
     | "RAdam" ->
         let struct (beta1, beta2) = Options.pair s.Rule "betas" s.Options
         let rectified step = RAdamFormula.Rectifies(beta2, step)
 
         { simple 0 (fun step ->
-              RAdamFormula.Coefficients(lr (), real beta1, real beta2, real' "eps", real' "weight_decay", rectified step, step)) with
+              RAdamFormula.Coefficients(
+                  lr (),
+                  real beta1,
+                  real beta2,
+                  real' "eps",
+                  real' "weight_decay",
+                  rectified step,
+                  StepNumber<Real> step
+              )) with
             Switches = fun step -> kinds () ||| bit 3 (rectified step) ||| bit 4 (beta1 > 0.5)
         }
     | "SGD" ->
@@ -210,7 +221,7 @@ let private arithmetic (s: Scenario) : Arithmetic =
              ||| bit 1 (decays ())
              ||| bit 2 (number "momentum" <> 0.0)
              ||| bit 3 (flag "nesterov"))
-            (fun step -> SGDFormula.Coefficients(lr (), real' "momentum", real' "dampening", real' "weight_decay", step))
+            (fun step -> SGDFormula.Coefficients(lr (), real' "momentum", real' "dampening", real' "weight_decay", StepNumber<Real> step))
     | "RMSprop" ->
         simple
             (bit 0 (flag "maximize")

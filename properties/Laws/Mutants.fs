@@ -243,10 +243,10 @@ let adamBy<'f when 'f: struct and 'f: (new: unit -> 'f) and 'f :> ValueType and 
                 let struct (beta1, beta2) = o.Betas
 
                 let lr, beta1, beta2, eps, decay, step =
-                    change (o.Lr, beta1, beta2, o.Eps, o.WeightDecay, step)
+                    change (o.Lr, beta1, beta2, o.Eps, o.WeightDecay, step.Count)
 
                 let read (x: float) = read.Of("", x)
-                AdamFormula.Coefficients(read lr, read beta1, read beta2, read eps, read decay, step)
+                AdamFormula.Coefficients(read lr, read beta1, read beta2, read eps, read decay, StepNumber<_> step)
         }
 
     let defaults = unbox<AdamOptions> original.Defaults
@@ -294,7 +294,7 @@ let firstTwice: Subject =
                 ||| Switch.bit SGDFormula.Nesterov o.Nesterov
 
             member _.Coefficients(read, o, step) =
-                let take = if step = 1L then 1.0 + o.Momentum else 1.0 - o.Dampening
+                let take = if step.IsFirst then 1.0 + o.Momentum else 1.0 - o.Dampening
                 let of' (x: float) = read.Of("", x)
                 Coefficients<_>(of' o.Lr, of' o.Momentum, of' o.Momentum, of' take, of' o.WeightDecay)
         }

@@ -52,6 +52,9 @@ internal sealed unsafe class FakeDriver : CudaHost
     /// <summary>How often the processor has waited for a stream.</summary>
     public int Waits => Call("fake_count", 0, 0);
 
+    /// <summary>How often it has waited for an event.</summary>
+    public int EventWaits => Call("fake_count", 2, 0);
+
     /// <summary>How often something was copied to the device.</summary>
     public int Uploads => Call("fake_count", 1, 0);
 

@@ -51,6 +51,25 @@ internal sealed unsafe class InterpretedGpu(PretendHeap heap) : Gpu
         NativeMemory.Copy(source, (void*)target, (nuint)bytes);
     }
 
+    public override GpuCopy Room(nint bytes) => new Copy(this, bytes);
+
+    private sealed class Copy(InterpretedGpu gpu, nint bytes) : GpuCopy
+    {
+        private readonly nint room = (nint)NativeMemory.Alloc((nuint)bytes);
+
+        ~Copy() => NativeMemory.Free((void*)room);
+
+        public override void Begin(nint source) => NativeMemory.Copy((void*)source, (void*)room, (nuint)bytes);
+
+        public override void* Wait()
+        {
+            gpu.Waits++;
+            return (void*)room;
+        }
+
+        public override void Dispose() { }
+    }
+
     public override void Download(void* target, nint source, nint bytes)
     {
         Waits++;

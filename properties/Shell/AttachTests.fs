@@ -187,12 +187,10 @@ let private attachTests =
                 for _ in 1..20 do
                     optimizer.Step()
 
-                let before = GC.GetAllocatedBytesForCurrentThread()
-
-                for _ in 1..10 do
-                    optimizer.Step()
-
-                (GC.GetAllocatedBytesForCurrentThread() - before) / 10L
+                bytesOf (fun () ->
+                    for _ in 1..10 do
+                        optimizer.Step())
+                / 10L
 
             let few, many = measure 10, measure 1000
             Expect.isLessThanOrEqual few 512L "bytes of a step of 10 parameters"

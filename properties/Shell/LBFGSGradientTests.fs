@@ -190,9 +190,7 @@ let tests =
                     for _ in 1..3 do
                         step ()
 
-                    let before = GC.GetAllocatedBytesForCurrentThread()
-                    step ()
-                    GC.GetAllocatedBytesForCurrentThread() - before
+                    bytesOf step
 
                 let small, large = bytes 100, bytes 100_000
                 Expect.isLessThan large (small + 20_000L) "bytes of managed memory")
