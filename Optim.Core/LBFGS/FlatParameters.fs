@@ -1,3 +1,4 @@
+// Long, because vectors of the processor and those of a device share how parameters lie in them.
 namespace Optim.Core
 
 open System

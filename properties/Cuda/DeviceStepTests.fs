@@ -1,3 +1,4 @@
+// Long, because one pretend device, and what is compared on it, serves all kinds of steps.
 /// Steps on a device that is none: kernels are interpreted, and everything else is as on one of NVIDIA's.
 module DeviceStepTests
 

@@ -192,11 +192,6 @@ let private commandTests =
             ] do
             Expect.stringContains lamb words words
 
-        let adamp = Command.succeeds "ptx adamp" []
-
-        for words in [ "sums of rows, block by block"; "what rows come to"; "shfl.sync.down.b32" ] do
-            Expect.stringContains adamp words words
-
         Command.refused [ "ptx"; "muon" ] [ "Muon"; "whole tensors" ]
         Command.refused [ "ptx"; "adam"; "--dtype"; "int8" ] [ "int8"; "bfloat16" ]
         Command.refused [ "ptx"; "adam"; "--step"; "0" ] [ "--step is 0"; "at least 1" ]

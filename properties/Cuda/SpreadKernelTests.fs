@@ -271,5 +271,14 @@ let private mutantTests =
         Expect.equal (String.concat "; " survivors) "" "mutants that live"
     }
 
+let private commandTests =
+    test "optim ptx prints sums of rows and columns" {
+        let adamp = Command.succeeds "ptx adamp" []
+
+        for words in [ "sums of rows, block by block"; "what rows come to"; "shfl.sync.down.b32" ] do
+            Expect.stringContains adamp words words
+    }
+
 [<Tests>]
-let tests = testList "ptx spreads" [ spreadTests; noiseTests; mutantTests ]
+let tests =
+    testList "ptx spreads" [ spreadTests; noiseTests; mutantTests; commandTests ]
