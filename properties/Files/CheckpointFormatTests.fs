@@ -63,7 +63,7 @@ let tests =
 
                     let file offsets =
                         let tree =
-                            Tree.ListOf(Tree.NewTensor memory :: [ for offset in offsets -> Tree.NewTensor(at offset) ])
+                            Tree.ListOf(Tree.Tensor memory :: [ for offset in offsets -> Tree.Tensor(at offset) ])
 
                         Checkpoint.Write(within "empty.pt", tree)
                         Expect.equal (Checkpoint.Read(within "empty.pt")) tree "content"

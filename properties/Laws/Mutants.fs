@@ -1,3 +1,4 @@
+// Long, because every defect that a law finds has its few lines.
 /// Defective optimizers: each does one thing wrong, most of them as some published optimizer once did.
 module Mutants
 
