@@ -13,9 +13,9 @@ open PtxKit
 let mutable private made = 0
 
 let private fresh () =
-    made <- made + 1
+    let number = Threading.Interlocked.Increment &made
     let heap = PretendHeap()
-    PretendDevice($"pretend-lbfgs-{made}", heap, InterpretedGpu heap)
+    PretendDevice($"pretend-lbfgs-{number}", heap, InterpretedGpu heap)
 
 let private shapes = [ [| 3L; 40L |]; [| 7L |]; [| 4100L |]; [| 2L; 3L |] ]
 
