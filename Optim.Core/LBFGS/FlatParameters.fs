@@ -112,6 +112,16 @@ type internal FlatParameters(first: Parameters) =
         else
             view.Address
 
+    /// A parameter's row in the table, there or where it is copied from.
+    let addRow row =
+        let parameter =
+            if lands parameters[row] then
+                landings[row].Value.Address
+            else
+                parameters[row].Address
+
+        table.Add(reals[row], parameter, parameter)
+
     let address (vector: TensorView) row =
         vector.Address + starts[row] * nativeint (dtype.Size())
 
@@ -320,13 +330,7 @@ type internal FlatParameters(first: Parameters) =
                 parameters[row].ConvertFrom(slice x row)
         | device ->
             let add row =
-                let parameter =
-                    if lands parameters[row] then
-                        landings[row].Value.Address
-                    else
-                        parameters[row].Address
-
-                table.Add(reals[row], parameter, parameter)
+                addRow row
                 table.SetColumn(0, address x row)
 
             passBy 1 (fun _ -> true) add (fun kind ->
@@ -340,13 +344,7 @@ type internal FlatParameters(first: Parameters) =
     /// The parameters become x + t d.
     member _.Move(t: float, d: TensorView, x: TensorView) =
         let add row =
-            let parameter =
-                if lands parameters[row] then
-                    landings[row].Value.Address
-                else
-                    parameters[row].Address
-
-            table.Add(reals[row], parameter, parameter)
+            addRow row
             table.SetColumn(0, address d row)
             table.SetColumn(1, address x row)
 

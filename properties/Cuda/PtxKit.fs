@@ -2,6 +2,8 @@
 module PtxKit
 
 open System
+open System.Text.RegularExpressions
+open Expecto
 open Optim.Core
 open Optim.Cuda
 open Optim.Kernels
@@ -142,3 +144,28 @@ let programOf (name: string) settings =
 
 let setting (name: string) (value: OptionValue) =
     Collections.Generic.KeyValuePair(name, value)
+
+/// The mutants of a text, by name, that nothing tells from it. Each replaces what a pattern finds first, and must change something.
+let survivors (mutants: (string * string * string) list) (tells: Func<string, string> -> bool) =
+    [
+        for name, pattern, replacement in mutants do
+            let changed = ref false
+
+            let change =
+                Func<_, _>(fun text ->
+                    let mutant = Regex(pattern).Replace(text, replacement, 1)
+                    changed.Value <- changed.Value || mutant <> text
+                    mutant)
+
+            let isFound =
+                try
+                    tells change
+                with :? PtxException ->
+                    true
+
+            if not changed.Value then
+                failtestf "%s: changes nothing" name
+
+            if not isFound then
+                name
+    ]
