@@ -74,17 +74,18 @@ internal sealed class Attachments(
             (unscale, overflow) = scaler.Begin(optimizer);
         if (scaler is not null)
             RefuseUnscalable(groups, gradients);
-        surrounded.Take([]);
-        if (overflow != true && (overflow is null || clip is ClipGradNorm) && LookThere(groups, prepared, gradients, unscale ?? 1))
+        var isLookedAt = overflow is null || clip is ClipGradNorm;
+        Take(isLookedAt ? gradients : []);
+        if (isLookedAt && overflow != true && LookThere(prepared, unscale ?? 1))
         {
             // Where the device has looked, it has the factor; the step says what was found.
             overflow = false;
             factor = clip is ClipGradNorm ? 1 : null;
         }
-        else if (overflow is null || clip is ClipGradNorm)
+        else if (isLookedAt)
         {
             var executor = TensorExecutor.OrTeam(prepared.Length > 0 ? prepared[0].Executor : null);
-            factor = Look(groups, gradients, unscale ?? 1, executor);
+            factor = Look(groups, unscale ?? 1, executor);
             overflow = overflow == true || !surrounded.Survey.IsFinite;
         }
         // Whatever else goes by whether the step was made asks for it at once.
@@ -101,21 +102,24 @@ internal sealed class Attachments(
         return overflow == false;
     }
 
-    /// <summary>The same by the device where the gradients lie, without waiting; false where that is not possible.</summary>
-    private bool LookThere(IReadOnlyList<ParameterGroup> groups, PreparedStep[] prepared, Gradients[] gradients, double unscale)
+    /// <summary>The gradients that are looked at next.</summary>
+    private void Take(Gradients[] gradients)
     {
-        var norm = clip as ClipGradNorm;
         surrounded.Survey.Across = optimizer.Ranks?.Slices;
         surrounded.Take(gradients);
+    }
+
+    /// <summary>Looks by the device where the gradients lie, without waiting; false where that is not possible.</summary>
+    private bool LookThere(PreparedStep[] prepared, double unscale)
+    {
+        var norm = clip as ClipGradNorm;
         return surrounded.LookThere(prepared, norm?.NormType ?? 2, unscale, norm?.MaxNorm);
     }
 
     /// <summary>The norm and finiteness of all gradients in one look, and by what clipping multiplies them; null where it does not.</summary>
-    private double? Look(IReadOnlyList<ParameterGroup> groups, Gradients[] gradients, double unscale, Executor executor)
+    private double? Look(IReadOnlyList<ParameterGroup> groups, double unscale, Executor executor)
     {
         var norm = clip as ClipGradNorm;
-        surrounded.Survey.Across = optimizer.Ranks?.Slices;
-        surrounded.Take(gradients);
         if (norm?.NormType < 0)
             RefuseOrder(groups, norm);
         surrounded.Survey.Run(norm?.NormType ?? 2, unscale, executor);
@@ -254,7 +258,8 @@ internal sealed class Attachments(
     {
         Gradients[] gradients = [.. groups.Select(group => group.Refresh())];
         RefuseUnscalable(groups, gradients);
-        Look(groups, gradients, 1, Executor.Team);
+        Take(gradients);
+        Look(groups, 1, Executor.Team);
         foreach (var (group, list) in groups.Zip(gradients))
             ClippingModule.scale(factor, list, group.List.Executor ?? Executor.Team);
         return surrounded.Survey.IsFinite;

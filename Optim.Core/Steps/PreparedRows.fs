@@ -241,15 +241,17 @@ type internal PreparedRows<'o when 'o: not null and 'o: not struct and 'o :> IOp
     interface IGuardedStep with
         member prepared.Device =
             let lineage = prepared.State.Lineage
-            let device = Executors.deviceOf lineage.Segments
 
-            let isAlone =
-                lineage.TensorRows.Length = 0
-                && lineage.Sparse.Length = 0
-                && lineage.Segments
-                   |> Array.forall (fun segment -> obj.ReferenceEquals(segment.On, device))
+            match Executors.deviceOf lineage.Segments with
+            | null -> null
+            | device ->
+                let isAlone =
+                    lineage.TensorRows.Length = 0
+                    && lineage.Sparse.Length = 0
+                    && lineage.Segments
+                       |> Array.forall (fun segment -> obj.ReferenceEquals(segment.On, device))
 
-            if isAlone && prepared.MayBeGuarded then device else null
+                if isAlone && prepared.MayBeGuarded then device else null
 
         member prepared.IsIdle =
             let lineage = prepared.State.Lineage

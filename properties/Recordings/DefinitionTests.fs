@@ -272,7 +272,7 @@ let private flagTests =
 
         // From one setting to the other, in the same state.
         state <- rule.Step(rule.Defaults, parameters, gradients, state)
-        Expect.equal state.Counts[0] 4L "steps"
+        Expect.equal state.Counts[0] 8L "steps"
         Expect.equal (bounded.Equals(rule.With(struct ("ams_bound", OptionValue.Bool true)))) true "options are compared by content"
         Expect.equal (bounded.Equals rule.Defaults) false "options that differ"
     }

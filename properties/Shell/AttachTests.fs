@@ -193,7 +193,7 @@ let private attachTests =
                 / 10L
 
             let few, many = measure 10, measure 1000
-            Expect.isLessThanOrEqual few 512L "bytes of a step of 10 parameters"
+            Expect.isLessThanOrEqual few 512L $"bytes of a step of 10 parameters: {few}"
             Expect.isLessThan many (few + 512L) $"{few} bytes a step for 10 parameters, {many} for 1000"
         }
     ]
