@@ -163,7 +163,7 @@ type GradientSurvey() =
             count > 0
             && isNull across
             && (order = 2.0 || order = Double.PositiveInfinity)
-            && not (Array.exists id (Array.sub areSparse 0 count))
+            && not (ReadOnlySpan(areSparse, 0, count).Contains true)
 
         if canLook then
             device.Look(survey, ReadOnlySpan(views, 0, count), Double.IsInfinity order, factor, most)

@@ -90,30 +90,25 @@ type internal MuonKernels(device: ProgramDevice) =
 
         found.ToArray()
 
-    /// Where the directions of a batch lie, each at a multiple of 256 bytes.
+    let directionOf (row: StepTensors) =
+        row.Parameter.Layout.WithDType(row.Parameter.DType.ToStateDType()).ToContiguous()
+
+    /// Directions begin at multiples of 256 bytes.
+    let roomOf (direction: Layout) = (direction.Bytes + 255n) / 256n * 256n
+
+    /// Where the directions of a batch lie.
     let directions (rows: StepTensors array) (whole: TensorView) =
         let mutable start = whole.Address
 
         [|
             for row in rows do
-                let layout =
-                    row.Parameter.Layout.WithDType(row.Parameter.DType.ToStateDType()).ToContiguous()
-
+                let layout = directionOf row
                 TensorView(start, layout, whole.Owner)
-                start <- start + (layout.Bytes + 255n) / 256n * 256n
+                start <- start + roomOf layout
         |]
 
     let reserve (all: StepTensors array array) =
-        let bytes =
-            all
-            |> Array.map (
-                Array.sumBy (fun (row: StepTensors) ->
-                    (row.Parameter.Count * nativeint (row.Parameter.DType.ToStateDType().Size())
-                     + 255n)
-                    / 256n
-                    * 256n)
-            )
-            |> Array.max
+        let bytes = all |> Array.map (Array.sumBy (directionOf >> roomOf)) |> Array.max
 
         let needed = int64 ((bytes + 7n) / 8n)
         let home = all[0].[0].Parameter.Device

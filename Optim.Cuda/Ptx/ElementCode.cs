@@ -171,32 +171,14 @@ internal sealed class ElementCode<T>
         PtxLane<T> A() => At(node.A, lane);
         PtxLane<T> B() => At(node.B, lane);
         PtxLane<T> C() => At(node.C, lane);
-        var zero = () => PtxLane<T>.Of(0);
         return node.Operation switch
         {
             Operation.Constant => PtxLane<T>.Of(node.Constant),
             Operation.Bits => PtxLane<T>.OfBits((uint)node.Value),
-            Operation.Add => A() + B(),
-            Operation.Subtract => A() - B(),
-            Operation.Multiply => A() * B(),
-            Operation.Divide => A() / B(),
-            Operation.Negate => -A(),
-            Operation.Sqrt => PtxLane<T>.Sqrt(A()),
             Operation.Exp => PtxLane<T>.Exp(A()),
             Operation.Log => PtxLane<T>.Log(A()),
             Operation.Cbrt => PtxLane<T>.Cbrt(A()),
             Operation.Power => PtxLane<T>.Pow(A(), B()),
-            Operation.Fma => PtxLane<T>.Fma(A(), B(), C()),
-            Operation.Abs => PtxLane<T>.Abs(A()),
-            Operation.Max => PtxLane<T>.Max(A(), B()),
-            Operation.Min => PtxLane<T>.Min(A(), B()),
-            Operation.Sign => PtxLane<T>.Select(
-                PtxLane<T>.Greater(A(), zero()),
-                PtxLane<T>.Of(1),
-                PtxLane<T>.Select(PtxLane<T>.Greater(zero(), A()), PtxLane<T>.Of(-1), zero())
-            ),
-            Operation.Greater => PtxLane<T>.Greater(A(), B()),
-            Operation.IsNaN => PtxLane<T>.IsNaN(A()),
             Operation.Select => PtxLane<T>.Select(A(), B(), C()),
             Operation.And => PtxLane<T>.And(A(), B()),
             Operation.Or => PtxLane<T>.Or(A(), B()),
@@ -204,7 +186,7 @@ internal sealed class ElementCode<T>
             Operation.ShiftLeft => PtxLane<T>.ShiftLeft(A(), (int)node.Value),
             Operation.ShiftRight => PtxLane<T>.ShiftRight(A(), (int)node.Value),
             Operation.GreaterBits => PtxLane<T>.GreaterBits(A(), B()),
-            var other => throw new NotSupportedException($"{other} in a kernel"),
+            var other => PtxLane<T>.Of(other, A(), B, C),
         };
     }
 }

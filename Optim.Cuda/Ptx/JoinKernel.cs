@@ -15,11 +15,7 @@ internal static class JoinKernel
         text.Parameter("p_sums", 8);
         text.Parameter("p_blocks", 8);
         text.Parameter("p_out", 8);
-        var number = text.Into('r', "mov.u32", $"%ctaid.x");
-        var id = text.Into('r', "mov.u32", $"%tid.x");
-        var before = text.Into('d', "mul.wide.u32", $"{number}, {Threads}");
-        var thread = text.Into('d', "cvt.u64.u32", $"{id}");
-        var block = text.Into('d', "add.s64", $"{before}, {thread}");
+        var block = SliceSearch.Thread(text, Threads);
         var blocks = text.Into('d', "ld.param.u64", $"[p_blocks]");
         var behind = text.Into('p', "setp.ge.u64", $"{block}, {blocks}");
         text.Line($"@{behind} bra END");

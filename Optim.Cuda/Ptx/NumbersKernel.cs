@@ -22,11 +22,7 @@ internal static class NumbersKernel
         text.Parameter("p_totals", 8);
         text.Parameter("p_numbers", 8);
         guard?.Parameter(text);
-        var number = text.Into('r', "mov.u32", $"%ctaid.x");
-        var id = text.Into('r', "mov.u32", $"%tid.x");
-        var before = text.Into('d', "mul.wide.u32", $"{number}, {Threads}");
-        var thread = text.Into('d', "cvt.u64.u32", $"{id}");
-        var slice = text.Into('d', "add.s64", $"{before}, {thread}");
+        var slice = SliceSearch.Thread(text, Threads);
         var count = text.Into('r', "ld.param.u32", $"[p_slices]");
         var slices = text.Into('d', "cvt.u64.u32", $"{count}");
         var behind = text.Into('p', "setp.ge.u64", $"{slice}, {slices}");
@@ -90,7 +86,7 @@ internal static class NumbersKernel
                 case Operation.Select:
                     return PtxLane<double>.Select(Mask(node.A), Number(node.B), Number(node.C));
                 default:
-                    return Computed(node.Operation, Number(node.A), () => Number(node.B), () => Number(node.C));
+                    return PtxLane<double>.Of(node.Operation, Number(node.A), () => Number(node.B), () => Number(node.C));
             }
         }
 
@@ -105,10 +101,7 @@ internal static class NumbersKernel
         {
             if (code.IsDouble)
                 return new(text.Into('w', "ld.global.f64", $"[{address}]"));
-            var bits = text.Into('v', "ld.global.f32", $"[{address}]");
-            var narrow = text.Into('f', "mov.b32", $"{bits}");
-            var widened = text.Into('g', "cvt.f64.f32", $"{narrow}");
-            return new(text.Into('w', "mov.b64", $"{widened}"));
+            return new(SliceSearch.Widened(text, text.Into('v', "ld.global.f32", $"[{address}]")));
         }
 
         void Store(string address, PtxLane<double> value)
@@ -118,31 +111,5 @@ internal static class NumbersKernel
             else
                 text.Line($"st.global.f32 [{address}], {SliceSearch.Narrow(text, value.Register)}");
         }
-    }
-
-    private static PtxLane<double> Computed(Operation operation, PtxLane<double> a, Func<PtxLane<double>> b, Func<PtxLane<double>> c)
-    {
-        var zero = PtxLane<double>.Of(0);
-        return operation switch
-        {
-            Operation.Add => a + b(),
-            Operation.Subtract => a - b(),
-            Operation.Multiply => a * b(),
-            Operation.Divide => a / b(),
-            Operation.Negate => -a,
-            Operation.Sqrt => PtxLane<double>.Sqrt(a),
-            Operation.Fma => PtxLane<double>.Fma(a, b(), c()),
-            Operation.Abs => PtxLane<double>.Abs(a),
-            Operation.Max => PtxLane<double>.Max(a, b()),
-            Operation.Min => PtxLane<double>.Min(a, b()),
-            Operation.Sign => PtxLane<double>.Select(
-                PtxLane<double>.Greater(a, zero),
-                PtxLane<double>.Of(1),
-                PtxLane<double>.Select(PtxLane<double>.Greater(zero, a), PtxLane<double>.Of(-1), zero)
-            ),
-            Operation.Greater => PtxLane<double>.Greater(a, b()),
-            Operation.IsNaN => PtxLane<double>.IsNaN(a),
-            _ => throw new NotSupportedException($"{operation} of numbers in a kernel"),
-        };
     }
 }

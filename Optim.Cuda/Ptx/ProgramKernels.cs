@@ -10,7 +10,7 @@ internal static class ProgramKernels
     {
         var kernels = new List<(string, PtxKernel)>();
         var (run, visits) = (new ProgramRun(program), program.VisitsFor(dtype));
-        var isWhole = NumberCode.Has(program) && !program.HasSpreads;
+        var isWhole = RunWhole(program);
         for (var i = 0; i < visits.Length; i++)
         {
             var visit = visits[i];
@@ -87,6 +87,9 @@ internal static class ProgramKernels
             .Select(reduction => program.Nodes[reduction].Operation == Operation.LargestMagnitude)
             .Distinct()
             .Order();
+
+    /// <summary>Whether all visits go one after the other, with what is made of tensors worked out there.</summary>
+    public static bool RunWhole(StepProgram program) => NumberCode.Has(program) && !program.HasSpreads;
 
     /// <summary>Bytes of numbers up to which they are handed in with a launch.</summary>
     public const int MostParameterBytes = 2048;

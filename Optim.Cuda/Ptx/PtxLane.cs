@@ -44,6 +44,26 @@ internal readonly unsafe struct PtxLane<T>(string register) : IDigits<PtxLane<T>
 
     public static PtxLane<T> From(Real number) => Of(number.Value);
 
+    /// <summary>What an operation gives that is rounded once, on elements as on numbers.</summary>
+    public static PtxLane<T> Of(Operation operation, PtxLane<T> a, Func<PtxLane<T>> b, Func<PtxLane<T>> c) =>
+        operation switch
+        {
+            Operation.Add => a + b(),
+            Operation.Subtract => a - b(),
+            Operation.Multiply => a * b(),
+            Operation.Divide => a / b(),
+            Operation.Negate => -a,
+            Operation.Sqrt => Sqrt(a),
+            Operation.Fma => Fma(a, b(), c()),
+            Operation.Abs => Abs(a),
+            Operation.Max => Max(a, b()),
+            Operation.Min => Min(a, b()),
+            Operation.Sign => Select(Greater(a, Of(0)), Of(1), Select(Greater(Of(0), a), Of(-1), Of(0))),
+            Operation.Greater => Greater(a, b()),
+            Operation.IsNaN => IsNaN(a),
+            _ => throw new NotSupportedException($"{operation} in a kernel"),
+        };
+
     public static PtxLane<T> operator +(PtxLane<T> left, PtxLane<T> right) => Write($"add.rn.{F}", left, right);
 
     public static PtxLane<T> operator -(PtxLane<T> left, PtxLane<T> right) => Write($"sub.rn.{F}", left, right);

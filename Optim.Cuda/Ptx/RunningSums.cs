@@ -1,3 +1,4 @@
+using System.Globalization;
 using Optim.Kernels;
 
 namespace Optim.Cuda;
@@ -25,13 +26,7 @@ internal static class RunningSums
         text.Line($"@{over} bra ONES");
         elements.Elements(at, 4, apart, value => Take(text, code, sums, value));
         text.Line($"add.s64 {at}, {at}, {4 * apart}");
-        text.Line($"bra FOURS");
-        text.Label("ONES");
-        var done = text.Into('p', "setp.ge.u64", $"{at}, {end}");
-        text.Line($"@{done} bra STORE");
-        elements.Elements(at, 1, 1, value => Take(text, code, sums, value));
-        text.Line($"add.s64 {at}, {at}, {apart}");
-        text.Line($"bra ONES");
+        Rest(text, elements, code, sums, at, apart.ToString(CultureInfo.InvariantCulture), end);
     }
 
     /// <summary>The elements that lie so many apart, which a register says, up to an end. Goes on at STORE.</summary>
@@ -58,6 +53,13 @@ internal static class RunningSums
         foreach (var element in next)
             elements.Elements(element, 1, 1, value => Take(text, code, sums, value));
         text.Line($"add.s64 {at}, {at}, {step}");
+        Rest(text, elements, code, sums, at, apart, end);
+    }
+
+    /// <summary>The end of a loop over four elements at a time, and what it leaves over, one by one.</summary>
+    private static void Rest<T>(PtxText text, ElementCode<T> elements, KernelCode code, string[] sums, string at, string apart, string end)
+        where T : unmanaged
+    {
         text.Line($"bra FOURS");
         text.Label("ONES");
         var done = text.Into('p', "setp.ge.u64", $"{at}, {end}");
@@ -101,12 +103,5 @@ internal static class RunningSums
     }
 
     private static PtxLane<double> Widened<T>(PtxText text, PtxLane<T> value)
-        where T : unmanaged
-    {
-        if (PtxLane<T>.IsDouble)
-            return new(value.Register);
-        var narrow = text.Into('f', "mov.b32", $"{value.Register}");
-        var wide = text.Into('g', "cvt.f64.f32", $"{narrow}");
-        return new(text.Into('w', "mov.b64", $"{wide}"));
-    }
+        where T : unmanaged => new(PtxLane<T>.IsDouble ? value.Register : SliceSearch.Widened(text, value.Register));
 }

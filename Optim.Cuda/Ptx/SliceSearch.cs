@@ -51,6 +51,24 @@ internal static class SliceSearch
         };
     }
 
+    /// <summary>The number of a thread among all of them.</summary>
+    public static string Thread(PtxText text, int threads)
+    {
+        var number = text.Into('r', "mov.u32", $"%ctaid.x");
+        var id = text.Into('r', "mov.u32", $"%tid.x");
+        var before = text.Into('d', "mul.wide.u32", $"{number}, {threads}");
+        var own = text.Into('d', "cvt.u64.u32", $"{id}");
+        return text.Into('d', "add.s64", $"{before}, {own}");
+    }
+
+    /// <summary>A float of the arithmetic as a double.</summary>
+    public static string Widened(PtxText text, string register)
+    {
+        var narrow = text.Into('f', "mov.b32", $"{register}");
+        var wide = text.Into('g', "cvt.f64.f32", $"{narrow}");
+        return text.Into('w', "mov.b64", $"{wide}");
+    }
+
     /// <summary>A double rounded to a float, as a value of the arithmetic.</summary>
     public static string Narrow(PtxText text, string register)
     {

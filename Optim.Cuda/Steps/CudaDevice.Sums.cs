@@ -29,12 +29,7 @@ internal sealed unsafe partial class CudaDevice
             var inMemory = ProgramKernels.NumbersAreInMemory(code, apart > 0);
             var (numbersAt, apartBytes) = ((nint)0, (int)apart);
             if (inMemory)
-            {
-                var bytes = (apart > 0 ? tables.Totals.Count : 1) * (nint)code.Numbers * code.Size;
-                numbersRoom.Reserve(bytes);
-                numbersAt = numbersRoom.Address;
-                gpu.Upload(numbersAt, numbers, bytes);
-            }
+                numbersAt = Uploaded(code, numbers, apart > 0 ? tables.Totals.Count : 1);
             nint bandsApart = 1;
             var parameters = stackalloc void*[6];
             foreach (var (kernel, table, units) in LaunchesOf(code, inMemory, tables))

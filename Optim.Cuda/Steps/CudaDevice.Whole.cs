@@ -13,7 +13,7 @@ internal sealed unsafe partial class CudaDevice
     /// <summary>Plans of one run that are kept.</summary>
     private const int MostPlans = 64;
 
-    public override bool RunsWhole(StepProgram program) => NumberCode.Has(program) && !program.HasSpreads;
+    public override bool RunsWhole(StepProgram program) => ProgramKernels.RunWhole(program);
 
     public override void PrepareWhole(ProgramRun[] runs, ReadOnlySpan<ProgramSegment> segments, ReadOnlySpan<int> kinds)
     {

@@ -83,12 +83,7 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
             var inMemory = ProgramKernels.NumbersAreInMemory(code, apart > 0);
             var launch = new VisitLaunch(code, there, inMemory, guard) { Numbers = numbers, Apart = (int)apart };
             if (inMemory)
-            {
-                var bytes = (apart > 0 ? count : 1) * (nint)code.Numbers * code.Size;
-                numbersRoom.Reserve(bytes);
-                launch.NumbersAt = numbersRoom.Address;
-                gpu.Upload(launch.NumbersAt, numbers, bytes);
-            }
+                launch.NumbersAt = Uploaded(code, numbers, apart > 0 ? count : 1);
             var targets = stackalloc nint[code.Reductions.Length];
             if (code.Reductions.Length > 0)
                 sumsRoom.Reserve(SumsBytes(code, there));
@@ -99,6 +94,15 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
                 fixed (double* target = results)
                     gpu.Download(target, targets[0], results.Length * (nint)sizeof(double));
         }
+    }
+
+    /// <summary>The numbers of a visit there, of so many slices.</summary>
+    private nint Uploaded(KernelCode code, byte* numbers, int count)
+    {
+        var bytes = count * (nint)code.Numbers * code.Size;
+        numbersRoom.Reserve(bytes);
+        gpu.Upload(numbersRoom.Address, numbers, bytes);
+        return numbersRoom.Address;
     }
 
     /// <summary>A visit as it is launched.</summary>
