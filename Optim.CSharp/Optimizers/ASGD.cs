@@ -16,7 +16,7 @@ namespace Optim;
 /// <param name="maximize">Go up the gradient instead of down.</param>
 /// <param name="foreach">True: one pass over all tensors by several threads; false: one by one on the calling thread; null: the fastest.</param>
 /// <param name="fused">As foreach; both cannot be true.</param>
-/// <param name="capturable">For graphs of a device: refused at the step of parameters on the CPU.</param>
+/// <param name="capturable">Whether a graph of a device can repeat steps, which then has their counts; refused at the step of parameters on the CPU.</param>
 /// <param name="differentiable">Refused at the step: it needs TorchSharp parameters.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
 public sealed class ASGD(
@@ -34,6 +34,6 @@ public sealed class ASGD(
 )
     : Optimizer(
         ASGDModule.rule,
-        new ASGDOptions(lr, lambd, alpha, t0, weightDecay, maximize, new(@foreach, fused, capturable, differentiable)),
+        new ASGDOptions(lr, lambd, alpha, t0, weightDecay, maximize, Execution.Of(@foreach, fused, capturable, differentiable)),
         parameters
     );

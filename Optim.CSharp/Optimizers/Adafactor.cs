@@ -40,7 +40,7 @@ public sealed class Adafactor(
             d,
             weightDecay,
             maximize,
-            new Execution(@foreach, null, false, false)
+            Execution.Of(@foreach, null, false, false)
         ),
         parameters
     );

@@ -38,7 +38,7 @@ public sealed class Adagrad(
             initialAccumulatorValue,
             eps,
             maximize,
-            new(@foreach, fused, false, differentiable),
+            Execution.Of(@foreach, fused, false, differentiable),
             stateStorage ?? StateStorage.Float32
         ),
         parameters

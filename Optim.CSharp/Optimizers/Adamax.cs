@@ -12,7 +12,7 @@ namespace Optim;
 /// <param name="maximize">Go up the gradient instead of down.</param>
 /// <param name="foreach">True: one pass over all tensors by several threads; false: one by one on the calling thread; null: the fastest.</param>
 /// <param name="fused">As foreach; both cannot be true.</param>
-/// <param name="capturable">For graphs of a device: refused at the step of parameters on the CPU.</param>
+/// <param name="capturable">Whether a graph of a device can repeat steps, which then has their counts; refused at the step of parameters on the CPU.</param>
 /// <param name="differentiable">Refused at the step: it needs TorchSharp parameters.</param>
 /// <param name="stateStorage">How state is kept: float32 when null, <see cref="StateStorage.BFloat16"/> or <see cref="StateStorage.Blockwise8"/>.</param>
 /// <exception cref="OptionException">An option is outside of its range.</exception>
@@ -37,7 +37,7 @@ public sealed class Adamax(
             eps,
             weightDecay,
             maximize,
-            new(@foreach, fused, capturable, differentiable),
+            Execution.Of(@foreach, fused, capturable, differentiable),
             stateStorage ?? StateStorage.Float32
         ),
         parameters

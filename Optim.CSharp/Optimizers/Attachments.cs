@@ -70,6 +70,7 @@ internal sealed class Attachments(
         double? unscale = null,
             factor = null;
         bool? overflow = false;
+        surrounded.RefuseCapture(prepared, scaler is not null, average is not null, areMeans);
         if (scaler is not null)
             (unscale, overflow) = scaler.Begin(optimizer);
         if (scaler is not null)

@@ -8,7 +8,7 @@ namespace Optim;
 /// makes its own group from it, and never changes the one that it was given; options of its groups are read and set by PyTorch's names.
 /// Entries of schedulers can be set like options, as <c>["initial_lr"] = 0.1</c>, from which a scheduler goes on that is given a lastEpoch.
 /// </summary>
-public sealed class ParameterGroup : IParameterOrGroup
+public sealed partial class ParameterGroup : IParameterOrGroup
 {
     /// <summary>What schedulers write into groups, and state dicts carry: known, but not options.</summary>
     private static readonly string[] schedulerKeys = ["initial_lr", "max_lr", "min_lr", "base_momentum", "max_momentum", "swa_lr"];
@@ -83,7 +83,7 @@ public sealed class ParameterGroup : IParameterOrGroup
             ArgumentNullException.ThrowIfNull(option);
             return Algorithm?.Has(option) != true && Extras.TryGetValue(option, out var extra) ? extra
                 : Algorithm is null ? own[option]
-                : Algorithm.Read(Options, option);
+                : Algorithm.Read(OptionsNow, option);
         }
         set
         {
@@ -97,7 +97,7 @@ public sealed class ParameterGroup : IParameterOrGroup
             else if (Algorithm is null)
                 own[option] = value;
             else
-                Options = Algorithm.Replace(Options, option, value);
+                Options = Algorithm.Replace(OptionsNow, option, value);
         }
     }
 
@@ -108,7 +108,15 @@ public sealed class ParameterGroup : IParameterOrGroup
     internal string? Member { get; init; }
 
     /// <summary>The rule's record; only in an optimizer's own group.</summary>
-    internal IOptimizerOptions Options { get; set; } = null!;
+    internal IOptimizerOptions Options
+    {
+        get;
+        set
+        {
+            WriteRates(value);
+            field = value;
+        }
+    } = null!;
 
     /// <summary>What the optimizer keeps for its parameters; only in an optimizer's own group.</summary>
     internal GroupMemory Memory
@@ -158,7 +166,7 @@ public sealed class ParameterGroup : IParameterOrGroup
     internal ConstructorWrites ConstructorWrites { get; } = new();
 
     /// <summary>Its options with several values replaced, checked together; the group stays as it is.</summary>
-    internal IOptimizerOptions Replaced(IEnumerable<KeyValuePair<string, OptionValue>> values) => Algorithm!.Replace(Options, values);
+    internal IOptimizerOptions Replaced(IEnumerable<KeyValuePair<string, OptionValue>> values) => Algorithm!.Replace(OptionsNow, values);
 
     internal static bool IsSchedulerKey(string key) => schedulerKeys.Contains(key);
 

@@ -27,6 +27,6 @@ public sealed class SparseAdam(
 )
     : Optimizer(
         SparseAdamModule.rule,
-        new SparseAdamOptions(lr, betas ?? SparseAdamModule.defaults.Betas, eps, maximize, new(@foreach, fused, false, false)),
+        new SparseAdamOptions(lr, betas ?? SparseAdamModule.defaults.Betas, eps, maximize, Execution.Of(@foreach, fused, false, false)),
         parameters
     );

@@ -33,21 +33,6 @@ module internal InnerRule =
     [<Literal>]
     let Applies = "inner.applies"
 
-    /// What a number of the step comes to, by what options, kept numbers and the step count are.
-    let rec valueOf (leaf: Expression -> double) (number: Expression) : double =
-        match number.Operation with
-        | Operation.Constant -> number.Value
-        | Operation.Option
-        | Operation.StepCount
-        | Operation.Kept -> leaf number
-        | operation ->
-            let operands = number.Operands.ToArray() |> Array.map (valueOf leaf)
-
-            let place index =
-                if index < operands.Length then index else -1
-
-            StepNumbers.Evaluate(Node(operation, place 0, place 1, place 2), operands)
-
     let private isMomentum (column: string) =
         column = "momentum_buffer"
         || column.EndsWith(".momentum_buffer", StringComparison.Ordinal)
@@ -76,53 +61,6 @@ module internal InnerRule =
 
             Expression.Select(isOn, -r.Gradient, r.Gradient)
         | None -> if inner.Maximizes then -r.Gradient else r.Gradient
-
-    /// What numbers come to in a step: of options, and of kept numbers as they happen to be.
-    let private valuesIn (rule: Rule) (options: IOptimizerOptions) (step: int64) : Expression -> double =
-        let ofOptions =
-            dict
-                [
-                    for number in rule.Numbers options do
-                        match rule.Read(options, number.Option) with
-                        | OptionValue.Float value -> number.Name, value
-                        | OptionValue.Tuple(Items parts) ->
-                            match parts[number.Part] with
-                            | OptionValue.Float value -> number.Name, value
-                            | _ -> ()
-                        | _ -> ()
-                ]
-
-        valueOf (fun number ->
-            match number.Operation with
-            | Operation.StepCount -> double step
-            | Operation.Kept -> 0.7
-            | _ ->
-                match ofOptions.TryGetValue number.Name with
-                | true, value -> value
-                | _ -> nan)
-
-    /// Whether the same is done to arrays and kept numbers, with the same numbers.
-    let private isLike value (assignments: Assignment list, kept: KeptNumber list) (others: Assignment list, othersKept: KeptNumber list) =
-        let same = HashSet<struct (Expression * Expression)>()
-
-        let rec alike (a: Expression) (b: Expression) =
-            obj.ReferenceEquals(a, b)
-            || same.Contains(struct (a, b))
-            || (isSame a b && same.Add(struct (a, b)))
-
-        and isSame a b =
-            if a.Scope < Scope.Element && b.Scope < Scope.Element then
-                let x, y: double * double = value a, value b
-                x.Equals y || abs (x - y) <= 1e-9 * (abs x + abs y)
-            else
-                a.Operation = b.Operation
-                && a.Name = b.Name
-                && a.Operands.Length = b.Operands.Length
-                && Array.forall2 alike (a.Operands.ToArray()) (b.Operands.ToArray())
-
-        assignments.Length = others.Length
-        && List.forall2 (fun (a: Assignment) (b: Assignment) -> a.Array = b.Array && alike a.Value b.Value) assignments others
-        && List.forall2 (fun (a: KeptNumber) (b: KeptNumber) -> alike a.Value b.Value) kept othersKept
 
     /// A rule that takes its step separately. Its numbers are options of the definition around it, which may read them.
     let private separate (rule: Rule) (options: IOptimizerOptions) : InnerRule =
@@ -186,34 +124,7 @@ module internal InnerRule =
 
     /// The rule of a formula, whose first step may be another one than later ones, and early ones than late ones; none where steps differ otherwise.
     let private ofFormula (rule: Rule) (options: IOptimizerOptions) : InnerRule voption =
-        let phased: IPhased voption =
-            match box rule with
-            | :? IPhased as phased when phased.HasPhases -> ValueSome phased
-            | _ -> ValueNone
-
-        // What differs by the step is recorded under options that show it; which numbers options are does not matter.
-        let telling =
-            match phased with
-            | ValueSome phased -> phased.WithBothPhases options
-            | ValueNone -> options
-
-        let first, later =
-            Explanation.record rule telling 1L, Explanation.recordLater rule telling
-
-        let early =
-            match phased with
-            | ValueSome _ -> Explanation.recordLike rule telling 2L
-            | ValueNone -> later
-
-        let isLike step one =
-            isLike (valuesIn rule telling step) one (Explanation.record rule telling step)
-
-        let isSteady =
-            seq { 2L .. 64L }
-            |> Seq.forall (fun step -> isLike step later || isLike step early)
-
-        let isSpecial = not (isLike 1L early)
-        let starts, keptStarts = Explanation.starts rule options
+        let starts, keptStarts = StepRecording.starts rule options
         let numbers = rule.Numbers options
 
         // Options are those that the formula reads; others stay as they are here, as they may choose the formula.
@@ -254,7 +165,7 @@ module internal InnerRule =
 
             read
 
-        let write (r: RuleDefinition) =
+        let write (assignments: Assignment list) (numbersKept: KeptNumber list) (r: RuleDefinition) =
             let read = declare r
             let known = Dictionary<Expression, Expression>(HashIdentity.Reference)
             let columns = Dictionary<string, Expression>(StringComparer.Ordinal)
@@ -300,49 +211,30 @@ module internal InnerRule =
                 kept[rule.ScalarNames[index]] <- Expression.Select(isFirst, translate keptStarts[index], before)
                 keptBefore[rule.ScalarNames[index]] <- before
 
-            let isLate =
-                phased
-                |> ValueOption.map (fun phased -> Condition.Greater(translate (Explanation.phase phased options), Expression.Of 0.0))
-
-            /// What something becomes, chosen by the step among what each recording says of it.
-            let next (said: Assignment list * KeptNumber list -> Expression) =
-                let late = translate (said later)
-
-                let value =
-                    match isLate with
-                    | ValueSome isLate -> Expression.Select(isLate, late, translate (said early))
-                    | ValueNone -> late
-
-                if isSpecial then
-                    Expression.Select(isFirst, translate (said first), value)
-                else
-                    value
-
             let nextOf array =
-                next (fun (assignments, _) ->
-                    match assignments |> List.tryFind (fun assignment -> assignment.Array = array) with
-                    | Some assignment -> assignment.Value
-                    | None -> Expression.Input array)
+                match assignments |> List.tryFind (fun assignment -> assignment.Array = array) with
+                | Some(assignment: Assignment) -> translate assignment.Value
+                | None -> translate (Expression.Input array)
 
             for column in used do
                 r.Set(columns[column], nextOf column)
 
             for index in 0 .. rule.ScalarNames.Length - 1 do
-                r.Set(keptBefore[rule.ScalarNames[index]], next (fun (_, kept) -> kept[index].Value))
+                r.Set(keptBefore[rule.ScalarNames[index]], translate (numbersKept[index]: KeptNumber).Value)
 
             nextOf StepProgram.Parameter
 
-        if isSteady && isOfNumbers rule options then
+        match StepRecording.ofAnyStep rule options with
+        | ValueSome(struct (assignments, kept)) when isOfNumbers rule options ->
             ValueSome
                 {
                     Name = rule.Name
-                    Write = write
+                    Write = write assignments kept
                     Momentum = declaredMomentum
                     Maximizes = rule.Has maximize && rule.Read(options, maximize) = OptionValue.Bool true
                     Separate = ValueNone
                 }
-        else
-            ValueNone
+        | _ -> ValueNone
 
     /// A rule with these options: a part of the definition around it where it is a definition or a formula itself. Options of a definition keep their own
     /// defaults, so that others than these are refused.

@@ -57,7 +57,7 @@ type internal WrapperPrograms =
         if taken = 0L then
             0L
         else
-            int64 (InnerRule.valueOf leaf wrapping.Step) - 1L
+            int64 (StepRecording.valueOf leaf wrapping.Step) - 1L
 
 /// The states of both programs and of the rule between them; columns that several use are the same memory.
 [<NoEquality; NoComparison>]

@@ -10,10 +10,12 @@ type Execution =
         Foreach: Nullable<bool>
         /// True: as foreach, which goes over each element once anyway; both cannot be True.
         Fused: Nullable<bool>
-        /// Whether a step can be captured in a graph of a device; refused for parameters on the CPU, as in PyTorch.
+        /// Whether a step can be captured in a graph of a device, which then has its counts and numbers; refused for parameters on the CPU, as in PyTorch.
         Capturable: bool
         /// Whether a step can be differentiated.
         Differentiable: bool
+        /// The numbers that a capturable step reads from tensors.
+        RateTensors: RateTensors
     }
 
     /// The flags that are set, as PyTorch spells them; "default" where none is.
@@ -32,6 +34,10 @@ type Execution =
             @ chosen "fused" flags.Fused
             @ on "capturable" flags.Capturable
             @ on "differentiable" flags.Differentiable
+            @ (if flags.RateTensors.Tensors.Count = 0 then
+                   []
+               else
+                   [ $"{flags.RateTensors} from tensors" ])
         with
         | [] -> "default"
         | set -> String.Join(", ", set)
@@ -45,6 +51,16 @@ type Execution =
             Fused = Nullable()
             Capturable = false
             Differentiable = false
+            RateTensors = RateTensors.None
+        }
+
+    /// The flags, with no number that is read from a tensor.
+    static member Of(``foreach``: Nullable<bool>, fused: Nullable<bool>, capturable: bool, differentiable: bool) =
+        { Execution.Default with
+            Foreach = ``foreach``
+            Fused = fused
+            Capturable = capturable
+            Differentiable = differentiable
         }
 
 /// The rows of the flags, for any record of options that has them.
@@ -71,7 +87,9 @@ type internal ExecutionFields<'o>(flags: 'o -> Execution, write: 'o -> Execution
             not ((read o).Fused.GetValueOrDefault() && (read o).Differentiable))
 
     member _.Capturable =
-        Field.flag "capturable" (fun o -> (read o).Capturable) (set (fun e v -> { e with Capturable = v }))
+        { Field.flag "capturable" (fun o -> (read o).Capturable) (set (fun e v -> { e with Capturable = v })) with
+            rates = ValueSome(struct ((fun o -> (read o).RateTensors), set (fun e v -> { e with RateTensors = v })))
+        }
 
     member _.Differentiable =
         Field.flag "differentiable" (fun o -> (read o).Differentiable) (set (fun e v -> { e with Differentiable = v }))

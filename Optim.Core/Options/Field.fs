@@ -20,6 +20,8 @@ type Field<'o> =
             divisor: 'o -> double
             range: string
             choices: OptionValue list
+            /// The numbers that steps read from tensors, where the record has them, and the record with others.
+            rates: struct (('o -> RateTensors) * ('o -> RateTensors -> 'o)) voption
         }
 
     /// As PyTorch spells it.

@@ -31,6 +31,7 @@ module Field =
             divisor = fun _ -> 0.0
             range = ""
             choices = []
+            rates = ValueNone
         }
 
     let private ranged words (field: Field<'o>) = { field with range = words }

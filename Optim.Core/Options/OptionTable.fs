@@ -37,6 +37,10 @@ type internal OptionTable() =
     abstract CheckDivisors: options: IOptimizerOptions * dtype: DType * label: string -> unit
     abstract Range: option: string -> string
     abstract Choices: option: string -> OptionValue array
+    /// The numbers that steps read from tensors.
+    abstract Rates: options: IOptimizerOptions -> RateTensors
+    /// The options with others of them.
+    abstract WithRates: options: IOptimizerOptions * rates: RateTensors -> IOptimizerOptions
     /// All that is wrong with a record.
     abstract Problems: options: IOptimizerOptions -> OptionError list
 
@@ -181,6 +185,16 @@ type internal OptionTable<'o when 'o: not null and 'o: not struct and 'o :> IOpt
         table.Check replaced
         (replaced :> IOptimizerOptions)
 
+    override table.Rates options =
+        match fields |> List.map _.rates |> List.tryFind _.IsSome with
+        | Some(ValueSome(struct (read, _))) -> read (table.Options options)
+        | _ -> RateTensors.None
+
+    override table.WithRates(options, rates) =
+        match fields |> List.map _.rates |> List.tryFind _.IsSome with
+        | Some(ValueSome(struct (_, write))) -> (write (table.Options options) rates :> IOptimizerOptions)
+        | _ -> raise (NotSupportedException $"{owner} has no option capturable, and no steps that read options from tensors")
+
     override _.IsBeyondPyTorch option = (field option).IsBeyondPyTorch
     override _.IsFixed option = (field option).IsFixed
     override table.Problems options = table.Errors(table.Options options)
@@ -204,4 +218,5 @@ type internal OptionTable<'o when 'o: not null and 'o: not struct and 'o :> IOpt
             divisor = own >> row.divisor
             range = row.range
             choices = row.choices
+            rates = ValueNone
         }

@@ -55,11 +55,14 @@ type internal ElementsUpdate<'o when 'o: not null and 'o: not struct and 'o :> I
 /// A step of an element-wise rule, kept between steps: by its formula's own loops, or with what surrounds it by the recorded formula.
 [<Sealed>]
 type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>
-    (driver: Driver, arithmetic: Arithmetic<'o>) =
+    (rule: Rule<'o>, driver: Driver, arithmetic: Arithmetic<'o>) =
     inherit PreparedRows<'o>()
     let surrounded = SurroundedFormula driver
+    let capturable = CapturableSteps rule
     member val Switches = 0 with get, set
     member val Storage = ColumnStorage.wide with get, set
+    /// Steps that a graph can repeat.
+    member _.Capturable = capturable
 
     override prepared.MakeKernels() =
         let lineage = prepared.State.Lineage
@@ -75,7 +78,17 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
         if not prepared.SparseKinds.IsNothing then
             make lineage.SparseSegments prepared.SparseKinds
 
+    /// Whether counts and numbers of the step are the device's, so that a graph can repeat it.
+    member val CountsThere = false with get, set
+    override prepared.IsCapturable = prepared.CountsThere
+
     override prepared.MakeDeviceKernels() =
+        if prepared.CountsThere then
+            capturable.Make(prepared, prepared.Switches, arithmetic.Counts prepared.Options, prepared.ScalarsOf)
+        else
+            prepared.MakeHere()
+
+    member private prepared.MakeHere() =
         let lineage, kinds = prepared.State.Lineage, prepared.Kinds
 
         for segment in lineage.Segments do
@@ -123,7 +136,10 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
         let mutable threads = 1
         let kinds, sparse = prepared.Kinds, prepared.SparseKinds
 
-        for segment in lineage.Segments do
+        if not (isNull lineage.There) then
+            capturable.Run(prepared, prepared.Switches)
+
+        for segment in (if isNull lineage.There then lineage.Segments else [||]) do
             threads <- max threads (prepared.StepSegment(lineage.Table, segment, &kinds, executor))
 
         for segment in lineage.SparseSegments do
@@ -133,6 +149,17 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
         threads
 
     override prepared.Advance state =
+        let lineage = state.Lineage
+
+        if
+            not (isNull lineage.There)
+            && lineage.There.HasNoted(not arithmetic.Scalars.IsEmpty)
+        then
+            Planning.noted state
+        else
+            prepared.AdvanceHere state
+
+    member private prepared.AdvanceHere(state: State) =
         let lineage = state.Lineage
 
         if not arithmetic.Scalars.IsEmpty then
@@ -187,23 +214,6 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
                 taken,
                 prepared.Survey
             )
-
-/// A rule whose steps are programs: those that kernels of devices run.
-type internal IRecorded =
-    /// The program of a step, counted from 1; of parameters of the first kind where there are several.
-    abstract Recorded: options: IOptimizerOptions * step: int64 -> StepProgram
-
-/// A rule whose formula is another one in early steps than in late ones.
-type internal IPhased =
-    /// Whether it is.
-    abstract HasPhases: bool
-
-    /// Above 0 in late steps.
-    abstract Phase<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>> :
-        options: IOptimizerOptions * read: Reader<'n> * step: StepNumber<'n> -> 'n
-
-    /// Options under which steps from 2 to 4 are early, and those from 64 late.
-    abstract WithBothPhases: options: IOptimizerOptions -> IOptimizerOptions
 
 /// A rule that works element by element: the formula, the table of options, the columns, and how options become coefficients.
 [<Sealed>]
@@ -393,7 +403,7 @@ type internal ElementWiseRule<'o, 'f
         let prepared =
             match lineage.Prepared with
             | ValueSome(:? PreparedElements<'o> as prepared) -> prepared
-            | _ -> PreparedElements<'o>(driver, arithmetic)
+            | _ -> PreparedElements<'o>(rule, driver, arithmetic)
 
         lineage.Prepared <- ValueSome(prepared :> PreparedStep)
 
@@ -403,9 +413,14 @@ type internal ElementWiseRule<'o, 'f
             prepared.Options <- options
             prepared.Switches <- arithmetic.Switches options
             prepared.Storage <- rule.ColumnStorage options
+            prepared.CountsThere <- rule.IsCapturable options
 
         let start index = columns[index].Start options
         let loop = driver.Loop prepared.Switches
+
+        // What the device has counted, the processor goes on from.
+        if not prepared.CountsThere && not (isNull lineage.There) then
+            lineage.Loop <- ValueNone
 
         Planning.prepare
             name
@@ -422,6 +437,9 @@ type internal ElementWiseRule<'o, 'f
 
         if prepared.LosesDivisor then
             rule.CheckDivisors(options, parameters, gradients)
+
+        if prepared.CountsThere then
+            prepared.Capturable.Check(options, parameters, gradients, lineage)
 
         prepared.Begin(parameters, gradients, state)
         prepared :> PreparedStep

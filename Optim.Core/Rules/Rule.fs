@@ -102,6 +102,20 @@ type Rule internal (name: string, table: OptionTable) =
         Argument.notNull "options" options
         ImmutableArray.Empty
 
+    /// The options with a number that capturable steps read from a tensor, such as lr: of one element, float32 or float64, on the device of the
+    /// parameters. A graph that was captured then takes what the tensor is. Numbers are named as Numbers has them: beta1 is the first of betas. Which
+    /// formula a step has (whether weight decays at all) goes by the value in the record. An OptionException where no step reads such a number.
+    member rule.WithRate(options: IOptimizerOptions, number: string, tensor: TensorView) : IOptimizerOptions =
+        Argument.notNull "options" options
+        Argument.notNull "number" number
+        let numbers = rule.Numbers options
+
+        if not (numbers |> Seq.exists (fun known -> known.Name = number)) then
+            let known = String.Join(", ", numbers |> Seq.map _.Name)
+            raise (OptionException($"{name} reads no number '{number}' in a step; it reads: {known}", number))
+
+        table.WithRates(options, table.Rates(options).With(number, tensor))
+
     /// What the elements of a column are before the first step, as a number of any kind.
     abstract Start<'n when 'n: struct and 'n: (new: unit -> 'n) and 'n :> ValueType and 'n :> IScalar<'n>> :
         options: IOptimizerOptions * column: int * read: Reader<'n> -> 'n
@@ -236,12 +250,6 @@ type Rule<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions> i
         let isGiven option =
             table.Flag(option, options) <> OptionValue.None
 
-        if isTrue "capturable" then
-            raise (
-                NotSupportedException
-                    $"{name}: capturable is True; steps are not captured in graphs of a device, as their coefficients are worked out by the processor: set capturable to False"
-            )
-
         if isTrue "differentiable" then
             raise (
                 NotSupportedException
@@ -250,6 +258,10 @@ type Rule<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions> i
 
         (isGiven "foreach" || isGiven "fused")
         && not (isTrue "foreach" || isTrue "fused")
+
+    /// Whether steps are to be such that a graph of a device can repeat them.
+    member internal _.IsCapturable(options: 'o) : bool =
+        table.Flag("capturable", options) = OptionValue.Bool true
 
     /// Refuses numbers that keep a divisor from 0 for the parameters that step, where they round to 0.
     member internal rule.CheckDivisors(options: 'o, parameters: Parameters, gradients: Gradients) =

@@ -126,6 +126,38 @@ type Counts internal (classes: ImmutableArray<int>, counts: ImmutableArray<StepC
 
         Counts(classes, builder.MoveToImmutable(), nextScalars)
 
+    /// After steps that somebody else has made, which the rule counts or not: how many of a class, and the numbers that it keeps then.
+    member internal _.After(counted: bool, made: int -> struct (int64 * Real array) voption) =
+        let builder = ImmutableArray.CreateBuilder<StepCount> counts.Length
+        let numbers = ImmutableArray.CreateBuilder<Scalars<Real>> counts.Length
+
+        for index in 0 .. counts.Length - 1 do
+            let before = counts[index]
+
+            match made index with
+            | ValueNone ->
+                builder.Add before
+                numbers.Add scalars[index]
+            | ValueSome(struct (steps, kept)) ->
+                builder.Add
+                    {
+                        Taken = Counting.add before.Taken steps
+                        Counted =
+                            if counted then
+                                Counting.add before.Counted steps
+                            else
+                                before.Counted
+                    }
+
+                numbers.Add(
+                    if kept.Length = 0 then
+                        scalars[index]
+                    else
+                        Scalars<Real>(ReadOnlySpan kept)
+                )
+
+        Counts(classes, builder.MoveToImmutable(), numbers.MoveToImmutable())
+
     /// The steps of each row, or of all rows at once.
     override _.ToString() =
         if classes.IsEmpty then

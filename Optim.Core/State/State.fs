@@ -25,6 +25,11 @@ type State
         if stamp <> lineage.Stamp then
             raise (Spent.error rule "State.copy")
 
+    /// The counts; where steps are counted on a device, as they are there now.
+    let known () : Counts =
+        live ()
+        lineage.Settled counts
+
     /// The rule whose state it is.
     member _.Rule = rule
     /// The number of parameters.
@@ -32,7 +37,10 @@ type State
 
     /// How many steps each parameter has taken. PyTorch's state dicts do not tell of those of SGD and Muon: after loading one, parameters that
     /// have a momentum count from 1, and others from 0.
-    member _.Counts =
+    member _.Counts = known ()
+
+    /// The counts as the processor has them, which knows nothing of steps that a graph has repeated on a device.
+    member internal _.CountsHere =
         live ()
         counts
 
@@ -40,7 +48,7 @@ type State
     member _.Count(row: int) =
         live ()
         Argument.index "row" row rows
-        counts[row]
+        (known ())[row]
 
     /// The names of the numbers that the rule keeps for each parameter as a whole.
     member _.ScalarNames = scalarNames
@@ -50,6 +58,7 @@ type State
         live ()
         Argument.notNull "name" name
         Argument.index "row" row rows
+        let counts = known ()
         let scalars = counts.Scalars row
 
         match scalarNames.IndexOf name with
@@ -88,6 +97,8 @@ type State
         if state.IsSpent then
             $"state of {rule} for {rows} parameters, which a later step has consumed"
         else
+            let counts = known ()
+
             Printed.lines $"state of {rule} for {rows} parameters" rows (fun row ->
                 String.Join(
                     "; ",
@@ -111,13 +122,15 @@ type State
             state.Live()
             other.Live()
 
+            let counts, others = known (), other.Counts
+
             obj.ReferenceEquals(state, other)
             || rule = other.Rule
                && rows = other.RowCount
                && Seq.forall
                    (fun row ->
-                       counts[row] = other.Counts[row]
-                       && (counts[row] = 0L || counts.Scalars row = other.Counts.Scalars row))
+                       counts[row] = others[row]
+                       && (counts[row] = 0L || counts.Scalars row = others.Scalars row))
                    (seq { 0 .. rows - 1 })
                && Seq.forall2 (fun (a: Column) (b: Column) -> a.Equals b) columns other.Columns
         | _ -> false
@@ -187,6 +200,16 @@ and [<Sealed>] internal Lineage() =
     member val LeavesAverages = false with get, set
     /// Whether averages are memory of their own.
     member val AverageWatch = MemoryWatch()
+    /// Steps that a device counts; null where the processor does.
+    member val There: StepsThere = null with get, set
+
+    /// The counts, which the processor has known, as they are now.
+    member lineage.Settled(counts: Counts) : Counts =
+        match lineage.There with
+        | null -> counts
+        | there when there.IsAhead -> there.Counts()
+        | _ -> counts
+
     /// The step that is made anew each time in the same place.
     member val Prepared: PreparedStep voption = ValueNone with get, set
 

@@ -24,7 +24,7 @@ module internal Planning =
             && lineage.Storage.Equals storage.Storage
             && lineage.ParameterLayouts.Length = parameters.Count
             && obj.ReferenceEquals(lineage.Executor, parameters.Executor)
-            && obj.ReferenceEquals(lineage.NextCounts, state.Counts)
+            && obj.ReferenceEquals(lineage.NextCounts, state.CountsHere)
 
         let mutable row = 0
 
@@ -151,9 +151,14 @@ module internal Planning =
             if not strided.Gradient.IsAbsent then
                 gradients[strided.Row].Values.Clear()
 
+    /// The state after a step that was noted for a graph, and not made; the one before it is spent.
+    let noted (state: State) =
+        let lineage = state.Lineage
+        lineage.Stamp <- lineage.Stamp + 1L
+        State(state.Rule, state.RowCount, state.ScalarNames, lineage.NextCounts, lineage.Columns, lineage)
+
     /// The state after a step, which the rule counts or not; the one before it is spent.
     let next (state: State) counted =
         let lineage = state.Lineage
-        lineage.Stamp <- lineage.Stamp + 1L
         lineage.NextCounts <- lineage.NextCounts.Advance(lineage.Steps, counted, lineage.NextScalars)
-        State(state.Rule, state.RowCount, state.ScalarNames, lineage.NextCounts, lineage.Columns, lineage)
+        noted state

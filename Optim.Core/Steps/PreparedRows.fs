@@ -71,6 +71,18 @@ type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> 
     member prepared.KernelExecutor =
         Executors.choose prepared.IsForLoop prepared.Parameters
 
+    /// Whether steps can be noted for a graph of a device, which repeats them.
+    abstract IsCapturable: bool
+    default _.IsCapturable = false
+
+    /// Refuses to be noted for a graph, where that would repeat the numbers of this step alone.
+    member private prepared.RefuseCapture(device: ProgramDevice) =
+        if device.IsCapturing && not prepared.IsCapturable then
+            raise (
+                NotSupportedException
+                    $"{prepared.State.Rule}: a graph is being captured on {device.Name}, and this step is not capturable: a graph would repeat its numbers as they are now. Set capturable to True where the rule has it, or step outside of the graph"
+            )
+
     /// Which program surrounds the rows that kernels step densely.
     member _.Kinds = kinds
 
@@ -84,7 +96,10 @@ type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> 
         prepared.State <- state
         prepared.BeAlone()
 
-        if not (isNull (Executors.deviceOf state.Lineage.Segments)) then
+        match Executors.deviceOf state.Lineage.Segments with
+        | null -> ()
+        | device ->
+            prepared.RefuseCapture device
             prepared.MakeDeviceKernels()
 
     /// Forgets what was to surround a step.

@@ -79,6 +79,7 @@ module internal SliceLayout =
         =
         let rows = parameters.Count
         let lineage = state.Lineage
+        let countsBefore = state.Counts
         Checks.parametersAnywhere rule complex parameters
 
         let kinds =
@@ -146,7 +147,7 @@ module internal SliceLayout =
 
         for column in 0 .. columnCount - 1 do
             if not (kinds.HoldsNumber column) then
-                columns[column] <- NarrowRows.store storage column parameters state.Counts columns[column]
+                columns[column] <- NarrowRows.store storage column parameters countsBefore columns[column]
 
         for column in used do
             let missing = ResizeArray()
@@ -169,7 +170,7 @@ module internal SliceLayout =
                         NarrowRows.grow storage column parameters columns[column] missing layouts (start column)
 
         let counts =
-            Counts.Of((fun row -> state.Counts.Steps row), (fun row -> state.Counts.Scalars row), steps, rows, (fun row -> rowKinds[row]))
+            Counts.Of(countsBefore.Steps, countsBefore.Scalars, steps, rows, (fun row -> rowKinds[row]))
 
         let strided = ResizeArray<Strided>()
         let sparse = ResizeArray<Sparse>()
@@ -296,6 +297,7 @@ module internal SliceLayout =
                 classSteps[counts.Class row] <- true
                 classKinds[counts.Class row] <- rowKinds[row]
 
+        lineage.There <- null
         lineage.Steps <- classSteps
         lineage.ClassKinds <- classKinds
         lineage.Spread <- spread.ToArray()

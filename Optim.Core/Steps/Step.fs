@@ -220,6 +220,7 @@ module Step =
                 | None -> Nullable()
 
             let groups = SurroundedGroups()
+            groups.RefuseCapture([| prepared |], scaling.IsSome, not averages.IsEmpty, isMean)
 
             let most =
                 match clip with

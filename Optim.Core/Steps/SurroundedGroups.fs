@@ -29,6 +29,17 @@ type internal SurroundedGroups() =
 
         if isOne then device else null
 
+    /// Where a graph is being captured: refuses what that cannot repeat.
+    let refuseCapture (prepared: PreparedStep array) what =
+        match deviceOf prepared with
+        | null -> ()
+        | device when device.IsCapturing ->
+            raise (
+                NotSupportedException
+                    $"a graph is being captured on {device.Name}, and it cannot repeat {what}: leave that to the program around the graph"
+            )
+        | _ -> ()
+
     /// Looks at what was taken, and says what it found.
     member _.Survey = survey
 
@@ -52,6 +63,17 @@ type internal SurroundedGroups() =
         for list in gradients do
             survey.Add list
 
+    /// Where a graph is being captured: refuses what surrounds steps and is the processor's.
+    member _.RefuseCapture(prepared: PreparedStep array, scales: bool, averages: bool, isMean: bool) =
+        if scales then
+            refuseCapture prepared "a loss scale, which the processor adapts"
+
+        if averages then
+            refuseCapture prepared "averages, which the processor counts"
+
+        if isMean then
+            refuseCapture prepared "the mean of several calls, which the processor counts"
+
     /// Looks at the gradients that were taken where they lie, and waits for nothing: steps that are left out if one of them is not finite, and clip
     /// their norm by what was found, say so when they have been launched. False where that is not possible, and then nothing was done.
     member _.LookThere(prepared: PreparedStep array, order: double, factor: double, most: Nullable<double>) =
@@ -59,6 +81,10 @@ type internal SurroundedGroups() =
         | null -> false
         | device ->
             found <- survey.LookOn(device, order, factor, most)
+
+            if isNull found then
+                refuseCapture prepared "clipping by a norm that is not worked out on the device"
+
             not (isNull found)
 
     /// By what clipping to this norm multiplies the gradients that were looked at.

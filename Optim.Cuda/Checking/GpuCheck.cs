@@ -34,7 +34,6 @@ internal sealed unsafe class GpuCheck
         new([3, 3000], 5, 4),
     ];
 
-    private readonly StreamHost host;
     private readonly DriverGpu gpu;
     private readonly CudaDevice kernels;
     private readonly Action<string> say;
@@ -45,8 +44,7 @@ internal sealed unsafe class GpuCheck
     /// <param name="say">Prints a line.</param>
     public GpuCheck(CudaDriver driver, CudaHost host, int ordinal, Action<string> say)
     {
-        this.host = new(host);
-        gpu = new(driver, this.host, ordinal);
+        gpu = new(driver, host, ordinal);
         kernels = new(gpu);
         this.say = say;
     }
@@ -91,6 +89,12 @@ internal sealed unsafe class GpuCheck
         {
             var differ = CompareStreams(program, repetitions);
             say(FormattableString.Invariant($"{name}, in two streams by turns: {differ} differ"));
+            different += differ;
+        }
+        foreach (var (name, program) in programs.Where(each => IsSteady(each.Program)).Take(streamed))
+        {
+            var differ = CompareGraph(program, repetitions);
+            say(FormattableString.Invariant($"{name}, repeated as a graph: {differ} differ"));
             different += differ;
         }
         Measure(elements);
@@ -169,27 +173,72 @@ internal sealed unsafe class GpuCheck
         var moved = new GpuMemory[2];
         for (var i = 0; i < 2; i++)
         {
-            host.StreamNow = streams[i];
+            using var stream = gpu.Use(streams[i]);
             moved[i] = there[i].Move(gpu);
         }
         for (var step = 0; step < steps; step++)
         for (var i = 0; i < 2; i++)
         {
-            host.StreamNow = streams[i];
+            using var stream = gpu.Use(streams[i]);
             _ = StepOn(null, program, dtype, here[i].Table(null));
             StepOn(kernels, program, dtype, there[i].Table(moved[i]));
         }
         var differ = 0L;
         for (var i = 0; i < 2; i++)
         {
-            host.StreamNow = streams[i];
+            using var stream = gpu.Use(streams[i]);
             there[i].Fetch(gpu, moved[i]);
             differ += here[i].Differing(there[i]);
             moved[i].Dispose();
             gpu.DestroyStream(streams[i]);
         }
-        host.StreamNow = null;
         return differ;
+    }
+
+    // Whether all steps are alike, so that a graph repeats the processor's bits.
+    private static bool IsSteady(StepProgram program) =>
+        NumberCode.HasSteps(program)
+        && !program
+            .Nodes.ToArray()
+            .Any(node =>
+                node.Operation
+                    is Operation.StepCount
+                        or Operation.Kept
+                        or Operation.Power
+                        or Operation.Exp
+                        or Operation.Log
+                        or Operation.Cbrt
+            );
+
+    /// <summary>A step that is captured once, by numbers that lie on the device, and repeated as a graph.</summary>
+    private long CompareGraph(StepProgram program, int repetitions)
+    {
+        const DType dtype = DType.Float32;
+        var run = new ProgramRun(program);
+        var (here, there) = (new CheckedArrays(program, dtype, 0, 1), new CheckedArrays(program, dtype, 0, 1));
+        using var moved = there.Move(gpu);
+        var leaves = kernels.NewLeaves(run.Leaves, new RateTensor?[run.Leaves.Length]);
+        leaves.Write(0, [.. LeavesOf(run), 0]);
+        var segment = new ProgramSegment(there.Table(moved), 0, Lengths.Length, dtype, [], On: kernels, There: leaves);
+        using (
+            var graph = GpuGraph.Capture(
+                gpu,
+                () =>
+                {
+                    kernels.PrepareOnLeaves(run, in segment);
+                    kernels.RunOnLeaves(run, in segment);
+                }
+            )
+        )
+        {
+            for (var i = 0; i < repetitions; i++)
+                graph.Launch();
+            gpu.Synchronize();
+        }
+        for (var i = 0; i <= repetitions; i++)
+            _ = StepOn(null, program, dtype, here.Table(null));
+        there.Fetch(gpu, moved);
+        return here.Differing(there) + (leaves.Read()[^1] == repetitions + 1 ? 0 : 1);
     }
 
     /// <summary>Steps of parameters on several devices together, whose norms are over all of them; says how many elements differ from the processor's.</summary>

@@ -34,6 +34,13 @@ internal sealed unsafe class CudaDriver
     private readonly delegate* unmanaged<nint, int> eventSynchronize;
     private readonly delegate* unmanaged<nint, int> eventDestroy;
     private readonly delegate* unmanaged<int, byte**, int> getErrorName;
+    private readonly delegate* unmanaged<nint, int*, int> streamIsCapturing;
+    private readonly delegate* unmanaged<nint, int, int> streamBeginCapture;
+    private readonly delegate* unmanaged<nint, nint*, int> streamEndCapture;
+    private readonly delegate* unmanaged<nint*, nint, ulong, int> graphInstantiate;
+    private readonly delegate* unmanaged<nint, nint, int> graphLaunch;
+    private readonly delegate* unmanaged<nint, int> graphExecDestroy;
+    private readonly delegate* unmanaged<nint, int> graphDestroy;
 
     private CudaDriver(nint library)
     {
@@ -63,6 +70,13 @@ internal sealed unsafe class CudaDriver
         eventSynchronize = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuEventSynchronize");
         eventDestroy = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuEventDestroy_v2");
         getErrorName = (delegate* unmanaged<int, byte**, int>)NativeLibrary.GetExport(library, "cuGetErrorName");
+        streamIsCapturing = (delegate* unmanaged<nint, int*, int>)NativeLibrary.GetExport(library, "cuStreamIsCapturing");
+        streamBeginCapture = (delegate* unmanaged<nint, int, int>)NativeLibrary.GetExport(library, "cuStreamBeginCapture_v2");
+        streamEndCapture = (delegate* unmanaged<nint, nint*, int>)NativeLibrary.GetExport(library, "cuStreamEndCapture");
+        graphInstantiate = (delegate* unmanaged<nint*, nint, ulong, int>)NativeLibrary.GetExport(library, "cuGraphInstantiateWithFlags");
+        graphLaunch = (delegate* unmanaged<nint, nint, int>)NativeLibrary.GetExport(library, "cuGraphLaunch");
+        graphExecDestroy = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuGraphExecDestroy");
+        graphDestroy = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuGraphDestroy");
     }
 
     /// <summary>The driver of this machine; null where there is none, or one that is too old.</summary>
@@ -205,6 +219,44 @@ internal sealed unsafe class CudaDriver
     public int WaitFor(nint @event) => eventSynchronize(@event);
 
     public int DestroyEvent(nint @event) => eventDestroy(@event);
+
+    /// <summary>Whether what is added to a stream is noted for a graph.</summary>
+    public bool IsCapturing(nint stream)
+    {
+        int status;
+        return streamIsCapturing(stream, &status) == 0 && status != 0;
+    }
+
+    /// <summary>Has launches of this thread on a stream be noted, and not run; other threads are not hindered.</summary>
+    public int BeginCapture(nint stream)
+    {
+        const int ofThread = 1;
+        return streamBeginCapture(stream, ofThread);
+    }
+
+    /// <summary>Ends that; the graph is 0 where something was done that graphs cannot repeat.</summary>
+    public int EndCapture(nint stream, out nint graph)
+    {
+        nint made = 0;
+        var error = streamEndCapture(stream, &made);
+        graph = made;
+        return error;
+    }
+
+    /// <summary>Makes a graph ready to be launched.</summary>
+    public int Instantiate(nint graph, out nint ready)
+    {
+        nint made = 0;
+        var error = graphInstantiate(&made, graph, 0);
+        ready = made;
+        return error;
+    }
+
+    public int LaunchGraph(nint ready, nint stream) => graphLaunch(ready, stream);
+
+    public int DestroyGraph(nint graph) => graphDestroy(graph);
+
+    public int DestroyReady(nint ready) => graphExecDestroy(ready);
 
     /// <summary>The driver's name of an error.</summary>
     public string NameOf(int error)

@@ -32,6 +32,9 @@ internal static class CudaKernels
         );
     }
 
+    /// <summary>The device whose kernels step what lies there; null where there are none.</summary>
+    public static DriverGpu? GpuOf(string kind, int index) => (ProgramDevice.Find(new(kind, index)) as CudaDevice)?.Gpu as DriverGpu;
+
     private static CudaDevice? Open(CudaDriver driver, CudaHost host, int index)
     {
         try

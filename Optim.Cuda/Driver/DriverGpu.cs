@@ -25,8 +25,57 @@ internal sealed unsafe class DriverGpu : Gpu
 
     public override nint Stream => host.Stream(ordinal);
 
+    public override bool IsCapturing
+    {
+        get
+        {
+            using var current = Enter();
+            return driver.IsCapturing(Stream);
+        }
+    }
+
+    /// <summary>Has work of this thread be added to a stream.</summary>
+    public IDisposable Use(nint stream) => host.Use(ordinal, stream);
+
+    /// <summary>Begins to note launches on the current stream for a graph.</summary>
+    public void BeginCapture()
+    {
+        using var current = Enter();
+        Check(driver.BeginCapture(Stream), "a graph could not be begun");
+    }
+
+    /// <summary>A graph of what was launched since, or 0 where it is given up.</summary>
+    public nint EndCapture(bool isGivenUp = false)
+    {
+        using var current = Enter();
+        var error = driver.EndCapture(Stream, out var graph);
+        nint ready = 0;
+        if (error == 0 && !isGivenUp)
+            error = driver.Instantiate(graph, out ready);
+        if (graph != 0)
+            _ = driver.DestroyGraph(graph);
+        if (!isGivenUp)
+            Check(error, "what was launched cannot be repeated as a graph");
+        return ready;
+    }
+
+    /// <summary>Adds all launches of a graph to the stream.</summary>
+    public void LaunchGraph(nint ready)
+    {
+        using var current = Enter();
+        Check(driver.LaunchGraph(ready, Stream), "a graph was refused");
+    }
+
+    /// <summary>Gives a graph back, once it is done.</summary>
+    public void DestroyGraph(nint ready)
+    {
+        using var current = Enter();
+        Check(driver.DestroyReady(ready), "a graph could not be given back");
+    }
+
     public override nint Load(PtxKernel kernel)
     {
+        RefuseCapture("a kernel is compiled");
         using var current = Enter();
         var error = driver.Load(kernel.Text, PtxKernel.Entry, out var function, out var log);
         Check(error, log.Length > 0 ? $"the driver does not take a kernel ({log.Trim()})" : "the driver does not take a kernel");
@@ -43,17 +92,20 @@ internal sealed unsafe class DriverGpu : Gpu
     {
         if (lost is not null)
             throw Lost(lost);
+        RefuseCapture("memory is needed");
         return host.Allocate(ordinal, bytes);
     }
 
     public override void Upload(nint target, void* source, nint bytes)
     {
+        RefuseCapture("addresses or numbers are others than in the step before");
         using var current = Enter();
         Check(driver.Upload(target, source, bytes, Stream), $"{bytes} bytes could not be copied there");
     }
 
     public override void Download(void* target, nint source, nint bytes)
     {
+        RefuseCapture("the processor would have to wait for a number");
         using var current = Enter();
         Check(driver.Download(target, source, bytes, Stream), $"{bytes} bytes could not be copied from there");
     }
@@ -128,11 +180,24 @@ internal sealed unsafe class DriverGpu : Gpu
         return stream;
     }
 
+    private nint streamOfGraphs;
+
+    /// <summary>The stream in which graphs are noted; the default one cannot be.</summary>
+    public nint StreamOfGraphs => streamOfGraphs == 0 ? streamOfGraphs = CreateStream() : streamOfGraphs;
+
     /// <summary>Gives a stream back.</summary>
     public void DestroyStream(nint stream)
     {
         using var current = Enter();
         Check(driver.DestroyStream(stream), "a stream could not be given back");
+    }
+
+    private void RefuseCapture(string what)
+    {
+        if (IsCapturing)
+            throw new CudaException(
+                $"{Name} ({Model}): a graph is being captured, and {what}, which a graph cannot repeat: make the same step once before, on the same stream, and let the graph have nothing else"
+            );
     }
 
     private Current Enter()

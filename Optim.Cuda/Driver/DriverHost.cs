@@ -1,11 +1,20 @@
 namespace Optim.Cuda;
 
-/// <summary>The driver's own memory and default stream: where there is no libtorch.</summary>
+/// <summary>The driver's own memory, and its default stream where no other is in use: where there is no libtorch.</summary>
 internal sealed class DriverHost(CudaDriver driver) : CudaHost
 {
     private readonly Dictionary<int, nint> contexts = [];
 
-    public override nint Stream(int device) => 0;
+    private nint now;
+
+    public override nint Stream(int device) => now;
+
+    public override IDisposable Use(int device, nint stream)
+    {
+        var before = now;
+        now = stream;
+        return new Afterwards(() => now = before);
+    }
 
     public override GpuMemory Allocate(int device, nint bytes)
     {

@@ -9,6 +9,23 @@ internal abstract unsafe class Gpu
     /// <summary>The stream to which the next calls add; another one where somebody has changed it.</summary>
     public abstract nint Stream { get; }
 
+    /// <summary>Whether what is added to the stream now is noted for a graph, and not run. Nothing but launches is possible then.</summary>
+    public abstract bool IsCapturing { get; }
+
+    private List<GpuMemory> captured = [];
+
+    /// <summary>Has memory stay where it is as long as the graph lives that is being captured; does nothing where none is.</summary>
+    public void Keep(GpuMemory memory)
+    {
+        if (!IsCapturing)
+            return;
+        memory.BelongToGraph();
+        captured.Add(memory);
+    }
+
+    /// <summary>The memory that was kept for a graph, which its owner holds from now on.</summary>
+    public IReadOnlyList<GpuMemory> TakeKept() => Interlocked.Exchange(ref captured, []);
+
     /// <summary>Compiles a kernel; returns its function.</summary>
     /// <exception cref="CudaException">It is refused.</exception>
     public abstract nint Load(PtxKernel kernel);
@@ -48,15 +65,24 @@ internal abstract unsafe class GpuCopy : IDisposable
     public abstract void Dispose();
 }
 
-/// <summary>Memory of a device. It is given back when it is disposed of, or nobody has it any more.</summary>
+/// <summary>Memory of a device. It is given back when it is disposed of, or nobody has it any more; what a graph uses only then.</summary>
 /// <param name="address">Where it begins.</param>
 /// <param name="bytes">How long it is.</param>
 /// <param name="owner">Who gives it back.</param>
 internal sealed class GpuMemory(nint address, nint bytes, IDisposable owner) : IDisposable
 {
+    private bool isOfGraph;
+
     public nint Address => address;
 
     public nint Bytes => bytes;
 
-    public void Dispose() => owner.Dispose();
+    /// <summary>Has it outlive those who made it.</summary>
+    public void BelongToGraph() => isOfGraph = true;
+
+    public void Dispose()
+    {
+        if (!isOfGraph)
+            owner.Dispose();
+    }
 }

@@ -175,10 +175,6 @@ internal sealed class ElementCode<T>
         {
             Operation.Constant => PtxLane<T>.Of(node.Constant),
             Operation.Bits => PtxLane<T>.OfBits((uint)node.Value),
-            Operation.Exp => PtxLane<T>.Exp(A()),
-            Operation.Log => PtxLane<T>.Log(A()),
-            Operation.Cbrt => PtxLane<T>.Cbrt(A()),
-            Operation.Power => PtxLane<T>.Pow(A(), B()),
             Operation.Select => PtxLane<T>.Select(A(), B(), C()),
             Operation.And => PtxLane<T>.And(A(), B()),
             Operation.Or => PtxLane<T>.Or(A(), B()),

@@ -2,7 +2,10 @@ using Optim.Kernels;
 
 namespace Optim.Cuda;
 
-/// <summary>Numbers of tensors as a kernel: a thread for each slice works out its own in double, and stores them where the next visit reads them.</summary>
+/// <summary>
+/// Numbers of tensors as a kernel: a thread for each slice works out its own in double, and stores them where the next visit reads them. Where the leaves
+/// of a step lie there, too, one thread works out the numbers of all slices, and counts on.
+/// </summary>
 internal static class NumbersKernel
 {
     /// <summary>Threads of a block.</summary>
@@ -21,6 +24,8 @@ internal static class NumbersKernel
         text.Parameter("p_results", 8);
         text.Parameter("p_totals", 8);
         text.Parameter("p_numbers", 8);
+        if (code.LeafStores.Length > 0)
+            text.Parameter("p_leaves", 8);
         guard?.Parameter(text);
         var slice = SliceSearch.Thread(text, Threads);
         var count = text.Into('r', "ld.param.u32", $"[p_slices]");
@@ -38,6 +43,7 @@ internal static class NumbersKernel
         text.Line($"add.s64 {results}, {results}, {own}");
         var apart = text.Into('d', "shl.b64", $"{slices}, 3");
         var totals = text.Into('d', "ld.param.u64", $"[p_totals]");
+        var leaves = code.LeafStores.Length > 0 ? text.Into('d', "ld.param.u64", $"[p_leaves]") : "";
         var values = new PtxLane<double>[code.Nodes.Length];
         var masks = new bool[code.Nodes.Length];
         for (var i = 0; i < values.Length; i++)
@@ -56,6 +62,8 @@ internal static class NumbersKernel
         // All of them are worked out: one may be made of another that is stored here.
         foreach (var store in code.Stores)
             Store(AddressOf(store.Array), Number(store.Node));
+        foreach (var store in code.LeafStores)
+            text.Line($"st.global.f64 [{leaves}+{8 * store.Array}], {Number(store.Node).Register}");
         text.Label("END");
         text.Line($"ret");
         return text.ToKernel(Threads);
@@ -70,6 +78,8 @@ internal static class NumbersKernel
                     return PtxLane<double>.Of(node.Constant);
                 case Operation.Number:
                     return new(text.Into('w', "ld.param.f64", $"[p_given+{8 * node.Value}]"));
+                case Operation.Given:
+                    return Leaf((int)node.Value);
                 case Operation.Load:
                     var further = text.Into('d', "mul.lo.s64", $"{apart}, {node.Value}");
                     var at = text.Into('d', "add.s64", $"{results}, {further}");
@@ -97,11 +107,19 @@ internal static class NumbersKernel
         PtxLane<double> Mask(int at) =>
             masks[at] ? values[at] : PtxLane<double>.Greater(PtxLane<double>.Abs(values[at]), PtxLane<double>.Of(0));
 
-        PtxLane<double> Load(string address)
+        PtxLane<double> Load(string address) => LoadAs(address, code.IsDouble);
+
+        PtxLane<double> LoadAs(string address, bool isDouble) =>
+            isDouble
+                ? new(text.Into('w', "ld.global.f64", $"[{address}]"))
+                : new(SliceSearch.Widened(text, text.Into('v', "ld.global.f32", $"[{address}]")));
+
+        // The place of a leaf that is read from a tensor has that tensor's address.
+        PtxLane<double> Leaf(int leaf)
         {
-            if (code.IsDouble)
-                return new(text.Into('w', "ld.global.f64", $"[{address}]"));
-            return new(SliceSearch.Widened(text, text.Into('v', "ld.global.f32", $"[{address}]")));
+            var rate = leaf < code.Rates.Length ? code.Rates[leaf] : null;
+            var at = $"{leaves}+{8 * leaf}";
+            return rate is { } dtype ? LoadAs(text.Into('d', "ld.global.u64", $"[{at}]"), dtype == DType.Float64) : LoadAs(at, true);
         }
 
         void Store(string address, PtxLane<double> value)

@@ -44,7 +44,7 @@ internal readonly unsafe struct PtxLane<T>(string register) : IDigits<PtxLane<T>
 
     public static PtxLane<T> From(Real number) => Of(number.Value);
 
-    /// <summary>What an operation gives that is rounded once, on elements as on numbers.</summary>
+    /// <summary>What an operation gives on elements as on numbers.</summary>
     public static PtxLane<T> Of(Operation operation, PtxLane<T> a, Func<PtxLane<T>> b, Func<PtxLane<T>> c) =>
         operation switch
         {
@@ -54,6 +54,10 @@ internal readonly unsafe struct PtxLane<T>(string register) : IDigits<PtxLane<T>
             Operation.Divide => a / b(),
             Operation.Negate => -a,
             Operation.Sqrt => Sqrt(a),
+            Operation.Exp => Exp(a),
+            Operation.Log => Log(a),
+            Operation.Cbrt => Cbrt(a),
+            Operation.Power => Pow(a, b()),
             Operation.Fma => Fma(a, b(), c()),
             Operation.Abs => Abs(a),
             Operation.Max => Max(a, b()),

@@ -41,12 +41,12 @@ internal sealed unsafe partial class CudaDevice
             if (!lookKernels.TryGetValue((isLargest, most is not null), out var kernel))
                 lookKernels.Add((isLargest, most is not null), kernel = Load(TotalsKernel.OfGradients(isLargest, most is not null)));
             LaunchTotal(kernel, plan.List, gradients.Length, plan.Found, most);
-            return new GradientsFound(this, plan);
+            return new GradientsFound(this, plan, gpu.IsCapturing);
         }
     }
 
-    /// <summary>What was found, where it lies until the next look of the same owner.</summary>
-    private sealed class GradientsFound(CudaDevice device, LookPlan plan) : DeviceSurvey
+    /// <summary>What was found, where it lies until the next look of the same owner. While a graph is captured nothing is found, and nobody is told.</summary>
+    private sealed class GradientsFound(CudaDevice device, LookPlan plan, bool isCaptured) : DeviceSurvey
     {
         private bool isFetched;
 
@@ -56,6 +56,8 @@ internal sealed unsafe partial class CudaDevice
 
         public override void Fetch()
         {
+            if (isCaptured)
+                return;
             lock (device.alone)
                 plan.Fetch();
             isFetched = true;
@@ -63,6 +65,8 @@ internal sealed unsafe partial class CudaDevice
 
         public override (bool IsFinite, double Norm, double Factor) Read()
         {
+            if (isCaptured)
+                return (true, double.NaN, double.NaN);
             if (!isFetched)
                 Fetch();
             lock (device.alone)

@@ -38,6 +38,11 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
 
     public override bool Takes(StepProgram program) => true;
 
+    public override bool IsCapturing => gpu.IsCapturing;
+
+    /// <summary>The device itself.</summary>
+    public Gpu Gpu => gpu;
+
     public override void Prepare(KernelCode code, SliceTable table, int first, int count, bool eachHasNumbers, StepGuard? guard = null)
     {
         lock (alone)

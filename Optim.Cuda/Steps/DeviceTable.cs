@@ -37,7 +37,10 @@ internal sealed unsafe class DeviceTable(Gpu gpu)
         var now = new ReadOnlySpan<nint>(table.Entries + first * (nint)stride, count * stride + 1);
         var current = gpu.Stream;
         if (memory is not null && stream == current && now.SequenceEqual(known))
+        {
+            gpu.Keep(memory);
             return;
+        }
         // Until all has gone well, what is there is not known.
         known = [];
         var entry = PtxKernel.Head + stride - 1;

@@ -75,7 +75,10 @@ internal sealed unsafe class LookPlan(Gpu gpu)
     {
         var current = gpu.Stream;
         if (memory is not null && stream == current && places.AsSpan().SequenceEqual(known))
+        {
+            gpu.Keep(memory);
             return;
+        }
         known = [];
         var made = gpu.Allocate(Guard.Bytes + places.Length * (sizeof(nint) + sizeof(double)));
         memory?.Dispose();

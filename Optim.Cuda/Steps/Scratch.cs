@@ -16,7 +16,10 @@ internal sealed class Scratch(Gpu gpu) : DeviceRoom
     {
         var current = gpu.Stream;
         if (memory is not null && memory.Bytes >= bytes && stream == current)
+        {
+            gpu.Keep(memory);
             return;
+        }
         // Half as much again, so that lists that grow do not ask each time.
         var larger = gpu.Allocate(Math.Max(bytes + bytes / 2, 4096));
         memory?.Dispose();

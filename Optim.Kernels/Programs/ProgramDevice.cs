@@ -69,6 +69,21 @@ internal abstract unsafe class ProgramDevice : Executor
     public virtual void RunWhole(ProgramRun[] runs, ReadOnlySpan<ProgramSegment> segments, ReadOnlySpan<int> kinds) =>
         throw new NotSupportedException($"{Name} runs visit by visit");
 
+    /// <summary>Room for leaves of programs there.</summary>
+    /// <param name="nodes">The leaves.</param>
+    /// <param name="rates">For each of them the tensor from which it is read; null for its place there.</param>
+    public virtual DeviceLeaves NewLeaves(Node[] nodes, RateTensor?[] rates) => throw new NotSupportedException($"{Name} has no leaves");
+
+    /// <summary>Makes what <see cref="RunOnLeaves"/> needs, so that running it cannot fail. Nothing changes by it.</summary>
+    public virtual void PrepareOnLeaves(ProgramRun run, in ProgramSegment segment) =>
+        throw new NotSupportedException($"{Name} has no leaves");
+
+    /// <summary>A step of a segment by its leaves there, which count it. It returns at once.</summary>
+    public virtual void RunOnLeaves(ProgramRun run, in ProgramSegment segment) => throw new NotSupportedException($"{Name} has no leaves");
+
+    /// <summary>Whether what is launched now is noted for a graph, and not run.</summary>
+    public virtual bool IsCapturing => false;
+
     /// <summary>
     /// Looks at gradients that lie here, without waiting; null where it cannot, and then nothing was done. Their norm is that of
     /// <see cref="Reduction"/>, one after the other.

@@ -59,7 +59,9 @@ internal static class ProgramParts
             return;
         }
         for (var i = 0; i < segments.Length; i++)
-            if (segments[i].On is not null)
+            if (segments[i].There is not null)
+                segments[i].On!.PrepareOnLeaves(runs[kinds[i]], in segments[i]);
+            else if (segments[i].On is not null)
                 runs[kinds[i]].PrepareVisits(in segments[i]);
     }
 

@@ -19,6 +19,7 @@ internal sealed unsafe partial class ProgramRun
     private readonly Dictionary<(int Place, int Segment), SpreadSums> spreads = [];
     private readonly List<SpreadSums> readSpreads = [];
     private readonly Dictionary<(int Visit, DType), DeviceNumbers> deviceNumbers = [];
+    private readonly List<NumberCode> onLeaves = [];
     private readonly ProgramRun[] self;
     private int[]? keptTotals;
     private SpreadSpan[] spreadSpans = [];
@@ -93,6 +94,12 @@ internal sealed unsafe partial class ProgramRun
     /// <summary>Runs all visits over some segments that step together, and says how many threads took part.</summary>
     public int Run(ReadOnlySpan<ProgramSegment> segments, Executor executor)
     {
+        if (!segments.IsEmpty && segments[0].There is not null)
+        {
+            foreach (ref readonly var segment in segments)
+                segment.On!.RunOnLeaves(this, in segment);
+            return 1;
+        }
         if (ProgramParts.WholeOn(self, segments) is { } device)
         {
             // All of one kind.
@@ -447,6 +454,19 @@ internal sealed unsafe partial class ProgramRun
         known = new(code, Needed(code.Given).OfStep);
         deviceNumbers.Add((visit, dtype), known);
         return known;
+    }
+
+    /// <summary>The numbers of its one visit, worked out of leaves that lie on a device.</summary>
+    /// <param name="dtype">The dtype of the parameters.</param>
+    /// <param name="there">The leaves.</param>
+    public NumberCode NumbersOnLeaves(DType dtype, DeviceLeaves there)
+    {
+        foreach (var known in onLeaves)
+            if (known.DType == dtype && known.IsOf(there))
+                return known;
+        var made = new NumberCode(program, VisitFor(0, dtype).Numbers, [], SliceNumbers, totals, dtype, there);
+        onLeaves.Add(made);
+        return made;
     }
 
     /// <summary>What is handed in of these numbers for a segment.</summary>

@@ -11,6 +11,7 @@ namespace Optim.Kernels;
 /// <param name="Narrow">How the columns are kept, where some are narrow.</param>
 /// <param name="Step">The step, counted from 1, by which they are rounded.</param>
 /// <param name="Survey">What was found in the gradients on the device; null where nobody looked there.</param>
+/// <param name="There">The leaves on the device, where a step takes them from there; else null.</param>
 internal readonly record struct ProgramSegment(
     SliceTable Table,
     int First,
@@ -21,5 +22,6 @@ internal readonly record struct ProgramSegment(
     ProgramDevice? On = null,
     NarrowTable? Narrow = null,
     long Step = 0,
-    DeviceSurvey? Survey = null
+    DeviceSurvey? Survey = null,
+    DeviceLeaves? There = null
 );

@@ -162,6 +162,72 @@ let private openTests =
         Expect.equal driver.Depth 0 "contexts"
     }
 
+let private graphTests =
+    testSequenced
+    <| test
+        "a graph is captured in a stream of its own and launched on the current one; what it cannot repeat is refused, and leaves no capture behind" {
+        let struct (_, driver, gpu, device) = fake ()
+
+        let (here, ours), (there, _) =
+            both device (fun parameters -> AdamW(parameters) :> Optimizer)
+
+        let theirs = AdamW(Seq.cast<IParameterOrGroup> there, capturable = true)
+
+        let near what =
+            for a, b in Seq.zip (dataOf here) (dataOf there) do
+                for x, y in Array.zip a b do
+                    Expect.isLessThanOrEqual (abs (x - y)) 1e-6 what
+
+        use graph = GpuGraph.Capture(gpu, Action theirs.Step)
+        Expect.isNull driver.Error "kernels"
+        Expect.equal driver.StreamNow 5n "the stream of before"
+        ours.Step()
+        near "captured, and made once"
+        let waits, launches = driver.Waits, driver.Launches
+
+        for _ in 1..3 do
+            graph.Launch()
+            ours.Step()
+
+        Expect.equal (driver.Waits, driver.Launches - launches) (waits, 6) "two kernels for each, and no wait"
+        near "repeated"
+        Expect.equal (theirs.StateDict().State[0].["step"].ToDoubles()) [| 4.0 |] "counted there"
+        Expect.equal driver.Depth 0 "contexts"
+        let before = dataOf there
+
+        // Another rate is a number that must be uploaded; another parameter needs memory.
+        let twice = ref 0
+
+        let changing () =
+            twice.Value <- twice.Value + 1
+
+            if twice.Value = 2 then
+                theirs.ParamGroups[0].["lr"] <- OptionValue.Float 0.5
+
+            theirs.Step()
+
+        let error =
+            Expect.throwsC (fun () -> GpuGraph.Capture(gpu, Action changing) |> ignore) id
+
+        Expect.stringContains error.Message "a graph is being captured, and addresses or numbers are others than in the step before" "words"
+        Expect.isFalse gpu.IsCapturing "no capture goes on"
+        Expect.notEqual (dataOf there) before "it was made once"
+        driver.RefuseModules 218
+
+        let error =
+            Expect.throwsC (fun () -> GpuGraph.Capture(gpu, Action theirs.Step) |> ignore) id
+
+        Expect.stringContains error.Message "what was launched cannot be repeated as a graph" "a graph that is refused"
+        driver.RefuseModules 0
+        Expect.isFalse gpu.IsCapturing "no capture goes on"
+        graph.Launch()
+        graph.Dispose()
+        graph.Dispose()
+        Expect.throwsT<ObjectDisposedException> graph.Launch "given back"
+        Expect.equal driver.Depth 0 "contexts"
+        Expect.isNull driver.Error "kernels"
+    }
+
 let private refusalTests =
     testSequenced
     <| test "what the driver refuses is an error that names it, and parameters and state stay as they were" {
@@ -403,6 +469,7 @@ let tests =
         [
             stepTests
             openTests
+            graphTests
             refusalTests
             memoryTests
             lossTests

@@ -13,7 +13,10 @@ internal sealed unsafe class FakeDriver : CudaHost
     private readonly nint library;
     private readonly PretendHeap heap;
     private readonly Hook hook;
+    private readonly SizesHook sizes;
     private readonly Dictionary<nint, PtxProgram> programs = [];
+
+    private delegate int SizesHook(nint text, int* bytes);
 
     private delegate int Hook(nint text, uint blocks, uint threads, nint stream, void** parameters);
 
@@ -24,8 +27,9 @@ internal sealed unsafe class FakeDriver : CudaHost
         this.heap = heap;
         Driver = CudaDriver.TryLoad(path) ?? throw new InvalidOperationException($"{path} is no driver");
         library = NativeLibrary.Load(path);
-        hook = Launch;
+        (hook, sizes) = (Launch, SizesOf);
         ((delegate* unmanaged<nint, void>)NativeLibrary.GetExport(library, "fake_hook"))(Marshal.GetFunctionPointerForDelegate(hook));
+        ((delegate* unmanaged<nint, void>)NativeLibrary.GetExport(library, "fake_sizes"))(Marshal.GetFunctionPointerForDelegate(sizes));
         Call("fake_reset", 0, 0);
     }
 
@@ -63,6 +67,13 @@ internal sealed unsafe class FakeDriver : CudaHost
 
     public override nint Stream(int device) => StreamNow;
 
+    public override IDisposable Use(int device, nint stream)
+    {
+        var before = StreamNow;
+        StreamNow = stream;
+        return new Afterwards(() => StreamNow = before);
+    }
+
     public override GpuMemory Allocate(int device, nint bytes) => heap.Allocate(bytes);
 
     /// <summary>Modules are refused with an error from now on; 0 for none.</summary>
@@ -76,12 +87,27 @@ internal sealed unsafe class FakeDriver : CudaHost
 
     private int Call(string name, int a, int b) => ((delegate* unmanaged<int, int, int>)NativeLibrary.GetExport(library, name))(a, b);
 
+    private PtxProgram ProgramOf(nint text)
+    {
+        if (!programs.TryGetValue(text, out var program))
+            programs.Add(text, program = new(Change(Marshal.PtrToStringUTF8(text)!)));
+        return program;
+    }
+
+    /// <summary>How many bytes each parameter of a kernel has.</summary>
+    private int SizesOf(nint text, int* bytes)
+    {
+        var parameters = ProgramOf(text).Parameters;
+        for (var i = 0; i < parameters.Count; i++)
+            bytes[i] = parameters[i].Bytes;
+        return parameters.Count;
+    }
+
     private int Launch(nint text, uint blocks, uint threads, nint stream, void** parameters)
     {
         try
         {
-            if (!programs.TryGetValue(text, out var program))
-                programs.Add(text, program = new(Change(Marshal.PtrToStringUTF8(text)!)));
+            var program = ProgramOf(text);
             if (stream != StreamNow && stream <= LastOfStreams)
                 throw new PtxException($"a launch on stream {stream}, and {StreamNow} is current");
             var bytes = new byte[program.ParameterBytes];

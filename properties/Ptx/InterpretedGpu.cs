@@ -7,6 +7,7 @@ namespace Optim.Ptx;
 internal sealed unsafe class InterpretedGpu(PretendHeap heap) : Gpu
 {
     private readonly List<PtxProgram> programs = [];
+    private List<Action>? captured;
 
     public override string Name => "an interpreter";
 
@@ -26,8 +27,28 @@ internal sealed unsafe class InterpretedGpu(PretendHeap heap) : Gpu
     /// <summary>How often something was copied there.</summary>
     public int Uploads { get; private set; }
 
+    public override bool IsCapturing => captured is not null;
+
+    /// <summary>Notes what is launched from now on.</summary>
+    public void BeginCapture() => captured = [];
+
+    /// <summary>A graph of what was launched since.</summary>
+    public Action EndCapture()
+    {
+        var launches = captured!;
+        captured = null;
+        return () => launches.ForEach(launch => launch());
+    }
+
+    private void RefuseCapture(string what)
+    {
+        if (IsCapturing)
+            throw new PtxException($"{what} while a graph is captured");
+    }
+
     public override nint Load(PtxKernel kernel)
     {
+        RefuseCapture("a kernel is compiled");
         programs.Add(new(Change(kernel.Text)));
         return programs.Count;
     }
@@ -38,15 +59,28 @@ internal sealed unsafe class InterpretedGpu(PretendHeap heap) : Gpu
         var bytes = new byte[program.ParameterBytes];
         for (var i = 0; i < program.Parameters.Count; i++)
             new ReadOnlySpan<byte>(parameters[i], program.Parameters[i].Bytes).CopyTo(bytes.AsSpan(program.Parameters[i].Offset));
-        var run = new PtxRun(program, heap.Memory);
-        run.Run(0, blocks, kernel.Threads, bytes);
-        Executed += run.Executed;
+        if (captured is null)
+            Run();
+        else
+            captured.Add(Run);
+
+        void Run()
+        {
+            var run = new PtxRun(program, heap.Memory);
+            run.Run(0, blocks, kernel.Threads, bytes);
+            Executed += run.Executed;
+        }
     }
 
-    public override GpuMemory Allocate(nint bytes) => heap.Allocate(bytes);
+    public override GpuMemory Allocate(nint bytes)
+    {
+        RefuseCapture("memory is allocated");
+        return heap.Allocate(bytes);
+    }
 
     public override void Upload(nint target, void* source, nint bytes)
     {
+        RefuseCapture("something is copied there");
         Uploads++;
         NativeMemory.Copy(source, (void*)target, (nuint)bytes);
     }
@@ -59,7 +93,11 @@ internal sealed unsafe class InterpretedGpu(PretendHeap heap) : Gpu
 
         ~Copy() => NativeMemory.Free((void*)room);
 
-        public override void Begin(nint source) => NativeMemory.Copy((void*)source, (void*)room, (nuint)bytes);
+        public override void Begin(nint source)
+        {
+            gpu.RefuseCapture("something is copied from there");
+            NativeMemory.Copy((void*)source, (void*)room, (nuint)bytes);
+        }
 
         public override void* Wait()
         {
@@ -72,6 +110,7 @@ internal sealed unsafe class InterpretedGpu(PretendHeap heap) : Gpu
 
     public override void Download(void* target, nint source, nint bytes)
     {
+        RefuseCapture("something is copied from there");
         Waits++;
         NativeMemory.Copy((void*)source, target, (nuint)bytes);
     }
