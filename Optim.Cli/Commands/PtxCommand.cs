@@ -67,12 +67,25 @@ internal static class PtxCommand
         return command;
     }
 
+    private static IReadOnlyList<(string Purpose, PtxKernel Kernel)> Kernels(
+        Rule rule,
+        IRecorded recorded,
+        IOptimizerOptions options,
+        DType dtype,
+        long step
+    )
+    {
+        if (!rule.Has("capturable") || !rule.Read(options, "capturable").Equals(OptionValue.NewBool(true)))
+            return ProgramKernels.Of(recorded.Recorded(options, step), dtype);
+        var program = CapturableStep.programOf(rule, options);
+        return ProgramKernels.OnLeaves(program, CapturableStep.leavesOf(rule, program), dtype);
+    }
+
     private static IEnumerable<string> Lines(Rule rule, IOptimizerOptions options, DType dtype, long step)
     {
         if (rule is not IRecorded recorded)
             throw new CommandException($"{rule.Name} works on whole tensors: libtorch's operators step it on other devices.");
-        var program = recorded.Recorded(options, step);
-        foreach (var (purpose, kernel) in ProgramKernels.Of(program, dtype))
+        foreach (var (purpose, kernel) in Kernels(rule, recorded, options, dtype, step))
         {
             yield return $"// {rule.Name}, {dtype.Name()}, {purpose}";
             foreach (var line in kernel.Text.TrimEnd('\n').Split('\n'))

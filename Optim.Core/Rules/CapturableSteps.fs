@@ -4,6 +4,45 @@ open System
 open System.Collections.Generic
 open Optim.Kernels
 
+/// A step of a rule as a graph of a device repeats it.
+module internal CapturableStep =
+    /// The program of any step; a NotSupportedException where there is none that a device repeats.
+    let programOf (rule: Rule) (options: IOptimizerOptions) : StepProgram =
+        let refuse why : unit =
+            raise (NotSupportedException $"{rule.Name}: capturable is True, and {why}; set capturable to False")
+
+        match StepRecording.ofAnyStep rule options with
+        | ValueSome(struct (assignments, kept)) ->
+            let program =
+                StepProgram(ResizeArray(StepRecording.arraysOf rule), assignments, kept)
+
+            if not (NumberCode.HasSteps program) then
+                refuse "a device does not work out the numbers of its steps"
+
+            program
+        | ValueNone ->
+            refuse "its formula is another one in some steps"
+            Unchecked.defaultof<StepProgram>
+
+    /// The leaves of all programs of the rule, whatever surrounds its steps.
+    let leavesOf (rule: Rule) (program: StepProgram) : Node array =
+        [|
+            Node Operation.StepCount
+
+            for name in rule.ScalarNames do
+                Node(Operation.Kept, Name = name)
+
+            for name in [ Surroundings.Unscale; Surroundings.Clip; Surroundings.Limit ] do
+                Node(Operation.Given, Name = name)
+
+            for index in 0 .. Surroundings.MostAverages - 1 do
+                Node(Operation.Given, Name = Surroundings.WeightOf index)
+
+            for leaf in program.Nodes.ToArray() do
+                if leaf.Operation = Operation.Option then
+                    leaf
+        |]
+
 /// Steps of a rule whose options, counts and kept numbers lie on the device, so that a graph can repeat them: a program of any step, and its leaves there.
 [<Sealed>]
 type internal CapturableSteps<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>(rule: Rule<'o>) =
@@ -26,45 +65,10 @@ type internal CapturableSteps<'o when 'o: not null and 'o: not struct and 'o :> 
         match programs.TryGetValue key with
         | true, known -> known
         | _ ->
-            let program =
-                match StepRecording.ofAnyStep rule prepared.Options with
-                | ValueSome(struct (assignments, kept)) ->
-                    let step = StepProgram(ResizeArray(StepRecording.arraysOf rule), assignments, kept)
-                    if kinds.IsNothing then step else kinds.Around step
-                | ValueNone ->
-                    raise (
-                        NotSupportedException
-                            $"{rule.Name}: capturable is True, and its formula is another one in some steps; set capturable to False"
-                    )
-
-            if not (NumberCode.HasSteps program) then
-                raise (
-                    NotSupportedException
-                        $"{rule.Name}: capturable is True, and a device does not work out the numbers of its steps; set capturable to False"
-                )
-
-            let made = ProgramRun program
+            let step = CapturableStep.programOf rule prepared.Options
+            let made = ProgramRun(if kinds.IsNothing then step else kinds.Around step)
             programs.Add(key, made)
             made
-
-    /// The leaves of all programs of the rule, whatever surrounds its steps.
-    let nodesOf (run: ProgramRun) =
-        [|
-            Node Operation.StepCount
-
-            for name in rule.ScalarNames do
-                Node(Operation.Kept, Name = name)
-
-            for name in [ Surroundings.Unscale; Surroundings.Clip; Surroundings.Limit ] do
-                Node(Operation.Given, Name = name)
-
-            for index in 0 .. Surroundings.MostAverages - 1 do
-                Node(Operation.Given, Name = Surroundings.WeightOf index)
-
-            for leaf in run.Leaves do
-                if leaf.Operation = Operation.Option then
-                    leaf
-        |]
 
     let segmentOf (prepared: PreparedRows<'o>) (segment: Segment) (ofSegment: LeavesOfSegment) =
         ProgramSegment(
@@ -135,7 +139,7 @@ type internal CapturableSteps<'o when 'o: not null and 'o: not struct and 'o :> 
         if not isKnown then
             // They go on from where the ones before are.
             lineage.NextCounts <- lineage.Settled lineage.NextCounts
-            let nodes = nodesOf run
+            let nodes = CapturableStep.leavesOf rule run.Program
 
             let tensors =
                 nodes

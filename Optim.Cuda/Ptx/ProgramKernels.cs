@@ -35,6 +35,23 @@ internal static class ProgramKernels
         return kernels;
     }
 
+    /// <summary>The same of a step whose leaves lie on the device.</summary>
+    /// <param name="program">A step of any number.</param>
+    /// <param name="leaves">The leaves there.</param>
+    /// <param name="dtype">The dtype of the parameters.</param>
+    public static IReadOnlyList<(string Purpose, PtxKernel Kernel)> OnLeaves(StepProgram program, Node[] leaves, DType dtype)
+    {
+        var visit = program.VisitsFor(dtype)[0];
+        return
+        [
+            (
+                "the numbers of the step, and those of the next one",
+                NumbersKernel.Render(new(program, visit.Numbers, [], [], [], dtype, leaves), null)
+            ),
+            ("visit 1 of 1: each element", ElementKernel.Render(visit.Code, visit.Code.Numbers > 0)),
+        ];
+    }
+
     private static IEnumerable<(string, PtxKernel)> OfElements(KernelCode code, bool eachHasNumbers, string purpose)
     {
         if (code.IsEmpty)

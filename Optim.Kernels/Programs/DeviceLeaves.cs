@@ -17,6 +17,9 @@ internal abstract class DeviceLeaves(Node[] nodes, RateTensor?[] rates)
     /// <summary>For each leaf the tensor from which it is read; null for its place here.</summary>
     public RateTensor?[] Rates { get; } = rates;
 
+    /// <summary>The dtypes of these tensors.</summary>
+    public DType?[] RateTypes { get; } = Array.ConvertAll(rates, rate => rate?.DType);
+
     /// <summary>Has neighbouring leaves be other numbers from the next step on; those that are read from tensors stay so.</summary>
     /// <param name="first">The first leaf; behind all of them stands how many steps were made.</param>
     /// <param name="values">What they become.</param>

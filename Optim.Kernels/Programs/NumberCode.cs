@@ -24,6 +24,7 @@ internal sealed class NumberCode
     /// <param name="ofAll">The program's reductions over all.</param>
     /// <param name="dtype">The dtype of the parameters.</param>
     /// <param name="leaves">The leaves, where they lie on the device; else null.</param>
+    /// <param name="rates">The dtype of the tensor from which each of them is read; null for its place there.</param>
     public NumberCode(
         StepProgram program,
         ReadOnlySpan<int> wanted,
@@ -31,11 +32,12 @@ internal sealed class NumberCode
         int[] ofSlices,
         int[] ofAll,
         DType dtype,
-        DeviceLeaves? leaves = null
+        Node[]? leaves = null,
+        DType?[]? rates = null
     )
     {
         (this.program, this.ofSlices, this.ofAll) = (program, ofSlices, ofAll);
-        (Leaves, Rates) = (leaves?.Nodes, leaves is null ? [] : Array.ConvertAll(leaves.Rates, rate => rate?.DType));
+        (Leaves, Rates) = (leaves, rates ?? new DType?[leaves?.Length ?? 0]);
         Results = new int[wanted.Length];
         for (var i = 0; i < wanted.Length; i++)
             Results[i] = Add(wanted[i]);
@@ -77,15 +79,7 @@ internal sealed class NumberCode
     public DType?[] Rates { get; }
 
     /// <summary>Whether it reads these leaves.</summary>
-    public bool IsOf(DeviceLeaves leaves)
-    {
-        if (!ReferenceEquals(Leaves, leaves.Nodes))
-            return false;
-        for (var i = 0; i < Rates.Length; i++)
-            if (Rates[i] != leaves.Rates[i]?.DType)
-                return false;
-        return true;
-    }
+    public bool IsOf(DeviceLeaves leaves) => ReferenceEquals(Leaves, leaves.Nodes) && Rates.AsSpan().SequenceEqual(leaves.RateTypes);
 
     /// <summary>What is handed in, by places in the program.</summary>
     public int[] Given { get; }

@@ -464,7 +464,7 @@ internal sealed unsafe partial class ProgramRun
         foreach (var known in onLeaves)
             if (known.DType == dtype && known.IsOf(there))
                 return known;
-        var made = new NumberCode(program, VisitFor(0, dtype).Numbers, [], SliceNumbers, totals, dtype, there);
+        var made = new NumberCode(program, VisitFor(0, dtype).Numbers, [], SliceNumbers, totals, dtype, there.Nodes, there.RateTypes);
         onLeaves.Add(made);
         return made;
     }

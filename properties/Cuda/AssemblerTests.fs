@@ -52,6 +52,12 @@ let private kernels =
                             $"{name}-{dtype.Name()}, {purpose}", kernel
                 | _ -> ()
 
+            for rule in Rules.All do
+                if rule.Has "capturable" then
+                    for dtype in [ DType.Float32; DType.Float64 ] do
+                        for struct (purpose, kernel) in capturableKernels rule.Name [] dtype do
+                            $"{rule.Name}-capturable-{dtype.Name()}, {purpose}", kernel
+
             "join-blocks", JoinKernel.OfBlocks false
             "join-slices", JoinKernel.OfSlices true
         ]

@@ -370,6 +370,74 @@ let private refusalTests =
         Expect.equal [ for p in there -> p.ToDoubles() ] after "nothing has moved"
     }
 
+/// A step of NAdam and RAdam and a graph of them, with a rate that is a tensor: what the parameters are then, and the counts.
+let private repeated change =
+    let struct (device, gpu) = fresh ()
+    gpu.Change <- change
+
+    [
+        for name in [ "NAdam"; "RAdam" ] do
+            let rule = Rules.Find name
+
+            let rate =
+                device.Moved(TensorView.OfDoubles(DType.Float32, ReadOnlySpan [| 1e-3 |], ReadOnlySpan [||]))
+
+            let options =
+                rule.WithRate(rule.Replace(rule.Defaults, "capturable", OptionValue.Bool true), "lr", rate)
+
+            let there = Parameters.Of(tensors DType.Float32 1 |> Seq.map device.Moved)
+
+            let gradients =
+                Gradients.OfDense(gradientsOf DType.Float32 1 |> List.map device.Moved)
+
+            let mutable state = rule.Init(options, there)
+            state <- rule.Step(options, there, gradients, state)
+            gpu.BeginCapture()
+            state <- rule.Step(options, there, gradients, state)
+            let graph = gpu.EndCapture()
+
+            for step in 2..8 do
+                rate.Fill(1e-3 / double step)
+                graph.Invoke()
+
+            [
+                for p in there do
+                    yield! p.ToDoubles()
+
+                double (state.Count 0)
+
+                for name in rule.ScalarNames do
+                    state.Scalar(name, 0)
+            ]
+    ]
+
+let private mutants =
+    [
+        "steps are not counted", @"\tst\.global\.f64 \[(%d\d+)\+0\], %w\d+;\n", ""
+        "a kept number is not kept", @"\tst\.global\.f64 \[(%d\d+)\+8\], %w\d+;\n", ""
+        "a count is kept as another", @"(st\.global\.f64 \[%d\d+)\+8\]", "$1+16]"
+        "a rate is read beside its place", @"(ld\.global\.f32 %v\d+, \[%d\d+)\]", "$1+4]"
+        "a rate is another option", @"(ld\.global\.u64 %d\d+, \[%d\d+)\+(\d+)\];(?=\n\tld\.global\.f32)", "$1+0];"
+        "the second step is the first", @"ld\.global\.f64 (%w\d+), \[(%d\d+)\+0\];", "mov.b64 $1, 0x3FF0000000000000;"
+    ]
+
+let private mutantTests =
+    test "what is wrong in the text that works out numbers from leaves is seen" {
+        let expected = repeated (Func<_, _> id)
+        let tells change = repeated change <> expected
+        Expect.equal (PtxKit.survivors mutants tells) [] "mutants that live"
+    }
+
 [<Tests>]
 let tests =
-    testList "cuda capture" [ repeatTests; rateTests; groupTests; clipTests; launchTests; refusalTests ]
+    testList
+        "cuda capture"
+        [
+            repeatTests
+            rateTests
+            groupTests
+            clipTests
+            launchTests
+            refusalTests
+            mutantTests
+        ]

@@ -142,6 +142,13 @@ let programOf (name: string) settings =
     let options = rule.Replace(rule.Defaults, settings)
     (rule :> obj :?> IRecorded).Recorded(options, 1000L)
 
+/// The kernels of a rule whose steps a graph repeats.
+let capturableKernels (name: string) settings dtype =
+    let rule = Rules.Find name
+    let options = rule.Replace(rule.Defaults, settings)
+    let program = CapturableStep.programOf rule options
+    ProgramKernels.OnLeaves(program, CapturableStep.leavesOf rule program, dtype)
+
 let setting (name: string) (value: OptionValue) =
     Collections.Generic.KeyValuePair(name, value)
 

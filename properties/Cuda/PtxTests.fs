@@ -158,6 +158,7 @@ let private golden =
             "lamb-sums-float32", SumsKernel.Render(visit 0 lamb DType.Float32, false)
             "lamb-numbers-float32", NumbersKernel.Render((ProgramRun lamb).NumbersFor(1, DType.Float32).Code, Nullable())
             "adamw-guarded-float32", ElementKernel.Render(visit 0 (arounds[1].Around adamw) DType.Float32, false, Nullable(Guard 1))
+            "adamw-capturable-numbers-float32", (let struct (_, kernel) = (capturableKernels "AdamW" [] DType.Float32)[0] in kernel)
             "join-slices", JoinKernel.OfSlices true
             "norm-of-gradients", TotalsKernel.OfGradients(false, true)
         ]
@@ -191,6 +192,9 @@ let private commandTests =
             ] do
             Expect.stringContains lamb words words
 
+        let capturable = Command.succeeds "ptx radam:capturable=True" []
+        Expect.stringContains capturable "the numbers of the step, and those of the next one" "numbers"
+        Expect.stringContains capturable "p_leaves" "leaves"
         Command.refused [ "ptx"; "muon" ] [ "Muon"; "whole tensors" ]
         Command.refused [ "ptx"; "adam"; "--dtype"; "int8" ] [ "int8"; "bfloat16" ]
         Command.refused [ "ptx"; "adam"; "--step"; "0" ] [ "--step is 0"; "at least 1" ]
