@@ -29,15 +29,18 @@ type Execution =
         let on name flag =
             if flag then [ $"{name} = True" ] else []
 
+        let fromTensors =
+            if isNull (box flags.RateTensors) || flags.RateTensors.Tensors.Count = 0 then
+                []
+            else
+                [ $"{flags.RateTensors} from tensors" ]
+
         match
             chosen "foreach" flags.Foreach
             @ chosen "fused" flags.Fused
             @ on "capturable" flags.Capturable
             @ on "differentiable" flags.Differentiable
-            @ (if flags.RateTensors.Tensors.Count = 0 then
-                   []
-               else
-                   [ $"{flags.RateTensors} from tensors" ])
+            @ fromTensors
         with
         | [] -> "default"
         | set -> String.Join(", ", set)
@@ -70,6 +73,11 @@ type internal ExecutionFields<'o>(flags: 'o -> Execution, write: 'o -> Execution
 
         if isNull (box execution) then
             raise (OptionException("execution is null; it must be Execution.Default, or that with other flags", "execution"))
+
+        if isNull (box execution.RateTensors) then
+            raise (
+                OptionException("execution has RateTensors that are null; they must be RateTensors.None, or that With others", "execution")
+            )
 
         execution
 

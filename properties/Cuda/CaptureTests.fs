@@ -1,3 +1,4 @@
+// Long, because all of its tests step here, there and as a graph.
 /// Steps that a graph of a device repeats: counts, numbers and rates are the device's.
 module CaptureTests
 
