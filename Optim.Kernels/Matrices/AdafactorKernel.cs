@@ -89,7 +89,7 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
                 var column = mean.Next(V.Load(columns + i), grad * grad);
                 V.Store(row, rows + i);
                 V.Store(column, columns + i);
-                V.Store(AdafactorFormula.Update(grad, row / V.Max(row, eps) * column, eps), u + i);
+                V.Store(AdafactorFormula.Update(grad, AdafactorFormula.OfOne(row, column, eps), eps), u + i);
             }
             return i;
         }
@@ -114,24 +114,17 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
             var total = 0.0;
             for (nint i = 0; i < rows; i++)
             {
-                var sum = 0.0;
-                for (nint j = 0; j < columns; j++)
-                {
-                    var x = double.CreateTruncating(g[i * columns + j]);
-                    sum += x * x;
-                    sums[j] += x * x;
-                }
-                mean.Move(row + i, sum / columns);
+                mean.Move(row + i, ShortRow(g + i * columns, sums, columns) / columns);
                 total += double.CreateTruncating(row[i]);
             }
             for (nint j = 0; j < columns; j++)
                 mean.Move(column + j, sums[j] / rows);
-            var scale = T.CreateTruncating(Scale(pass, total / rows));
+            var scale = Lane1<T>.Of(Scale(pass, total / rows));
             for (nint i = 0; i < rows; i++)
             {
-                var scaled = row[i] * scale;
+                var one = Lane1<T>.Load(row + i);
                 for (nint j = 0; j < columns; j++)
-                    u[i * columns + j] = scaled * column[j];
+                    Lane1<T>.Store(AdafactorFormula.Expected(one, scale, Lane1<T>.Load(column + j)), u + i * columns + j);
             }
         }
         // The matrices of the share are in cache: from what they are expected to be to the update.
@@ -189,8 +182,10 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
             for (var i = part * AdafactorPass.Chunk; i < Math.Min((part + 1) * AdafactorPass.Chunk, rows); i++)
             {
                 var g = (T*)pass->Tensor.Grad + (matrix * rows + i) * columns;
-                mean.Move((T*)pass->Tensor.RowVar + matrix * rows + i, ReductionKernel<Squares>.Row<V, T>(g, columns) / columns);
-                Lane1Squares(g, sums, Squares<V>(g, sums, columns), columns);
+                var sum = columns < AdafactorPass.Long ? ShortRow(g, sums, columns) : ReductionKernel<Squares>.Row<V, T>(g, columns);
+                mean.Move((T*)pass->Tensor.RowVar + matrix * rows + i, sum / columns);
+                if (columns >= AdafactorPass.Long)
+                    Lane1Squares(g, sums, Squares<V>(g, sums, columns), columns);
             }
         }
 
@@ -202,6 +197,20 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
                 sums[j] = Math.FusedMultiplyAdd(x, x, sums[j]);
             }
         }
+    }
+
+    /// <summary>What a short row comes to, which is taken into the sums of columns, too.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static double ShortRow(T* g, double* sums, nint columns)
+    {
+        var sum = 0.0;
+        for (nint j = 0; j < columns; j++)
+        {
+            var x = double.CreateTruncating(g[j]);
+            sum = Math.FusedMultiplyAdd(x, x, sum);
+            sums[j] = Math.FusedMultiplyAdd(x, x, sums[j]);
+        }
+        return sum;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
@@ -239,11 +248,26 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
                 sums[j] += sums[chunk * columns + j];
             for (nint j = 0; j < columns; j++)
                 mean.Move((T*)pass->Tensor.ColVar + matrix * columns + j, sums[j] / rows);
-            var total = 0.0;
-            for (nint i = 0; i < rows; i++)
-                total += double.CreateTruncating(((T*)pass->Tensor.RowVar)[matrix * rows + i]);
-            pass->Scales[matrix] = Scale(pass, total / rows);
+            pass->Scales[matrix] = Scale(pass, Total(pass, (T*)pass->Tensor.RowVar + matrix * rows, rows) / rows);
         }
+    }
+
+    /// <summary>The sum of neighbouring means of rows.</summary>
+    private static double Total(AdafactorPass* pass, T* means, nint count)
+    {
+        var total = 0.0;
+        if (count < AdafactorPass.Long)
+            for (nint i = 0; i < count; i++)
+                total += double.CreateTruncating(means[i]);
+        else
+            for (nint first = 0; first < count; first += ReductionTable.Block)
+                total += ReductionKernel<Sums>.OfBlock(
+                    pass->Width,
+                    (nint)(means + first),
+                    (int)Math.Min(ReductionTable.Block, count - first),
+                    typeof(T) == typeof(double)
+                );
+        return total;
     }
 
     /// <summary>Large matrices: the updates of a share, row by row.</summary>
@@ -274,10 +298,10 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
             T* g = (T*)pass->Tensor.Grad,
                 u = (T*)pass->Update,
                 column = (T*)pass->Tensor.ColVar + matrix * pass->Tensor.Columns - row * pass->Tensor.Columns;
-            var scaled = V.Of(double.CreateTruncating(((T*)pass->Tensor.RowVar)[row] * T.CreateTruncating(pass->Scales[matrix])));
+            var (mean, scale) = (V.Of(double.CreateTruncating(((T*)pass->Tensor.RowVar)[row])), V.Of(pass->Scales[matrix]));
             var smallest = V.Of(pass->Numbers.Eps1);
             for (; i <= end - V.Count; i += V.Count)
-                V.Store(AdafactorFormula.Update(V.Load(g + i), scaled * V.Load(column + i), smallest), u + i);
+                V.Store(AdafactorFormula.Update(V.Load(g + i), AdafactorFormula.Expected(mean, scale, V.Load(column + i)), smallest), u + i);
             return i;
         }
     }
@@ -301,7 +325,7 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
     private static double Scale(AdafactorPass* pass, double meanOfRows)
     {
         double scale;
-        Lane1<double>.Store(AdafactorFormula.Scale(Lane1<double>.Of(meanOfRows), pass->Numbers), &scale);
+        Lane1<double>.Store(AdafactorFormula.Scale(Lane1<double>.Of(meanOfRows), Lane1<double>.Of(pass->Numbers.Eps1)), &scale);
         return scale;
     }
 
