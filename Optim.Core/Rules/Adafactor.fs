@@ -128,6 +128,7 @@ module Adafactor =
                 ValueSome
                     { new TensorKernels<AdafactorOptions>() with
                         member _.Takes _ = true
+                        member _.IsAlone = true
 
                         member _.Prepare(o, step, dtype, rows) =
                             let numbers = numbers o step dtype

@@ -9,8 +9,7 @@ namespace Optim.Cuda;
 internal static class FactorKernels
 {
     /// <summary>Sums of groups of elements: a warp for each part, by the fixed tree, or a thread, one element after the other.</summary>
-    public static PtxKernel Sums(KernelCode code, bool ofWarps) =>
-        code.IsDouble ? Sums<double>(code, ofWarps) : Sums<float>(code, ofWarps);
+    public static PtxKernel Sums(KernelCode code, bool ofWarps) => code.IsDouble ? Sums<double>(code, ofWarps) : Sums<float>(code, ofWarps);
 
     private static PtxKernel Sums<T>(KernelCode code, bool ofWarps)
         where T : unmanaged
@@ -101,7 +100,11 @@ internal static class FactorKernels
         var before = text.Into('d', "mul.lo.s64", $"{matrix}, {columns}");
         var ofColumn = text.Into('d', "add.s64", $"{before}, {column}");
         PtxLane<T> At(int word, string place) => Load<T>(text, Place<T>(text, Word(word), place));
-        Store(text, Place<T>(text, Word(0), unit), AdafactorFormula.Expected(At(1, row), At(3, matrix), At(2, ofColumn)));
+        Store(
+            text,
+            Place<T>(text, Word(0), unit),
+            AdafactorFormula.Expected(AdafactorFormula.Scaled(At(1, row), At(3, matrix)), At(2, ofColumn))
+        );
         return SpreadKernels.End(text);
     }
 

@@ -36,22 +36,18 @@ internal readonly struct AdafactorFormula
     {
         var size = engine.SquaresOfParameter();
         engine.Update();
-        engine.Move(
-            Rate(
-                size,
-                engine.SquaresOfUpdate(),
-                N.Of(count),
-                N.Of(numbers.Eps2),
-                N.Of(numbers.Rate),
-                N.Of(numbers.Clip)
-            )
-        );
+        engine.Move(Rate(size, engine.SquaresOfUpdate(), N.Of(count), N.Of(numbers.Eps2), N.Of(numbers.Rate), N.Of(numbers.Clip)));
     }
 
-    /// <summary>The mean square that an element is expected to have, by those of its row and its column.</summary>
+    /// <summary>The mean of a row as its elements take it: by <see cref="Scale"/>.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static V Expected<V>(V row, V scale, V column)
-        where V : struct, ILane<V> => row * scale * column;
+    public static V Scaled<V>(V row, V scale)
+        where V : struct, ILane<V> => row * scale;
+
+    /// <summary>The mean square that an element is expected to have, by the scaled mean of its row and that of its column.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Expected<V>(V scaledRow, V column)
+        where V : struct, ILane<V> => scaledRow * column;
 
     /// <summary>The same of a matrix of one element, whose row is its column.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

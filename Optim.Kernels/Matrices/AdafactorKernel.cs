@@ -5,7 +5,7 @@ namespace Optim.Kernels;
 
 /// <summary>
 /// The passes of Adafactor: squares into the means of rows and columns, from them the update of each element, its root mean
-/// square, and the move. Every sum has an order of its own, so no bit depends on width, executor or number of threads.
+/// square, and the move. Every sum has one order, so no bit depends on width, executor, number of threads or device.
 /// </summary>
 internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor) : IAdafactorEngine<Lane1<double>>
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
@@ -114,7 +114,7 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
             var total = 0.0;
             for (nint i = 0; i < rows; i++)
             {
-                mean.Move(row + i, ShortRow(g + i * columns, sums, columns) / columns);
+                mean.Move(row + i, AdafactorRows<T>.Short(g + i * columns, sums, columns) / columns);
                 total += double.CreateTruncating(row[i]);
             }
             for (nint j = 0; j < columns; j++)
@@ -122,9 +122,9 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
             var scale = Lane1<T>.Of(Scale(pass, total / rows));
             for (nint i = 0; i < rows; i++)
             {
-                var one = Lane1<T>.Load(row + i);
+                var scaled = AdafactorFormula.Scaled(Lane1<T>.Load(row + i), scale);
                 for (nint j = 0; j < columns; j++)
-                    Lane1<T>.Store(AdafactorFormula.Expected(one, scale, Lane1<T>.Load(column + j)), u + i * columns + j);
+                    Lane1<T>.Store(AdafactorFormula.Expected(scaled, Lane1<T>.Load(column + j)), u + i * columns + j);
             }
         }
         // The matrices of the share are in cache: from what they are expected to be to the update.
@@ -182,9 +182,12 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
             for (var i = part * AdafactorPass.Chunk; i < Math.Min((part + 1) * AdafactorPass.Chunk, rows); i++)
             {
                 var g = (T*)pass->Tensor.Grad + (matrix * rows + i) * columns;
-                var sum = columns < AdafactorPass.Long ? ShortRow(g, sums, columns) : ReductionKernel<Squares>.Row<V, T>(g, columns);
+                var sum =
+                    columns <= AdafactorPass.Short
+                        ? AdafactorRows<T>.Short(g, sums, columns)
+                        : ReductionKernel<Squares>.Row<V, T>(g, columns);
                 mean.Move((T*)pass->Tensor.RowVar + matrix * rows + i, sum / columns);
-                if (columns >= AdafactorPass.Long)
+                if (columns > AdafactorPass.Short)
                     Lane1Squares(g, sums, Squares<V>(g, sums, columns), columns);
             }
         }
@@ -197,20 +200,6 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
                 sums[j] = Math.FusedMultiplyAdd(x, x, sums[j]);
             }
         }
-    }
-
-    /// <summary>What a short row comes to, which is taken into the sums of columns, too.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static double ShortRow(T* g, double* sums, nint columns)
-    {
-        var sum = 0.0;
-        for (nint j = 0; j < columns; j++)
-        {
-            var x = double.CreateTruncating(g[j]);
-            sum = Math.FusedMultiplyAdd(x, x, sum);
-            sums[j] = Math.FusedMultiplyAdd(x, x, sums[j]);
-        }
-        return sum;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
@@ -248,26 +237,8 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
                 sums[j] += sums[chunk * columns + j];
             for (nint j = 0; j < columns; j++)
                 mean.Move((T*)pass->Tensor.ColVar + matrix * columns + j, sums[j] / rows);
-            pass->Scales[matrix] = Scale(pass, Total(pass, (T*)pass->Tensor.RowVar + matrix * rows, rows) / rows);
+            pass->Scales[matrix] = Scale(pass, AdafactorRows<T>.Total(pass->Width, (T*)pass->Tensor.RowVar + matrix * rows, rows) / rows);
         }
-    }
-
-    /// <summary>The sum of neighbouring means of rows.</summary>
-    private static double Total(AdafactorPass* pass, T* means, nint count)
-    {
-        var total = 0.0;
-        if (count < AdafactorPass.Long)
-            for (nint i = 0; i < count; i++)
-                total += double.CreateTruncating(means[i]);
-        else
-            for (nint first = 0; first < count; first += ReductionTable.Block)
-                total += ReductionKernel<Sums>.OfBlock(
-                    pass->Width,
-                    (nint)(means + first),
-                    (int)Math.Min(ReductionTable.Block, count - first),
-                    typeof(T) == typeof(double)
-                );
-        return total;
     }
 
     /// <summary>Large matrices: the updates of a share, row by row.</summary>
@@ -298,10 +269,12 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
             T* g = (T*)pass->Tensor.Grad,
                 u = (T*)pass->Update,
                 column = (T*)pass->Tensor.ColVar + matrix * pass->Tensor.Columns - row * pass->Tensor.Columns;
-            var (mean, scale) = (V.Of(double.CreateTruncating(((T*)pass->Tensor.RowVar)[row])), V.Of(pass->Scales[matrix]));
+            T mean;
+            Lane1<T>.Store(AdafactorFormula.Scaled(Lane1<T>.Load((T*)pass->Tensor.RowVar + row), Lane1<T>.Of(pass->Scales[matrix])), &mean);
+            var scaled = V.Of(double.CreateTruncating(mean));
             var smallest = V.Of(pass->Numbers.Eps1);
             for (; i <= end - V.Count; i += V.Count)
-                V.Store(AdafactorFormula.Update(V.Load(g + i), AdafactorFormula.Expected(mean, scale, V.Load(column + i)), smallest), u + i);
+                V.Store(AdafactorFormula.Update(V.Load(g + i), AdafactorFormula.Expected(scaled, V.Load(column + i)), smallest), u + i);
             return i;
         }
     }

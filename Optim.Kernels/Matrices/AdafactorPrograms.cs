@@ -195,7 +195,6 @@ internal sealed class AdafactorPrograms(ProgramDevice device)
 
         static Recorder Element(string name) => Recorder.From(Number(name));
 
-        static RecordedNumber SumOfSquares(Recorder elements) =>
-            new(new(Operation.SumOfSquares, Scope.Tensor, [elements.Expression]));
+        static RecordedNumber SumOfSquares(Recorder elements) => new(new(Operation.SumOfSquares, Scope.Tensor, [elements.Expression]));
     }
 }

@@ -118,11 +118,11 @@ internal readonly record struct AdafactorGroups(nint Count, nint Size, nint Part
     public nint Units => Count * Bands * Parts;
 
     /// <summary>Whether the fixed tree sums a band; else one element is added after the other.</summary>
-    public bool IsTree => Parts == 1 && Size >= AdafactorPass.Long;
+    public bool IsTree => Parts == 1 && Size > AdafactorPass.Short;
 
     /// <summary>Rows, or what is as long: blocks of the fixed tree, or all of it.</summary>
     public static AdafactorGroups Of(nint count, nint length) =>
-        length < AdafactorPass.Long
+        length <= AdafactorPass.Short
             ? new(count, length, 1, length, 1)
             : new(count, length, 1, ReductionTable.Block, (length + ReductionTable.Block - 1) / ReductionTable.Block);
 }

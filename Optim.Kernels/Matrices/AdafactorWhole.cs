@@ -40,7 +40,10 @@ internal readonly struct AdafactorWhole<V>(V[] row, bool isVector, AdafactorNumb
         var smallest = V.Of(numbers.Eps1);
         var variance = isVector
             ? row[Variance]
-            : AdafactorFormula.Expected(row[Rows], AdafactorFormula.Scale(V.Mean(row[Rows], -2), smallest), row[Columns]);
+            : AdafactorFormula.Expected(
+                AdafactorFormula.Scaled(row[Rows], AdafactorFormula.Scale(V.Mean(row[Rows], -2), smallest)),
+                row[Columns]
+            );
         row[Updated] = AdafactorFormula.Update(grad, variance, smallest);
     }
 

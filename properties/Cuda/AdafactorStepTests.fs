@@ -3,6 +3,7 @@ module AdafactorStepTests
 
 open System
 open Expecto
+open Optim
 open Optim.Core
 open Optim.Cuda
 open Optim.Kernels
@@ -32,7 +33,13 @@ let private shapes: int64 array list =
     ]
 
 let private few: int64 array list =
-    [ [| 9L |]; [| 5L; 1L; 1L |]; [| 130L; 3L |]; [| 2L; 66L; 40L |]; [| 2L; 4099L |] ]
+    [
+        [| 9L |]
+        [| 5L; 1L; 1L |]
+        [| 130L; 3L |]
+        [| 2L; 66L; 40L |]
+        [| 2L; 4099L |]
+    ]
 
 let private tensors (shapes: int64 array list) dtype seed =
     let random = Random(seed: int)
@@ -113,10 +120,121 @@ let private launchTests =
         Expect.equal (launches shapes) (3L * 7L + 7L) "all of them"
     }
 
+/// Optimizers of whole tensors, of which none asks others here.
+let private optimizers: (string * int64 array list * (IParameterOrGroup array -> Optimizer)) list =
+    [
+        "Adafactor", few, (fun parameters -> Adafactor parameters)
+        "Muon", [ [| 30L; 50L |]; [| 70L; 20L |]; [| 30L; 50L |] ], (fun parameters -> Muon(parameters, nsSteps = 0))
+    ]
+
+let private stateOf (stateful: IStateful) = stateful.SaveState()
+
+let private surroundTests =
+    test "what surrounds steps of whole tensors is done on the device, with the processor's bits: clipping, unscaling, averages, zeros" {
+        let struct (device, _) = fresh ()
+
+        for name, shapes, make in optimizers do
+            for dtype in [ DType.Float32; DType.BFloat16 ] do
+                for scales in [ false; true ] do
+                    let run (on: PretendDevice voption) =
+                        let moved (tensor: TensorView) =
+                            match on with
+                            | ValueSome device -> device.Moved tensor
+                            | ValueNone -> tensor
+
+                        let parameters =
+                            [
+                                for index, tensor in List.indexed (tensors shapes dtype 1) -> Param.Of($"p{index}", moved tensor)
+                            ]
+
+                        let optimizer = parameters |> Seq.cast<IParameterOrGroup> |> Seq.toArray |> make
+                        let average = AveragedParameters(parameters |> Seq.cast<IParameter>)
+
+                        if scales then
+                            optimizer.Attach(ClipGradNorm 0.5, GradScaler 4.0, average, true)
+                        else
+                            optimizer.Attach(ClipGradNorm 0.5, average = average)
+
+                        for step in 1..3 do
+                            for parameter, gradient in List.zip parameters (tensors shapes dtype (20 + step)) do
+                                parameter.BindGradient(moved gradient)
+
+                            let before = device.Crossed
+                            optimizer.Step()
+
+                            if step > 1 then
+                                Expect.equal device.Crossed before $"{name}: nothing crosses"
+
+                        stateOf optimizer,
+                        stateOf average,
+                        [ for p in parameters -> (p :> IParameter).Data.ToDoubles() ],
+                        [ for p in parameters -> p.GradientView.ToDoubles() ]
+
+                    let a, b = run ValueNone, run (ValueSome device)
+                    Expect.equal b a $"{name}, {dtype.Name()}, with a scaler: {scales}"
+
+        Expect.equal device.Others.Asked 0 "nobody else"
+    }
+
+let private strideTests =
+    test "parameters, gradients and averages of whole tensors that lie in another order are brought into it on the device" {
+        let struct (device, _) = fresh ()
+
+        let turned (tensor: TensorView) =
+            TensorView(tensor.Address, Layout.Strided(tensor.DType, ReadOnlySpan [| 40L; 66L |], ReadOnlySpan [| 1L; 40L |]), tensor.Owner)
+
+        for name, _, make in optimizers do
+            for dtype in [ DType.Float32; DType.BFloat16 ] do
+                for turnsParameter, turnsGradient in [ true, false; false, true; true, true ] do
+                    let one turns seed =
+                        let tensor =
+                            tensors [ (if turns then [| 66L; 40L |] else [| 40L; 66L |]) ] dtype seed
+                            |> List.head
+
+                        if turns then turned tensor else tensor
+
+                    let run (moved: TensorView -> TensorView) =
+                        let parameter = Param.Of("p", moved (one turnsParameter 1))
+                        let optimizer = make [| parameter |]
+                        let average = AveragedParameters [ parameter :> IParameter ]
+                        optimizer.Attach(ClipGradNorm 0.5, average = average)
+
+                        for step in 1..2 do
+                            parameter.BindGradient(moved (one turnsGradient (20 + step)))
+                            optimizer.Step()
+
+                        stateOf optimizer, stateOf average, (parameter :> IParameter).Data.ToDoubles()
+
+                    Expect.equal (run device.Moved) (run id) $"{name}, {dtype.Name()}, {turnsParameter}, {turnsGradient}"
+
+        Expect.equal device.Others.Asked 0 "nobody else"
+    }
+
 /// A change to the text that must not go unseen.
 let private mutants: (string * string * string) list =
     [
-        "means are of one element less", @"cvt\.rn\.f64\.u64 (\S+), (\S+);", "mov.f64 $1, 0d3FF0000000000000;"
+        "groups are one", @"div\.u64 (%d17), (\S+), (\S+);", "mov.u64 $1, 0;"
+        "bands are one", @"div\.u64 (%d20), (\S+), (\S+);", "mov.u64 $1, 0;"
+        "a group goes on in the next",
+        @"min\.u64 (\S+), (\S+), (\S+);(?=\n(\tcvt.*\n)?\tadd\.s64 \S+, \S+, \S+;\n\tmov\.b64)",
+        "mov.u64 $1, $2;"
+        "a group is one band", @"min\.u64 (\S+), (\S+), (\S+);(?=\n(\tcvt.*\n)?\tadd\.s64 \S+, \S+, \S+;\n\tmov\.b64)", "mov.u64 $1, $3;"
+        "threads of a warp begin together", @"cvt\.u64\.u32 (\S+), (\S+);(?=\n\tadd\.s64 \S+, \S+, \1;\n\tmov\.b64)", "mov.u64 $1, 0;"
+        "parts take all elements",
+        @"add\.s64 (\S+), (\S+), (\S+);(?=\n\tmov\.b64 \S+, \S+;\n\tshl\.b64 \S+, \S+, 2;\nFOURS)",
+        "mov.u64 $1, $2;"
+        "squares are not", @"fma\.rn\.f64 (\S+), (\S+), (\S+), (\S+);", "add.rn.f64 $1, $2, $4;"
+        "parts are left out", @"setp\.ge\.u64 (\S+), (\S+), (\S+);(?=\n\t@\S+ bra STORE;\n\tld)", "setp.ge.u64 $1, $3, 0;"
+        "the first part is of another group", @"mul\.lo\.s64 (%d17), (\S+), (\S+);(?=\n\tadd\.s64 %d18)", "mov.u64 $1, $2;"
+        "means are sums", @"div\.rn\.f64 (\S+), (\S+), (\S+);(?=\n\tld\.global\.u64)", "mov.b64 $1, $2;"
+        "means are rounded elsewhere", @"cvt\.rn\.f32\.f64", "cvt.rz.f32.f64"
+        "means go the other way", @"sub\.rn\.f32 (\S+), (\S+), (\S+);\n\tfma", "sub.rn.f32 $1, $3, $2;\n\tfma"
+        "a scale has no bound", @"selp\.b64 (\S+), (\S+), (\S+), (\S+);(?=\n\tdiv)", "mov.b64 $1, $3;"
+        "an element is of another column",
+        @"mul\.lo\.s64 (\S+), (\S+), (\S+);(?=\n\tadd\.s64 \S+, \1, \S+;\n\tld\.global\.u64 \S+, \[\S+\];\n\tshl)",
+        "mov.u64 $1, 0;"
+        "an element is of another row", @"div\.u64 (%d13), (\S+), (\S+);(?=\n.*\n.*\n\tdiv)", "mov.u64 $1, 0;"
+        "a matrix has another's scale", @"div\.u64 (%d16), (\S+), (\S+);", "mov.u64 $1, 0;"
     ]
 
 let private mutantTests =
@@ -124,7 +242,14 @@ let private mutantTests =
         let tells change =
             let struct (device, gpu) = fresh ()
             gpu.Change <- change
-            let struct (here, a, there, b) = both device few DType.Float32 rule.Defaults 3
+            // Some matrices have larger means than this, and some have smaller ones.
+            let options =
+                optionsOf
+                    [
+                        "eps", OptionValue.TupleOf [ OptionValue.Float 0.083; OptionValue.Float 0.001 ]
+                    ]
+
+            let struct (here, a, there, b) = both device few DType.Float32 options 3
 
             try
                 sameTensors "parameters" here there
@@ -137,4 +262,5 @@ let private mutantTests =
     }
 
 [<Tests>]
-let tests = testList "cuda adafactor" [ stepTests; launchTests; mutantTests ]
+let tests =
+    testList "cuda adafactor" [ stepTests; launchTests; surroundTests; strideTests; mutantTests ]

@@ -160,6 +160,10 @@ let private golden =
             "adamw-guarded-float32", ElementKernel.Render(visit 0 (arounds[1].Around adamw) DType.Float32, false, Nullable(Guard 1))
             "join-slices", JoinKernel.OfSlices true
             "norm-of-gradients", TotalsKernel.OfGradients(false, true)
+            "adafactor-rows-bfloat16", FactorKernels.Sums(AdafactorPrograms.SquaresOf DType.BFloat16, true)
+            "adafactor-columns-float32", FactorKernels.Sums(AdafactorPrograms.SquaresOf DType.Float32, false)
+            "adafactor-means-float32", FactorKernels.Means(false, true)
+            "adafactor-expected-float64", FactorKernels.Expected true
         ]
 
 let private goldenTests =
