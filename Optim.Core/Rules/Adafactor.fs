@@ -94,6 +94,21 @@ module Adafactor =
         else
             null
 
+    /// A parameter as its matrices, with its gradient and its state, wherever they lie.
+    let private tensorOf (tensors: StepTensors) =
+        let struct (rows, columns) = matrix tensors.Parameter.Layout
+
+        AdafactorTensor(
+            tensors.Parameter.DType,
+            tensors.Parameter.Count,
+            rows,
+            columns,
+            tensors.Parameter.Address,
+            tensors.Gradient.Address,
+            tensors.Address(if tensors.Parameter.Shape.Length < 2 then 2 else 0),
+            tensors.Address 1
+        )
+
     let private arithmetic =
         { new TensorArithmetic<AdafactorOptions>() with
             member _.Scope = RuleScope.Tensors
@@ -105,23 +120,28 @@ module Adafactor =
             member _.Restored(column, parameter, _) = shape column parameter
 
             member _.Step(o, step, dtype, tensors, workspace, executor) =
-                let struct (rows, columns) = matrix tensors.Parameter.Layout
+                AdafactorPass.Run(tensorOf tensors, numbers o step dtype, workspace, executor)
 
-                AdafactorPass.Run(
-                    AdafactorTensor(
-                        tensors.Parameter.DType,
-                        tensors.Parameter.Count,
-                        rows,
-                        columns,
-                        tensors.Parameter.Address,
-                        tensors.Gradient.Address,
-                        tensors.Address(if tensors.Parameter.Shape.Length < 2 then 2 else 0),
-                        tensors.Address 1
-                    ),
-                    numbers o step dtype,
-                    workspace,
-                    executor
-                )
+            member _.KernelsOf device =
+                let programs = AdafactorPrograms device
+
+                ValueSome
+                    { new TensorKernels<AdafactorOptions>() with
+                        member _.Takes _ = true
+                        member _.IsAlone = true
+
+                        member _.Prepare(o, step, dtype, rows) =
+                            let numbers = numbers o step dtype
+                            programs.Prepare(ReadOnlySpan(Array.map tensorOf rows), &numbers)
+
+                        member _.Step(o, step, dtype, rows, _) =
+                            let numbers = numbers o step dtype
+                            programs.Run(ReadOnlySpan(Array.map tensorOf rows), &numbers)
+
+                            for row in rows do
+                                GC.KeepAlive row.Parameter.Owner
+                                GC.KeepAlive row.Gradient.Owner
+                    }
 
             member _.StepTensorRow<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>
                 (o, step, parameter, row: 'v array)

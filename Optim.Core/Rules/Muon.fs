@@ -158,6 +158,7 @@ module Muon =
                     { new TensorKernels<MuonOptions>() with
                         // Every matrix rounded to bfloat16 is left to whole lanes.
                         member _.Takes o = o.Precision = MuonPrecision.Float32
+                        member _.IsAlone = false
                         member _.Prepare(o, _, _, rows) = kernels.Prepare(rows, numbers o)
                         member _.Step(o, _, _, rows, executor) = kernels.Step(rows, numbers o, executor)
                     }

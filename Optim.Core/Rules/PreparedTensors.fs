@@ -5,6 +5,19 @@ open System.Collections.Generic
 open System.Collections.Immutable
 open Optim.Kernels
 
+/// Rows that kernels of a device step together, with their columns and averages.
+[<NoEquality; NoComparison>]
+type internal KernelGroup<'o> =
+    {
+        Kernels: TensorKernels<'o>
+        Device: ProgramDevice | null
+        Around: Surroundings
+        First: TensorRow
+        Rows: struct (StepTensors * TensorView array) array
+    }
+
+    member group.Tensors = group.Rows |> Array.map (fun struct (tensors, _) -> tensors)
+
 /// A step of a rule of whole tensors, kept between steps.
 [<Sealed>]
 type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>
@@ -14,6 +27,7 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
     let prologue = GradientPrologue()
     /// Gradients as a surrounded step takes them, in row-major order.
     let mutable changed: TensorView array = [||]
+    let kernelRows = KernelRows()
     /// What steps rows on devices that run programs.
     let onDevices = Dictionary<ProgramDevice, TensorKernels<'o> voption>()
     /// Which rows our kernels step.
@@ -28,14 +42,7 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
 
         match prepared.Parameters.Executor with
         | :? TensorExecutor -> ValueNone
-        | _ when
-            prepared.Kinds.ChangesGradients
-            || not parameter.Layout.IsContiguous
-            || not gradient.Values.Layout.IsContiguous
-            || gradient.Values.DType <> parameter.DType
-            || parameter.DType.IsComplex()
-            ->
-            ValueNone
+        | _ when gradient.Values.DType <> parameter.DType || parameter.DType.IsComplex() -> ValueNone
         | _ ->
             match ProgramDevice.Find parameter.Device with
             | null -> ValueNone
@@ -51,6 +58,21 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
                 match known with
                 | ValueSome kernels when kernels.Takes prepared.Options -> known
                 | _ -> ValueNone
+
+    override prepared.Executor =
+        let rows = prepared.State.Lineage.TensorRows
+
+        match
+            if rows.Length = 0 then
+                ValueNone
+            else
+                prepared.KernelsOf rows[0]
+        with
+        | ValueSome kernels when kernels.IsAlone ->
+            match ProgramDevice.Find prepared.Parameters[rows[0].Row].Device with
+            | null -> base.Executor
+            | device -> device :> Executor
+        | _ -> base.Executor
 
     override prepared.MakeKernels() =
         if prepared.Kinds.ChangesGradients then
@@ -87,28 +109,37 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
                 for index in 0 .. kernels.Length - 1 do
                     match kernels[index] with
                     | ValueNone -> ()
-                    | ValueSome found -> struct (found, lineage.TensorRows[index])
+                    | ValueSome found ->
+                        let tensorRow = lineage.TensorRows[index]
+                        let struct (around, columns) = prepared.SurroundTensorRow(tensorRow, lineage)
+                        struct (found, tensorRow, around, columns)
             |]
-            |> Array.groupBy (fun struct (_, tensorRow) ->
+            |> Array.groupBy (fun struct (_, tensorRow, around, _) ->
                 let row = tensorRow.Row
-                struct (parameters[row].Device, parameters[row].DType, parameters.DTypeOf row, stepOf row))
-            |> Array.map (fun (_, members) ->
-                let struct (found, first) = members[0]
+                struct (parameters[row].Device, parameters[row].DType, parameters.DTypeOf row, stepOf row, around))
+            |> Array.map (fun (struct (home, _, _, _, around), members) ->
+                let struct (found, first, _, _) = members[0]
 
-                let tensors =
+                let rows =
                     members
-                    |> Array.map (fun struct (_, tensorRow) ->
-                        {
-                            Parameter = parameters[tensorRow.Row]
-                            Gradient = gradients[tensorRow.Row].Values
-                            Row = tensorRow.Row
-                            Columns = lineage.Columns
-                        })
+                    |> Array.map (fun struct (_, tensorRow, around, columns) ->
+                        let row = tensorRow.Row
 
-                struct (found, first, tensors))
+                        struct (kernelRows.Place(row, parameters[row], gradients[row].Values, around.ChangesGradients, lineage.Columns),
+                                columns))
 
-        for struct (found, first, tensors) in byKernels do
-            found.Prepare(prepared.Options, stepOf first.Row, parameters.DTypeOf first.Row, tensors)
+                {
+                    Kernels = found
+                    Device = ProgramDevice.Find home
+                    Around = around
+                    First = first
+                    Rows = rows
+                })
+
+        for group in byKernels do
+            let row = group.First.Row
+            group.Kernels.Prepare(prepared.Options, stepOf row, parameters.DTypeOf row, group.Tensors)
+            kernelRows.Prepare(group.Device, group.Around, prepared.Numbers, group.Rows, parameters, gradients)
 
         // First of all: whoever steps them may run out of memory, and then nothing should have moved.
         for tensorRow in
@@ -117,7 +148,7 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
             |> Array.map snd do
             let row = tensorRow.Row
 
-            let struct (around, columns) = prepared.SurroundTensorRow(tensorRow, lineage)
+            let struct (around, _) = prepared.SurroundTensorRow(tensorRow, lineage)
 
             WholeUpdate<'o>(
                 name,
@@ -127,14 +158,19 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
                 parameters.DTypeOf row,
                 parameters[row],
                 gradients[row],
-                columns,
+                tensorRow.State,
                 around,
                 prepared.Numbers
             )
             |> tensorRow.Executor.Step
 
-        for struct (found, first, tensors) in byKernels do
-            found.Step(prepared.Options, stepOf first.Row, parameters.DTypeOf first.Row, tensors, first.Executor)
+            if around.Moves <> 0UL then
+                prepared.MoveAverages row
+
+        for group in byKernels do
+            let row = group.First.Row
+            group.Kernels.Step(prepared.Options, stepOf row, parameters.DTypeOf row, group.Tensors, group.First.Executor)
+            kernelRows.Finish(group.Device, group.Around, prepared.Numbers, group.Rows, parameters)
 
         if changes then
             let values = [| for row in 0 .. gradients.Count - 1 -> gradients[row].Values |]

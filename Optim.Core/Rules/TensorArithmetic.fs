@@ -86,6 +86,8 @@ and [<Struct>] internal StepTensors =
 and [<AbstractClass>] internal TensorKernels<'o>() =
     /// Whether it takes a step under these options.
     abstract Takes: options: 'o -> bool
+    /// Whether it makes the whole step, and asks nobody for products.
+    abstract IsAlone: bool
     /// Makes what a step of some parameters of one dtype needs, so that what can fail does so before anything has changed.
     abstract Prepare: options: 'o * step: int64 * dtype: DType * rows: StepTensors array -> unit
     /// Steps them.

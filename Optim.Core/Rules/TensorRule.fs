@@ -205,6 +205,7 @@ type internal TensorRule<'o when 'o: not null and 'o: not struct and 'o :> IOpti
 
         lineage.TensorRows <- SliceLayout.tensorRows parameters byOthers steps (fun row -> grown |> Seq.map _.Rows[row] |> Seq.toArray)
         lineage.Averages <- [||]
+        lineage.Kinds <- Array.init rows (fun row -> gradients[row].Kind)
         lineage.Executor <- parameters.Executor
         lineage.Steps <- classSteps
         lineage.Columns <- grown

@@ -167,6 +167,11 @@ type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> 
         else
             struct (kinds.Prologue, tensorRow.State)
 
+    /// Moves the averages of a row by themselves, where they were to move with it and whoever steps it has not moved them.
+    member prepared.MoveAverages(row: int) =
+        for average in surroundings.Averages do
+            Average.move average.Weight [| average.Rows[row] |] [| prepared.Parameters[row] |] (TensorExecutor.OrTeam prepared.Executor)
+
     /// What a step leaves to passes of their own: averages of rows that it did not go over, and gradients that it has not set to zero.
     member prepared.Finish() =
         let lineage, parameters, gradients =

@@ -16,15 +16,12 @@ internal static class ProgramKernels
             var visit = visits[i];
             var purpose = FormattableString.Invariant($"visit {i + 1} of {visits.Length}");
             if (visit.Made.Length + visit.Taken.Length > 0)
+                kernels.AddRange(WithSpreads(run, i, dtype, purpose));
+            else
             {
-                kernels.AddRange(WithSpreads(program, visit, purpose));
-                continue;
+                var each = Numbers(run, i, -1, dtype, visit, purpose, kernels);
+                kernels.AddRange(OfElements(visit.Code, each, purpose));
             }
-            var numbers = run.NumbersFor(i, dtype).Code;
-            var eachHasNumbers = isWhole ? !numbers.IsOfStep : HasOwn(program, visit.Numbers);
-            if (isWhole && !numbers.IsOfStep && !visit.Code.IsEmpty && NumbersAreInMemory(visit.Code, eachHasNumbers))
-                kernels.Add(($"{purpose}: the numbers that it takes", NumbersKernel.Render(numbers, null)));
-            kernels.AddRange(OfElements(visit.Code, eachHasNumbers, purpose));
             if (isWhole)
                 foreach (var isLargest in LargestOfAll(program, visit))
                     kernels.Add(($"{purpose}: all tensors together", TotalsKernel.OfParts(isLargest)));
@@ -52,6 +49,25 @@ internal static class ProgramKernels
         ];
     }
 
+    /// <summary>Adds the kernel of the numbers that a visit takes, or one of the spreads that it reads; says whether these are in memory for that.</summary>
+    private static bool Numbers(
+        ProgramRun run,
+        int visit,
+        int work,
+        DType dtype,
+        Visit done,
+        string purpose,
+        List<(string, PtxKernel)> kernels
+    )
+    {
+        if (!RunWhole(run.Program))
+            return done.Numbers.Any(number => run.Program.Scopes[number] == Scope.Tensor);
+        var numbers = run.NumbersFor(visit, dtype, work).Code;
+        if (!numbers.IsOfStep && !done.Code.IsEmpty && NumbersAreInMemory(done.Code, true))
+            kernels.Add(($"{purpose}: the numbers that it takes", NumbersKernel.Render(numbers, null)));
+        return !numbers.IsOfStep;
+    }
+
     private static IEnumerable<(string, PtxKernel)> OfElements(KernelCode code, bool eachHasNumbers, string purpose)
     {
         if (code.IsEmpty)
@@ -70,33 +86,32 @@ internal static class ProgramKernels
         }
     }
 
-    private static IEnumerable<(string, PtxKernel)> WithSpreads(StepProgram program, Visit visit, string purpose)
+    private static List<(string, PtxKernel)> WithSpreads(ProgramRun run, int index, DType dtype, string purpose)
     {
-        var there = new DeviceVisit(program, visit);
-        foreach (var made in visit.Made)
-            if (made.Work?.Visit is { } work)
-                yield return (
-                    $"{purpose}: what is made of totals",
-                    ElementKernel.Render(work.Code, NumbersAreInMemory(work.Code, HasOwn(program, work.Numbers)))
-                );
-        var eachHasNumbers = HasOwn(program, visit.Numbers);
+        var (visit, kernels) = (run.VisitFor(index, dtype), new List<(string, PtxKernel)>());
+        var there = new DeviceVisit(run.Program, visit);
+        for (var i = 0; i < visit.Made.Length; i++)
+            if (visit.Made[i].Work?.Visit is { } work)
+            {
+                var each = Numbers(run, index, i, dtype, work, $"{purpose}: what is made of totals", kernels);
+                kernels.Add(($"{purpose}: what is made of totals", ElementKernel.Render(work.Code, NumbersAreInMemory(work.Code, each))));
+            }
+        var eachHasNumbers = Numbers(run, index, -1, dtype, visit, purpose, kernels);
         foreach (var sums in there.Sums)
         {
             var (count, inMemory) = (sums.Places.Length, NumbersAreInMemory(sums.Code, eachHasNumbers));
             var (what, all) = sums.IsOfRows ? ("rows", "rows") : ("a single column", "columns");
-            yield return ($"{purpose}: sums of {what}, block by block", SpreadKernels.Parts(sums.Code, inMemory));
+            kernels.Add(($"{purpose}: sums of {what}, block by block", SpreadKernels.Parts(sums.Code, inMemory)));
             if (!sums.IsOfRows)
             {
-                yield return ($"{purpose}: running sums of columns", SpreadKernels.OfColumns(sums.Code, inMemory));
-                yield return ($"{purpose}: running sums of columns, in pairs", SpreadKernels.Pairs(count));
+                kernels.Add(($"{purpose}: running sums of columns", SpreadKernels.OfColumns(sums.Code, inMemory)));
+                kernels.Add(($"{purpose}: running sums of columns, in pairs", SpreadKernels.Pairs(count)));
             }
-            yield return ($"{purpose}: what {all} come to", SpreadKernels.Totals(count, sums.IsOfRows, sums.Code.IsDouble));
+            kernels.Add(($"{purpose}: what {all} come to", SpreadKernels.Totals(count, sums.IsOfRows, sums.Code.IsDouble)));
         }
-        foreach (var kernel in OfElements(there.Rest, eachHasNumbers, purpose))
-            yield return kernel;
+        kernels.AddRange(OfElements(there.Rest, eachHasNumbers, purpose));
+        return kernels;
     }
-
-    private static bool HasOwn(StepProgram program, int[] numbers) => numbers.Any(number => program.Scopes[number] == Scope.Tensor);
 
     private static IEnumerable<bool> LargestOfAll(StepProgram program, Visit visit) =>
         visit
@@ -106,7 +121,7 @@ internal static class ProgramKernels
             .Order();
 
     /// <summary>Whether all visits go one after the other, with what is made of tensors worked out there.</summary>
-    public static bool RunWhole(StepProgram program) => NumberCode.Has(program) && !program.HasSpreads;
+    public static bool RunWhole(StepProgram program) => NumberCode.Has(program);
 
     /// <summary>Bytes of numbers up to which they are handed in with a launch.</summary>
     public const int MostParameterBytes = 2048;

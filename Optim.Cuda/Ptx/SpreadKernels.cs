@@ -23,15 +23,7 @@ internal static class SpreadKernels
         where T : unmanaged
     {
         var (text, elements) = Begin<T>(code, inMemory);
-        var block = Block(text);
-        var (slice, entry, begin, end) = SliceSearch.Find(text, block, null, SumsKernel.Warps);
-        var id = text.Into('r', "mov.u32", $"%tid.x");
-        var warp = text.Into('r', "shr.u32", $"{id}, 5");
-        var laneWord = text.Into('r', "and.b32", $"{id}, 31");
-        var lane = text.Into('d', "cvt.u64.u32", $"{laneWord}");
-        var own = text.Into('d', "cvt.u64.u32", $"{warp}");
-        var unit = text.Into('d', "add.s64", $"{begin}, {own}");
-        EndUnless(text, unit, end);
+        var (slice, entry, unit, lane) = WarpUnit(text);
         elements.LoadAddresses(entry);
         elements.Uniform(SliceSearch.Numbers(text, code.Numbers, code.IsDouble, inMemory, slice, null));
         var words = code.Arrays + 2 * code.Spreads.Length;
@@ -49,13 +41,10 @@ internal static class SpreadKernels
         var to = text.Into('d', "min.u64", $"{full}, {last}");
         EndUnless(text, from, to);
         var sums = RunningSums.Begin(text, code.Reductions);
-        var at = text.Into('d', "add.s64", $"{from}, {lane}");
+        var own = text.Into('d', "cvt.u64.u32", $"{lane}");
+        var at = text.Into('d', "add.s64", $"{from}, {own}");
         RunningSums.OfWarp(text, elements, code, sums, at, to);
-        text.Label("STORE");
-        var joined = Array.ConvertAll(sums, sum => RunningSums.Joined(text, sum));
-        var isOther = text.Into('p', "setp.ne.u32", $"{laneWord}, 0");
-        text.Line($"@{isOther} bra END");
-        Store(text, entry, words + 2, unit, joined);
+        StoreJoined(text, entry, words + 2, unit, lane, sums);
         return End(text);
     }
 
@@ -151,23 +140,7 @@ internal static class SpreadKernels
             at = text.Into('d', "mov.u64", $"{unit}");
             (step, end) = (columns, most);
         }
-        var totals = new string[sums];
-        for (var i = 0; i < sums; i++)
-        {
-            var begun = Load(text, Place(text, entry, 2 + i, at));
-            totals[i] = text.Into('w', "mov.b64", $"{begun.Register}");
-        }
-        text.Label("NEXT");
-        text.Line($"add.s64 {at}, {at}, {step}");
-        var done = text.Into('p', "setp.ge.u64", $"{at}, {end}");
-        text.Line($"@{done} bra STORE");
-        for (var i = 0; i < sums; i++)
-        {
-            var joined = Reducers.Join(isLargest: false, new(totals[i]), Load(text, Place(text, entry, 2 + i, at)));
-            text.Line($"mov.b64 {totals[i]}, {joined.Register}");
-        }
-        text.Line($"bra NEXT");
-        text.Label("STORE");
+        var totals = Sum(text, entry, 2, sums, at, step, end);
         for (var i = 0; i < sums; i++)
         {
             var offset = text.Into('d', "shl.b64", $"{unit}, {(isDouble ? 3 : 2)}");
@@ -183,7 +156,38 @@ internal static class SpreadKernels
         return End(text);
     }
 
-    private static (PtxText Text, ElementCode<T> Elements) Begin<T>(KernelCode code, bool inMemory)
+    /// <summary>What parts come to that lie so many apart, from one on up to an end, one after the other.</summary>
+    /// <param name="text">The kernel.</param>
+    /// <param name="entry">The entry, of which a word for each sum says where parts lie.</param>
+    /// <param name="word">The first of these words.</param>
+    /// <param name="sums">How many sums.</param>
+    /// <param name="at">The register of the first part's place.</param>
+    /// <param name="step">That of how far the next one lies.</param>
+    /// <param name="end">That of the end.</param>
+    public static string[] Sum(PtxText text, string entry, int word, int sums, string at, string step, string end)
+    {
+        var totals = new string[sums];
+        for (var i = 0; i < sums; i++)
+        {
+            var begun = Load(text, Place(text, entry, word + i, at));
+            totals[i] = text.Into('w', "mov.b64", $"{begun.Register}");
+        }
+        text.Label("NEXT");
+        text.Line($"add.s64 {at}, {at}, {step}");
+        var done = text.Into('p', "setp.ge.u64", $"{at}, {end}");
+        text.Line($"@{done} bra STORE");
+        for (var i = 0; i < sums; i++)
+        {
+            var joined = Reducers.Join(isLargest: false, new(totals[i]), Load(text, Place(text, entry, word + i, at)));
+            text.Line($"mov.b64 {totals[i]}, {joined.Register}");
+        }
+        text.Line($"bra NEXT");
+        text.Label("STORE");
+        return totals;
+    }
+
+    /// <summary>The beginning of a kernel over elements.</summary>
+    public static (PtxText Text, ElementCode<T> Elements) Begin<T>(KernelCode code, bool inMemory)
         where T : unmanaged
     {
         var text = new PtxText();
@@ -192,21 +196,21 @@ internal static class SpreadKernels
         return (text, new(code, text));
     }
 
-    private static PtxKernel End(PtxText text)
+    public static PtxKernel End(PtxText text)
     {
         text.Label("END");
         text.Line($"ret");
         return text.ToKernel(Threads);
     }
 
-    private static string Block(PtxText text)
+    public static string Block(PtxText text)
     {
         var number = text.Into('r', "mov.u32", $"%ctaid.x");
         return text.Into('d', "cvt.u64.u32", $"{number}");
     }
 
     /// <summary>The unit of a thread, where each has one.</summary>
-    private static (string Slice, string Entry, string Unit) Unit(PtxText text)
+    public static (string Slice, string Entry, string Unit) Unit(PtxText text)
     {
         var (slice, entry, begin, end) = SliceSearch.Find(text, Block(text), null, Threads);
         var id = text.Into('r', "mov.u32", $"%tid.x");
@@ -216,14 +220,37 @@ internal static class SpreadKernels
         return (slice, entry, unit);
     }
 
-    private static void EndUnless(PtxText text, string number, string below)
+    /// <summary>The unit of a warp, where each has one, and the number of a thread in it.</summary>
+    public static (string Slice, string Entry, string Unit, string Lane) WarpUnit(PtxText text)
+    {
+        var (slice, entry, begin, end) = SliceSearch.Find(text, Block(text), null, SumsKernel.Warps);
+        var id = text.Into('r', "mov.u32", $"%tid.x");
+        var warp = text.Into('r', "shr.u32", $"{id}, 5");
+        var lane = text.Into('r', "and.b32", $"{id}, 31");
+        var own = text.Into('d', "cvt.u64.u32", $"{warp}");
+        var unit = text.Into('d', "add.s64", $"{begin}, {own}");
+        EndUnless(text, unit, end);
+        return (slice, entry, unit, lane);
+    }
+
+    /// <summary>What the threads of a warp have, joined, goes where the first of them stores it.</summary>
+    public static void StoreJoined(PtxText text, string entry, int word, string unit, string lane, string[] sums)
+    {
+        text.Label("STORE");
+        var joined = Array.ConvertAll(sums, sum => RunningSums.Joined(text, sum));
+        var isOther = text.Into('p', "setp.ne.u32", $"{lane}, 0");
+        text.Line($"@{isOther} bra END");
+        Store(text, entry, word, unit, joined);
+    }
+
+    public static void EndUnless(PtxText text, string number, string below)
     {
         var isBehind = text.Into('p', "setp.ge.u64", $"{number}, {below}");
         text.Line($"@{isBehind} bra END");
     }
 
     /// <summary>A word of an entry, after its head.</summary>
-    private static string Word(PtxText text, string entry, int word) =>
+    public static string Word(PtxText text, string entry, int word) =>
         text.Into('d', "ld.global.u64", $"[{entry}+{8 * (PtxKernel.Head + word)}]");
 
     private static string Place(PtxText text, string entry, int word, string number)
@@ -235,7 +262,7 @@ internal static class SpreadKernels
 
     private static PtxLane<double> Load(PtxText text, string place) => new(text.Into('w', "ld.global.f64", $"[{place}]"));
 
-    private static void Store(PtxText text, string entry, int word, string unit, string[] sums)
+    public static void Store(PtxText text, string entry, int word, string unit, string[] sums)
     {
         for (var i = 0; i < sums.Length; i++)
             text.Line($"st.global.f64 [{Place(text, entry, word + i, unit)}], {sums[i]}");

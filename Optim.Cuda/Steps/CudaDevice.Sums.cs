@@ -27,34 +27,38 @@ internal sealed unsafe partial class CudaDevice
         lock (alone)
         {
             var inMemory = ProgramKernels.NumbersAreInMemory(code, apart > 0);
-            var (numbersAt, apartBytes) = ((nint)0, (int)apart);
-            if (inMemory)
-                numbersAt = Uploaded(code, numbers, apart > 0 ? tables.Totals.Count : 1);
-            nint bandsApart = 1;
-            var parameters = stackalloc void*[6];
-            foreach (var (kernel, table, units) in LaunchesOf(code, inMemory, tables))
+            var numbersAt = inMemory ? Uploaded(code, numbers, apart > 0 ? tables.Totals.Count : 1) : 0;
+            LaunchSums(code, tables, inMemory, numbers, numbersAt, (int)apart);
+        }
+    }
+
+    /// <summary>Launches sums of rows or columns, whose numbers are handed in or lie there.</summary>
+    private void LaunchSums(KernelCode code, SumsTables tables, bool inMemory, byte* numbers, nint numbersAt, int apartBytes)
+    {
+        nint bandsApart = 1;
+        var parameters = stackalloc void*[6];
+        foreach (var (kernel, table, units) in LaunchesOf(code, inMemory, tables))
+        {
+            var there = TableOf(table, 0, table.Count, units);
+            var (address, slices, entry) = (there.Address, there.Slices, there.EntryBytes);
+            var n = 0;
+            parameters[n++] = &address;
+            parameters[n++] = &slices;
+            parameters[n++] = &entry;
+            var isPairs = ReferenceEquals(table, tables.Bands);
+            if (isPairs)
+                parameters[n++] = &bandsApart;
+            else if (!ReferenceEquals(table, tables.Totals) && inMemory)
             {
-                var there = TableOf(table, 0, table.Count, units);
-                var (address, slices, entry) = (there.Address, there.Slices, there.EntryBytes);
-                var n = 0;
-                parameters[n++] = &address;
-                parameters[n++] = &slices;
-                parameters[n++] = &entry;
-                var isPairs = ReferenceEquals(table, tables.Bands);
-                if (isPairs)
-                    parameters[n++] = &bandsApart;
-                else if (!ReferenceEquals(table, tables.Totals) && inMemory)
-                {
-                    parameters[n++] = &numbersAt;
-                    parameters[n++] = &apartBytes;
-                }
-                else if (!ReferenceEquals(table, tables.Totals) && code.Numbers > 0)
-                    parameters[n++] = numbers;
-                if (there.Blocks > 0)
-                    Launch(kernel, there.Blocks, parameters);
-                if (isPairs)
-                    bandsApart *= 2;
+                parameters[n++] = &numbersAt;
+                parameters[n++] = &apartBytes;
             }
+            else if (!ReferenceEquals(table, tables.Totals) && code.Numbers > 0)
+                parameters[n++] = numbers;
+            if (there.Blocks > 0)
+                Launch(kernel, there.Blocks, parameters);
+            if (isPairs)
+                bandsApart *= 2;
         }
     }
 

@@ -97,44 +97,67 @@ internal sealed unsafe partial class CudaDevice
 
     private void PrepareVisit(ProgramRun run, int visit, in ProgramSegment segment)
     {
-        var (done, numbers) = (run.VisitFor(visit, segment.DType), run.NumbersFor(visit, segment.DType).Code);
-        if (done.Code.IsEmpty)
-            return;
-        var inMemory = IsInMemory(done.Code, numbers);
-        _ = KernelOf(done.Code, inMemory, StepGuard.Of(segment.Survey, run.Program, done));
-        if (inMemory && !numbers.IsOfStep)
-            _ = KernelOf(numbers, segment.Survey is not null);
-        PrepareRooms(done.Code, segment.Table, segment.First, segment.Count, inMemory, numbers.IsOfTensors);
+        foreach (var launch in run.LaunchesFor(this, visit, in segment))
+        {
+            var numbers = run.NumbersFor(visit, segment.DType, launch.Work).Code;
+            var inMemory = IsInMemory(launch.Code, numbers);
+            if (inMemory && !numbers.IsOfStep)
+                _ = KernelOf(numbers, segment.Survey is not null);
+            if (launch.Sums is { } sums)
+            {
+                PrepareSums(launch.Code, sums, !numbers.IsOfStep);
+                continue;
+            }
+            _ = KernelOf(launch.Code, inMemory, GuardOf(run, visit, launch, in segment));
+            PrepareRooms(launch.Code, launch.Table!, launch.First, launch.Count, inMemory, numbers.IsOfTensors);
+        }
     }
+
+    private static StepGuard? GuardOf(ProgramRun run, int visit, DeviceLaunch launch, in ProgramSegment segment) =>
+        launch.Work < 0 ? StepGuard.Of(segment.Survey, run.Program, run.VisitFor(visit, segment.DType)) : null;
 
     private void RunVisit(WholePlan plan, ProgramRun run, int kind, int visit, int at, in ProgramSegment segment)
     {
-        var (done, numbers) = (run.VisitFor(visit, segment.DType), run.NumbersFor(visit, segment.DType));
-        if (done.Code.IsEmpty)
-            return;
-        var (code, there) = (done.Code, TableOf(segment.Table, segment.First, segment.Count));
+        foreach (var launch in run.LaunchesFor(this, visit, in segment))
+            Run(launch, plan, run, kind, visit, at, in segment);
+    }
+
+    private void Run(DeviceLaunch launch, WholePlan plan, ProgramRun run, int kind, int visit, int at, in ProgramSegment segment)
+    {
+        var (code, numbers) = (launch.Code, run.NumbersFor(visit, segment.DType, launch.Work));
         var inMemory = IsInMemory(code, numbers.Code);
-        var launch = new VisitLaunch(code, there, inMemory, StepGuard.Of(segment.Survey, run.Program, done));
         var handed = stackalloc byte[inMemory ? 0 : code.Numbers * code.Size];
+        var apart = inMemory && numbers.Code.IsOfTensors ? code.Numbers * code.Size : 0;
         if (inMemory)
         {
-            var count = numbers.Code.IsOfTensors ? segment.Count : 1;
-            numbersRoom.Reserve(count * (nint)code.Numbers * code.Size);
-            (launch.NumbersAt, launch.Apart) = (numbersRoom.Address, numbers.Code.IsOfTensors ? code.Numbers * code.Size : 0);
+            numbersRoom.Reserve((apart > 0 ? segment.Count : 1) * (nint)code.Numbers * code.Size);
             if (numbers.Code.IsOfStep)
                 UploadNumbers(run, numbers, in segment);
             else
                 LaunchNumbers(plan, run, kind, numbers, at, in segment, numbersRoom.Address);
         }
         else if (code.Numbers > 0)
-        {
             HandIn(run, numbers, in segment, handed);
-            launch.Numbers = handed;
+        var numbersAt = inMemory ? numbersRoom.Address : 0;
+        if (launch.Sums is { } sums)
+        {
+            LaunchSums(code, sums, inMemory, handed, numbersAt, apart);
+            return;
         }
+        var there = TableOf(launch.Table!, launch.First, launch.Count);
         var targets = stackalloc nint[code.Reductions.Length];
+        var reduced = run.VisitFor(visit, segment.DType).Reductions;
         for (var i = 0; i < code.Reductions.Length; i++)
-            targets[i] = plan.ResultOf(at, done.Reductions[i]);
-        Launch(in launch, targets);
+            targets[i] = plan.ResultOf(at, reduced[i]);
+        Launch(
+            new VisitLaunch(code, there, inMemory, GuardOf(run, visit, launch, in segment))
+            {
+                Numbers = handed,
+                NumbersAt = numbersAt,
+                Apart = apart,
+            },
+            targets
+        );
     }
 
     /// <summary>Numbers of the step alone, in the order in which the visit takes them.</summary>

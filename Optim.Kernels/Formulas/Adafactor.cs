@@ -36,8 +36,23 @@ internal readonly struct AdafactorFormula
     {
         var size = engine.SquaresOfParameter();
         engine.Update();
-        engine.Move(Rate(size, engine.SquaresOfUpdate(), count, numbers));
+        engine.Move(Rate(size, engine.SquaresOfUpdate(), N.Of(count), N.Of(numbers.Eps2), N.Of(numbers.Rate), N.Of(numbers.Clip)));
     }
+
+    /// <summary>The mean of a row as its elements take it: by <see cref="Scale"/>.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Scaled<V>(V row, V scale)
+        where V : struct, ILane<V> => row * scale;
+
+    /// <summary>The mean square that an element is expected to have, by the scaled mean of its row and that of its column.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V Expected<V>(V scaledRow, V column)
+        where V : struct, ILane<V> => scaledRow * column;
+
+    /// <summary>The same of a matrix of one element, whose row is its column.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static V OfOne<V>(V row, V column, V smallest)
+        where V : struct, ILane<V> => row / V.Max(row, smallest) * column;
 
     /// <summary>The gradient over the root of its mean square, which is at least eps1. (PyTorch takes the root last: eps1^2 may round to 0.)</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -45,15 +60,13 @@ internal readonly struct AdafactorFormula
         where V : struct, ILane<V> => grad / V.Max(V.Sqrt(variance), smallest);
 
     /// <summary>What the product of a row's mean and a column's is multiplied by.</summary>
-    public static N Scale<N>(N meanOfRows, in AdafactorNumbers numbers)
-        where N : struct, ILane<N> => N.Of(1) / N.Max(meanOfRows, N.Of(numbers.Eps1));
+    public static N Scale<N>(N meanOfRows, N smallest)
+        where N : struct, ILane<N> => N.Of(1) / N.Max(meanOfRows, smallest);
 
     /// <summary>max(eps2, RMS x) rate / max(1, RMS u / d), from sums of squares.</summary>
-    private static N Rate<N>(N parameter, N update, double count, in AdafactorNumbers numbers)
+    public static N Rate<N>(N parameter, N update, N count, N eps2, N rate, N clip)
         where N : struct, ILane<N> =>
-        AtLeast(N.Of(numbers.Eps2), N.Sqrt(parameter / N.Of(count)))
-        * N.Of(numbers.Rate)
-        / AtLeast(N.Of(1), N.Sqrt(update) / N.Of(Math.Sqrt(count) * numbers.Clip));
+        AtLeast(eps2, N.Sqrt(parameter / count)) * rate / AtLeast(N.Of(1), N.Sqrt(update) / (N.Sqrt(count) * clip));
 
     /// <summary>The larger one, and the bound for NaN: an element that is lost does not take the others with it.</summary>
     private static N AtLeast<N>(N bound, N value)

@@ -5,7 +5,7 @@ namespace Optim.Kernels;
 
 /// <summary>
 /// The passes of Adafactor: squares into the means of rows and columns, from them the update of each element, its root mean
-/// square, and the move. Every sum has an order of its own, so no bit depends on width, executor or number of threads.
+/// square, and the move. Every sum has one order, so no bit depends on width, executor, number of threads or device.
 /// </summary>
 internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor) : IAdafactorEngine<Lane1<double>>
     where T : unmanaged, IBinaryFloatingPointIeee754<T>
@@ -89,7 +89,7 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
                 var column = mean.Next(V.Load(columns + i), grad * grad);
                 V.Store(row, rows + i);
                 V.Store(column, columns + i);
-                V.Store(AdafactorFormula.Update(grad, row / V.Max(row, eps) * column, eps), u + i);
+                V.Store(AdafactorFormula.Update(grad, AdafactorFormula.OfOne(row, column, eps), eps), u + i);
             }
             return i;
         }
@@ -114,24 +114,17 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
             var total = 0.0;
             for (nint i = 0; i < rows; i++)
             {
-                var sum = 0.0;
-                for (nint j = 0; j < columns; j++)
-                {
-                    var x = double.CreateTruncating(g[i * columns + j]);
-                    sum += x * x;
-                    sums[j] += x * x;
-                }
-                mean.Move(row + i, sum / columns);
+                mean.Move(row + i, AdafactorRows<T>.Short(g + i * columns, sums, columns) / columns);
                 total += double.CreateTruncating(row[i]);
             }
             for (nint j = 0; j < columns; j++)
                 mean.Move(column + j, sums[j] / rows);
-            var scale = T.CreateTruncating(Scale(pass, total / rows));
+            var scale = Lane1<T>.Of(Scale(pass, total / rows));
             for (nint i = 0; i < rows; i++)
             {
-                var scaled = row[i] * scale;
+                var scaled = AdafactorFormula.Scaled(Lane1<T>.Load(row + i), scale);
                 for (nint j = 0; j < columns; j++)
-                    u[i * columns + j] = scaled * column[j];
+                    Lane1<T>.Store(AdafactorFormula.Expected(scaled, Lane1<T>.Load(column + j)), u + i * columns + j);
             }
         }
         // The matrices of the share are in cache: from what they are expected to be to the update.
@@ -189,8 +182,13 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
             for (var i = part * AdafactorPass.Chunk; i < Math.Min((part + 1) * AdafactorPass.Chunk, rows); i++)
             {
                 var g = (T*)pass->Tensor.Grad + (matrix * rows + i) * columns;
-                mean.Move((T*)pass->Tensor.RowVar + matrix * rows + i, ReductionKernel<Squares>.Row<V, T>(g, columns) / columns);
-                Lane1Squares(g, sums, Squares<V>(g, sums, columns), columns);
+                var sum =
+                    columns <= AdafactorPass.Short
+                        ? AdafactorRows<T>.Short(g, sums, columns)
+                        : ReductionKernel<Squares>.Row<V, T>(g, columns);
+                mean.Move((T*)pass->Tensor.RowVar + matrix * rows + i, sum / columns);
+                if (columns > AdafactorPass.Short)
+                    Lane1Squares(g, sums, Squares<V>(g, sums, columns), columns);
             }
         }
 
@@ -239,10 +237,7 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
                 sums[j] += sums[chunk * columns + j];
             for (nint j = 0; j < columns; j++)
                 mean.Move((T*)pass->Tensor.ColVar + matrix * columns + j, sums[j] / rows);
-            var total = 0.0;
-            for (nint i = 0; i < rows; i++)
-                total += double.CreateTruncating(((T*)pass->Tensor.RowVar)[matrix * rows + i]);
-            pass->Scales[matrix] = Scale(pass, total / rows);
+            pass->Scales[matrix] = Scale(pass, AdafactorRows<T>.Total(pass->Width, (T*)pass->Tensor.RowVar + matrix * rows, rows) / rows);
         }
     }
 
@@ -274,10 +269,12 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
             T* g = (T*)pass->Tensor.Grad,
                 u = (T*)pass->Update,
                 column = (T*)pass->Tensor.ColVar + matrix * pass->Tensor.Columns - row * pass->Tensor.Columns;
-            var scaled = V.Of(double.CreateTruncating(((T*)pass->Tensor.RowVar)[row] * T.CreateTruncating(pass->Scales[matrix])));
+            T mean;
+            Lane1<T>.Store(AdafactorFormula.Scaled(Lane1<T>.Load((T*)pass->Tensor.RowVar + row), Lane1<T>.Of(pass->Scales[matrix])), &mean);
+            var scaled = V.Of(double.CreateTruncating(mean));
             var smallest = V.Of(pass->Numbers.Eps1);
             for (; i <= end - V.Count; i += V.Count)
-                V.Store(AdafactorFormula.Update(V.Load(g + i), scaled * V.Load(column + i), smallest), u + i);
+                V.Store(AdafactorFormula.Update(V.Load(g + i), AdafactorFormula.Expected(scaled, V.Load(column + i)), smallest), u + i);
             return i;
         }
     }
@@ -301,7 +298,7 @@ internal unsafe struct AdafactorKernel<T>(AdafactorPass* pass, Executor executor
     private static double Scale(AdafactorPass* pass, double meanOfRows)
     {
         double scale;
-        Lane1<double>.Store(AdafactorFormula.Scale(Lane1<double>.Of(meanOfRows), pass->Numbers), &scale);
+        Lane1<double>.Store(AdafactorFormula.Scale(Lane1<double>.Of(meanOfRows), Lane1<double>.Of(pass->Numbers.Eps1)), &scale);
         return scale;
     }
 

@@ -29,8 +29,8 @@ internal unsafe struct AdafactorPass
     /// <summary>Rows that one sum of squares of columns goes over, before the sums are added up.</summary>
     public const int Chunk = 64;
 
-    /// <summary>Elements up to which a matrix is worked on as a whole.</summary>
-    public const int Small = 1024;
+    /// <summary>Elements of a row, or means of rows, that are summed one after the other; more are summed by the fixed tree.</summary>
+    public const int Short = ReductionTable.Sums;
 
     public AdafactorTensor Tensor;
     public AdafactorNumbers Numbers;
@@ -51,7 +51,9 @@ internal unsafe struct AdafactorPass
     public readonly nint Matrices => Size == 0 ? 0 : Tensor.Count / Size;
     public readonly nint Chunks => (Tensor.Rows + Chunk - 1) / Chunk;
     public readonly bool IsVector => Tensor.ColVar == 0;
-    public readonly bool IsSmall => Size <= Small;
+
+    /// <summary>Whether matrices are worked on as a whole, as everything is summed one after the other.</summary>
+    public readonly bool IsSmall => Tensor.Rows <= Short && Tensor.Columns <= Short;
 
     /// <summary>Bytes that a step works in.</summary>
     public readonly nint Room =>

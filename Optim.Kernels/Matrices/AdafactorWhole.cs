@@ -37,8 +37,14 @@ internal readonly struct AdafactorWhole<V>(V[] row, bool isVector, AdafactorNumb
             Moved(Columns, V.Mean(squares, -2));
         }
         V.Free(squares);
-        var variance = isVector ? row[Variance] : row[Rows] * AdafactorFormula.Scale(V.Mean(row[Rows], -2), numbers) * row[Columns];
-        row[Updated] = AdafactorFormula.Update(grad, variance, V.Of(numbers.Eps1));
+        var smallest = V.Of(numbers.Eps1);
+        var variance = isVector
+            ? row[Variance]
+            : AdafactorFormula.Expected(
+                AdafactorFormula.Scaled(row[Rows], AdafactorFormula.Scale(V.Mean(row[Rows], -2), smallest)),
+                row[Columns]
+            );
+        row[Updated] = AdafactorFormula.Update(grad, variance, smallest);
     }
 
     public void Move(V rate) => row[Param] = TensorMath.Against(row[Param], row[Updated], V.Of(numbers.Keep), rate);

@@ -26,13 +26,15 @@ internal sealed class GradientPrologue
     /// <param name="gradients">The gradients.</param>
     /// <param name="sums">What gradients were added up to, each as its target lies; empty where none are.</param>
     /// <param name="executor">Who runs it.</param>
+    /// <param name="on">The device where all of them lie; null for the memory of the processor, where only the targets must lie.</param>
     public void Run(
         Surroundings around,
         double[] numbers,
         ReadOnlySpan<TensorView> targets,
         ReadOnlySpan<TensorView> gradients,
         ReadOnlySpan<TensorView> sums,
-        Executor executor
+        Executor executor,
+        ProgramDevice? on = null
     )
     {
         around = around.Prologue;
@@ -50,7 +52,7 @@ internal sealed class GradientPrologue
                 if (!targets[i].IsAbsent && targets[i].DType == dtype && targets[i].Count > 0)
                 {
                     var source = gradients[i];
-                    if (!(source.Layout.IsOnCpu && source.Layout.SameOrder(targets[i].Layout)))
+                    if (!(source.Device == targets[i].Device && source.Layout.SameOrder(targets[i].Layout)))
                     {
                         targets[i].CopyFrom(source);
                         source = targets[i];
@@ -59,8 +61,12 @@ internal sealed class GradientPrologue
                     if (around.Accumulates)
                         table.SetColumn(0, sums[i].Address);
                 }
-            if (table.Count > 0)
-                now.Run.Run([new(table, 0, table.Count, dtype, now.Leaves)], executor);
+            if (table.Count == 0)
+                continue;
+            var segment = new ProgramSegment(table, 0, table.Count, dtype, now.Leaves, null, on);
+            if (on is not null)
+                now.Run.Prepare(in segment);
+            now.Run.Run([segment], executor);
         }
     }
 }

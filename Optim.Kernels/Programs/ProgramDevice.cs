@@ -112,6 +112,22 @@ internal abstract unsafe class ProgramDevice : Executor
     /// <param name="apart">How many bytes further those of the next slice lie; 0 where all have the same.</param>
     public abstract void RunSums(KernelCode code, SumsTables tables, byte* numbers, nint apart);
 
+    /// <summary>Makes what means of rows and columns need, so that working them out cannot fail.</summary>
+    /// <param name="tables">Where they lie.</param>
+    /// <param name="dtype">The dtype of parameters and gradients.</param>
+    /// <param name="isNear">Whether means move from where they are; else from where they go.</param>
+    public abstract void PrepareFactors(AdafactorTables tables, DType dtype, bool isNear);
+
+    /// <summary>
+    /// Moves means of rows and columns, and works out what squares are expected to be by them, in the order of <see cref="AdafactorKernel{T}"/>. It returns
+    /// at once.
+    /// </summary>
+    /// <param name="tables">Where they lie.</param>
+    /// <param name="dtype">The dtype of parameters and gradients.</param>
+    /// <param name="isNear">Whether means move from where they are; else from where they go.</param>
+    /// <param name="numbers">What the options come to.</param>
+    public abstract void RunFactors(AdafactorTables tables, DType dtype, bool isNear, in AdafactorNumbers numbers);
+
     /// <summary>Makes what it needs to read and write numbers at some addresses there.</summary>
     public abstract void PrepareNumbers(ReadOnlySpan<nint> addresses, bool isDouble);
 

@@ -14,36 +14,27 @@ internal sealed unsafe partial class ProgramRun
         return known;
     }
 
-    private void PrepareSpreadsOn(ProgramDevice device, Prepared now, in ProgramSegment segment)
+    /// <summary>What a visit of a segment launches on a device, in order; tables are laid out for it.</summary>
+    public List<DeviceLaunch> LaunchesFor(ProgramDevice device, int visit, in ProgramSegment segment)
     {
-        var (visit, spreads) = (now.OnDevice ??= new(program, now.Visit), SpreadsOn(device));
-        var places = Array.ConvertAll(now.Visit.Made, made => made.Place);
-        for (var i = 0; i < now.Works.Length; i++)
-            if (now.Works[i] is { } work)
-            {
-                var table = spreads.LayWork(places[i], now.Visit.Made[i].Work!.Spreads, in segment, work.Visit.Code.Size);
-                device.Prepare(work.Visit.Code, table, 0, table.Count, work.OfTensor.Length > 0);
-            }
-        var each = now.OfTensor.Length > 0;
-        foreach (var sums in visit.Sums)
-            device.PrepareSums(sums.Code, spreads.LaySums(visit, sums, in segment, places, static (_, _) => 0), each);
-        if (!visit.Rest.IsEmpty)
-            device.Prepare(visit.Rest, spreads.Lay(visit, in segment, places, static (_, _) => 0), 0, segment.Count, each);
+        var now = VisitOf(visit, segment.DType);
+        if (HasSpreads(now))
+            return SpreadLaunches(device, now, in segment);
+        var code = now.Visit.Code;
+        return code.IsEmpty ? [] : [new(code, segment.Table, null) { First = segment.First, Count = segment.Count }];
     }
 
-    private int RunSpreadsOn(ProgramDevice device, Prepared now, int index, in ProgramSegment segment)
+    private List<DeviceLaunch> SpreadLaunches(ProgramDevice device, Prepared now, in ProgramSegment segment)
     {
         var (visit, spreads) = (now.OnDevice ??= new(program, now.Visit), SpreadsOn(device));
         var places = Array.ConvertAll(now.Visit.Made, made => made.Place);
-        var pass = default(ProgramPass);
+        var launches = new List<DeviceLaunch>();
         for (var i = 0; i < now.Works.Length; i++)
-            if (now.Works[i] is { } work)
+            if (now.Works[i]?.Visit.Code is { } work)
             {
-                var table = spreads.LayWork(places[i], now.Visit.Made[i].Work!.Spreads, in segment, work.Visit.Code.Size);
-                WriteNumbers(work, index, in segment, ref pass);
-                device.Run(work.Visit.Code, table, 0, table.Count, pass.Numbers, pass.NumbersStride, []);
+                var table = spreads.LayWork(places[i], now.Visit.Made[i].Work!.Spreads, in segment, work.Size);
+                launches.Add(new(work, table, null) { Count = table.Count, Work = i });
             }
-        WriteNumbers(now, index, in segment, ref pass);
         var (slices, first) = (segment.Spread!, segment.First);
         ulong KeyOf(int place, int slice)
         {
@@ -51,18 +42,65 @@ internal sealed unsafe partial class ProgramRun
             return Noise.Key(slices[first + slice].Stream, values[node.A], values[node.B]);
         }
         if (visit.Made.Any(made => made.Operation == Operation.Noise))
+        {
+            Enter(segment.Leaves);
             EvaluateNumbers(Scope.Step);
+        }
         // They read what the rest stores, as it was before.
         foreach (var sums in visit.Sums)
-            device.RunSums(sums.Code, spreads.LaySums(visit, sums, in segment, places, KeyOf), pass.Numbers, pass.NumbersStride);
-        if (visit.Rest.IsEmpty)
-            return 1;
-        var results = new double[visit.Rest.Reductions.Length * segment.Count];
-        var laid = spreads.Lay(visit, in segment, places, KeyOf);
-        device.Run(visit.Rest, laid, 0, segment.Count, pass.Numbers, pass.NumbersStride, results);
-        for (var i = 0; i < now.Visit.Reductions.Length; i++)
-        for (var slice = 0; slice < segment.Count; slice++)
-            Reduced(now.Visit.Reductions[i], index, in segment, slice, results[i * segment.Count + slice]);
+            launches.Add(new(sums.Code, null, spreads.LaySums(visit, sums, in segment, places, KeyOf)));
+        if (!visit.Rest.IsEmpty)
+            launches.Add(new(visit.Rest, spreads.Lay(visit, in segment, places, KeyOf), null) { Count = segment.Count });
+        return launches;
+    }
+
+    private void PrepareSpreadsOn(ProgramDevice device, Prepared now, in ProgramSegment segment)
+    {
+        foreach (var launch in SpreadLaunches(device, now, in segment))
+        {
+            var each = WorkOf(now, launch).OfTensor.Length > 0;
+            if (launch.Sums is { } sums)
+                device.PrepareSums(launch.Code, sums, each);
+            else
+                device.Prepare(launch.Code, launch.Table!, 0, launch.Count, each);
+        }
+    }
+
+    private int RunSpreadsOn(ProgramDevice device, Prepared now, int index, in ProgramSegment segment)
+    {
+        var pass = default(ProgramPass);
+        foreach (var launch in SpreadLaunches(device, now, in segment))
+        {
+            WriteNumbers(WorkOf(now, launch), index, in segment, ref pass);
+            if (launch.Sums is { } sums)
+            {
+                device.RunSums(launch.Code, sums, pass.Numbers, pass.NumbersStride);
+                continue;
+            }
+            var results = new double[launch.Code.Reductions.Length * segment.Count];
+            device.Run(launch.Code, launch.Table!, 0, launch.Count, pass.Numbers, pass.NumbersStride, results);
+            for (var i = 0; i < launch.Code.Reductions.Length; i++)
+            for (var slice = 0; slice < segment.Count; slice++)
+                Reduced(now.Visit.Reductions[i], index, in segment, slice, results[i * segment.Count + slice]);
+        }
         return 1;
     }
+
+    private static Prepared WorkOf(Prepared now, DeviceLaunch launch) => launch.Work < 0 ? now : now.Works[launch.Work]!;
+}
+
+/// <summary>What is launched on a device for a visit.</summary>
+/// <param name="Code">What it does.</param>
+/// <param name="Table">The slices that it goes over; null for sums.</param>
+/// <param name="Sums">Where sums of rows or columns lie; null for anything else.</param>
+internal sealed record DeviceLaunch(KernelCode Code, SliceTable? Table, SumsTables? Sums)
+{
+    /// <summary>The first slice.</summary>
+    public int First { get; init; }
+
+    /// <summary>How many.</summary>
+    public int Count { get; init; }
+
+    /// <summary>Which of the spreads that the visit reads it works out of totals; -1 for the visit itself.</summary>
+    public int Work { get; init; } = -1;
 }

@@ -18,7 +18,7 @@ internal sealed unsafe partial class ProgramRun
     private readonly Dictionary<(int Place, int Segment), double[]> ofTensors = [];
     private readonly Dictionary<(int Place, int Segment), SpreadSums> spreads = [];
     private readonly List<SpreadSums> readSpreads = [];
-    private readonly Dictionary<(int Visit, DType), DeviceNumbers> deviceNumbers = [];
+    private readonly Dictionary<(int Visit, int Work, DType), DeviceNumbers> deviceNumbers = [];
     private readonly List<NumberCode> onLeaves = [];
     private readonly ProgramRun[] self;
     private int[]? keptTotals;
@@ -437,22 +437,26 @@ internal sealed unsafe partial class ProgramRun
     /// <summary>What a visit does, of parameters of a dtype.</summary>
     public Visit VisitFor(int visit, DType dtype) => VisitOf(visit, dtype).Visit;
 
-    /// <summary>The numbers that a visit takes, as a device works them out; after the last visit those that tensors keep.</summary>
-    public DeviceNumbers NumbersFor(int visit, DType dtype)
+    /// <summary>
+    /// The numbers that a visit takes, or one of the spreads that it reads, as a device works them out; after the last visit those that tensors keep.
+    /// </summary>
+    public DeviceNumbers NumbersFor(int visit, DType dtype, int work = -1)
     {
-        if (deviceNumbers.TryGetValue((visit, dtype), out var known))
+        if (deviceNumbers.TryGetValue((visit, work, dtype), out var known))
             return known;
         var isEnd = visit == program.VisitPlan.Count;
         var code = new NumberCode(
             program,
-            isEnd ? [] : VisitOf(visit, dtype).Visit.Numbers,
+            isEnd ? []
+                : work < 0 ? VisitOf(visit, dtype).Visit.Numbers
+                : VisitOf(visit, dtype).Works[work]!.Visit.Numbers,
             isEnd ? program.TensorNumbers : [],
             SliceNumbers,
             totals,
             dtype
         );
         known = new(code, Needed(code.Given).OfStep);
-        deviceNumbers.Add((visit, dtype), known);
+        deviceNumbers.Add((visit, work, dtype), known);
         return known;
     }
 

@@ -1,7 +1,7 @@
 namespace Optim.Kernels;
 
 /// <summary>The number that notes what is done to it: how a rule's coefficients depend on its options and the step.</summary>
-internal readonly struct RecordedNumber(Expression expression) : IScalar<RecordedNumber>
+internal readonly struct RecordedNumber(Expression expression) : IScalar<RecordedNumber>, ILane<RecordedNumber>
 {
     private readonly Expression? expression = expression;
 
@@ -32,4 +32,21 @@ internal readonly struct RecordedNumber(Expression expression) : IScalar<Recorde
 
     public static RecordedNumber Pow(RecordedNumber value, RecordedNumber exponent) =>
         new(Expression.Pow(value.Expression, exponent.Expression));
+
+    public static RecordedNumber Fma(RecordedNumber a, RecordedNumber b, RecordedNumber c) =>
+        new(Expression.Fma(a.Expression, b.Expression, c.Expression));
+
+    public static RecordedNumber Abs(RecordedNumber value) => new(Expression.Abs(value.Expression));
+
+    public static RecordedNumber Max(RecordedNumber a, RecordedNumber b) => new(Expression.Max(a.Expression, b.Expression));
+
+    public static RecordedNumber Min(RecordedNumber a, RecordedNumber b) => new(Expression.Min(a.Expression, b.Expression));
+
+    public static RecordedNumber Greater(RecordedNumber a, RecordedNumber b) =>
+        new(Expression.Combine(Operation.Greater, a.Expression, b.Expression));
+
+    public static RecordedNumber IsNaN(RecordedNumber value) => new(Expression.Combine(Operation.IsNaN, [value.Expression]));
+
+    public static RecordedNumber Select(RecordedNumber mask, RecordedNumber yes, RecordedNumber no) =>
+        new(Expression.Combine(Operation.Select, [mask.Expression, yes.Expression, no.Expression]));
 }

@@ -40,6 +40,18 @@ let private kernels =
                 $"lamb-guarded-numbers-{dtype.Name()}",
                 NumbersKernel.Render((ProgramRun lamb).NumbersFor(1, dtype).Code, Nullable(Guard(-1)))
 
+            for dtype in [ DType.Float32; DType.Float64; DType.BFloat16; DType.Float16 ] do
+                for ofWarps in [ false; true ] do
+                    $"adafactor-squares-{dtype.Name()}-{ofWarps}", FactorKernels.Sums(AdafactorPrograms.SquaresOf dtype, ofWarps)
+
+            for isDouble in [ false; true ] do
+                for yes in [ false; true ] do
+                    $"adafactor-rows-{isDouble}-{yes}", FactorKernels.Sums(AdafactorPrograms.RowsOf isDouble, yes)
+                    $"adafactor-means-{isDouble}-{yes}", FactorKernels.Means(isDouble, yes)
+
+                $"adafactor-scales-{isDouble}", FactorKernels.Scales isDouble
+                $"adafactor-expected-{isDouble}", FactorKernels.Expected isDouble
+
             for isLargest in [ false; true ] do
                 $"totals-{isLargest}", TotalsKernel.OfParts isLargest
                 $"norm-of-gradients-{isLargest}", TotalsKernel.OfGradients(isLargest, true)

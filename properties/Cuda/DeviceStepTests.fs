@@ -34,12 +34,9 @@ let private agree (device: PretendDevice) (gpu: InterpretedGpu) (rule: Rule) dty
     else
         None
 
-/// Rules that keep a number which is made of all tensors, which the processor works out for the next step: they wait once in a step. So do those with
-/// sums of rows beside reductions of tensors, for each visit that makes some.
+/// Rules that keep a number which is made of all tensors, which the processor works out for the next step: they wait once in a step.
 let private waiting =
     [
-        "AdaTAM"
-        "AdamP: 4 in 2 steps"
         "AvaGrad"
         "DAdaptAdaGrad"
         "DAdaptAdam"
@@ -49,17 +46,13 @@ let private waiting =
         "DoG"
         "DoWG"
         "Prodigy"
-        "SGDP: 4 in 2 steps"
         "SWATS"
-        "TAM"
         "dadaptation.DAdaptAdaGrad"
         "dadaptation.DAdaptAdam"
         "dadaptation.DAdaptAdan"
         "dadaptation.DAdaptLion"
         "dadaptation.DAdaptSGD"
         "pytorch_optimizer.ASGD"
-        "timm.adamp: 4 in 2 steps"
-        "timm.sgdp: 4 in 2 steps"
     ]
 
 let private ruleTests =

@@ -161,6 +161,10 @@ let private golden =
             "adamw-capturable-numbers-float32", (let struct (_, kernel) = (capturableKernels "AdamW" [] DType.Float32)[0] in kernel)
             "join-slices", JoinKernel.OfSlices true
             "norm-of-gradients", TotalsKernel.OfGradients(false, true)
+            "adafactor-rows-bfloat16", FactorKernels.Sums(AdafactorPrograms.SquaresOf DType.BFloat16, true)
+            "adafactor-columns-float32", FactorKernels.Sums(AdafactorPrograms.SquaresOf DType.Float32, false)
+            "adafactor-means-float32", FactorKernels.Means(false, true)
+            "adafactor-expected-float64", FactorKernels.Expected true
         ]
 
 let private goldenTests =
