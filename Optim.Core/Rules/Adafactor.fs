@@ -130,13 +130,13 @@ module Adafactor =
                         member _.Takes _ = true
                         member _.IsAlone = true
 
-                        member _.Prepare(o, step, dtype, rows) =
+                        member _.Prepare(o, step, dtype, rows, survey) =
                             let numbers = numbers o step dtype
-                            programs.Prepare(ReadOnlySpan(Array.map tensorOf rows), &numbers)
+                            programs.Prepare(ReadOnlySpan(Array.map tensorOf rows), &numbers, survey)
 
-                        member _.Step(o, step, dtype, rows, _) =
+                        member _.Step(o, step, dtype, rows, _, survey) =
                             let numbers = numbers o step dtype
-                            programs.Run(ReadOnlySpan(Array.map tensorOf rows), &numbers)
+                            programs.Run(ReadOnlySpan(Array.map tensorOf rows), &numbers, survey)
 
                             for row in rows do
                                 GC.KeepAlive row.Parameter.Owner

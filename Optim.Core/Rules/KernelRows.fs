@@ -44,7 +44,13 @@ type internal KernelRows() =
         columns[columns.Length - around.Averages ..]
 
     /// The averages of rows of one device and dtype, as a program goes over them.
-    let epilogue (device: ProgramDevice | null) (numbers: double array) around (rows: struct (StepTensors * TensorView array) array) =
+    let epilogue
+        (device: ProgramDevice | null)
+        (survey: DeviceSurvey | null)
+        (numbers: double array)
+        around
+        (rows: struct (StepTensors * TensorView array) array)
+        =
         let run =
             match epilogues.TryGetValue around with
             | true, known -> known
@@ -65,7 +71,10 @@ type internal KernelRows() =
             run.Leaves |> Array.map (fun leaf -> numbers[Surroundings.PlaceOf leaf.Name])
 
         let (struct (first, _)) = rows[0]
-        struct (run, ProgramSegment(table, 0, rows.Length, first.Parameter.DType, leaves, null, device))
+        struct (run, ProgramSegment(table, 0, rows.Length, first.Parameter.DType, leaves, null, device, Survey = survey))
+
+    /// What was found in the gradients on the device; null where nobody has looked there.
+    member val Survey: DeviceSurvey | null = null with get, set
 
     /// Where kernels find a row.
     member _.Place(row, parameter: TensorView, gradient: TensorView, changesGradients, columns) : StepTensors =
@@ -77,48 +86,51 @@ type internal KernelRows() =
         }
 
     /// Brings rows of one device there as their step takes them, and makes what comes after it; no parameter moves.
-    member _.Prepare
+    member rows.Prepare
         (
             device,
             around: Surroundings,
             numbers,
-            rows: struct (StepTensors * TensorView array) array,
+            group: struct (StepTensors * TensorView array) array,
             parameters: Parameters,
             gradients: Gradients
         ) =
         if around.Moves <> 0UL then
-            let struct (run, segment) = epilogue device numbers around rows
+            let struct (run, segment) = epilogue device rows.Survey numbers around group
             run.Prepare &segment
 
-        for struct (tensors, _) in rows do
+        for struct (tensors, _) in group do
             gather parameters[tensors.Row] tensors.Parameter
 
         if around.ChangesGradients then
             prologue.Run(
                 around,
                 numbers,
-                ReadOnlySpan [| for struct (tensors, _) in rows -> tensors.Gradient |],
-                ReadOnlySpan [| for struct (tensors, _) in rows -> gradients[tensors.Row].Values |],
+                ReadOnlySpan [| for struct (tensors, _) in group -> tensors.Gradient |],
+                ReadOnlySpan [| for struct (tensors, _) in group -> gradients[tensors.Row].Values |],
                 ReadOnlySpan(),
                 Executor.Caller,
-                device
+                device,
+                rows.Survey
             )
         else
-            for struct (tensors, _) in rows do
+            for struct (tensors, _) in group do
                 gather gradients[tensors.Row].Values tensors.Gradient
 
     /// What comes after their step.
-    member _.Finish(device, around: Surroundings, numbers, rows: struct (StepTensors * TensorView array) array, parameters: Parameters) =
+    member rows.Finish
+        (device, around: Surroundings, numbers, group: struct (StepTensors * TensorView array) array, parameters: Parameters)
+        =
         if around.Moves <> 0UL then
             let each action =
-                for struct (tensors, columns) in rows do
+                for struct (tensors, columns) in group do
                     for index, average in Array.indexed (averagesOf around columns) do
                         action average (placeOf tensors.Row (averagesAt + index) false average)
 
-            let struct (run, segment) = epilogue device numbers around rows
+            let struct (run, segment) = epilogue device rows.Survey numbers around group
             each gather
             run.Run(ReadOnlySpan [| segment |], Executor.Caller) |> ignore
             each scatter
 
-        for struct (tensors, _) in rows do
+        for struct (tensors, _) in group do
             scatter parameters[tensors.Row] tensors.Parameter

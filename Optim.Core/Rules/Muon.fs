@@ -159,8 +159,12 @@ module Muon =
                         // Every matrix rounded to bfloat16 is left to whole lanes.
                         member _.Takes o = o.Precision = MuonPrecision.Float32
                         member _.IsAlone = false
-                        member _.Prepare(o, _, _, rows) = kernels.Prepare(rows, numbers o)
-                        member _.Step(o, _, _, rows, executor) = kernels.Step(rows, numbers o, executor)
+
+                        member _.Prepare(o, _, _, rows, survey) =
+                            kernels.Prepare(rows, numbers o, survey)
+
+                        member _.Step(o, _, _, rows, executor, survey) =
+                            kernels.Step(rows, numbers o, executor, survey)
                     }
 
             member _.StepTensorRow<'v when 'v: struct and 'v: (new: unit -> 'v) and 'v :> ValueType and 'v :> IWhole<'v>>

@@ -132,7 +132,7 @@ type internal MuonKernels(device: ProgramDevice) =
         struct (table, found)
 
     /// Makes what steps of some matrices need.
-    member _.Prepare(rows: StepTensors array, numbersOf: Layout -> MuonNumbers) =
+    member _.Prepare(rows: StepTensors array, numbersOf: Layout -> MuonNumbers, survey: DeviceSurvey | null) =
         let all = batches rows
         reserve all
 
@@ -145,12 +145,12 @@ type internal MuonKernels(device: ProgramDevice) =
                 let own = run isAfter numbers
 
                 let segment =
-                    ProgramSegment(table, 0, table.Count, first.DType, Array.zeroCreate own.Leaves.Length, null, device)
+                    ProgramSegment(table, 0, table.Count, first.DType, Array.zeroCreate own.Leaves.Length, null, device, Survey = survey)
 
                 own.Prepare &segment
 
     /// Steps them.
-    member _.Step(rows: StepTensors array, numbersOf: Layout -> MuonNumbers, executor: TensorExecutor) =
+    member _.Step(rows: StepTensors array, numbersOf: Layout -> MuonNumbers, executor: TensorExecutor, survey: DeviceSurvey | null) =
         let all = batches rows
         reserve all
 
@@ -164,8 +164,10 @@ type internal MuonKernels(device: ProgramDevice) =
                     run.Leaves
                     |> Array.map (fun leaf -> if leaf.Name = "keep" then numbers.Keep else numbers.Rate)
 
-                run.Run(ReadOnlySpan [| ProgramSegment(table, first, count, dtype, leaves, null, device) |], Executor.Caller)
-                |> ignore
+                let segment =
+                    ProgramSegment(table, first, count, dtype, leaves, null, device, Survey = survey)
+
+                run.Run(ReadOnlySpan [| segment |], Executor.Caller) |> ignore
 
             let numbers = numbersOf own[0].Parameter.Layout
             runOn (run false numbers) 0 own.Length numbers

@@ -184,9 +184,6 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
     override prepared.StepTensorRow tensorRow =
         prepared.UpdateOf(ValueNone, tensorRow) |> tensorRow.Executor.Step
 
-    override _.MayBeGuarded =
-        variants |> Seq.forall (fun variant -> not variant.Program.HasSpreads)
-
     override prepared.TensorRowsWait =
         prepared.State.Lineage.TensorRows.Length > 0
         && (runsOf prepared.Kinds) |> Array.exists _.HasTotals

@@ -89,6 +89,46 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
                     changed[row] <- TensorView()
 
     override prepared.Run() =
+        prepared.Launch()
+        prepared.Complete()
+
+    /// What the step leaves to passes of their own, and the state after it.
+    member private prepared.Complete() =
+        prepared.Finish()
+        Planning.next prepared.State arithmetic.Counts
+
+    interface IGuardedStep with
+        member prepared.Device =
+            let lineage = prepared.State.Lineage
+            let isOnKernels = prepared.OnKernels |> Array.exists id
+
+            match
+                lineage.TensorRows
+                |> Array.map _.Row
+                |> Array.map (fun row -> prepared.Parameters[row].Device)
+                |> Array.distinct
+            with
+            | [| home |] when
+                not isOnKernels
+                && lineage.TensorRows |> Array.forall (prepared.KernelsOf >> _.IsSome)
+                ->
+                ProgramDevice.Find home
+            | _ -> null
+
+        member prepared.IsIdle =
+            prepared.State.Lineage.TensorRows.Length = 0
+            && not (prepared.OnKernels |> Array.exists id)
+
+        member prepared.Survey
+            with get () = prepared.Survey
+            and set survey = prepared.Survey <- survey
+
+        member prepared.Launch() = prepared.Launch()
+        member prepared.Complete() = prepared.Complete()
+        member prepared.Abandon() = prepared.BeAlone()
+
+    /// Steps all rows.
+    member private prepared.Launch() =
         let state = prepared.State
         state.Live()
         let lineage = state.Lineage
@@ -136,9 +176,11 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
                     Rows = rows
                 })
 
+        kernelRows.Survey <- prepared.Survey
+
         for group in byKernels do
             let row = group.First.Row
-            group.Kernels.Prepare(prepared.Options, stepOf row, parameters.DTypeOf row, group.Tensors)
+            group.Kernels.Prepare(prepared.Options, stepOf row, parameters.DTypeOf row, group.Tensors, prepared.Survey)
             kernelRows.Prepare(group.Device, group.Around, prepared.Numbers, group.Rows, parameters, gradients)
 
         // First of all: whoever steps them may run out of memory, and then nothing should have moved.
@@ -169,7 +211,7 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
 
         for group in byKernels do
             let row = group.First.Row
-            group.Kernels.Step(prepared.Options, stepOf row, parameters.DTypeOf row, group.Tensors, group.First.Executor)
+            group.Kernels.Step(prepared.Options, stepOf row, parameters.DTypeOf row, group.Tensors, group.First.Executor, prepared.Survey)
             kernelRows.Finish(group.Device, group.Around, prepared.Numbers, group.Rows, parameters)
 
         if changes then
@@ -248,5 +290,3 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
                     parameters[row].ConvertFrom parameterCopy
 
         GC.KeepAlive prepared.Copies
-        prepared.Finish()
-        Planning.next state arithmetic.Counts

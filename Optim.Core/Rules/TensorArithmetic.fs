@@ -89,9 +89,12 @@ and [<AbstractClass>] internal TensorKernels<'o>() =
     /// Whether it makes the whole step, and asks nobody for products.
     abstract IsAlone: bool
     /// Makes what a step of some parameters of one dtype needs, so that what can fail does so before anything has changed.
-    abstract Prepare: options: 'o * step: int64 * dtype: DType * rows: StepTensors array -> unit
-    /// Steps them.
-    abstract Step: options: 'o * step: int64 * dtype: DType * rows: StepTensors array * executor: TensorExecutor -> unit
+    abstract Prepare: options: 'o * step: int64 * dtype: DType * rows: StepTensors array * survey: (DeviceSurvey | null) -> unit
+
+    /// Steps them, unless something was found in the gradients that is not finite.
+    abstract Step:
+        options: 'o * step: int64 * dtype: DType * rows: StepTensors array * executor: TensorExecutor * survey: (DeviceSurvey | null) ->
+            unit
 
 /// A step of one parameter by somebody else than our kernels.
 [<Sealed>]

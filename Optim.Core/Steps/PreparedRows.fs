@@ -206,9 +206,6 @@ type internal PreparedRows<'o when 'o: not null and 'o: not struct and 'o :> IOp
     /// Steps a row as a whole tensor.
     abstract StepTensorRow: tensorRow: TensorRow -> unit
 
-    /// Whether its kernels can be left out by what was found in the gradients.
-    abstract MayBeGuarded: bool
-    default _.MayBeGuarded = true
     /// Whether rows that are stepped as whole tensors need what the slices come to, and come after them.
     abstract TensorRowsWait: bool
     default _.TensorRowsWait = false
@@ -271,7 +268,7 @@ type internal PreparedRows<'o when 'o: not null and 'o: not struct and 'o :> IOp
                     && lineage.Segments
                        |> Array.forall (fun segment -> obj.ReferenceEquals(segment.On, device))
 
-                if isAlone && prepared.MayBeGuarded then device else null
+                if isAlone then device else null
 
         member prepared.IsIdle =
             let lineage = prepared.State.Lineage

@@ -56,13 +56,15 @@ internal static class FactorKernels
     /// <summary>Means that move to what parts come to.</summary>
     /// <param name="isDouble">Whether they are of float64; else of float32.</param>
     /// <param name="isNear">Whether they move from where they are.</param>
-    public static PtxKernel Means(bool isDouble, bool isNear) => isDouble ? Means<double>(isNear) : Means<float>(isNear);
+    /// <param name="guard">What keeps them where they are; null for nothing.</param>
+    public static PtxKernel Means(bool isDouble, bool isNear, Guard? guard = null) =>
+        isDouble ? Means<double>(isNear, guard) : Means<float>(isNear, guard);
 
-    private static PtxKernel Means<T>(bool isNear)
+    private static PtxKernel Means<T>(bool isNear, Guard? guard)
         where T : unmanaged
     {
         var size = PtxLane<T>.IsDouble ? sizeof(double) : sizeof(float);
-        var (text, entry, unit, mean) = Mean(text => text.ParameterArray("p_numbers", 2 * size));
+        var (text, entry, unit, mean) = Mean(2 * size, guard);
         var place = Place<T>(text, SpreadKernels.Word(text, entry, 1), unit);
         var (weight, rest) = (Number<T>(text, 0), Number<T>(text, size));
         Store(text, place, TensorMath.Between(Load<T>(text, place), Narrow<T>(text, mean), weight, rest, isNear));
@@ -76,7 +78,7 @@ internal static class FactorKernels
     private static PtxKernel Scales<T>()
         where T : unmanaged
     {
-        var (text, entry, unit, mean) = Mean(text => text.ParameterArray("p_numbers", sizeof(double)));
+        var (text, entry, unit, mean) = Mean(sizeof(double), null);
         var scale = AdafactorFormula.Scale(mean, Number<double>(text, 0));
         Store(text, Place<T>(text, SpreadKernels.Word(text, entry, 1), unit), Narrow<T>(text, scale));
         return SpreadKernels.End(text);
@@ -109,13 +111,14 @@ internal static class FactorKernels
     }
 
     /// <summary>The beginning of a kernel in which each thread has a mean of what parts come to.</summary>
-    private static (PtxText Text, string Entry, string Unit, PtxLane<double> Mean) Mean(Action<PtxText> parameters)
+    private static (PtxText Text, string Entry, string Unit, PtxLane<double> Mean) Mean(int numbers, Guard? guard)
     {
         var text = new PtxText();
         SliceSearch.Parameters(text);
-        parameters(text);
+        text.ParameterArray("p_numbers", numbers);
+        guard?.Parameter(text);
         PtxLane.Current = text;
-        var (_, entry, unit) = SpreadKernels.Unit(text);
+        var (_, entry, unit) = SpreadKernels.Unit(text, guard);
         string Word(int word) => SpreadKernels.Word(text, entry, word);
         var (parts, bands) = (Word(2), Word(3));
         var (group, part) = Divided(text, unit, parts);

@@ -12,20 +12,20 @@ internal static class SpreadKernels
     public const int Threads = 256;
 
     /// <summary>What a row comes to in each of the blocks that it lies in: a warp for each.</summary>
-    public static PtxKernel Parts(KernelCode code, bool inMemory) =>
-        code.IsDouble ? Parts<double>(code, inMemory) : Parts<float>(code, inMemory);
+    public static PtxKernel Parts(KernelCode code, bool inMemory, Guard? guard = null) =>
+        code.IsDouble ? Parts<double>(code, inMemory, guard) : Parts<float>(code, inMemory, guard);
 
     /// <summary>Running sums of columns: a thread for each.</summary>
-    public static PtxKernel OfColumns(KernelCode code, bool inMemory) =>
-        code.IsDouble ? OfColumns<double>(code, inMemory) : OfColumns<float>(code, inMemory);
+    public static PtxKernel OfColumns(KernelCode code, bool inMemory, Guard? guard = null) =>
+        code.IsDouble ? OfColumns<double>(code, inMemory, guard) : OfColumns<float>(code, inMemory, guard);
 
-    private static PtxKernel Parts<T>(KernelCode code, bool inMemory)
+    private static PtxKernel Parts<T>(KernelCode code, bool inMemory, Guard? guard)
         where T : unmanaged
     {
-        var (text, elements) = Begin<T>(code, inMemory);
-        var (slice, entry, unit, lane) = WarpUnit(text);
+        var (text, elements) = Begin<T>(code, inMemory, guard);
+        var (slice, entry, unit, lane) = WarpUnit(text, guard);
         elements.LoadAddresses(entry);
-        elements.Uniform(SliceSearch.Numbers(text, code.Numbers, code.IsDouble, inMemory, slice, null));
+        elements.Uniform(SliceSearch.Numbers(text, code.Numbers, code.IsDouble, inMemory, slice, guard));
         var words = code.Arrays + 2 * code.Spreads.Length;
         var (columns, most) = (Word(text, entry, words), Word(text, entry, words + 1));
         var row = text.Into('d', "div.u64", $"{unit}, {most}");
@@ -48,13 +48,13 @@ internal static class SpreadKernels
         return End(text);
     }
 
-    private static PtxKernel OfColumns<T>(KernelCode code, bool inMemory)
+    private static PtxKernel OfColumns<T>(KernelCode code, bool inMemory, Guard? guard)
         where T : unmanaged
     {
-        var (text, elements) = Begin<T>(code, inMemory);
-        var (slice, entry, unit) = Unit(text);
+        var (text, elements) = Begin<T>(code, inMemory, guard);
+        var (slice, entry, unit) = Unit(text, guard);
         elements.LoadAddresses(entry);
-        elements.Uniform(SliceSearch.Numbers(text, code.Numbers, code.IsDouble, inMemory, slice, null));
+        elements.Uniform(SliceSearch.Numbers(text, code.Numbers, code.IsDouble, inMemory, slice, guard));
         var words = code.Arrays + 2 * code.Spreads.Length;
         var (length, apart, bandLength) = (Word(text, entry, words), Word(text, entry, words + 1), Word(text, entry, words + 2));
         var band = text.Into('d', "div.u64", $"{unit}, {apart}");
@@ -187,12 +187,13 @@ internal static class SpreadKernels
     }
 
     /// <summary>The beginning of a kernel over elements.</summary>
-    public static (PtxText Text, ElementCode<T> Elements) Begin<T>(KernelCode code, bool inMemory)
+    public static (PtxText Text, ElementCode<T> Elements) Begin<T>(KernelCode code, bool inMemory, Guard? guard = null)
         where T : unmanaged
     {
         var text = new PtxText();
         SliceSearch.Parameters(text);
         SliceSearch.NumberParameters(text, code.Numbers, code.Size, inMemory);
+        guard?.Parameter(text);
         return (text, new(code, text));
     }
 
@@ -210,9 +211,9 @@ internal static class SpreadKernels
     }
 
     /// <summary>The unit of a thread, where each has one.</summary>
-    public static (string Slice, string Entry, string Unit) Unit(PtxText text)
+    public static (string Slice, string Entry, string Unit) Unit(PtxText text, Guard? guard = null)
     {
-        var (slice, entry, begin, end) = SliceSearch.Find(text, Block(text), null, Threads);
+        var (slice, entry, begin, end) = SliceSearch.Find(text, Block(text), guard, Threads);
         var id = text.Into('r', "mov.u32", $"%tid.x");
         var thread = text.Into('d', "cvt.u64.u32", $"{id}");
         var unit = text.Into('d', "add.s64", $"{begin}, {thread}");
@@ -221,9 +222,9 @@ internal static class SpreadKernels
     }
 
     /// <summary>The unit of a warp, where each has one, and the number of a thread in it.</summary>
-    public static (string Slice, string Entry, string Unit, string Lane) WarpUnit(PtxText text)
+    public static (string Slice, string Entry, string Unit, string Lane) WarpUnit(PtxText text, Guard? guard = null)
     {
-        var (slice, entry, begin, end) = SliceSearch.Find(text, Block(text), null, SumsKernel.Warps);
+        var (slice, entry, begin, end) = SliceSearch.Find(text, Block(text), guard, SumsKernel.Warps);
         var id = text.Into('r', "mov.u32", $"%tid.x");
         var warp = text.Into('r', "shr.u32", $"{id}, 5");
         var lane = text.Into('r', "and.b32", $"{id}, 31");

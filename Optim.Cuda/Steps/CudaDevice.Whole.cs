@@ -105,7 +105,7 @@ internal sealed unsafe partial class CudaDevice
                 _ = KernelOf(numbers, segment.Survey is not null);
             if (launch.Sums is { } sums)
             {
-                PrepareSums(launch.Code, sums, !numbers.IsOfStep);
+                PrepareSums(launch.Code, sums, !numbers.IsOfStep, GuardOf(run, visit, launch, in segment));
                 continue;
             }
             _ = KernelOf(launch.Code, inMemory, GuardOf(run, visit, launch, in segment));
@@ -141,7 +141,7 @@ internal sealed unsafe partial class CudaDevice
         var numbersAt = inMemory ? numbersRoom.Address : 0;
         if (launch.Sums is { } sums)
         {
-            LaunchSums(code, sums, inMemory, handed, numbersAt, apart);
+            LaunchSums(code, sums, inMemory, handed, numbersAt, apart, GuardOf(run, visit, launch, in segment));
             return;
         }
         var there = TableOf(launch.Table!, launch.First, launch.Count);

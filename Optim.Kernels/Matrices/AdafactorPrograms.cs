@@ -53,29 +53,30 @@ internal sealed class AdafactorPrograms(ProgramDevice device)
     /// <summary>Makes what a step needs, so that running it cannot fail.</summary>
     /// <param name="tensors">Tensors of one dtype, and their state.</param>
     /// <param name="numbers">What the options come to.</param>
-    public void Prepare(ReadOnlySpan<AdafactorTensor> tensors, in AdafactorNumbers numbers)
+    /// <param name="survey">What was found in the gradients; null where nobody looked.</param>
+    public void Prepare(ReadOnlySpan<AdafactorTensor> tensors, in AdafactorNumbers numbers, DeviceSurvey? survey)
     {
         var used = Lay(tensors);
         for (var i = 0; i < used; i++)
         {
             if (batches[i].Kind == AdafactorKind.Matrices)
-                device.PrepareFactors(batches[i].Factors, batches[i].Tensors[0].DType, IsNear(numbers));
+                device.PrepareFactors(batches[i].Factors, batches[i].Tensors[0].DType, IsNear(numbers), survey is not null);
             var run = RunOf(batches[i].Kind, IsNear(numbers));
-            run.Prepare(SegmentOf(batches[i], run, numbers));
+            run.Prepare(SegmentOf(batches[i], run, numbers, survey));
         }
     }
 
     /// <summary>A step, which waits for nothing.</summary>
     /// <inheritdoc cref="Prepare"/>
-    public void Run(ReadOnlySpan<AdafactorTensor> tensors, in AdafactorNumbers numbers)
+    public void Run(ReadOnlySpan<AdafactorTensor> tensors, in AdafactorNumbers numbers, DeviceSurvey? survey)
     {
         var used = Lay(tensors);
         for (var i = 0; i < used; i++)
         {
             if (batches[i].Kind == AdafactorKind.Matrices)
-                device.RunFactors(batches[i].Factors, batches[i].Tensors[0].DType, IsNear(numbers), numbers);
+                device.RunFactors(batches[i].Factors, batches[i].Tensors[0].DType, IsNear(numbers), numbers, survey);
             var run = RunOf(batches[i].Kind, IsNear(numbers));
-            run.Run([SegmentOf(batches[i], run, numbers)], Executor.Caller);
+            run.Run([SegmentOf(batches[i], run, numbers, survey)], Executor.Caller);
         }
     }
 
@@ -134,7 +135,7 @@ internal sealed class AdafactorPrograms(ProgramDevice device)
         }
     }
 
-    private ProgramSegment SegmentOf(Batch batch, ProgramRun run, in AdafactorNumbers numbers)
+    private ProgramSegment SegmentOf(Batch batch, ProgramRun run, in AdafactorNumbers numbers, DeviceSurvey? survey)
     {
         var leaves = new double[run.Leaves.Length];
         for (var i = 0; i < leaves.Length; i++)
@@ -148,7 +149,7 @@ internal sealed class AdafactorPrograms(ProgramDevice device)
                 nameof(AdafactorNumbers.Clip) => numbers.Clip,
                 _ => numbers.Keep,
             };
-        return new(batch.Table, 0, batch.Table.Count, batch.Tensors[0].DType, leaves, null, device);
+        return new(batch.Table, 0, batch.Table.Count, batch.Tensors[0].DType, leaves, null, device, Survey: survey);
     }
 
     private ProgramRun RunOf(AdafactorKind kind, bool isNear)

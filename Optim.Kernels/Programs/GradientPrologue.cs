@@ -27,6 +27,7 @@ internal sealed class GradientPrologue
     /// <param name="sums">What gradients were added up to, each as its target lies; empty where none are.</param>
     /// <param name="executor">Who runs it.</param>
     /// <param name="on">The device where all of them lie; null for the memory of the processor, where only the targets must lie.</param>
+    /// <param name="survey">What was found in the gradients on the device; null where nobody looked there.</param>
     public void Run(
         Surroundings around,
         double[] numbers,
@@ -34,7 +35,8 @@ internal sealed class GradientPrologue
         ReadOnlySpan<TensorView> gradients,
         ReadOnlySpan<TensorView> sums,
         Executor executor,
-        ProgramDevice? on = null
+        ProgramDevice? on = null,
+        DeviceSurvey? survey = null
     )
     {
         around = around.Prologue;
@@ -63,7 +65,7 @@ internal sealed class GradientPrologue
                 }
             if (table.Count == 0)
                 continue;
-            var segment = new ProgramSegment(table, 0, table.Count, dtype, now.Leaves, null, on);
+            var segment = new ProgramSegment(table, 0, table.Count, dtype, now.Leaves, null, on, Survey: survey);
             if (on is not null)
                 now.Run.Prepare(in segment);
             now.Run.Run([segment], executor);

@@ -103,20 +103,23 @@ internal abstract unsafe class ProgramDevice : Executor
     /// <param name="code">The elements, each summed or its square, as reductions.</param>
     /// <param name="tables">Where sums lie.</param>
     /// <param name="eachHasNumbers">Whether each slice has numbers of its own.</param>
-    public abstract void PrepareSums(KernelCode code, SumsTables tables, bool eachHasNumbers);
+    /// <param name="guard">What guards it; null for nothing.</param>
+    public abstract void PrepareSums(KernelCode code, SumsTables tables, bool eachHasNumbers, StepGuard? guard = null);
 
     /// <summary>Works out sums of rows or columns, by the order of <see cref="SpreadSpan"/>. It returns at once.</summary>
     /// <param name="code">The elements, as reductions.</param>
     /// <param name="tables">Where sums lie.</param>
     /// <param name="numbers">The numbers that are handed in.</param>
     /// <param name="apart">How many bytes further those of the next slice lie; 0 where all have the same.</param>
-    public abstract void RunSums(KernelCode code, SumsTables tables, byte* numbers, nint apart);
+    /// <param name="guard">What guards it; null for nothing.</param>
+    public abstract void RunSums(KernelCode code, SumsTables tables, byte* numbers, nint apart, StepGuard? guard = null);
 
     /// <summary>Makes what means of rows and columns need, so that working them out cannot fail.</summary>
     /// <param name="tables">Where they lie.</param>
     /// <param name="dtype">The dtype of parameters and gradients.</param>
     /// <param name="isNear">Whether means move from where they are; else from where they go.</param>
-    public abstract void PrepareFactors(AdafactorTables tables, DType dtype, bool isNear);
+    /// <param name="isGuarded">Whether they stay where a gradient was not finite.</param>
+    public abstract void PrepareFactors(AdafactorTables tables, DType dtype, bool isNear, bool isGuarded);
 
     /// <summary>
     /// Moves means of rows and columns, and works out what squares are expected to be by them, in the order of <see cref="AdafactorKernel{T}"/>. It returns
@@ -126,7 +129,8 @@ internal abstract unsafe class ProgramDevice : Executor
     /// <param name="dtype">The dtype of parameters and gradients.</param>
     /// <param name="isNear">Whether means move from where they are; else from where they go.</param>
     /// <param name="numbers">What the options come to.</param>
-    public abstract void RunFactors(AdafactorTables tables, DType dtype, bool isNear, in AdafactorNumbers numbers);
+    /// <param name="survey">What was found in the gradients; null where nobody looked.</param>
+    public abstract void RunFactors(AdafactorTables tables, DType dtype, bool isNear, in AdafactorNumbers numbers, DeviceSurvey? survey);
 
     /// <summary>Makes what it needs to read and write numbers at some addresses there.</summary>
     public abstract void PrepareNumbers(ReadOnlySpan<nint> addresses, bool isDouble);

@@ -60,9 +60,9 @@ internal sealed unsafe partial class ProgramRun
         {
             var each = WorkOf(now, launch).OfTensor.Length > 0;
             if (launch.Sums is { } sums)
-                device.PrepareSums(launch.Code, sums, each);
+                device.PrepareSums(launch.Code, sums, each, GuardOf(now, launch, in segment));
             else
-                device.Prepare(launch.Code, launch.Table!, 0, launch.Count, each);
+                device.Prepare(launch.Code, launch.Table!, 0, launch.Count, each, GuardOf(now, launch, in segment));
         }
     }
 
@@ -72,19 +72,24 @@ internal sealed unsafe partial class ProgramRun
         foreach (var launch in SpreadLaunches(device, now, in segment))
         {
             WriteNumbers(WorkOf(now, launch), index, in segment, ref pass);
+            var guard = GuardOf(now, launch, in segment);
             if (launch.Sums is { } sums)
             {
-                device.RunSums(launch.Code, sums, pass.Numbers, pass.NumbersStride);
+                device.RunSums(launch.Code, sums, pass.Numbers, pass.NumbersStride, guard);
                 continue;
             }
             var results = new double[launch.Code.Reductions.Length * segment.Count];
-            device.Run(launch.Code, launch.Table!, 0, launch.Count, pass.Numbers, pass.NumbersStride, results);
+            device.Run(launch.Code, launch.Table!, 0, launch.Count, pass.Numbers, pass.NumbersStride, results, guard);
             for (var i = 0; i < launch.Code.Reductions.Length; i++)
             for (var slice = 0; slice < segment.Count; slice++)
                 Reduced(now.Visit.Reductions[i], index, in segment, slice, results[i * segment.Count + slice]);
         }
         return 1;
     }
+
+    /// <summary>What is worked out of totals reads no gradient, and stores nothing that stays.</summary>
+    private StepGuard? GuardOf(Prepared now, DeviceLaunch launch, in ProgramSegment segment) =>
+        launch.Work < 0 ? StepGuard.Of(segment.Survey, program, now.Visit) : null;
 
     private static Prepared WorkOf(Prepared now, DeviceLaunch launch) => launch.Work < 0 ? now : now.Works[launch.Work]!;
 }

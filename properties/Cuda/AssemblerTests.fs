@@ -48,6 +48,7 @@ let private kernels =
                 for yes in [ false; true ] do
                     $"adafactor-rows-{isDouble}-{yes}", FactorKernels.Sums(AdafactorPrograms.RowsOf isDouble, yes)
                     $"adafactor-means-{isDouble}-{yes}", FactorKernels.Means(isDouble, yes)
+                    $"adafactor-means-guarded-{isDouble}-{yes}", FactorKernels.Means(isDouble, yes, Nullable(Guard(-1)))
 
                 $"adafactor-scales-{isDouble}", FactorKernels.Scales isDouble
                 $"adafactor-expected-{isDouble}", FactorKernels.Expected isDouble

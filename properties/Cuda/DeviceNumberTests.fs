@@ -100,10 +100,10 @@ let private surroundedRun (device: PretendDevice voption) (rule: Rule<'o>) (opti
 let private definition name =
     Rules.Find name :?> Rule<DefinedOptions>
 
-/// The same on a device and on the processor, of a formula and of a definition; says which differ.
+/// The same on a device and on the processor, of a formula, of definitions, with sums of columns in one, and of a rule of whole tensors; says which
+/// differ.
 let private surroundedDiffers (device: PretendDevice) =
     [
-        let lamb = definition "LAMB"
 
         for dtype, order, most in
             [
@@ -118,12 +118,22 @@ let private surroundedDiffers (device: PretendDevice) =
             if here <> there then
                 $"AdamW, {dtype.Name()}, {order}"
 
+            for name in [ "LAMB"; "AdamP"; "TAM" ] do
+                let rule = definition name
+
+                let here, there =
+                    surroundedRun ValueNone rule rule.Defaults dtype order most,
+                    surroundedRun (ValueSome device) rule rule.Defaults dtype order most
+
+                if here <> there then
+                    $"{name}, {dtype.Name()}, {order}"
+
             let here, there =
-                surroundedRun ValueNone lamb lamb.Defaults dtype order most,
-                surroundedRun (ValueSome device) lamb lamb.Defaults dtype order most
+                surroundedRun ValueNone Adafactor.rule Adafactor.defaults dtype order most,
+                surroundedRun (ValueSome device) Adafactor.rule Adafactor.defaults dtype order most
 
             if here <> there then
-                $"LAMB, {dtype.Name()}, {order}"
+                $"Adafactor, {dtype.Name()}, {order}"
     ]
 
 let private foundTests =
@@ -131,7 +141,7 @@ let private foundTests =
         let struct (device, gpu) = fresh ()
         let waits = gpu.Waits
         Expect.equal (surroundedDiffers device) [] "differences"
-        Expect.equal (gpu.Waits - waits) (3 * 2 * 4) "waits"
+        Expect.equal (gpu.Waits - waits) (3 * 5 * 4) "waits"
         Expect.equal device.Others.Asked 0 "nobody else"
     }
 

@@ -90,7 +90,7 @@ let private few: int64 list list =
     [ [ 5L; 7L ]; [ 2L; 3000L ]; [ 5000L; 1L ]; [ 200L; 33L ] ]
 
 /// What differs between the processor and kernels, if anything does; tensors are matrices of some shapes.
-let private difference (interpreted: Interpreted) (program: StepProgram) dtype (shapes: int64 list list) apart shift =
+let private difference (interpreted: Interpreted) (program: StepProgram) dtype (shapes: int64 list list) apart shift waits =
     let lengths = shapes |> List.map (List.fold (*) 1L >> int)
 
     let spread =
@@ -122,7 +122,20 @@ let private difference (interpreted: Interpreted) (program: StepProgram) dtype (
             for segment in segments do
                 run.PrepareVisits &segment
 
-        run.Run(ReadOnlySpan segments, Executor.Caller) |> ignore
+        if waits then
+            // Somebody looks at what each visit comes to: numbers of tensors are the processor's.
+            ProgramParts.Run(
+                [| run |],
+                ReadOnlySpan segments,
+                ReadOnlySpan(Array.zeroCreate segments.Length),
+                Executor.Caller,
+                [||],
+                Action<int> ignore
+            )
+            |> ignore
+        else
+            run.Run(ReadOnlySpan segments, Executor.Caller) |> ignore
+
         slices.Read()
 
     ProgramKit.difference (run null) (run interpreted.Device)
@@ -146,8 +159,9 @@ let private spreadTests =
 
                         few, true, 1
                     ] do
-                    difference interpreted (program changes) dtype shapes apart (fun array -> shift * (array % 3))
-                    |> Option.iter (failtestf "%s, %s, %A: %s" name (dtype.Name()) shapes)
+                    for waits in [ false; true ] do
+                        difference interpreted (program changes) dtype shapes apart (fun array -> shift * (array % 3)) waits
+                        |> Option.iter (failtestf "%s, %s, %A, waits %b: %s" name (dtype.Name()) shapes waits)
     }
 
 let private noiseTests =
@@ -245,7 +259,7 @@ let private mutantTests =
             let interpreted = Interpreted()
             interpreted.Gpu.Change <- change
 
-            difference interpreted made DType.Float32 shapes false (fun _ -> 0)
+            difference interpreted made DType.Float32 shapes false (fun _ -> 0) false
             |> Option.isSome
 
         Expect.equal (survivors mutants tells) [] "mutants that live"
