@@ -18,6 +18,7 @@ public partial class AveragedParameters
     /// <exception cref="InvalidOperationException">They, or other averages of the same parameters, are applied already.</exception>
     public IDisposable Applied()
     {
+        Owner?.Settle();
         RefuseApplied("Applied");
         AppliedAverages.Refuse("Applied", live);
         return applied = new(this);

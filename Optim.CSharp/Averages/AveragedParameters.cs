@@ -30,7 +30,17 @@ public partial class AveragedParameters
     private readonly AverageWatch watch = new();
     private readonly Func<int, string> label;
     private Dictionary<object, int>? places;
-    private long calls;
+
+    /// <summary>Calls so far, of which some update. Like the updates they are known when it is known whether the last step was made.</summary>
+    private long Calls
+    {
+        get
+        {
+            Owner?.Settle();
+            return field;
+        }
+        set;
+    }
 
     /// <summary>Averages of parameters of any provider.</summary>
     /// <param name="parameters">The live parameters, with names or without.</param>
@@ -104,7 +114,15 @@ public partial class AveragedParameters
     public bool UseBuffers { get; private set; }
 
     /// <summary>Updates so far, PyTorch's n_averaged.</summary>
-    public long NAveraged { get; private set; }
+    public long NAveraged
+    {
+        get
+        {
+            Owner?.Settle();
+            return field;
+        }
+        private set;
+    }
 
     /// <summary>The names of parameters and then buffers; their numbers where they have none.</summary>
     public IReadOnlyList<string> Names => names;
@@ -113,7 +131,7 @@ public partial class AveragedParameters
     /// <exception cref="KeyNotFoundException">There is none of that name.</exception>
     public TensorView this[string name] =>
         Array.IndexOf(names, name) is >= 0 and var row
-            ? RefreshRows()[row]
+            ? SettledRows()[row]
             : throw new KeyNotFoundException($"there is no average of '{name}'; there are: {string.Join(", ", names)}");
 
     /// <summary>Takes the live parameters in: the first time a copy, then the average moves.</summary>
@@ -186,7 +204,7 @@ public partial class AveragedParameters
                 RefuseOther(names[row], "the model", rows[row], values[row]);
             }
         Watch();
-        if (AveragingModule.moves(Averaging, calls))
+        if (AveragingModule.moves(Averaging, Calls))
         {
             for (var row = 0; row < rows.Length; row++)
             {
@@ -200,7 +218,7 @@ public partial class AveragedParameters
             NAveraged = Counting.add(NAveraged, 1);
             WriteSecond();
         }
-        calls = Counting.add(calls, 1);
+        Calls = Counting.add(Calls, 1);
     }
 
     /// <summary>The optimizer whose steps it goes along with.</summary>
@@ -228,6 +246,12 @@ public partial class AveragedParameters
         return FormattableString.Invariant($"{GetType().Name} ({how}, {NAveraged} updates) of {live.Length} tensors");
     }
 
+    /// <summary>Whether steps leave it more to do than to count: a function of its own, buffers, a second model of half types.</summary>
+    internal bool MovesByItself =>
+        HasOwnFunction
+        || live.Length > parameterCount
+        || Array.Exists(second, parameter => parameter.Data.DType is var dtype && dtype != dtype.ToStateDType());
+
     /// <summary>The average of a row, in a step that has begun.</summary>
     internal TensorView Row(int row) => rows[row];
 
@@ -236,7 +260,7 @@ public partial class AveragedParameters
     {
         RefreshRows();
         Watch();
-        return HasOwnFunction || !AveragingModule.moves(Averaging, calls) ? 0 : AveragingModule.weight(Averaging, NAveraged);
+        return HasOwnFunction || !AveragingModule.moves(Averaging, Calls) ? 0 : AveragingModule.weight(Averaging, NAveraged);
     }
 
     /// <summary>After it: moves what the step has not, and counts.</summary>
@@ -256,6 +280,12 @@ public partial class AveragedParameters
             var own = Enumerable.Range(0, moving.Length).Where(row => !moving[row].IsAbsent).ToArray();
             MoveByOwnFunction(own, Array.ConvertAll(own, row => moving[row]), Array.ConvertAll(own, row => values[row]), NAveraged);
         }
+    }
+
+    private TensorView[] SettledRows()
+    {
+        Owner?.Settle();
+        return RefreshRows();
     }
 
     private TensorView[] RefreshRows()

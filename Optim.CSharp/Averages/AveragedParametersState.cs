@@ -50,8 +50,8 @@ public partial class AveragedParameters : IStateful
             entries.Add(new("every", Averaging.Every));
         if (UseBuffers)
             entries.Add(new("use_buffers", true));
-        if (calls != NAveraged)
-            entries.Add(new("calls", calls));
+        if (Calls != NAveraged)
+            entries.Add(new("calls", Calls));
         return entries.Count == 0 ? null : Tree.MapOf(MapKind.Dict, entries);
     }
 
@@ -96,7 +96,7 @@ public partial class AveragedParameters : IStateful
                     if (!found[row].IsAbsent)
                         rows[row].ConvertFrom(found[row]);
                 WriteSecond();
-                (NAveraged, calls, Averaging, UseBuffers) = (n, made, averaging, buffers);
+                (NAveraged, Calls, Averaging, UseBuffers) = (n, made, averaging, buffers);
             }
         );
     }

@@ -20,6 +20,7 @@ internal sealed class Attachments(
     private readonly SurroundedGroups surrounded = new();
     private StepSurroundings[] around = [];
     private PreparedStep[] launched = [];
+    private bool averagesMove;
     private readonly List<int[]> averageRows = [];
     private readonly List<TensorView[]> averages = [];
     private bool[] averaged = [];
@@ -90,7 +91,8 @@ internal sealed class Attachments(
             overflow = overflow == true || !surrounded.Survey.IsFinite;
         }
         // Whatever else goes by whether the step was made asks for it at once.
-        var staysOpen = !mustKnow && scaler is null && average is null && !zeroGrad && clip is not ClipGradNorm { ErrorIfNonfinite: true };
+        var staysOpen =
+            !mustKnow && scaler is null && average is not { MovesByItself: true } && clip is not ClipGradNorm { ErrorIfNonfinite: true };
         if (overflow == false)
             overflow = !Step(groups, prepared, gradients, unscale, factor, areMeans, staysOpen);
         if (overflow == true)
@@ -160,7 +162,7 @@ internal sealed class Attachments(
         IsOpen = staysOpen && surrounded.IsOpen;
         if (IsOpen)
         {
-            launched = prepared;
+            (launched, averagesMove) = (prepared, weight > 0);
             foreach (var group in groups)
                 group.AfterStep();
             return true;
@@ -191,6 +193,7 @@ internal sealed class Attachments(
             return false;
         for (var i = 0; i < launched.Length; i++)
             groups[i].State = surrounded.Complete(launched[i]);
+        average?.EndStep(averagesMove ? averaged : null);
         return true;
     }
 

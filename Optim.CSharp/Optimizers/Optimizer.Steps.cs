@@ -105,6 +105,7 @@ public abstract partial class Optimizer
             );
         if (average is not null && !groups.SelectMany(group => group.Parameters).Any(parameter => average.RowOf(parameter) >= 0))
             throw new ArgumentException("the average is of other parameters than the optimizer's", nameof(average));
+        Settle();
         if (attachments?.Scaler is { } scalerBefore)
             scalerBefore.Owner = null;
         if (attachments?.Average is { } averageBefore)
@@ -214,7 +215,7 @@ public abstract partial class Optimizer
     /// Learns whether the last step was made, where a device has it and nobody has asked: what goes by that (state, counts, the next step) calls this
     /// first.
     /// </summary>
-    private void Settle()
+    internal void Settle()
     {
         if (open is not { } attached)
             return;

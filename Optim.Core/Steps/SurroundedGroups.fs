@@ -10,6 +10,8 @@ type internal SurroundedGroups() =
     let survey = GradientSurvey()
     /// What was found where the gradients lie.
     let mutable found: DeviceSurvey | null = null
+    /// Whether gradients become zero by themselves, behind steps that may be left out.
+    let mutable zeroes = false
 
     /// The device whose kernels make the steps of all groups; null where somebody else takes part.
     let deviceOf (prepared: PreparedStep array) : ProgramDevice | null =
@@ -94,12 +96,20 @@ type internal SurroundedGroups() =
     /// Makes the steps of all groups ready, each with what surrounds it: what is refused is refused before the first one runs, and leaves
     /// everything as it was.
     member _.Surround(prepared: PreparedStep array, around: StepSurroundings array) =
+        zeroes <- false
+
         for group in 0 .. prepared.Length - 1 do
             match box prepared[group] with
             | :? IGuardedStep as step -> step.Survey <- found
             | _ -> ()
 
-            prepared[group].Surround around[group]
+            let mutable own = around[group]
+
+            if not (isNull found) && own.Zeroes then
+                zeroes <- true
+                own <- { own with Zeroes = false }
+
+            prepared[group].Surround own
 
     /// Launches the steps that devices make by what was found in the gradients there; where nobody looked there, nothing is done, and they are made
     /// when they are completed.
@@ -109,6 +119,9 @@ type internal SurroundedGroups() =
         | there ->
             for step in prepared do
                 (box step :?> IGuardedStep).Launch()
+
+            if zeroes then
+                there.Zero()
 
             there.Fetch()
 

@@ -27,6 +27,8 @@ internal sealed unsafe partial class CudaDevice
             if (!looks.TryGetValue(owner, out var plan))
                 looks.Add(owner, plan = new(gpu));
             plan.Lay(gradients);
+            foreach (var dtype in plan.DTypes)
+                _ = KernelOf(ZeroCode(dtype), false);
             var (wide, narrow) = (factor, (float)factor);
             foreach (var dtype in plan.DTypes)
             {
@@ -45,6 +47,17 @@ internal sealed unsafe partial class CudaDevice
         }
     }
 
+    /// <summary>Zeros in the first array of a table.</summary>
+    private static KernelCode ZeroCode(DType dtype) =>
+        new(
+            [new(Operation.Constant)],
+            [new(0, 0, dtype is DType.BFloat16 or DType.Float16)],
+            [],
+            2,
+            0,
+            dtype is DType.Float64 or DType.Complex128
+        );
+
     /// <summary>What was found, where it lies until the next look of the same owner. While a graph is captured nothing is found, and nobody is told.</summary>
     private sealed class GradientsFound(CudaDevice device, LookPlan plan, bool isCaptured) : DeviceSurvey
     {
@@ -53,6 +66,17 @@ internal sealed unsafe partial class CudaDevice
         public nint Address => plan.Found;
 
         public override ProgramDevice Device => device;
+
+        public override void Zero()
+        {
+            lock (device.alone)
+                foreach (var dtype in plan.DTypes)
+                {
+                    var table = plan.TableOf(dtype);
+                    var there = device.TableOf(table, 0, table.Count);
+                    device.Launch(new VisitLaunch(ZeroCode(dtype), there, false, null), null);
+                }
+        }
 
         public override void Fetch()
         {

@@ -9,6 +9,9 @@ internal abstract class DeviceSurvey
     /// <summary>Where it is.</summary>
     public abstract ProgramDevice Device { get; }
 
+    /// <summary>Sets the gradients to zero that were looked at, behind what was launched so far, whatever was found.</summary>
+    public abstract void Zero();
+
     /// <summary>Begins to bring what was found to the processor, behind what was launched so far: reading it waits for no more than that.</summary>
     public abstract void Fetch();
 

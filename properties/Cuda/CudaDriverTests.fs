@@ -162,6 +162,59 @@ let private openTests =
         Expect.equal driver.Depth 0 "contexts"
     }
 
+let private averageTests =
+    testSequenced
+    <| test "averages and zeroed gradients wait for no stream either: the average's count is known when it is asked for" {
+        let struct (_, driver, _, device) = fake ()
+
+        let (here, ours), (there, theirs) =
+            both device (fun parameters -> AdamW(parameters) :> Optimizer)
+
+        let attach (parameters: Param list) (optimizer: Optimizer) =
+            let average =
+                AveragedParameters(parameters |> Seq.cast<IParameter>, multiAvgFn = AveragedParameters.GetEmaMultiAvgFn(0.5), every = 2L)
+
+            optimizer.Attach(ClipGradNorm 0.5, average = average, zeroGrad = true)
+            average
+
+        let average, other = attach here ours, attach there theirs
+
+        let step number isSpoilt =
+            for parameters, optimizer in [ here, ours; there, theirs ] do
+                for index, parameter in List.indexed parameters do
+                    let values = (tensor (30 * number + index) counts[index]).ToDoubles()
+
+                    if isSpoilt && index = 1 then
+                        values[3] <- nan
+
+                    parameter.GradientView.CopyFrom(
+                        TensorView.OfDoubles(DType.Float32, ReadOnlySpan values, ReadOnlySpan [| int64 values.Length |])
+                    )
+
+                optimizer.Step()
+
+        step 1 false
+        let waits, events = driver.Waits, driver.EventWaits
+
+        for number, isSpoilt in [ 2, false; 3, true; 4, false; 5, false; 6, true ] do
+            step number isSpoilt
+
+            for parameter in there do
+                Expect.all (parameter.GradientView.ToDoubles()) (fun value -> value = 0.0) $"gradients are zero after step {number}"
+
+        Expect.equal (driver.Waits, driver.EventWaits - events) (waits, 5) "each step asks for the one before it"
+        Expect.equal other.NAveraged average.NAveraged "updates of the average"
+        Expect.equal (driver.EventWaits - events) 6 "and who asks"
+        Expect.equal ((other :> IStateful).SaveState()) ((average :> IStateful).SaveState()) "averages"
+        Expect.equal (dataOf there, stateOf theirs) (dataOf here, stateOf ours) "parameters and state"
+        step 7 false
+        theirs.Attach(ClipGradNorm 0.5)
+        ours.Attach(ClipGradNorm 0.5)
+        Expect.equal ((other :> IStateful).SaveState()) ((average :> IStateful).SaveState()) "an average that was let go"
+        Expect.isNull driver.Error "kernels"
+        Expect.equal driver.Depth 0 "contexts"
+    }
+
 let private graphTests =
     testSequenced
     <| test
@@ -469,6 +522,7 @@ let tests =
         [
             stepTests
             openTests
+            averageTests
             graphTests
             refusalTests
             memoryTests

@@ -229,8 +229,8 @@ let private surroundTests =
                     bind on parameters dtype (20 + step)
                     let waits = gpu.Waits
                     optimizer.Step()
-                    // It is known when the step is over whether it was made, and not before it is launched.
-                    Expect.equal (gpu.Waits - waits) (if on.IsSome then 1 else 0) "waits"
+                    // Whether a step was made is asked by the next one.
+                    Expect.equal (gpu.Waits - waits) (if on.IsSome && step > 1 then 1 else 0) "waits"
 
                 stateOf optimizer,
                 (average :> IStateful).SaveState(),
