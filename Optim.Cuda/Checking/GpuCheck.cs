@@ -84,6 +84,14 @@ internal sealed unsafe class GpuCheck
             say(FormattableString.Invariant($"{label, -32} {8 * repetitions, 6} {compared, 12} {differ, 8}"));
             (all, different) = (all + compared, different + differ);
         }
+        var (ofFactors, wrongFactors) = (0L, 0L);
+        for (var i = 0; i < 4 * repetitions; i++)
+        {
+            var (count, wrong) = CompareFactors(i % 2 == 0 ? DType.Float32 : DType.Float64, isNear: i / 2 % 2 == 1, seed: i);
+            (ofFactors, wrongFactors) = (ofFactors + count, wrongFactors + wrong);
+        }
+        say(FormattableString.Invariant($"{"Adafactor", -32} {4 * repetitions, 6} {ofFactors, 12} {wrongFactors, 8}"));
+        (all, different) = (all + ofFactors, different + wrongFactors);
         say(FormattableString.Invariant($"{all} elements compared with the processor's, {different} differ"));
         foreach (var (name, program) in programs.Where(each => kernels.Takes(each.Program)).Take(streamed))
         {
@@ -113,6 +121,48 @@ internal sealed unsafe class GpuCheck
         there.Fetch(gpu, moved);
         return (here.Elements, here.Differing(there), milliseconds);
     }
+
+    /// <summary>A step of Adafactor, of vectors and of matrices.</summary>
+    private (long Elements, long Different) CompareFactors(DType dtype, bool isNear, int seed)
+    {
+        var program = AdafactorPrograms.Record(AdafactorKind.Single, isNear);
+        var (here, there) = (new CheckedArrays(program, dtype, 0, seed), new CheckedArrays(program, dtype, 0, seed));
+        using var moved = there.Move(gpu);
+        var numbers = new AdafactorNumbers(Weight: isNear ? 0.4 : 0.6, Eps1: 0.1, Eps2: 1e-3, Rate: 0.1, Clip: 1.0, Keep: 0.9);
+        var workspace = new Workspace();
+        foreach (var tensor in FactorsIn(here.Table(null), dtype))
+            AdafactorPass.Run(tensor, numbers, workspace, Executor.Caller);
+        var (steps, tensors) = (new AdafactorPrograms(kernels), FactorsIn(there.Table(moved), dtype));
+        steps.Prepare(tensors, numbers, null);
+        steps.Run(tensors, numbers, null);
+        gpu.Synchronize();
+        there.Fetch(gpu, moved);
+        return (here.Elements, here.Differing(there));
+    }
+
+    /// <summary>The tensors that have elements, as matrices; the third one is a vector.</summary>
+    private static AdafactorTensor[] FactorsIn(SliceTable table, DType dtype) =>
+        [
+            .. Enumerable
+                .Range(0, Lengths.Length)
+                .Where(tensor => Lengths[tensor] > 0)
+                .Select(tensor =>
+                {
+                    var (rows, isVector) = ((nint)shapes[tensor].Shape[0], tensor == 2);
+                    var columns = isVector ? 0 : Lengths[tensor] / rows;
+                    nint At(int array) => table.AddressOf(tensor, array);
+                    return new AdafactorTensor(
+                        dtype,
+                        Lengths[tensor],
+                        isVector ? 0 : rows,
+                        columns,
+                        At(0),
+                        At(1),
+                        At(2),
+                        isVector ? 0 : At(3)
+                    );
+                }),
+        ];
 
     /// <summary>
     /// A step that goes by what is found in its gradients on the device: their norm is clipped, and it is left out where one is not finite.

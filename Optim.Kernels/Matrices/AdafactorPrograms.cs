@@ -159,7 +159,8 @@ internal sealed class AdafactorPrograms(ProgramDevice device)
         return run;
     }
 
-    private static StepProgram Record(AdafactorKind kind, bool isNear)
+    /// <summary>The step of tensors of a kind, when means are there.</summary>
+    public static StepProgram Record(AdafactorKind kind, bool isNear)
     {
         var (parameter, gradient) = (Input(StepProgram.Parameter), Input(StepProgram.Gradient));
         var (weight, rest, smallest) = (Element(nameof(AdafactorNumbers.Weight)), Element("Rest"), Element(nameof(AdafactorNumbers.Eps1)));

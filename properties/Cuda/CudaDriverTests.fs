@@ -469,6 +469,7 @@ let private checkTests =
                 "AdamW, surrounded"
                 "AdamW, clipped there"
                 "Lamb, clipped there"
+                "Adafactor"
                 " 0 differ"
                 "in two streams by turns: 0 differ"
                 "of it"

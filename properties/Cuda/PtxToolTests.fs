@@ -121,9 +121,17 @@ let private clangTests =
             let folder = Directory.CreateTempSubdirectory("optim-clang")
 
             try
-                for name, driver, _, _ in formulas |> List.filter (fun (name, _, _, _) -> List.contains name compiled) do
+                let programs =
+                    [
+                        for name, driver, _, _ in formulas |> List.filter (fun (name, _, _, _) -> List.contains name compiled) do
+                            name, driver.Surrounded(0, Surroundings()), 0
+                        // The move, behind the visit that sums squares up.
+                        "Adafactor", AdafactorPrograms.Record(AdafactorKind.Matrices, false), 1
+                    ]
+
+                for name, program, visit in programs do
                     for dtype in [ DType.Float32; DType.Float64 ] do
-                        let code = driver.Surrounded(0, Surroundings()).VisitsFor(dtype).[0].Code
+                        let code = program.VisitsFor(dtype).[visit].Code
                         let source = Path.Combine(folder.FullName, "kernel.c")
                         File.WriteAllText(source, cText code)
                         let target = Path.Combine(folder.FullName, "kernel.ptx")
