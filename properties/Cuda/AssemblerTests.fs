@@ -177,6 +177,8 @@ let private pretendAssemblerTests =
             let some =
                 kernels.Value
                 |> List.filter (fun (name, _) -> name = "SGD-float32" || name = "join-slices")
+                // All of them have several of a name.
+                |> List.distinctBy fst
 
             Expect.equal some.Length 2 "kernels"
             let lines = assemble assembler faithful some
