@@ -37,7 +37,8 @@ public sealed class ACProp(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Adam by the squares of what the first moment did not expect: small steps where gradients surprise.</summary>
@@ -92,7 +93,8 @@ public sealed class AdaBelief(
         ("adam_debias", adamDebias),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Adam whose step sizes are held between bounds that close in on those of SGD.</summary>
@@ -142,7 +144,8 @@ public sealed class AdaBound(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Adam with gradients clipped tensor by tensor, by an average of their own norms.</summary>
@@ -280,7 +283,8 @@ public sealed class AdamC(
         ("normalized", normalized),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Adam whose momentum takes gradients in proportion to a power of their size: its rate needs no search.</summary>
@@ -326,7 +330,8 @@ public sealed class AdamG(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Adam whose step sizes are at most their own running average.</summary>
@@ -370,7 +375,8 @@ public sealed class AdaMod(
         ("adam_debias", adamDebias),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Adam without the part of its step that only grows weights which a normalization follows.</summary>
@@ -502,7 +508,8 @@ public sealed class Adan(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Adam by gradients that are at least as long as they were on average.</summary>
@@ -594,7 +601,8 @@ public sealed class AdaPNM(
         ("adam_debias", adamDebias),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Adam whose second moment is of gradients that have left the window of the first one, so that the two do not depend on each other.</summary>
@@ -751,7 +759,8 @@ public sealed class AdEMAMix(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Adam that divides by the second moment before the gradient, and averages what it has divided: it converges for any second beta.</summary>
@@ -795,7 +804,8 @@ public sealed class ADOPT(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>AdaBelief that first projects gradient and momentum onto each other.</summary>
@@ -936,7 +946,8 @@ public sealed class Ano(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Adam whose decay comes after the step: what APOLLO is where no projection to a rank is asked for.</summary>
@@ -980,7 +991,8 @@ public sealed class APOLLO(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>A quasi-Newton method that keeps a diagonal of the Hessian by the secant of averaged gradients.</summary>
@@ -1118,7 +1130,8 @@ public sealed class DiffGrad(
         ("adam_debias", adamDebias),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Adam that multiplies by the root of the second moment at first, and goes over to dividing by it.</summary>
@@ -1162,7 +1175,8 @@ public sealed class DualAdam(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Adam whose moments correct each other, with the gradient added to the momentum.</summary>
@@ -1202,7 +1216,8 @@ public sealed class EXAdam(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Follow the regularized leader: parameters from the sum of all gradients, 0 where that is small.</summary>
@@ -1273,7 +1288,8 @@ public sealed class Grams(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>AdamW by gradients to which their own slow average is added.</summary>
@@ -1329,7 +1345,8 @@ public sealed class GrokFastAdamW(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>AdaGrad without the root of its denominator, which makes it free of the gradient's scale.</summary>
@@ -1370,7 +1387,8 @@ public sealed class Kate(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Momentum of gradients that have been divided by the root of their second moment, in place of Adam's order.</summary>
@@ -1420,7 +1438,8 @@ public sealed class LaProp(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Momentum towards the point of dual averaging, by cube roots of squared gradients.</summary>
@@ -1458,7 +1477,8 @@ public sealed class MADGRAD(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Adam or Lion by gradients whose variance the gradient before makes less; vectors are stepped by AdamW.</summary>
@@ -1602,7 +1622,8 @@ public sealed class PAdam(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Adadelta with weight decay of three kinds.</summary>
@@ -1681,7 +1702,8 @@ public sealed class PytorchOptimizerAdaMax(
         ("adam_debias", adamDebias),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>RAdam that does not move until the second moment is of enough steps.</summary>
@@ -1731,7 +1753,8 @@ public sealed class PytorchOptimizerRAdam(
         ("adam_debias", adamDebias),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Adam whose two moments are weighted means of the gradient and of its averages.</summary>
@@ -1774,7 +1797,8 @@ public sealed class QHAdam(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>RAdam with Lookahead and gradients from which the mean of each row is taken off.</summary>
@@ -1961,7 +1985,8 @@ public sealed class SimplifiedAdEMAMix(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Adam that clips spikes of gradients and begins its moments anew from time to time, with a warm-up after that.</summary>
@@ -2008,7 +2033,8 @@ public sealed class SPAM(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>AdamW whose rate is less for tensors whose gradients exceed their second moment.</summary>
@@ -2185,7 +2211,8 @@ public sealed class TimmAdabelief(
         ("degenerated_to_sgd", degeneratedToSgd),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>AdamP with caution, by timm's defaults.</summary>
@@ -2273,7 +2300,8 @@ public sealed class TimmAdamwlegacy(
         ("clipping_threshold", clippingThreshold),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Adan with caution, by timm's options.</summary>
@@ -2314,7 +2342,8 @@ public sealed class TimmAdan(
         ("caution", caution),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>ADOPT with caution, by timm's options.</summary>
@@ -2361,7 +2390,8 @@ public sealed class TimmAdopt(
         ("caution", caution),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>LaProp with caution and corrected weight decay.</summary>
@@ -2401,7 +2431,8 @@ public sealed class TimmLaprop(
         ("caution", caution),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>MADGRAD by timm's options.</summary>
@@ -2439,7 +2470,8 @@ public sealed class TimmMadgrad(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>MARS with caution, by timm's options.</summary>
@@ -2525,7 +2557,8 @@ public sealed class TimmNadamlegacy(
         ("schedule_decay", scheduleDecay),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>AdamW that steps by the momentum of the next step.</summary>
@@ -2568,7 +2601,8 @@ public sealed class TimmNadamw(
         ("clipping_threshold", clippingThreshold),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>NovoGrad by timm's options.</summary>
@@ -2648,7 +2682,8 @@ public sealed class TimmRadamw(
         ("decoupled_weight_decay", decoupledWeightDecay),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>RMSprop with eps inside the root, a second moment that starts at 1 and the rate inside the momentum.</summary>
@@ -2700,7 +2735,8 @@ public sealed class TimmRmsproptf(
         ("caution", caution),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>The gradient as the mean of a distribution that each noisy one is a sample of.</summary>
@@ -2746,7 +2782,8 @@ public sealed class VSGD(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Adam whose second moment moves by the gradient's square alone, so that it falls no faster than it grows.</summary>
@@ -2793,5 +2830,6 @@ public sealed class Yogi(
         ("adam_debias", adamDebias),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );

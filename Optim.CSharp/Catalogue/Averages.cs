@@ -45,7 +45,8 @@ public sealed class SchedulefreeAdamWScheduleFree(
         ("warmup_steps", warmupSteps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>AdamW at the average of all its steps, in place of a schedule.</summary>
@@ -94,7 +95,8 @@ public sealed class ScheduleFreeAdamW(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>RAdam at the average of all its steps, in place of a schedule and of a warm-up.</summary>
@@ -138,7 +140,8 @@ public sealed class ScheduleFreeRAdam(
         ("eps", eps),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>SGD with momentum at the average of all its steps, in place of a schedule.</summary>

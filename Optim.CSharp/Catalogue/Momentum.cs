@@ -73,7 +73,8 @@ public sealed class AggMo(
         ("fixed_decay", fixedDecay),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Momentum that is shorter where gradients vary much, by the factor of least variance.</summary>
@@ -102,7 +103,8 @@ public sealed class MSVAG(
         ("beta", beta),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>A controller: the gradient, the average of gradients and that of their differences.</summary>
@@ -149,7 +151,8 @@ public sealed class PID(
         ("fixed_decay", fixedDecay),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>The difference of two momenta, of odd and of even steps, which makes its noise larger.</summary>
@@ -186,7 +189,8 @@ public sealed class PNM(
         ("fixed_decay", fixedDecay),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>The weighted mean of the gradient and of its average.</summary>
@@ -226,7 +230,8 @@ public sealed class QHM(
         ("fixed_decay", fixedDecay),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>SGD without the part of its step that only grows weights which a normalization follows.</summary>
@@ -350,7 +355,8 @@ public sealed class SGDW(
         ("nesterov", nesterov),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Regularized majorization-minimization: an average of gradients whose weights fall with the steps, and begin anew.</summary>
@@ -382,7 +388,8 @@ public sealed class SRMM(
         ("memory_length", memoryLength),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Momentum that takes more of gradients that point along it.</summary>
@@ -511,5 +518,6 @@ public sealed class TimmSgdw(
         ("caution", caution),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );

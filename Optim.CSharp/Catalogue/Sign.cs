@@ -37,7 +37,8 @@ public sealed class FOCUS(
         ("weight_decay", weightDecay),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>The sign of an average of gradients that leans to the latest one.</summary>
@@ -74,7 +75,8 @@ public sealed class Lion(
         ("fixed_decay", fixedDecay),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Lion whose weight decay may be given as what it is at the first rate.</summary>
@@ -109,7 +111,8 @@ public sealed class LionPytorchLion(
         ("decoupled_weight_decay", decoupledWeightDecay),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>The sign of the gradient's average.</summary>
@@ -143,7 +146,8 @@ public sealed class SignSGD(
         ("weight_decouple", weightDecouple),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>The sign of the gradient's average: Lion of one beta.</summary>
@@ -181,7 +185,8 @@ public sealed class Tiger(
         ("fixed_decay", fixedDecay),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );
 
 /// <summary>Lion with caution and corrected weight decay.</summary>
@@ -218,5 +223,6 @@ public sealed class TimmLion(
         ("caution", caution),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );

@@ -209,5 +209,6 @@ public sealed class TimmLars(
         ("always_adapt", alwaysAdapt),
         ("maximize", maximize),
         ("state_storage", (stateStorage ?? StateStorage.Float32).Name),
-        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum)
+        ("state_storage_minimum", (stateStorage ?? StateStorage.Float32).Minimum),
+        ("state_storage_seed", (stateStorage ?? StateStorage.Float32).Seed)
     );

@@ -39,8 +39,6 @@ internal sealed record LoadedOptions(
         return read.FirstOrDefault();
     }
 
-    private static readonly string[] storage = [StorageFields.format, StorageFields.minimum];
-
     /// <summary>The options of a group of the dict; what it lacks, as older ones do, is at its default. Keys of one's own that it lacks stay.</summary>
     private static LoadedOptions Read(Algorithm algorithm, ParameterGroup before, GroupState saved, bool strict, LoadedNames findings)
     {
@@ -48,7 +46,7 @@ internal sealed record LoadedOptions(
         var custom = new OrderedDictionary<string, OptionValue>(before.Custom);
         var options = new List<KeyValuePair<string, OptionValue>>();
         foreach (var (key, value) in saved)
-            if (storage.Contains(key))
+            if (StorageFields.has(key))
                 continue;
             else if (algorithm.Has(key))
                 options.AddRange(algorithm.IsFixed(key) ? [] : [KeyValuePair.Create(key, value)]);
@@ -66,7 +64,7 @@ internal sealed record LoadedOptions(
             else
                 findings.Unexpected.Add(key);
         // How state is kept is the optimizer's choice: what is loaded is narrowed or widened.
-        foreach (var key in storage.Where(algorithm.Has))
+        foreach (var key in StorageFields.names.Where(algorithm.Has))
             options.Add(KeyValuePair.Create(key, before[key]));
         return new(algorithm.Replace(algorithm.Defaults, options), extras, custom);
     }

@@ -32,7 +32,7 @@ internal sealed class TrainCommand
 
     private readonly Option<string?> stateStorage = Arguments.Word(
         "--state-storage",
-        "How the optimizer keeps its state for parameters of at least 4096 elements: the option state_storage of rules that go element by element (default: float32)",
+        "How the optimizer keeps its state for parameters of at least 4096 elements: the option state_storage of rules that go element by element; --set state_storage_minimum and state_storage_seed go with it (default: float32)",
         "float32",
         "bfloat16",
         "blockwise8"

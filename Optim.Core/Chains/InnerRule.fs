@@ -244,11 +244,11 @@ module internal InnerRule =
 
         if
             rule.Has StorageFields.format
-            && (StorageFields.ofTable rule.OptionTable options).Format <> StateFormat.Float32
+            && (rule.OptionTable.StorageOf options).Format <> StateFormat.Float32
         then
             raise (
                 NotSupportedException
-                    $"{rule.Name} inside of another rule: state_storage is {StorageFields.ofTable rule.OptionTable options}; it must be float32 there, and is an option of the rule around it where that goes element by element"
+                    $"{rule.Name} inside of another rule: state_storage is {rule.OptionTable.StorageOf options}; it must be float32 there, and is an option of the rule around it where that goes element by element"
             )
 
         match rule with

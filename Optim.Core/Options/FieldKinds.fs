@@ -65,10 +65,16 @@ module Field =
         |> ranged range.Words
 
     [<return: Struct>]
+    let private (|Long|_|) value =
+        match value with
+        | OptionValue.Int number -> ValueSome number
+        | OptionValue.Float number when floor number = number && abs number <= 9007199254740992.0 -> ValueSome(int64 number)
+        | _ -> ValueNone
+
+    [<return: Struct>]
     let private (|Whole|_|) value =
         match value with
-        | OptionValue.Int number when int64 (int number) = number -> ValueSome(int number)
-        | OptionValue.Float number when floor number = number && abs number <= double Int32.MaxValue -> ValueSome(int number)
+        | Long number when int64 (int number) = number -> ValueSome(int number)
         | _ -> ValueNone
 
     /// A whole number in a range.
@@ -325,17 +331,17 @@ module Field =
         Argument.notNull "field" field
         field.FixedByRule()
 
-    /// How state is kept: the rows state_storage and state_storage_minimum, for a record that has the storage in a field. They are not among the
-    /// names of options, as they change no formula: groups and the command line take them by name.
+    /// How state is kept: the rows state_storage, state_storage_minimum and state_storage_seed, for a record that has the storage in a field. They are
+    /// not among the names of options, as they change no formula: groups and the command line take them by name.
     let stateStorage (read: 'o -> StateStorage) (write: 'o -> StateStorage -> 'o) : Field<'o> list =
         Argument.notNull "read" read
         Argument.notNull "write" write
-        let format, minimum = "state_storage", "state_storage_minimum"
 
         let known options =
             let storage = read options
 
             if isNull (box storage) then
+                let format = StorageFields.format
                 raise (OptionException($"{format} is null; it must be StateStorage.Float32, BFloat16 or Blockwise8", format))
 
             storage
@@ -345,20 +351,28 @@ module Field =
                 for value in [ StateFormat.Float32; StateFormat.BFloat16; StateFormat.Blockwise8 ] -> StateStorage.NameOf value, value
             ]
 
-        let elements =
-            whole minimum (Interval.atLeast 0.0) (known >> _.Minimum) (fun options value ->
-                write options (StateStorage.Of((known options).Format, value)))
+        let ofFormat options format =
+            let storage = known options
+            write options (StateStorage.Of(format, storage.Minimum, storage.Seed))
+
+        /// A whole number up to a largest one, which no storage is made without.
+        let upTo (largest: int64) name (read: StateStorage -> int64) (change: StateStorage -> int64 -> StateStorage) =
+            let range = Interval.within 0.0 (double largest)
+            let words = $"a whole number {range.Words}"
+
+            field
+                name
+                (known >> read >> OptionValue.Int)
+                (fun options value ->
+                    match value with
+                    | Long number when number >= 0L && number <= largest -> Ok(write options (change (known options) number))
+                    | _ -> Error words)
+                (known >> read >> double >> wrong range name)
+            |> ranged words
+            |> beyondPyTorch
 
         [
-            oneOf format formats (known >> _.Format) (fun options value -> write options (StateStorage.Of(value, (known options).Minimum)))
-            |> beyondPyTorch
-            { elements with
-                replace =
-                    fun options value ->
-                        match value with
-                        | OptionValue.Int number when number < 0L -> Error elements.range
-                        | OptionValue.Float number when number < 0.0 -> Error elements.range
-                        | _ -> elements.replace options value
-            }
-            |> beyondPyTorch
+            oneOf StorageFields.format formats (known >> _.Format) ofFormat |> beyondPyTorch
+            upTo (int64 Int32.MaxValue) StorageFields.minimum (_.Minimum >> int64) (fun storage number -> storage.From(int number))
+            upTo StateStorage.LargestSeed StorageFields.seed _.Seed _.WithSeed
         ]

@@ -3,6 +3,7 @@ namespace Optim.Core
 open System
 open System.Collections.Generic
 open System.Collections.Immutable
+open Optim
 open Optim.Kernels
 
 /// An option that is wrong.
@@ -44,6 +45,25 @@ type internal OptionTable() =
     /// All that is wrong with a record.
     abstract Problems: options: IOptimizerOptions -> OptionError list
 
+    /// How state is kept under these options; in float32 where they do not say it.
+    member table.StorageOf(options: IOptimizerOptions) : StateStorage =
+        let whole option =
+            match table.Read(options, option) with
+            | OptionValue.Int number -> number
+            | value -> invalidOp $"{option} is {value}"
+
+        if not (table.Has StorageFields.format) then
+            StateStorage.Float32
+        else
+            let name = string (table.Read(options, StorageFields.format))
+
+            let format =
+                [ StateFormat.BFloat16; StateFormat.Blockwise8 ]
+                |> List.tryFind (fun format -> StateStorage.NameOf format = name)
+                |> Option.defaultValue StateFormat.Float32
+
+            StateStorage.Of(format, int (whole StorageFields.minimum), whole StorageFields.seed)
+
     /// The row of an option in the table of options that have these as a part.
     abstract RowWithin<'w> : option: string * part: ('w -> IOptimizerOptions) * replacePart: ('w -> IOptimizerOptions -> 'w) -> Field<'w>
 
@@ -64,7 +84,7 @@ type internal OptionTable<'o when 'o: not null and 'o: not struct and 'o :> IOpt
 
         match rows.TryGetValue option with
         | true, field -> field
-        | _ when option.StartsWith("state_storage", StringComparison.Ordinal) ->
+        | _ when StorageFields.has option ->
             raise (
                 OptionException(
                     $"{owner} has no option '{option}': it keeps its state in float32. Narrow state is for rules that go element by element and whose columns are averages of gradients",
@@ -73,17 +93,16 @@ type internal OptionTable<'o when 'o: not null and 'o: not struct and 'o :> IOpt
             )
         | _ ->
             let known = String.Join(", ", names)
-            raise (OptionException($"{owner} has no option '{option}'{Names.didYouMean option names} It has: {known}", option))
+            raise (OptionException($"{owner} has no option '{option}'{Names.didYouMean option rows.Keys} It has: {known}", option))
 
     let loses (field: Field<'o>) options =
         let divisor = field.Divisor options
         divisor <> 0.0 && float32 divisor = 0.0f
 
-    /// How state is kept is found by name, and is not among the names: it changes no formula, and a state dict does not bring it along.
+    /// The rows that say how state is kept are found by name, and are not among the names: see StorageFields.
     new(owner, defaults, fields: Field<'o> list) =
         let storage, listed =
-            fields
-            |> List.partition (fun field -> field.Name.StartsWith("state_storage", StringComparison.Ordinal))
+            fields |> List.partition (fun field -> StorageFields.has field.Name)
 
         OptionTable<'o>(owner, defaults, listed, storage)
 

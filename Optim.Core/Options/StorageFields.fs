@@ -1,27 +1,17 @@
 namespace Optim.Core
 
-open Optim
-
-/// How state is kept, among the options of a rule.
+/// How state is kept, among the options of a rule. These are found by name, and are not among the names of options: they change no formula, and
+/// a state dict does not bring them along.
 module internal StorageFields =
     /// The name of the format.
     let format = "state_storage"
     /// The name of the elements from which a parameter has narrow state.
     let minimum = "state_storage_minimum"
+    /// The name of the seed of the rounding.
+    let seed = "state_storage_seed"
 
-    /// The storage in the options of a table; float32 where it has none.
-    let ofTable (table: OptionTable) (options: IOptimizerOptions) : StateStorage =
-        if not (table.Has format) then
-            StateStorage.Float32
-        else
-            let number =
-                match table.Read(options, minimum) with
-                | OptionValue.Int number -> int number
-                | _ -> StateStorage.DefaultMinimum
+    /// The names of all of them.
+    let names = [ format; minimum; seed ]
 
-            let text = string (table.Read(options, format))
-
-            [ StateFormat.BFloat16; StateFormat.Blockwise8 ]
-            |> List.tryFind (fun format -> StateStorage.NameOf format = text)
-            |> Option.defaultValue StateFormat.Float32
-            |> fun format -> StateStorage.Of(format, number)
+    /// Whether an option is one of them.
+    let has (option: string) = List.contains option names

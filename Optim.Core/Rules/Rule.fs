@@ -238,7 +238,7 @@ type Rule<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions> i
     override _.OptOuts = (declared.OptOuts :> IReadOnlyDictionary<_, _>)
 
     /// How the options keep state; float32 for rules that have no choice.
-    member internal _.StorageOf(options: 'o) : StateStorage = StorageFields.ofTable table options
+    member internal _.StorageOf(options: 'o) : StateStorage = table.StorageOf options
 
     /// Refuses options with which no step in place is possible; whether they ask for tensor after tensor on the calling thread.
     member internal _.CheckForStep(options: 'o) : bool =

@@ -114,7 +114,7 @@ type RuleOf<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>
 
         Execution.fields read.Invoke (fun options value -> write.Invoke(options, value)) :> IReadOnlyList<_>
 
-    /// How state is kept: state_storage and state_storage_minimum.
+    /// How state is kept: state_storage, state_storage_minimum and state_storage_seed.
     static member StateStorage(read: Func<'o, StateStorage>, write: Func<'o, StateStorage, 'o>) : IReadOnlyList<Field<'o>> =
         Argument.notNull "read" read
         Argument.notNull "write" write

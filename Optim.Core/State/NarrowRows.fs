@@ -155,7 +155,7 @@ module internal NarrowRows =
                 let struct (codes, scales) = make kind parameters[row].Shape
 
                 if start <> 0.0 then
-                    NarrowMemory.Fill(kind, codes, scales, start, parameters.FirstBlock row)
+                    NarrowMemory.Fill(kind, codes, scales, start, storage.Storage.Seed, parameters.FirstBlock row)
 
                 rows[row] <- codes
                 kept[row] <- { Kind = kind; Scales = scales }
@@ -185,7 +185,8 @@ module internal NarrowRows =
                     kept[row] <- { Kind = kind; Scales = TensorView() }
                 else
                     let struct (codes, scales) = make kind wide.Shape
-                    NarrowMemory.Narrow(wide, kind, codes, scales, counts[row], index, parameters.FirstBlock row)
+                    let seed = storage.Storage.Seed
+                    NarrowMemory.Narrow(wide, kind, codes, scales, seed, counts[row], index, parameters.FirstBlock row)
                     rows[row] <- codes
                     kept[row] <- { Kind = kind; Scales = scales }
 

@@ -178,7 +178,7 @@ module internal SliceLayout =
         let segments = ResizeArray<Segment>()
         let spread = ResizeArray<SpreadSlice>()
         lineage.Table.Reset(rows, columnCount)
-        lineage.Narrow.Reset(rows, columnCount)
+        lineage.Narrow.Reset(rows, columnCount, storage.Storage.Seed)
 
         let isNarrow row =
             used

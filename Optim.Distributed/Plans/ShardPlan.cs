@@ -103,11 +103,7 @@ public sealed class ShardPlan : IEquatable<ShardPlan>
     internal static long WeightOf(Algorithm algorithm, IOptimizerOptions options, Layout parameter)
     {
         var wide = parameter.DType.ToStateDType().Size() * WeightOfByte;
-        if (
-            algorithm is not Rule rule
-            || StorageFields.ofTable(rule.OptionTable, options) is not { } storage
-            || !storage.IsNarrow(parameter.Count)
-        )
+        if (algorithm is not Rule rule || rule.OptionTable.StorageOf(options) is not { } storage || !storage.IsNarrow(parameter.Count))
             return wide;
         var (bytes, all) = (rule.StateBytes(options, storage.Format), rule.StateBytes(options, StateFormat.Float32));
         return all > 0 ? Math.Max(1, (long)Math.Round(wide * bytes / all)) : wide;

@@ -73,15 +73,14 @@ internal static unsafe partial class NarrowCodec
     /// <summary>The sign of a scale: there is NaN in the block.</summary>
     private const uint HasNaN = 0x8000_0000;
 
-    /// <summary>A hash of the places in a block, twice.</summary>
-    private static readonly uint* places = Places();
-
-    private static uint* Places()
+    /// <summary>A hash of the seed and the places in a block, twice.</summary>
+    /// <param name="places">Room for <see cref="NoiseLength"/> numbers.</param>
+    /// <param name="seed">The seed, of which each one's hash is another.</param>
+    public static void FillPlaces(uint* places, long seed)
     {
-        var table = Table<uint>(NoiseLength);
+        var first = Hash((uint)seed) + 1;
         for (uint i = 0; i < NoiseLength; i++)
-            table[i] = Hash(i % Block * Golden + 1);
-        return table;
+            places[i] = Hash(i % Block * Golden + first);
     }
 
     /// <summary>Memory that stays.</summary>
@@ -98,14 +97,15 @@ internal static unsafe partial class NarrowCodec
     }
 
     /// <summary>
-    /// With what the numbers of a column are rounded in a step: as many bits as are cut off, from a hash of place and column to which each step adds the
-    /// golden ratio. The lowest of them are 0, so that the largest number of a block stays the largest.
+    /// With what the numbers of a column are rounded in a step: as many bits as are cut off, from a hash of seed, place and column to which each step adds
+    /// the golden ratio. The lowest of them are 0, so that the largest number of a block stays the largest.
     /// </summary>
     /// <param name="noise">Room for <see cref="NoiseLength"/> numbers.</param>
+    /// <param name="places">What <see cref="FillPlaces"/> gives; may lie in the same room.</param>
     /// <param name="kind">How the column is kept.</param>
     /// <param name="step">The step.</param>
     /// <param name="column">The column's number.</param>
-    public static void FillNoise(uint* noise, NarrowKind kind, long step, int column)
+    public static void FillNoise(uint* noise, uint* places, NarrowKind kind, long step, int column)
     {
         var first = Hash((uint)column * 0xC2B2AE35) + (uint)step * Golden;
         var (shift, mask) = kind switch

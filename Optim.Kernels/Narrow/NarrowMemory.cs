@@ -6,11 +6,20 @@ internal static unsafe class NarrowMemory
     private const int Block = StateStorage.BlockLength;
 
     /// <summary>Float32 in row-major order, as a row of a kind: its codes and scales (absent where there are none). Rounding goes by the place of blocks in the whole parameter, of which this may be a slice.</summary>
-    public static void Narrow(TensorView wide, NarrowKind kind, TensorView codes, TensorView scales, long step, int column, nint firstBlock)
+    public static void Narrow(
+        TensorView wide,
+        NarrowKind kind,
+        TensorView codes,
+        TensorView scales,
+        long seed,
+        long step,
+        int column,
+        nint firstBlock
+    )
     {
         var room = stackalloc float[Block];
         var noise = stackalloc uint[NarrowCodec.NoiseLength];
-        NarrowCodec.FillNoise(noise, kind, step, column);
+        FillNoise(noise, kind, seed, step, column);
         for (nint at = 0; at < wide.Count; at += Block)
         {
             var count = (int)Math.Min(Block, wide.Count - at);
@@ -39,11 +48,11 @@ internal static unsafe class NarrowMemory
     }
 
     /// <summary>Sets every element of a row to a number.</summary>
-    public static void Fill(NarrowKind kind, TensorView codes, TensorView scales, double value, nint firstBlock)
+    public static void Fill(NarrowKind kind, TensorView codes, TensorView scales, double value, long seed, nint firstBlock)
     {
         var room = stackalloc float[Block];
         var noise = stackalloc uint[NarrowCodec.NoiseLength];
-        NarrowCodec.FillNoise(noise, kind, 0, 0);
+        FillNoise(noise, kind, seed, 0, 0);
         for (nint at = 0; at < codes.Count; at += Block)
         {
             var count = (int)Math.Min(Block, codes.Count - at);
@@ -79,6 +88,12 @@ internal static unsafe class NarrowMemory
         GC.KeepAlive(here.Owner);
         GC.KeepAlive(there.Owner);
         return step;
+    }
+
+    private static void FillNoise(uint* noise, NarrowKind kind, long seed, long step, int column)
+    {
+        NarrowCodec.FillPlaces(noise, seed);
+        NarrowCodec.FillNoise(noise, noise, kind, step, column);
     }
 
     /// <summary>The blocks of a row from an element on.</summary>

@@ -33,6 +33,7 @@ internal unsafe struct NarrowPass
     private int stride;
     private int slices;
     private nint* kinds;
+    private uint* places;
     private int columns;
     private int narrow;
     private long step;
@@ -47,7 +48,7 @@ internal unsafe struct NarrowPass
     private nint numbersStride;
 
     /// <summary>Runs a pass over neighbouring slices of which all have narrow columns; says how many threads took part.</summary>
-    /// <param name="table">The kinds of the columns.</param>
+    /// <param name="table">The kinds of the columns, and the seed by which they are rounded.</param>
     /// <param name="firstSlice">The first slice.</param>
     /// <param name="step">The step, counted from 1.</param>
     /// <param name="length">Elements of the slices.</param>
@@ -86,6 +87,7 @@ internal unsafe struct NarrowPass
             stride = head->Stride,
             slices = head->Slices,
             kinds = kinds,
+            places = table.Places,
             columns = table.Columns,
             narrow = narrow,
             step = step,
@@ -254,7 +256,7 @@ internal unsafe struct NarrowPass
     {
         var noise = room.Noises + (nint)column * NarrowCodec.NoiseLength;
         if (room.Known[column] != kind)
-            NarrowCodec.FillNoise(noise, room.Known[column] = kind, step, column);
+            NarrowCodec.FillNoise(noise, places, room.Known[column] = kind, step, column);
         return noise;
     }
 

@@ -10,16 +10,26 @@ internal sealed unsafe class NarrowTable
 
     private nint* words;
     private nint room;
+    private uint* places;
+    private long placesOf;
+    private long seed;
 
     /// <summary>State columns of a slice.</summary>
     public int Columns { get; private set; }
 
-    ~NarrowTable() => NativeMemory.Free(words);
+    /// <summary>With what narrow columns are rounded, of whatever step: see <see cref="NarrowCodec.FillPlaces"/>. It is made when some slice has one.</summary>
+    public uint* Places => places;
 
-    /// <summary>Makes room for so many slices, all of whose columns are wide.</summary>
-    public void Reset(int slices, int columns)
+    ~NarrowTable()
     {
-        Columns = columns;
+        NativeMemory.Free(words);
+        NativeMemory.Free(places);
+    }
+
+    /// <summary>Makes room for so many slices, all of whose columns are wide, and takes the seed of the rounding.</summary>
+    public void Reset(int slices, int columns, long seed)
+    {
+        (Columns, this.seed) = (columns, seed);
         var needed = (nint)slices * columns * 2;
         if (needed > room)
         {
@@ -30,11 +40,15 @@ internal sealed unsafe class NarrowTable
     }
 
     /// <summary>The kind of a narrow column of a slice, the address of its scales, and the place of its first block in the whole parameter.</summary>
-    public void Set(int slice, int column, NarrowKind kind, nint scales, nint firstBlock) =>
-        (words[((nint)slice * Columns + column) * 2], words[((nint)slice * Columns + column) * 2 + 1]) = (
-            (nint)kind | firstBlock << KindBits,
-            scales
-        );
+    public void Set(int slice, int column, NarrowKind kind, nint scales, nint firstBlock)
+    {
+        (Of(slice)[column * 2], Of(slice)[column * 2 + 1]) = ((nint)kind | firstBlock << KindBits, scales);
+        if (places != null && placesOf == seed)
+            return;
+        if (places == null)
+            places = (uint*)NativeMemory.Alloc(NarrowCodec.NoiseLength, sizeof(uint));
+        NarrowCodec.FillPlaces(places, placesOf = seed);
+    }
 
     /// <summary>The first block of a word that <see cref="Of"/> gives for a kind.</summary>
     public static nint FirstBlock(nint word) => word >> KindBits;

@@ -158,6 +158,7 @@ let private constructorOf (entry: CatalogueEntry) =
                 if hasStorage then
                     ",\n        (\"state_storage\", (stateStorage ?? StateStorage.Float32).Name)"
                     ",\n        (\"state_storage_minimum\", (stateStorage ?? StateStorage.Float32).Minimum)"
+                    ",\n        (\"state_storage_seed\", (stateStorage ?? StateStorage.Float32).Seed)"
             ]
 
         "    );"

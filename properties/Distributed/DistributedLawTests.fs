@@ -85,6 +85,7 @@ let private cases =
             Gen.elements [ StateStorage.Float32; StateStorage.BFloat16; StateStorage.Blockwise8 ]
 
         let! minimum = Gen.elements [ 0; 300; 4096 ]
+        let! seed = Gen.elements [ 0L; 7L ]
         let! count = Gen.choose (1, 5)
         let! shapes = Gen.listOfLength count shape
         let! ranks = Gen.choose (1, 8)
@@ -106,7 +107,7 @@ let private cases =
                 Rule = rule
                 Options =
                     optionsOf (Rules.Find rule) options
-                    @ NarrowKit.optionsBeside (Rules.Find rule) options (storage.From minimum)
+                    @ NarrowKit.optionsBeside (Rules.Find rule) options ((storage.From minimum).WithSeed seed)
                 Shapes = shapes
                 Ranks = ranks
                 Others = others

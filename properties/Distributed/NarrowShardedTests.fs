@@ -31,8 +31,8 @@ let private optionsOf (name: string) (storage: StateStorage) =
         if name = "sgd" then
             struct ("momentum", OptionValue.Float 0.9)
 
-        struct ("state_storage", OptionValue.Text storage.Name)
-        struct ("state_storage_minimum", OptionValue.Int(int64 storage.Minimum))
+        for name, value in NarrowKit.optionsOf storage do
+            struct (name, value)
     |]
 
 let private makeOf (name: string) storage parameters =
@@ -58,7 +58,7 @@ let private storages =
     [
         StateStorage.Blockwise8
         StateStorage.Blockwise8.From 0
-        StateStorage.BFloat16.From 300
+        (StateStorage.BFloat16.From 300).WithSeed 7L
     ]
 
 let private saved name storage ranks shard folder =

@@ -155,12 +155,14 @@ let full (rule: Rule) =
 
     Options.set wanted rule rule.Defaults
 
+/// Bits added to a number for all that came before, which is `noBits` at first.
+let addBits (sum: uint64) (bits: int64) = (sum ^^^ uint64 bits) * 1099511628211UL
+
+let noBits = 14695981039346656037UL
+
 /// One number for the bits of all rules, switches, dtypes and tails; small enough for a machine without FMA.
 let checksum () =
-    let mutable sum = 14695981039346656037UL
-
-    let add (bits: int64) =
-        sum <- (sum ^^^ uint64 bits) * 1099511628211UL
+    let mutable sum = noBits
 
     for rule, options in combinations do
         // RAdam has another loop once it rectifies, from its sixth step on.
@@ -173,7 +175,7 @@ let checksum () =
 
                 for values in Seq.append final.Theta (final.State |> Seq.collect snd |> Seq.choose ValueOption.toOption) do
                     for x in values do
-                        add (if Double.IsNaN x then -1L else Number.bits dtype x)
+                        sum <- addBits sum (if Double.IsNaN x then -1L else Number.bits dtype x)
 
     sum.ToString("x16")
 

@@ -11,6 +11,10 @@ let formats = [ StateStorage.BFloat16; StateStorage.Blockwise8 ]
 /// For parameters of any size.
 let always = formats |> List.map _.From(0)
 
+/// The same with other seeds of the rounding: a small one, and the largest.
+let seeded =
+    List.map2 (fun (storage: StateStorage) (seed: int64) -> storage.WithSeed seed) always [ 7L; StateStorage.LargestSeed ]
+
 /// The rules whose state may be narrow.
 let rules =
     [
@@ -21,15 +25,17 @@ let rules =
     ]
     |> List.filter (fun (rule: Rule) -> rule.Has "state_storage")
 
+/// A storage as options by name.
+let optionsOf (storage: StateStorage) =
+    [
+        "state_storage", OptionValue.Text storage.Name
+        "state_storage_minimum", OptionValue.Int(int64 storage.Minimum)
+        "state_storage_seed", OptionValue.Int storage.Seed
+    ]
+
 /// The same options with state in another form.
 let stored (rule: Rule) (storage: StateStorage) (options: IOptimizerOptions) =
-    rule.Replace(
-        options,
-        [
-            Collections.Generic.KeyValuePair("state_storage", OptionValue.Text(StateStorage.NameOf storage.Format))
-            Collections.Generic.KeyValuePair("state_storage_minimum", OptionValue.Int(int64 storage.Minimum))
-        ]
-    )
+    rule.Replace(options, optionsOf storage |> List.map Collections.Generic.KeyValuePair)
 
 /// Options by which state is narrow, of rules that have them and take them beside these.
 let optionsBeside (rule: Rule) options (storage: StateStorage) =
@@ -40,14 +46,14 @@ let optionsBeside (rule: Rule) options (storage: StateStorage) =
         if storage.Format <> StateFormat.Float32 && rule.Has "state_storage" then
             rule.Init(stored rule storage options, parameters) |> ignore
 
-            [
-                "state_storage", OptionValue.Text storage.Name
-                "state_storage_minimum", OptionValue.Int(int64 storage.Minimum)
-            ]
+            optionsOf storage
         else
             []
     with :? NotSupportedException ->
         []
+
+let bits (values: float32 array) =
+    values |> Array.map BitConverter.SingleToInt32Bits
 
 /// The draws of the recordings: in [-1, 1), by stream and number from 1.
 let draw (stream: int) (index: int) =

@@ -43,14 +43,11 @@ let private makeRow (kind: NarrowKind) count =
 
 let private narrowed kind (values: float32 array) step =
     let struct (codes, scales) = makeRow kind values.Length
-    NarrowMemory.Narrow(TensorView.Of(values, [| int64 values.Length |]), kind, codes, scales, step, 0, 0n)
+    NarrowMemory.Narrow(TensorView.Of(values, [| int64 values.Length |]), kind, codes, scales, 0L, step, 0, 0n)
     struct (codes, scales)
 
 let private widened kind (struct (codes, scales)) =
     NarrowMemory.Widen(kind, codes, scales).AsSpan<float32>().ToArray()
-
-let private bits (values: float32 array) =
-    values |> Array.map BitConverter.SingleToInt32Bits
 
 let private codecTests =
     testList
@@ -118,7 +115,7 @@ let private resume =
                 testCase $"{rule.Name}: goes on bit for bit, from narrow state and through float32" (fun () ->
                     let elements = 700
 
-                    for storage in always do
+                    for storage in always @ seeded do
                         let options = stored rule storage rule.Defaults
                         let whole = Run(rule, options, elements, recordedStart)
                         let first = Run(rule, options, elements, recordedStart)
@@ -154,7 +151,7 @@ let private sameBits =
                         else
                             rule.Defaults
 
-                    for storage in always do
+                    for storage in always @ seeded do
                         let options = stored rule storage settings
 
                         let run () =
@@ -414,7 +411,7 @@ let private refusals =
                     (Adam.rule :> Rule).Replace(Adam.defaults, "state_storage", OptionValue.Text "int4")
                     |> ignore)
 
-                refused "state_storage_minimum is -1; it must be a whole number at least 0" (fun () ->
+                refused "state_storage_minimum is -1; it must be a whole number in [0, 2147483647]" (fun () ->
                     (Adam.rule :> Rule).Replace(Adam.defaults, "state_storage_minimum", OptionValue.Int -1L)
                     |> ignore)
             }

@@ -53,6 +53,28 @@ let tests =
                         Expect.notEqual narrowLoss loss $"{storage}: state is narrow"
                 }
 
+            test "the seed of the rounding is set by name" {
+                let losses options =
+                    let result =
+                        Trainer.Run(
+                            TrainingSettings(
+                                Options = ImmutableArray.CreateRange(struct ("state_storage", OptionValue.Text "blockwise8") :: options),
+                                Epochs = 1
+                            )
+                        )
+
+                    List.ofSeq result.Losses
+
+                Expect.notEqual (losses [ struct ("state_storage_seed", OptionValue.Int 7L) ]) (losses []) "other losses"
+
+                succeeds "train --epochs 1 --state-storage blockwise8 --set state_storage_seed=7" []
+                |> ignore
+
+                Command.refused
+                    (words "train --state-storage blockwise8 --set state_storage_seed=-1")
+                    [ "state_storage_seed is -1; it must be a whole number in [0, 4294967295]" ]
+            }
+
             test "explain prints the bytes of state an element for each storage" {
                 let output = succeeds "explain" [ "adamw" ]
 
