@@ -88,47 +88,31 @@ type internal PreparedTensors<'o when 'o: not null and 'o: not struct and 'o :> 
                 else
                     changed[row] <- TensorView()
 
-    override prepared.Run() =
-        prepared.Launch()
-        prepared.Complete()
-
-    /// What the step leaves to passes of their own, and the state after it.
-    member private prepared.Complete() =
+    override prepared.Complete() =
         prepared.Finish()
         Planning.next prepared.State arithmetic.Counts
 
-    interface IGuardedStep with
-        member prepared.Device =
-            let lineage = prepared.State.Lineage
-            let isOnKernels = prepared.OnKernels |> Array.exists id
+    override prepared.GuardDevice =
+        let lineage = prepared.State.Lineage
+        let isOnKernels = prepared.OnKernels |> Array.exists id
 
-            match
-                lineage.TensorRows
-                |> Array.map _.Row
-                |> Array.map (fun row -> prepared.Parameters[row].Device)
-                |> Array.distinct
-            with
-            | [| home |] when
-                not isOnKernels
-                && lineage.TensorRows |> Array.forall (prepared.KernelsOf >> _.IsSome)
-                ->
-                ProgramDevice.Find home
-            | _ -> null
+        match
+            lineage.TensorRows
+            |> Array.map (fun tensorRow -> prepared.Parameters[tensorRow.Row].Device)
+            |> Array.distinct
+        with
+        | [| home |] when
+            not isOnKernels
+            && lineage.TensorRows |> Array.forall (prepared.KernelsOf >> _.IsSome)
+            ->
+            ProgramDevice.Find home
+        | _ -> null
 
-        member prepared.IsIdle =
-            prepared.State.Lineage.TensorRows.Length = 0
-            && not (prepared.OnKernels |> Array.exists id)
+    override prepared.IsIdle =
+        prepared.State.Lineage.TensorRows.Length = 0
+        && not (prepared.OnKernels |> Array.exists id)
 
-        member prepared.Survey
-            with get () = prepared.Survey
-            and set survey = prepared.Survey <- survey
-
-        member prepared.Launch() = prepared.Launch()
-        member prepared.Complete() = prepared.Complete()
-        member prepared.Abandon() = prepared.BeAlone()
-
-    /// Steps all rows.
-    member private prepared.Launch() =
+    override prepared.Launch() =
         let state = prepared.State
         state.Live()
         let lineage = state.Lineage

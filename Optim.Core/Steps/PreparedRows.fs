@@ -198,6 +198,34 @@ type internal PreparedOptions<'o when 'o: not null and 'o: not struct and 'o :> 
         GC.KeepAlive parameters
         GC.KeepAlive gradients
 
+    /// The device whose kernels make the whole step; null where somebody else takes part.
+    abstract GuardDevice: ProgramDevice | null
+
+    /// Whether nothing steps.
+    abstract IsIdle: bool
+
+    /// Steps all rows.
+    abstract Launch: unit -> unit
+
+    /// What the step leaves to passes of their own, and the state after it.
+    abstract Complete: unit -> State
+
+    override prepared.Run() =
+        prepared.Launch()
+        prepared.Complete()
+
+    interface IGuardedStep with
+        member prepared.Device = prepared.GuardDevice
+        member prepared.IsIdle = prepared.IsIdle
+
+        member prepared.Survey
+            with get () = prepared.Survey
+            and set survey = prepared.Survey <- survey
+
+        member prepared.Launch() = prepared.Launch()
+        member prepared.Complete() = prepared.Complete()
+        member prepared.Abandon() = prepared.BeAlone()
+
 /// A step of rows that kernels go over slice by slice, kept between steps.
 [<AbstractClass>]
 type internal PreparedRows<'o when 'o: not null and 'o: not struct and 'o :> IOptimizerOptions>() =
@@ -219,12 +247,7 @@ type internal PreparedRows<'o when 'o: not null and 'o: not struct and 'o :> IOp
     /// Which program surrounds the rows of sparse gradients: averages move over whole parameters, later.
     member prepared.SparseKinds = prepared.Kinds.Prologue
 
-    override prepared.Run() =
-        prepared.Launch()
-        prepared.Complete()
-
-    /// Steps all rows.
-    member private prepared.Launch() =
+    override prepared.Launch() =
         let state = prepared.State
         state.Live()
         let lineage = state.Lineage
@@ -250,40 +273,30 @@ type internal PreparedRows<'o when 'o: not null and 'o: not struct and 'o :> IOp
 
         Planning.scatter lineage prepared.Parameters moves
 
-    /// What the step leaves to passes of their own, and the state after it.
-    member private prepared.Complete() =
+    override prepared.Complete() =
         prepared.Finish()
         prepared.Advance prepared.State
 
-    interface IGuardedStep with
-        member prepared.Device =
-            let lineage = prepared.State.Lineage
+    override prepared.GuardDevice =
+        let lineage = prepared.State.Lineage
 
-            match Executors.deviceOf lineage.Segments with
-            | null -> null
-            | device ->
-                let isAlone =
-                    lineage.TensorRows.Length = 0
-                    && lineage.Sparse.Length = 0
-                    && lineage.Segments
-                       |> Array.forall (fun segment -> obj.ReferenceEquals(segment.On, device))
+        match Executors.deviceOf lineage.Segments with
+        | null -> null
+        | device ->
+            let isAlone =
+                lineage.TensorRows.Length = 0
+                && lineage.Sparse.Length = 0
+                && lineage.Segments
+                   |> Array.forall (fun segment -> obj.ReferenceEquals(segment.On, device))
 
-                if isAlone then device else null
+            if isAlone then device else null
 
-        member prepared.IsIdle =
-            let lineage = prepared.State.Lineage
+    override prepared.IsIdle =
+        let lineage = prepared.State.Lineage
 
-            lineage.Segments.Length = 0
-            && lineage.TensorRows.Length = 0
-            && lineage.Sparse.Length = 0
-
-        member prepared.Survey
-            with get () = prepared.Survey
-            and set survey = prepared.Survey <- survey
-
-        member prepared.Launch() = prepared.Launch()
-        member prepared.Complete() = prepared.Complete()
-        member prepared.Abandon() = prepared.BeAlone()
+        lineage.Segments.Length = 0
+        && lineage.TensorRows.Length = 0
+        && lineage.Sparse.Length = 0
 
     /// The class of a row's step, and that step, counted from 1.
     member prepared.StepOf(row: int) =
