@@ -71,7 +71,8 @@ internal sealed class Attachments(
         double? unscale = null,
             factor = null;
         bool? overflow = false;
-        surrounded.RefuseCapture(prepared, scaler is not null, average is not null, areMeans);
+        var raises = clip is ClipGradNorm { ErrorIfNonfinite: true };
+        surrounded.RefuseCapture(prepared, scaler is not null, average is not null, areMeans, raises);
         if (scaler is not null)
             (unscale, overflow) = scaler.Begin(optimizer);
         if (scaler is not null)
@@ -91,8 +92,7 @@ internal sealed class Attachments(
             overflow = overflow == true || !surrounded.Survey.IsFinite;
         }
         // Whatever else goes by whether the step was made asks for it at once.
-        var staysOpen =
-            !mustKnow && scaler is null && average is not { MovesByItself: true } && clip is not ClipGradNorm { ErrorIfNonfinite: true };
+        var staysOpen = !mustKnow && scaler is null && !raises;
         if (overflow == false)
             overflow = !Step(groups, prepared, gradients, unscale, factor, areMeans, staysOpen);
         if (overflow == true)
@@ -159,7 +159,7 @@ internal sealed class Attachments(
             around[i] = AroundGroup(i, unscale, factor, weight, areMeans);
         surrounded.Surround(prepared, around);
         surrounded.Launch(prepared);
-        IsOpen = staysOpen && surrounded.IsOpen;
+        IsOpen = staysOpen && surrounded.IsOpen && average is not { MovesByItself: true };
         if (IsOpen)
         {
             (launched, averagesMove) = (prepared, weight > 0);

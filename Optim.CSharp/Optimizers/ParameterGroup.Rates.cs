@@ -56,12 +56,11 @@ public sealed partial class ParameterGroup
         if (Algorithm is not Rule rule || Options is null || !HasRates(options))
             return;
         var tensors = rule.OptionTable.Rates(options).Tensors;
-        foreach (var number in rule.Numbers(options))
-            if (tensors.TryGetValue(number.Name, out var tensor))
-            {
-                var value = number.Part < 0 ? (double)rule.Read(options, number.Option) : PartOf(rule, options, number.Option, number.Part);
-                if ((tensor.DType == DType.Float32 ? (float)value : value) != tensor.ToDoubles()[0])
-                    tensor.CopyFrom(TensorView.OfDoubles(tensor.DType, [value], tensor.Shape.AsSpan()));
-            }
+        foreach (var (number, value) in StepRecording.numbersOf(rule, options))
+            if (
+                tensors.TryGetValue(number, out var tensor)
+                && (tensor.DType == DType.Float32 ? (float)value : value) != tensor.ToDoubles()[0]
+            )
+                tensor.CopyFrom(TensorView.OfDoubles(tensor.DType, [value], tensor.Shape.AsSpan()));
     }
 }

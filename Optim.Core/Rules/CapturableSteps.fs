@@ -170,6 +170,7 @@ type internal CapturableSteps<'o when 'o: not null and 'o: not struct and 'o :> 
     /// Launches a step of all segments.
     member _.Run(prepared: PreparedRows<'o>, switches: int) =
         let lineage, run = prepared.State.Lineage, runOf prepared switches
+        lineage.There.Launch()
 
         for index in 0 .. lineage.There.Segments.Length - 1 do
             let ofSegment = lineage.There.Segments[index]

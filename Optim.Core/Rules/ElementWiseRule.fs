@@ -151,10 +151,7 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
     override prepared.Advance state =
         let lineage = state.Lineage
 
-        if
-            not (isNull lineage.There)
-            && lineage.There.HasNoted(not arithmetic.Scalars.IsEmpty)
-        then
+        if not (isNull lineage.There) && lineage.There.IsNoted then
             Planning.noted state
         else
             prepared.AdvanceHere state

@@ -220,7 +220,7 @@ module Step =
                 | None -> Nullable()
 
             let groups = SurroundedGroups()
-            groups.RefuseCapture([| prepared |], scaling.IsSome, not averages.IsEmpty, isMean)
+            groups.RefuseCapture([| prepared |], scaling.IsSome, not averages.IsEmpty, isMean, false)
 
             let most =
                 match clip with

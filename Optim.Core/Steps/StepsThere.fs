@@ -65,12 +65,14 @@ type internal StepsThere
     /// Whether the device may have made steps, or kept numbers, that the processor does not know.
     member val IsAhead = false with get, set
 
-    /// Whether the step that was launched was noted for a graph, and not made.
-    member there.HasNoted(keepsNumbers: bool) =
-        let isNoted = segments |> Array.exists _.Device.IsCapturing
+    /// Whether the last step that was launched was noted for a graph, and not made.
+    member val IsNoted = false with get, set
+
+    /// A step is launched, which may be completed when the graph has been captured.
+    member there.Launch() =
+        there.IsNoted <- segments |> Array.exists _.Device.IsCapturing
         // Numbers that are kept may differ from the processor's in the last bits.
-        there.IsAhead <- there.IsAhead || isNoted || keepsNumbers
-        isNoted
+        there.IsAhead <- there.IsAhead || there.IsNoted || not scalarNames.IsEmpty
 
     /// The counts as they are there now.
     member _.Counts() : Counts =

@@ -66,7 +66,7 @@ type internal SurroundedGroups() =
             survey.Add list
 
     /// Where a graph is being captured: refuses what surrounds steps and is the processor's.
-    member _.RefuseCapture(prepared: PreparedStep array, scales: bool, averages: bool, isMean: bool) =
+    member _.RefuseCapture(prepared: PreparedStep array, scales: bool, averages: bool, isMean: bool, raises: bool) =
         if scales then
             refuseCapture prepared "a loss scale, which the processor adapts"
 
@@ -75,6 +75,9 @@ type internal SurroundedGroups() =
 
         if isMean then
             refuseCapture prepared "the mean of several calls, which the processor counts"
+
+        if raises then
+            refuseCapture prepared "an error for norms that are not finite (errorIfNonfinite)"
 
     /// Looks at the gradients that were taken where they lie, and waits for nothing: steps that are left out if one of them is not finite, and clip
     /// their norm by what was found, say so when they have been launched. False where that is not possible, and then nothing was done.
@@ -110,6 +113,12 @@ type internal SurroundedGroups() =
                 own <- { own with Zeroes = false }
 
             prepared[group].Surround own
+
+        match found with
+        | null -> ()
+        | there ->
+            if zeroes then
+                there.PrepareZero()
 
     /// Launches the steps that devices make by what was found in the gradients there; where nobody looked there, nothing is done, and they are made
     /// when they are completed.

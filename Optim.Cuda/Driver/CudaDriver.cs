@@ -35,6 +35,7 @@ internal sealed unsafe class CudaDriver
     private readonly delegate* unmanaged<nint, int> eventDestroy;
     private readonly delegate* unmanaged<int, byte**, int> getErrorName;
     private readonly delegate* unmanaged<nint, int*, int> streamIsCapturing;
+    private readonly delegate* unmanaged<int*, int> threadExchangeCaptureMode;
     private readonly delegate* unmanaged<nint, int, int> streamBeginCapture;
     private readonly delegate* unmanaged<nint, nint*, int> streamEndCapture;
     private readonly delegate* unmanaged<nint*, nint, ulong, int> graphInstantiate;
@@ -70,6 +71,7 @@ internal sealed unsafe class CudaDriver
         eventSynchronize = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuEventSynchronize");
         eventDestroy = (delegate* unmanaged<nint, int>)NativeLibrary.GetExport(library, "cuEventDestroy_v2");
         getErrorName = (delegate* unmanaged<int, byte**, int>)NativeLibrary.GetExport(library, "cuGetErrorName");
+        threadExchangeCaptureMode = (delegate* unmanaged<int*, int>)NativeLibrary.GetExport(library, "cuThreadExchangeStreamCaptureMode");
         streamIsCapturing = (delegate* unmanaged<nint, int*, int>)NativeLibrary.GetExport(library, "cuStreamIsCapturing");
         streamBeginCapture = (delegate* unmanaged<nint, int, int>)NativeLibrary.GetExport(library, "cuStreamBeginCapture_v2");
         streamEndCapture = (delegate* unmanaged<nint, nint*, int>)NativeLibrary.GetExport(library, "cuStreamEndCapture");
@@ -216,7 +218,16 @@ internal sealed unsafe class CudaDriver
 
     public int Record(nint @event, nint stream) => eventRecord(@event, stream);
 
-    public int WaitFor(nint @event) => eventSynchronize(@event);
+    /// <summary>Waits for an event, also while a graph is being captured to which it does not belong.</summary>
+    public int WaitFor(nint @event)
+    {
+        const int anything = 2;
+        var allowed = anything;
+        _ = threadExchangeCaptureMode(&allowed);
+        var error = eventSynchronize(@event);
+        _ = threadExchangeCaptureMode(&allowed);
+        return error;
+    }
 
     public int DestroyEvent(nint @event) => eventDestroy(@event);
 

@@ -29,8 +29,11 @@ internal sealed unsafe class DriverGpu : Gpu
     {
         get
         {
+            // The default stream cannot be captured.
+            if (Stream is not (not 0 and var stream))
+                return false;
             using var current = Enter();
-            return driver.IsCapturing(Stream);
+            return driver.IsCapturing(stream);
         }
     }
 

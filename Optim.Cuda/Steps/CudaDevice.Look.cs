@@ -27,8 +27,6 @@ internal sealed unsafe partial class CudaDevice
             if (!looks.TryGetValue(owner, out var plan))
                 looks.Add(owner, plan = new(gpu));
             plan.Lay(gradients);
-            foreach (var dtype in plan.DTypes)
-                _ = KernelOf(ZeroCode(dtype), false);
             var (wide, narrow) = (factor, (float)factor);
             foreach (var dtype in plan.DTypes)
             {
@@ -66,6 +64,13 @@ internal sealed unsafe partial class CudaDevice
         public nint Address => plan.Found;
 
         public override ProgramDevice Device => device;
+
+        public override void PrepareZero()
+        {
+            lock (device.alone)
+                foreach (var dtype in plan.DTypes)
+                    _ = device.KernelOf(ZeroCode(dtype), false);
+        }
 
         public override void Zero()
         {

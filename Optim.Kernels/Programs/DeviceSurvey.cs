@@ -9,6 +9,9 @@ internal abstract class DeviceSurvey
     /// <summary>Where it is.</summary>
     public abstract ProgramDevice Device { get; }
 
+    /// <summary>Makes what <see cref="Zero"/> needs, so that it cannot fail.</summary>
+    public abstract void PrepareZero();
+
     /// <summary>Sets the gradients to zero that were looked at, behind what was launched so far, whatever was found.</summary>
     public abstract void Zero();
 

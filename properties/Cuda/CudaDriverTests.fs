@@ -281,6 +281,54 @@ let private graphTests =
         Expect.isNull driver.Error "kernels"
     }
 
+let private clippedGraphTests =
+    testSequenced
+    <| test "a graph of a clipped step is captured and counted, whether the step before it is known to be made or not" {
+        for isAsked in [ false; true ] do
+            let struct (_, driver, gpu, device) = fake ()
+
+            let (here, ours), (there, _) =
+                both device (fun parameters -> AdamW(parameters) :> Optimizer)
+
+            let theirs = AdamW(Seq.cast<IParameterOrGroup> there, capturable = true)
+
+            ours.Attach(ClipGradNorm 0.5)
+            theirs.Attach(ClipGradNorm 0.5)
+
+            let mutable calls = 0
+
+            let step () =
+                // The second call is noted.
+                if calls = 1 && isAsked then
+                    Expect.isFalse theirs.LastStepSkipped "the first one was made"
+
+                calls <- calls + 1
+                theirs.Step()
+
+            use graph = GpuGraph.Capture(gpu, Action step)
+
+            for _ in 1..4 do
+                graph.Launch()
+
+            for _ in 1..5 do
+                ours.Step()
+
+            Expect.equal (theirs.StateDict().State[0].["step"].ToDoubles()) [| 5.0 |] "counted there"
+
+            for a, b in Seq.zip (dataOf here) (dataOf there) do
+                for x, y in Array.zip a b do
+                    Expect.isLessThanOrEqual (abs (x - y)) 1e-6 "repeated"
+
+            theirs.Attach(ClipGradNorm(0.5, errorIfNonfinite = true))
+
+            let error =
+                Expect.throwsC (fun () -> GpuGraph.Capture(gpu, Action theirs.Step) |> ignore) id
+
+            Expect.stringContains error.Message "errorIfNonfinite" "an error that no graph raises"
+            Expect.isNull driver.Error "kernels"
+            Expect.equal driver.Depth 0 "contexts"
+    }
+
 let private refusalTests =
     testSequenced
     <| test "what the driver refuses is an error that names it, and parameters and state stay as they were" {
@@ -525,6 +573,7 @@ let tests =
             openTests
             averageTests
             graphTests
+            clippedGraphTests
             refusalTests
             memoryTests
             lossTests

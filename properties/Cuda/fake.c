@@ -18,6 +18,7 @@ typedef struct { void *function; unsigned x, tx; void *parameters[16]; } noted_t
 typedef struct { int count; noted_t launches[64]; } graph_t;
 static graph_t *noting;
 static void *noted_stream;
+static int capture_mode; // what a thread may do meanwhile: 2, anything
 typedef int (*sizes_t)(const char *text, int *bytes);
 static sizes_t sizes;
 
@@ -146,7 +147,17 @@ int cuMemHostAlloc(void **address, size_t bytes, unsigned flags) { *address = ma
 int cuMemFreeHost(void *address) { free(address); return depth == 0 ? 201 : 0; }
 int cuEventCreate(void **event, unsigned flags) { *event = calloc(1, 8); return depth == 0 ? 201 : flags == 2 ? 0 : 1; }
 int cuEventRecord(void *event, void *stream) { *(void **)event = stream; return depth == 0 ? 201 : refused[2]; }
-int cuEventSynchronize(void *event) { counts[2]++; return depth == 0 ? 201 : *(void **)event ? refused[1] : 1; }
+int cuThreadExchangeStreamCaptureMode(int *mode) {
+    static int now;
+    int before = now;
+    now = capture_mode = *mode;
+    *mode = before;
+    return 0;
+}
+int cuEventSynchronize(void *event) {
+    counts[2]++;
+    return depth == 0 ? 201 : noting && capture_mode != 2 ? 900 : *(void **)event ? refused[1] : 1;
+}
 int cuEventDestroy_v2(void *event) { free(event); return depth == 0 ? 201 : 0; }
 int cuGetErrorName(int error, const char **text) {
     *text = error == 1 ? "CUDA_ERROR_INVALID_VALUE"
