@@ -78,6 +78,7 @@ type internal CapturableSteps<'o when 'o: not null and 'o: not struct and 'o :> 
             segment.DType,
             [||],
             On = segment.On,
+            Narrow = prepared.State.Lineage.NarrowOf segment,
             Survey = prepared.Survey,
             There = ofSegment.Leaves
         )

@@ -103,6 +103,7 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
                     segment.First,
                     segment.Count,
                     segment.DType,
+                    lineage.NarrowOf segment,
                     prepared.Survey
                 )
 
@@ -185,7 +186,7 @@ type internal PreparedElements<'o when 'o: not null and 'o: not struct and 'o :>
 
         let switches = arithmetic.Switches(options, step)
         let lineage = prepared.State.Lineage
-        let narrow: NarrowTable | null = if segment.IsNarrow then lineage.Narrow else null
+        let narrow = lineage.NarrowOf segment
         // All steps taken, of which some rules count only some.
         let taken = lineage.NextCounts.TakenOf segment.Class + 1L
 

@@ -247,8 +247,6 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
 
             prepared.Fill(run, segment.Class, leaves[i])
 
-            let narrow: NarrowTable | null = if segment.IsNarrow then lineage.Narrow else null
-
             segments[i] <-
                 ProgramSegment(
                     table,
@@ -258,7 +256,7 @@ type internal PreparedDefinition(names: DefinedNames, sparse: SparseGradients, s
                     leaves[i],
                     spread,
                     segment.On,
-                    narrow,
+                    lineage.NarrowOf segment,
                     lineage.NextCounts.TakenOf segment.Class + 1L,
                     prepared.Survey
                 )

@@ -186,6 +186,11 @@ and [<Sealed>] internal Lineage() =
     member val Storage = StateStorage.Float32 with get, set
     /// How the columns of each slice are kept.
     member val Narrow = NarrowTable()
+
+    /// The same, of the slices of a segment; null where all of their columns are wide.
+    member lineage.NarrowOf(segment: Segment) : NarrowTable | null =
+        if segment.IsNarrow then lineage.Narrow else null
+
     /// Whether what a step writes is memory of its own.
     member val Watch = MemoryWatch()
     /// The averages that move with the steps, as they were laid into the table; none after the table was made anew.

@@ -54,23 +54,14 @@ internal sealed class ElementCode<T>
     public void Elements(string index, int width, int apart, Action<Func<int, PtxLane<T>>>? take = null)
     {
         PtxLane.Current = text;
-        var places = new Dictionary<int, string>();
-        foreach (var use in Arrays)
+        var places = Places(index);
+        var loaded = Begin(width);
+        foreach (var (node, array, isWords) in Loads)
         {
-            var offset = text.Into('d', "shl.b64", $"{index}, {(use.Size == 2 ? 1 : use.Size == 4 ? 2 : 3)}");
-            places[use.Array] = text.Into('d', "add.s64", $"{addresses[use.Array]}, {offset}");
+            var found = array < code.Arrays ? Load(places[array], isWords, width, apart) : spreads.Load(array, index, width, apart);
+            for (var lane = 0; lane < width; lane++)
+                loaded[lane][node] = found[lane];
         }
-        var loaded = new PtxLane<T>[width][];
-        for (var lane = 0; lane < width; lane++)
-            loaded[lane] = new PtxLane<T>[values.Length];
-        for (var i = 0; i < values.Length; i++)
-            if (code.Nodes[i].Operation is Operation.Load or Operation.LoadWords)
-            {
-                var (array, isWords) = ((int)code.Nodes[i].Value, code.Nodes[i].Operation == Operation.LoadWords);
-                var found = array < code.Arrays ? Load(places[array], isWords, width, apart) : spreads.Load(array, index, width, apart);
-                for (var lane = 0; lane < width; lane++)
-                    loaded[lane][i] = found[lane];
-            }
         // What is reduced as it lies in memory, and no value reads.
         var bare = new Dictionary<int, PtxLane<T>[]>();
         foreach (var array in code.Reductions.SelectMany(reduction => new[] { reduction.Array, reduction.Other }))
@@ -78,16 +69,52 @@ internal sealed class ElementCode<T>
                 bare.Add(array, array < code.Arrays ? Load(places[array], false, width, apart) : spreads.Load(array, index, width, apart));
         for (var lane = 0; lane < width; lane++)
         {
-            for (var i = 0; i < values.Length; i++)
-                if (!code.IsUniform[i])
-                    loaded[lane][i] = loaded[lane][i].Register is null ? Compute(code.Nodes[i], loaded[lane]) : loaded[lane][i];
+            Compute(loaded[lane]);
             var own = lane;
             take?.Invoke(array => IsBare(array) ? bare[array][own] : At(StoreOf(array)!.Node, loaded[own]));
         }
         foreach (var store in code.Stores)
             if (store.Array < code.Arrays)
-                Store(places[store.Array], store.IsWords, [.. loaded.Select(lane => At(store.Node, lane))], apart);
+                Store(places[store.Array], store.IsWords, Stored(store, loaded), apart);
     }
+
+    /// <summary>Where the elements of all arrays lie that begin with one.</summary>
+    public Dictionary<int, string> Places(string index)
+    {
+        var places = new Dictionary<int, string>();
+        foreach (var use in Arrays)
+        {
+            var offset = text.Into('d', "shl.b64", $"{index}, {(use.Size == 2 ? 1 : use.Size == 4 ? 2 : 3)}");
+            places[use.Array] = text.Into('d', "add.s64", $"{addresses[use.Array]}, {offset}");
+        }
+        return places;
+    }
+
+    /// <summary>The values that are loaded, their arrays, and whether these are of words.</summary>
+    public IEnumerable<(int Node, int Array, bool IsWords)> Loads =>
+        from node in Enumerable.Range(0, values.Length)
+        where code.Nodes[node].Operation is Operation.Load or Operation.LoadWords
+        select (node, (int)code.Nodes[node].Value, code.Nodes[node].Operation == Operation.LoadWords);
+
+    /// <summary>Room for the values of some elements.</summary>
+    public PtxLane<T>[][] Begin(int width)
+    {
+        var loaded = new PtxLane<T>[width][];
+        for (var lane = 0; lane < width; lane++)
+            loaded[lane] = new PtxLane<T>[values.Length];
+        return loaded;
+    }
+
+    /// <summary>What is worked out of the loaded values of an element.</summary>
+    public void Compute(PtxLane<T>[] lane)
+    {
+        for (var i = 0; i < values.Length; i++)
+            if (!code.IsUniform[i] && lane[i].Register is null)
+                lane[i] = Compute(code.Nodes[i], lane);
+    }
+
+    /// <summary>The registers of what some elements store.</summary>
+    public string[] Stored(Store store, PtxLane<T>[][] lanes) => Array.ConvertAll(lanes, lane => At(store.Node, lane).Register);
 
     /// <summary>A comparison of the alignment of all arrays: a predicate that holds where four elements cannot be loaded at once.</summary>
     public string Misaligned()
@@ -113,45 +140,59 @@ internal sealed class ElementCode<T>
         var found = new PtxLane<T>[width];
         for (var lane = 0; lane < width; lane++)
             found[lane] = new(text.Value(PtxLane<T>.IsDouble));
+        Load(place, isWords, Array.ConvertAll(found, each => each.Register), apart);
+        return found;
+    }
+
+    /// <summary>Loads some elements of an array.</summary>
+    /// <param name="place">The register of the first one's address.</param>
+    /// <param name="isWords">Whether they are words of 16 bits; else they are of the type of the arithmetic.</param>
+    /// <param name="registers">Where to: 1 or 4.</param>
+    /// <param name="apart">How far the next one lies.</param>
+    public void Load(string place, bool isWords, string[] registers, int apart)
+    {
+        var width = registers.Length;
         if (isWords)
         {
-            var words = found.Select(_ => text.New('h')).ToArray();
+            var words = Array.ConvertAll(registers, _ => text.New('h'));
             if (width == 4 && apart == 1)
                 text.Line($"ld.global.v4.u16 {{{string.Join(", ", words)}}}, [{place}]");
             else
                 for (var lane = 0; lane < width; lane++)
                     text.Line($"ld.global.u16 {words[lane]}, [{place}{Offset(lane * apart * 2)}]");
             for (var lane = 0; lane < width; lane++)
-                text.Line($"cvt.u32.u16 {found[lane].Register}, {words[lane]}");
-            return found;
+                text.Line($"cvt.u32.u16 {registers[lane]}, {words[lane]}");
+            return;
         }
         for (var lane = 0; lane < width; )
         {
             var together = width == 4 && apart == 1 ? 16 / code.Size : 1;
-            var list = string.Join(", ", found.Skip(lane).Take(together).Select(each => each.Register));
+            var list = string.Join(", ", registers.Skip(lane).Take(together));
             var vector = together > 1 ? $".v{together}" : "";
             text.Line($"ld.global{vector}.{Type} {(together > 1 ? $"{{{list}}}" : list)}, [{place}{Offset(lane * apart * code.Size)}]");
             lane += together;
         }
-        return found;
     }
 
-    private void Store(string place, bool isWords, PtxLane<T>[] stored, int apart)
+    /// <summary>Stores some elements of an array.</summary>
+    /// <inheritdoc cref="Load(string, bool, string[], int)"/>
+    public void Store(string place, bool isWords, string[] registers, int apart)
     {
+        var width = registers.Length;
         if (isWords)
         {
-            var words = Array.ConvertAll(stored, value => text.Into('h', "cvt.u16.u32", $"{value.Register}"));
-            if (stored.Length == 4 && apart == 1)
+            var words = Array.ConvertAll(registers, register => text.Into('h', "cvt.u16.u32", $"{register}"));
+            if (width == 4 && apart == 1)
                 text.Line($"st.global.v4.u16 [{place}], {{{string.Join(", ", words)}}}");
             else
-                for (var lane = 0; lane < stored.Length; lane++)
+                for (var lane = 0; lane < width; lane++)
                     text.Line($"st.global.u16 [{place}{Offset(lane * apart * 2)}], {words[lane]}");
             return;
         }
-        for (var lane = 0; lane < stored.Length; )
+        for (var lane = 0; lane < width; )
         {
-            var together = stored.Length == 4 && apart == 1 ? 16 / code.Size : 1;
-            var list = string.Join(", ", stored.Skip(lane).Take(together).Select(each => each.Register));
+            var together = width == 4 && apart == 1 ? 16 / code.Size : 1;
+            var list = string.Join(", ", registers.Skip(lane).Take(together));
             var vector = together > 1 ? $".v{together}" : "";
             text.Line($"st.global{vector}.{Type} [{place}{Offset(lane * apart * code.Size)}], {(together > 1 ? $"{{{list}}}" : list)}");
             lane += together;

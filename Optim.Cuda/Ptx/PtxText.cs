@@ -24,6 +24,7 @@ internal sealed class PtxText
     private readonly Dictionary<char, int> registers = [];
     private readonly Dictionary<(bool IsDouble, long Bits), string> known = [];
     private readonly List<PtxParameter> parameters = [];
+    private int labels;
 
     /// <summary>A register of a kind that nobody has yet.</summary>
     public string New(char kind)
@@ -46,6 +47,9 @@ internal sealed class PtxText
         Line($"{instruction} {target}, {operands.ToString(CultureInfo.InvariantCulture)}");
         return target;
     }
+
+    /// <summary>A name for a place to jump to that no other one has.</summary>
+    public string NewLabel(string name) => string.Create(CultureInfo.InvariantCulture, $"{name}{labels++}");
 
     /// <summary>A place to jump to.</summary>
     public void Label(string name) => body.Append(name).Append(":\n");

@@ -12,9 +12,8 @@ internal sealed unsafe partial class CudaDevice
         lock (alone)
         {
             var (visit, guard) = (run.VisitFor(0, segment.DType), GuardOf(run, in segment));
-            _ = KernelOf(visit.Code, visit.Code.Numbers > 0, guard);
+            _ = KernelOf(visit.Code, visit.Code.Numbers > 0, guard, TableOf(in segment).Narrow, countsThere: true);
             _ = KernelOf(run.NumbersOnLeaves(segment.DType, segment.There!), guard is not null);
-            _ = TableOf(segment.Table, segment.First, segment.Count);
         }
     }
 
@@ -24,7 +23,7 @@ internal sealed unsafe partial class CudaDevice
         {
             var (visit, leaves) = (run.VisitFor(0, segment.DType), (Leaves)segment.There!);
             var (numbers, guard) = (run.NumbersOnLeaves(segment.DType, leaves), GuardOf(run, in segment));
-            var there = TableOf(segment.Table, segment.First, segment.Count);
+            var there = TableOf(in segment);
             nint table = there.Address,
                 target = leaves.NumbersAt,
                 none = 0,
@@ -35,7 +34,11 @@ internal sealed unsafe partial class CudaDevice
             gpu.Keep(leaves.Memory);
             var parameters = stackalloc void*[] { &table, &one, &entry, &none, &none, &target, &address, &found };
             Launch(KernelOf(numbers, guard is not null), 1, parameters);
-            var launch = new VisitLaunch(visit.Code, there, visit.Code.Numbers > 0, guard) { NumbersAt = target };
+            var launch = new VisitLaunch(visit.Code, there, visit.Code.Numbers > 0, guard) 
+            {
+                NumbersAt = target,
+                NextStepAt = leaves.StepAt,
+            };
             Launch(in launch, null);
         }
     }
@@ -49,6 +52,9 @@ internal sealed unsafe partial class CudaDevice
         public GpuMemory Memory { get; } = gpu.Allocate(sizeof(double) * (nodes.Length + 1 + MostNumbers));
 
         public nint Address => Memory.Address;
+
+        /// <summary>Where the step is, which is that of the next one as soon as the numbers of one have been worked out.</summary>
+        public nint StepAt => Address + sizeof(double) * Array.FindIndex(Nodes, node => node.Operation == Operation.StepCount);
 
         public nint NumbersAt => Address + sizeof(double) * (Nodes.Length + 1);
 

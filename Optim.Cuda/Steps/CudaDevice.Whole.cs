@@ -108,8 +108,8 @@ internal sealed unsafe partial class CudaDevice
                 PrepareSums(launch.Code, sums, !numbers.IsOfStep, GuardOf(run, visit, launch, in segment));
                 continue;
             }
-            _ = KernelOf(launch.Code, inMemory, GuardOf(run, visit, launch, in segment));
-            PrepareRooms(launch.Code, launch.Table!, launch.First, launch.Count, inMemory, numbers.IsOfTensors);
+            var there = TableOf(launch.Table!, launch.First, launch.Count, narrow: launch.Narrow);
+            PrepareVisit(launch.Code, there, inMemory, numbers.IsOfTensors, GuardOf(run, visit, launch, in segment));
         }
     }
 
@@ -144,7 +144,7 @@ internal sealed unsafe partial class CudaDevice
             LaunchSums(code, sums, inMemory, handed, numbersAt, apart, GuardOf(run, visit, launch, in segment));
             return;
         }
-        var there = TableOf(launch.Table!, launch.First, launch.Count);
+        var there = TableOf(launch.Table!, launch.First, launch.Count, narrow: launch.Narrow);
         var targets = stackalloc nint[code.Reductions.Length];
         var reduced = run.VisitFor(visit, segment.DType).Reductions;
         for (var i = 0; i < code.Reductions.Length; i++)
@@ -155,6 +155,7 @@ internal sealed unsafe partial class CudaDevice
                 Numbers = handed,
                 NumbersAt = numbersAt,
                 Apart = apart,
+                Step = segment.Step,
             },
             targets
         );
@@ -195,7 +196,7 @@ internal sealed unsafe partial class CudaDevice
         nint target
     )
     {
-        var (code, there) = (numbers.Code, TableOf(segment.Table, segment.First, segment.Count));
+        var (code, there) = (numbers.Code, TableOf(in segment));
         var (table, slices, entry) = (there.Address, code.IsOfTensors ? there.Slices : 1, there.EntryBytes);
         var given = stackalloc double[code.Given.Length];
         run.HandIn(numbers, segment.Leaves, new(given, code.Given.Length));

@@ -14,7 +14,7 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
     private const int MostTables = 256;
 
     private readonly Lock alone = new();
-    private readonly Dictionary<(KernelCode, bool, Guard?), Loaded> kernels = [];
+    private readonly Dictionary<(KernelCode, bool, Guard?, NarrowColumns?, bool), Loaded> kernels = [];
     private readonly Dictionary<string, Loaded> byText = new(StringComparer.Ordinal);
     private readonly ConditionalWeakTable<SliceTable, Dictionary<(int, int), DeviceTable>> tables = [];
     private readonly Dictionary<(nint, int), SliceTable> numberTables = [];
@@ -43,20 +43,28 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
     /// <summary>The device itself.</summary>
     public Gpu Gpu => gpu;
 
-    public override void Prepare(KernelCode code, SliceTable table, int first, int count, bool eachHasNumbers, StepGuard? guard = null)
+    public override void Prepare(
+        KernelCode code,
+        SliceTable table,
+        int first,
+        int count,
+        bool eachHasNumbers,
+        StepGuard? guard = null,
+        NarrowTable? narrow = null
+    )
     {
         lock (alone)
         {
             var inMemory = ProgramKernels.NumbersAreInMemory(code, eachHasNumbers);
-            _ = KernelOf(code, inMemory, guard);
-            PrepareRooms(code, table, first, count, inMemory, eachHasNumbers);
+            PrepareVisit(code, TableOf(table, first, count, narrow: narrow), inMemory, eachHasNumbers, guard);
         }
     }
 
-    /// <summary>The table there, and memory for numbers and sums.</summary>
-    private void PrepareRooms(KernelCode code, SliceTable table, int first, int count, bool inMemory, bool eachHasNumbers)
+    /// <summary>The kernel, and memory for numbers and sums.</summary>
+    private void PrepareVisit(KernelCode code, DeviceTable there, bool inMemory, bool eachHasNumbers, StepGuard? guard)
     {
-        var there = TableOf(table, first, count);
+        _ = KernelOf(code, inMemory, guard, there.Narrow);
+        var count = there.Slices;
         if (inMemory)
             numbersRoom.Reserve((eachHasNumbers ? count : 1) * (nint)code.Numbers * code.Size);
         if (code.Reductions.Length == 0)
@@ -74,19 +82,21 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
         byte* numbers,
         nint apart,
         Span<double> results,
-        StepGuard? guard = null
+        StepGuard? guard = null,
+        NarrowTable? narrow = null,
+        long step = 0
     )
     {
         lock (alone)
         {
-            var there = TableOf(table, first, count);
+            var there = TableOf(table, first, count, narrow: narrow);
             if (there.Blocks == 0)
             {
                 results.Clear();
                 return;
             }
             var inMemory = ProgramKernels.NumbersAreInMemory(code, apart > 0);
-            var launch = new VisitLaunch(code, there, inMemory, guard) { Numbers = numbers, Apart = (int)apart };
+            var launch = new VisitLaunch(code, there, inMemory, guard) { Numbers = numbers, Apart = (int)apart, Step = step };
             if (inMemory)
                 launch.NumbersAt = Uploaded(code, numbers, apart > 0 ? count : 1);
             var targets = stackalloc nint[code.Reductions.Length];
@@ -126,6 +136,12 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
 
         /// <summary>How many bytes further those of the next slice lie.</summary>
         public int Apart;
+
+        /// <summary>The step by which narrow columns are rounded.</summary>
+        public long Step;
+
+        /// <summary>Where the step after it lies, where the device counts; else 0.</summary>
+        public nint NextStepAt;
     }
 
     /// <summary>Launches a visit, and what joins its sums.</summary>
@@ -134,7 +150,7 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
     private void Launch(in VisitLaunch launch, nint* targets)
     {
         var (code, there) = (launch.Code, launch.There);
-        var kernel = KernelOf(code, launch.InMemory, launch.Guard);
+        var kernel = KernelOf(code, launch.InMemory, launch.Guard, there.Narrow, launch.NextStepAt != 0);
         var (address, slices, entry, blocks) = (there.Address, there.Slices, there.EntryBytes, there.Blocks);
         var (numbersAt, apart, found) = (launch.NumbersAt, launch.Apart, AddressOf(launch.Guard?.Survey));
         var parameters = stackalloc void*[8];
@@ -159,6 +175,9 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
         }
         if (launch.Guard is not null)
             parameters[n++] = &found;
+        var (step, nextStepAt) = ((uint)launch.Step, launch.NextStepAt);
+        if (there.Narrow is not null)
+            parameters[n++] = nextStepAt != 0 ? &nextStepAt : &step;
         if (code.Reductions.Length == 0)
         {
             if (blocks > 0)
@@ -250,7 +269,7 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
         Launches++;
     }
 
-    private DeviceTable TableOf(SliceTable table, int first, int count, int units = PtxKernel.Block)
+    private DeviceTable TableOf(SliceTable table, int first, int count, int units = PtxKernel.Block, NarrowTable? narrow = null)
     {
         var known = tables.GetOrCreateValue(table);
         if (!known.TryGetValue((first, count), out var there))
@@ -260,18 +279,32 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
             known.Add((first, count), there = new(gpu));
         }
         var before = there.Uploads;
-        there.Update(table, first, count, units);
+        there.Update(table, first, count, units, narrow);
         Uploads += there.Uploads - before;
         return there;
     }
 
-    private Loaded KernelOf(KernelCode code, bool inMemory, StepGuard? by = null)
+    private DeviceTable TableOf(in ProgramSegment segment) =>
+        TableOf(segment.Table, segment.First, segment.Count, narrow: segment.Narrow);
+
+    private Loaded KernelOf(
+        KernelCode code,
+        bool inMemory,
+        StepGuard? by = null,
+        NarrowColumns? narrow = null,
+        bool countsThere = false
+    )
     {
         Guard? guard = by is { } own ? new Guard(own.ClipAt) : null;
-        if (kernels.TryGetValue((code, inMemory, guard), out var known))
+        var key = (code, inMemory, guard, narrow, narrow is not null && countsThere);
+        if (kernels.TryGetValue(key, out var known))
             return known;
-        known = Load(code.Reductions.Length > 0 ? SumsKernel.Render(code, inMemory, guard) : ElementKernel.Render(code, inMemory, guard));
-        kernels.Add((code, inMemory, guard), known);
+        known = Load(
+            narrow is not null ? NarrowKernel.Render(code, narrow, inMemory, countsThere, guard)
+            : code.Reductions.Length > 0 ? SumsKernel.Render(code, inMemory, guard)
+            : ElementKernel.Render(code, inMemory, guard)
+        );
+        kernels.Add(key, known);
         return known;
     }
 

@@ -7,6 +7,8 @@ namespace Optim.Cuda;
 internal sealed unsafe class DeviceTable(Gpu gpu)
 {
     private nint[] known = [];
+    private nint[] knownNarrow = [];
+    private long knownSeed;
     private nint[] words = [];
     private GpuMemory? memory;
     private nint stream;
@@ -23,6 +25,9 @@ internal sealed unsafe class DeviceTable(Gpu gpu)
     /// <summary>Where it lies.</summary>
     public nint Address => memory!.Address;
 
+    /// <summary>How the columns of its slices are kept; null where all of them are wide.</summary>
+    public NarrowColumns? Narrow { get; private set; }
+
     /// <summary>How often it was uploaded.</summary>
     public int Uploads { get; private set; }
 
@@ -31,21 +36,28 @@ internal sealed unsafe class DeviceTable(Gpu gpu)
     /// <param name="first">The first slice.</param>
     /// <param name="count">How many.</param>
     /// <param name="units">How many elements of a slice a block takes: always the same.</param>
-    public void Update(SliceTable table, int first, int count, int units)
+    /// <param name="narrow">How the columns are kept, where some are narrow: an entry has words of that then, and hashes of places lie behind all entries.</param>
+    public void Update(SliceTable table, int first, int count, int units, NarrowTable? narrow)
     {
         var stride = table.Stride;
         var now = new ReadOnlySpan<nint>(table.Entries + first * (nint)stride, count * stride + 1);
+        var nowNarrow = narrow is null ? default : narrow.WordsOf(first, count);
+        var seed = narrow?.Seed ?? 0;
         var current = gpu.Stream;
-        if (memory is not null && stream == current && now.SequenceEqual(known))
+        var isKnown = now.SequenceEqual(known) && nowNarrow.SequenceEqual(knownNarrow) && seed == knownSeed;
+        if (memory is not null && stream == current && isKnown)
         {
             gpu.Keep(memory);
             return;
         }
         // Until all has gone well, what is there is not known.
         known = [];
-        var entry = PtxKernel.Head + stride - 1;
-        if (words.Length < count * entry)
-            words = new nint[count * entry];
+        Narrow = narrow is null ? null : NarrowColumns.Of(narrow, first, count);
+        var beside = Narrow?.Words ?? 0;
+        var entry = PtxKernel.Head + stride - 1 + beside;
+        var length = count * entry + (narrow is null ? 0 : NarrowKernel.PlacesBytes / sizeof(nint));
+        if (words.Length < length)
+            words = new nint[length];
         nint blocks = 0;
         for (var slice = 0; slice < count; slice++)
         {
@@ -54,9 +66,12 @@ internal sealed unsafe class DeviceTable(Gpu gpu)
             var elements = source[stride] - source[0];
             (target[0], target[1]) = (blocks, elements);
             source[1..stride].CopyTo(target[PtxKernel.Head..]);
+            narrow?.Lay(first + slice, target[(entry - beside)..]);
             blocks += (elements + units - 1) / units;
         }
-        var bytes = (nint)count * entry * sizeof(nint);
+        if (narrow is not null)
+            new ReadOnlySpan<byte>(narrow.Places, NarrowKernel.PlacesBytes).CopyTo(MemoryMarshal.AsBytes(words.AsSpan(count * entry)));
+        var bytes = (nint)length * sizeof(nint);
         if (memory is null || memory.Bytes < bytes || stream != current)
         {
             var larger = gpu.Allocate(Math.Max(bytes, sizeof(nint)));
@@ -66,7 +81,7 @@ internal sealed unsafe class DeviceTable(Gpu gpu)
         fixed (nint* source = words)
             gpu.Upload(memory.Address, source, bytes);
         (Slices, Blocks, EntryBytes, stream) = (count, blocks, entry * sizeof(nint), current);
-        known = now.ToArray();
+        (known, knownNarrow, knownSeed) = (now.ToArray(), nowNarrow.ToArray(), seed);
         Uploads++;
     }
 }

@@ -53,25 +53,25 @@ internal static unsafe partial class NarrowCodec
     private const int Block = StateStorage.BlockLength;
 
     /// <summary>The golden ratio's bits: multiples of it are spread evenly, so that a number between two codes takes each as often as it should.</summary>
-    private const uint Golden = 0x9E3779B9;
+    public const uint Golden = 0x9E3779B9;
 
-    private const uint Magnitude = 0x7FFF_FFFF;
-    private const uint Infinity = 0x7F80_0000;
+    public const uint Magnitude = 0x7FFF_FFFF;
+    public const uint Infinity = 0x7F80_0000;
 
     /// <summary>The largest finite number of which <see cref="Free"/> bits are none.</summary>
-    private const uint Largest = 0x7F7F_FFF8;
+    public const uint Largest = 0x7F7F_FFF8;
 
     /// <summary>The bits of a scale that are not the top's.</summary>
-    private const uint Free = 7;
+    public const uint Free = 7;
 
     /// <summary>The class of a block, in its scale.</summary>
-    private const uint Class = 3;
+    public const uint Class = 3;
 
     /// <summary>In a scale: there are codes for nothing in the block.</summary>
-    private const uint HasZero = 4;
+    public const uint HasZero = 4;
 
     /// <summary>The sign of a scale: there is NaN in the block.</summary>
-    private const uint HasNaN = 0x8000_0000;
+    public const uint HasNaN = 0x8000_0000;
 
     /// <summary>A hash of the seed and the places in a block, twice.</summary>
     /// <param name="places">Room for <see cref="NoiseLength"/> numbers.</param>
@@ -87,13 +87,21 @@ internal static unsafe partial class NarrowCodec
     private static T* Table<T>(int count)
         where T : unmanaged => (T*)NativeMemory.AlignedAlloc((nuint)count * (nuint)sizeof(T), 64);
 
+    /// <summary>The factors of <see cref="Hash"/>, and by how many bits what each multiplies was moved.</summary>
+    public const uint FirstFactor = 0x7FEB352D,
+        SecondFactor = 0x846CA68B;
+
+    public const int FirstShift = 16,
+        SecondShift = 15,
+        LastShift = 16;
+
     /// <summary>Bits that look unrelated for neighbouring numbers.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static uint Hash(uint x)
     {
-        x = (x ^ (x >> 16)) * 0x7FEB352D;
-        x = (x ^ (x >> 15)) * 0x846CA68B;
-        return x ^ (x >> 16);
+        x = (x ^ (x >> FirstShift)) * FirstFactor;
+        x = (x ^ (x >> SecondShift)) * SecondFactor;
+        return x ^ (x >> LastShift);
     }
 
     /// <summary>
@@ -107,23 +115,36 @@ internal static unsafe partial class NarrowCodec
     /// <param name="column">The column's number.</param>
     public static void FillNoise(uint* noise, uint* places, NarrowKind kind, long step, int column)
     {
-        var first = Hash((uint)column * 0xC2B2AE35) + (uint)step * Golden;
-        var (shift, mask) = kind switch
+        var first = HashOf(column) + (uint)step * Golden;
+        var (shift, mask) = CutOff(kind);
+        for (var i = 0; i < NoiseLength; i++)
+            noise[i] = places[i] + first >> shift & mask;
+    }
+
+    /// <summary>What a column adds to the hashes of places, beside the step.</summary>
+    public static uint HashOf(int column) => Hash((uint)column * 0xC2B2AE35);
+
+    /// <summary>By how many bits a hash is moved, and which of the others are taken, to be as many as are cut off.</summary>
+    public static (int Shift, uint Mask) CutOff(NarrowKind kind) =>
+        kind switch
         {
             NarrowKind.Signed8 => (32 - Signed.Shift, ~Free),
             NarrowKind.NonNegative8 => (32 - NonNegative.Shift, ~(Free << NonNegative.Finest)),
             _ => (16, ~0u),
         };
-        for (var i = 0; i < NoiseLength; i++)
-            noise[i] = places[i] + first >> shift & mask;
-    }
+
+    /// <summary>By what the number of a block is multiplied before it is hashed.</summary>
+    public const uint OfBlocks = 0x85EBCA6B;
+
+    /// <summary>The bits of a block's hash that say where it begins in a table of noise.</summary>
+    public const int Turns = Block - 16;
 
     /// <summary>Where a block begins in a table of noise: at a multiple of 16.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static nint TurnOf(nint block) => (nint)(Hash((uint)block * 0x85EBCA6B + (uint)((long)block >> 32)) & (Block - 16));
+    public static nint TurnOf(nint block) => (nint)(Hash((uint)block * OfBlocks + (uint)((long)block >> 32)) & Turns);
 
     /// <summary>Numbers of either sign.</summary>
-    private static class Signed
+    public static class Signed
     {
         /// <summary>Bits that are cut off a distance: its mantissa has five.</summary>
         public const int Shift = 18;
@@ -142,7 +163,7 @@ internal static unsafe partial class NarrowCodec
     }
 
     /// <summary>Numbers that are at least 0.</summary>
-    private static class NonNegative
+    public static class NonNegative
     {
         /// <summary>Bits that are cut off a distance: its mantissa has six.</summary>
         public const int Shift = 17;
@@ -152,9 +173,18 @@ internal static unsafe partial class NarrowCodec
         /// <summary>How many bits of a distance's float one of its units is, in the class of the finest steps.</summary>
         public const int Finest = 4;
 
+        /// <summary>The power of the class of the finest steps; each class after it has 2 more.</summary>
+        public const int LeastPower = 19;
+
+        /// <summary>With distances of so many, times two to the power of 17 and 2 for each class before, the next class begins.</summary>
+        public const int Edge = 59;
+
+        /// <summary>The largest distance that has a code, times two to the power of 3 less than the class's.</summary>
+        public const int Furthest = 117;
+
         /// <summary>The power of two that is added to distances, by class.</summary>
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
-        public static int Power(int kind) => 19 + 2 * kind;
+        public static int Power(int kind) => LeastPower + 2 * kind;
 
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static int First(int power) => Top + (127 + power << 6);
@@ -163,15 +193,15 @@ internal static unsafe partial class NarrowCodec
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static int ClassOf(int distance) =>
             // Signs of differences: no branches.
-            ((59 << 17) - 1 - distance >>> 31)
-            + ((59 << 19) - 1 - distance >>> 31)
-            + ((59 << 21) - 1 - distance >>> 31);
+            ((Edge << 17) - 1 - distance >>> 31)
+            + ((Edge << 19) - 1 - distance >>> 31)
+            + ((Edge << 21) - 1 - distance >>> 31);
 
         /// <summary>The largest distance that has a code, of a number above 0.</summary>
         [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public static int Last(int top, int power)
         {
-            var last = 117 << (power - 3);
+            var last = Furthest << (power - 3);
             return last < top ? last : LastBelow(top, power);
         }
 

@@ -50,8 +50,29 @@ internal sealed unsafe class NarrowTable
         NarrowCodec.FillPlaces(places, placesOf = seed);
     }
 
+    /// <summary>The kind of such a word.</summary>
+    public static NarrowKind KindOf(nint word) => (NarrowKind)word;
+
     /// <summary>The first block of a word that <see cref="Of"/> gives for a kind.</summary>
     public static nint FirstBlock(nint word) => word >> KindBits;
+
+    /// <summary>The seed that <see cref="Places"/> were made of.</summary>
+    public long Seed => placesOf;
+
+    /// <summary>The words of some neighbouring slices.</summary>
+    public ReadOnlySpan<nint> WordsOf(int first, int count) => new(Of(first), count * Columns * 2);
+
+    /// <summary>What a kernel of a device takes of a slice: its first block in the whole parameter, and where the scales of each column lie.</summary>
+    public void Lay(int slice, Span<nint> target)
+    {
+        var here = Of(slice);
+        target[0] = 0;
+        for (var column = 0; column < Columns; column++)
+        {
+            target[0] = Math.Max(target[0], FirstBlock(here[2 * column]));
+            target[1 + column] = here[2 * column + 1];
+        }
+    }
 
     /// <summary>The words of a slice: for each column its kind, with the first block above <see cref="KindBits"/>, and the address of its scales.</summary>
     public nint* Of(int slice) => words + (nint)slice * Columns * 2;

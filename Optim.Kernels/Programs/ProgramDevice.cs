@@ -30,7 +30,16 @@ internal abstract unsafe class ProgramDevice : Executor
     /// <param name="count">How many.</param>
     /// <param name="eachHasNumbers">Whether each slice has numbers of its own.</param>
     /// <param name="guard">What guards it; null for nothing.</param>
-    public abstract void Prepare(KernelCode code, SliceTable table, int first, int count, bool eachHasNumbers, StepGuard? guard = null);
+    /// <param name="narrow">How the columns of the table are kept, where some are narrow.</param>
+    public abstract void Prepare(
+        KernelCode code,
+        SliceTable table,
+        int first,
+        int count,
+        bool eachHasNumbers,
+        StepGuard? guard = null,
+        NarrowTable? narrow = null
+    );
 
     /// <summary>One visit of some slices. It returns at once, unless there are reductions.</summary>
     /// <param name="code">The visit.</param>
@@ -41,6 +50,8 @@ internal abstract unsafe class ProgramDevice : Executor
     /// <param name="apart">How many bytes further those of the next slice lie; 0 where all have the same.</param>
     /// <param name="results">What each slice comes to: all slices of the first reduction, then all of the next one.</param>
     /// <param name="guard">What guards it; null for nothing.</param>
+    /// <param name="narrow">How the columns of the table are kept, where some are narrow.</param>
+    /// <param name="step">The step, counted from 1, by which they are rounded.</param>
     public abstract void Run(
         KernelCode code,
         SliceTable table,
@@ -49,7 +60,9 @@ internal abstract unsafe class ProgramDevice : Executor
         byte* numbers,
         nint apart,
         Span<double> results,
-        StepGuard? guard = null
+        StepGuard? guard = null,
+        NarrowTable? narrow = null,
+        long step = 0
     );
 
     /// <summary>

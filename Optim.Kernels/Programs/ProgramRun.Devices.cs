@@ -21,7 +21,17 @@ internal sealed unsafe partial class ProgramRun
         if (HasSpreads(now))
             return SpreadLaunches(device, now, in segment);
         var code = now.Visit.Code;
-        return code.IsEmpty ? [] : [new(code, segment.Table, null) { First = segment.First, Count = segment.Count }];
+        return code.IsEmpty
+            ? []
+            :
+            [
+                new(code, segment.Table, null)
+                {
+                    First = segment.First,
+                    Count = segment.Count,
+                    Narrow = segment.Narrow,
+                },
+            ];
     }
 
     private List<DeviceLaunch> SpreadLaunches(ProgramDevice device, Prepared now, in ProgramSegment segment)
@@ -105,6 +115,9 @@ internal sealed record DeviceLaunch(KernelCode Code, SliceTable? Table, SumsTabl
 
     /// <summary>How many.</summary>
     public int Count { get; init; }
+
+    /// <summary>How the columns of the table are kept, where some are narrow.</summary>
+    public NarrowTable? Narrow { get; init; }
 
     /// <summary>Which of the spreads that the visit reads it works out of totals; -1 for the visit itself.</summary>
     public int Work { get; init; } = -1;

@@ -398,7 +398,18 @@ internal sealed unsafe partial class ProgramRun
         WriteNumbers(now, index, in segment, ref pass);
         var results = new double[code.Reductions.Length * segment.Count];
         var guard = StepGuard.Of(segment.Survey, program, now.Visit);
-        device.Run(code, segment.Table, segment.First, segment.Count, pass.Numbers, pass.NumbersStride, results, guard);
+        device.Run(
+            code,
+            segment.Table,
+            segment.First,
+            segment.Count,
+            pass.Numbers,
+            pass.NumbersStride,
+            results,
+            guard,
+            segment.Narrow,
+            segment.Step
+        );
         for (var i = 0; i < now.Visit.Reductions.Length; i++)
         for (var slice = 0; slice < segment.Count; slice++)
             Reduced(now.Visit.Reductions[i], index, in segment, slice, results[i * segment.Count + slice]);
@@ -419,7 +430,15 @@ internal sealed unsafe partial class ProgramRun
             if (HasSpreads(now))
                 PrepareSpreadsOn(device, now, in segment);
             else if (!now.Visit.Code.IsEmpty)
-                device.Prepare(now.Visit.Code, segment.Table, segment.First, segment.Count, now.OfTensor.Length > 0, guard);
+                device.Prepare(
+                    now.Visit.Code,
+                    segment.Table,
+                    segment.First,
+                    segment.Count,
+                    now.OfTensor.Length > 0,
+                    guard,
+                    segment.Narrow
+                );
         }
         foreach (var array in NumberArrays)
             device.PrepareNumbers(AddressesOf(in segment, array), IsDouble(dtype));

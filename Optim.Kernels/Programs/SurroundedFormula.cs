@@ -48,8 +48,11 @@ internal sealed class SurroundedFormula(Driver driver)
         int firstSlice,
         int slices,
         DType dtype,
+        NarrowTable? narrow,
         DeviceSurvey? survey
-    ) => Of(switches, in around).Run.Prepare(new ProgramSegment(table, firstSlice, slices, dtype, [], On: device, Survey: survey));
+    ) =>
+        Of(switches, in around)
+            .Run.Prepare(new ProgramSegment(table, firstSlice, slices, dtype, [], On: device, Narrow: narrow, Survey: survey));
 
     /// <summary>Steps every element of some neighbouring slices once, and says how many threads took part.</summary>
     /// <param name="table">Parameter, gradient, the formula's columns, the averages.</param>

@@ -8,7 +8,7 @@ public abstract class PtxMemory
 
     /// <summary>Up to 8 bytes.</summary>
     /// <param name="address">Where.</param>
-    /// <param name="size">Bytes: 2, 4 or 8.</param>
+    /// <param name="size">Bytes: 1, 2, 4 or 8.</param>
     /// <param name="reader">Who reads.</param>
     public abstract ulong Load(ulong address, int size, Access reader);
 
@@ -61,21 +61,22 @@ public sealed unsafe class HostMemory : PtxMemory
     public override ulong Load(ulong address, int size, Access reader)
     {
         var region = Find(address, size);
-        for (var at = (address - region.Start) / 2; at < (address - region.Start + (ulong)size) / 2; at++)
+        for (var at = (address - region.Start) / 2; at < (address - region.Start + (ulong)size + 1) / 2; at++)
             if (region.Launches[at] == launch)
                 Separate(region.Writers[at], reader, address, "reads what another writes");
         return size switch
         {
             8 => *(ulong*)address,
             4 => *(uint*)address,
-            _ => *(ushort*)address,
+            2 => *(ushort*)address,
+            _ => *(byte*)address,
         };
     }
 
     public override void Store(ulong address, int size, ulong value, Access writer)
     {
         var region = Find(address, size);
-        for (var at = (address - region.Start) / 2; at < (address - region.Start + (ulong)size) / 2; at++)
+        for (var at = (address - region.Start) / 2; at < (address - region.Start + (ulong)size + 1) / 2; at++)
         {
             if (region.Launches[at] == launch)
                 Separate(region.Writers[at], writer, address, "writes where another does");
@@ -89,8 +90,11 @@ public sealed unsafe class HostMemory : PtxMemory
             case 4:
                 *(uint*)address = (uint)value;
                 break;
-            default:
+            case 2:
                 *(ushort*)address = (ushort)value;
+                break;
+            default:
+                *(byte*)address = (byte)value;
                 break;
         }
     }

@@ -181,7 +181,8 @@ public sealed partial class PtxProgram
         var operands = new Operand[arguments.Length];
         for (var i = 0; i < operands.Length; i++)
             operands[i] = i == 0 ? new(Register(arguments[0], known.Operands[0], line), 0) : Source(arguments[i], known.Operands[i], line);
-        if (known.Code == Code.Shuffle && (guard >= 0 || arguments[3] != "31" || arguments[4] != "-1"))
+        var isOfWarp = known.Code is Code.Shuffle or Code.Exchange or Code.Vote;
+        if (isOfWarp && (guard >= 0 || arguments[^1] != "-1" || known.Code != Code.Vote && arguments[3] != "31"))
             throw new PtxException($"values are exchanged by all threads of a warp: {line}");
         return new(form, guard, isNegated, operands, line) { Code = known.Code };
     }
@@ -192,8 +193,9 @@ public sealed partial class PtxProgram
         var width = memory.Groups[2].Success ? int.Parse(memory.Groups[2].Value, CultureInfo.InvariantCulture) : 1;
         var size = memory.Groups[3].Value switch
         {
+            "u8" => 1,
             "u16" => 2,
-            "f32" => 4,
+            "f32" or "u32" => 4,
             "u64" or "f64" => 8,
             _ => throw new PtxException(line),
         };
@@ -242,7 +244,7 @@ public sealed partial class PtxProgram
     private static Kind OfSize(int size) =>
         size switch
         {
-            2 => Kind.Bits16,
+            1 or 2 => Kind.Bits16,
             4 => Kind.Bits32,
             _ => Kind.Bits64,
         };

@@ -11,7 +11,10 @@ public sealed class PtxRun(PtxProgram program, PtxMemory memory)
     private const long Most = 100_000_000;
 
     private readonly Instruction[] instructions = [.. program.Instructions];
-    private readonly bool waits = program.Instructions.Any(each => each.Code is Code.Barrier or Code.Shuffle);
+    private readonly bool waits = program.Instructions.Any(each => each.Code == Code.Barrier || IsOfWarp(each.Code));
+
+    /// <summary>Whether all threads of a warp do it together.</summary>
+    private static bool IsOfWarp(Code code) => code is Code.Shuffle or Code.Exchange or Code.Vote;
 
     /// <summary>Threads that exchange values.</summary>
     private const int Warp = 32;
@@ -93,7 +96,7 @@ public sealed class PtxRun(PtxProgram program, PtxMemory memory)
                     Run(thread, parameters);
             var (shuffling, others) = (-1, false);
             foreach (var thread in warp)
-                if (thread.HasEnded || instructions[thread.At - 1].Code != Code.Shuffle)
+                if (thread.HasEnded || !IsOfWarp(instructions[thread.At - 1].Code))
                     others = true;
                 else if (shuffling >= 0 && shuffling != thread.At)
                     throw new PtxException("threads of a warp exchange different values");
@@ -108,11 +111,17 @@ public sealed class PtxRun(PtxProgram program, PtxMemory memory)
             for (var lane = 0; lane < Warp; lane++)
                 sent[lane] = Read(warp[lane], now.Operands[1], now);
             for (var lane = 0; lane < Warp; lane++)
-            {
-                var from = lane + (int)Read(warp[lane], now.Operands[2], now);
-                Write(warp[lane], now.Operands[0], sent[from < Warp ? from : lane]);
-            }
+                Write(warp[lane], now.Operands[0], Received(warp[lane], lane, now, sent));
         }
+    }
+
+    private ulong Received(Thread thread, int lane, Instruction now, ulong[] sent)
+    {
+        if (now.Code == Code.Vote)
+            return Array.Exists(sent, value => value != 0) ? 1UL : 0;
+        var number = (int)Read(thread, now.Operands[2], now);
+        var from = now.Code == Code.Exchange ? lane ^ number : lane + number;
+        return sent[from < Warp ? from : lane];
     }
 
     private static void Begin(Thread thread, uint block, int number, int phase)
@@ -146,6 +155,8 @@ public sealed class PtxRun(PtxProgram program, PtxMemory memory)
                     return;
                 case Code.Barrier:
                 case Code.Shuffle:
+                case Code.Exchange:
+                case Code.Vote:
                     Executed += steps;
                     return;
                 case Code.LoadParameter:
@@ -194,12 +205,18 @@ public sealed class PtxRun(PtxProgram program, PtxMemory memory)
                 Code.Narrow16 => (ushort)a,
                 Code.Narrow32 => (uint)a,
                 Code.DoubleToFloat => Of((float)D(a)),
+                Code.DoubleToWhole => D(a) is >= 0 and < 1e18 ? (ulong)D(a) : throw new PtxException($"{D(a)}: {now.Line}"),
+                Code.FloatToInteger => (uint)(int)F(a),
+                Code.IntegerToFloat => Of((float)(int)a),
                 Code.WholeToDouble => Of((double)a),
                 Code.FloatToDouble => Of((double)F(a)),
                 Code.Add32 => (uint)a + (uint)b & uint.MaxValue,
                 Code.Subtract32 => (uint)a - (uint)b & uint.MaxValue,
                 Code.Add64 => a + b,
                 Code.Subtract64 => a - b,
+                Code.MultiplyLow32 => (uint)a * (uint)b,
+                Code.SmallerS32 => (uint)Math.Min((int)a, (int)b),
+                Code.LargerS32 => (uint)Math.Max((int)a, (int)b),
                 Code.MultiplyLow64 => a * b,
                 Code.MultiplyWide => (ulong)(uint)a * (uint)b,
                 Code.Larger64 => Math.Max(a, b),
@@ -233,6 +250,9 @@ public sealed class PtxRun(PtxProgram program, PtxMemory memory)
                 Code.Equal => a == b ? 1UL : 0,
                 Code.NotEqual => a != b ? 1UL : 0,
                 Code.AtLeastU32 or Code.AtLeastU64 => a >= b ? 1UL : 0,
+                Code.GreaterU32 => a > b ? 1UL : 0,
+                Code.LessU32 => a < b ? 1UL : 0,
+                Code.AtMostU32 => a <= b ? 1UL : 0,
                 Code.GreaterU64 => a > b ? 1UL : 0,
                 Code.AtMostU64 => a <= b ? 1UL : 0,
                 Code.GreaterS32 => (int)a > (int)b ? 1UL : 0,
