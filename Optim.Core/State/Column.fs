@@ -52,7 +52,7 @@ type Column internal (name: string, rows: ImmutableArray<TensorView>, narrow: Im
         Argument.index "row" row rows.Length
         NarrowKinds.MapOf (column.NarrowRow row).Kind
 
-    /// The numbers of the row of a parameter: of narrow ones a copy as float32, of others the row itself.
+    /// The numbers of the row of a parameter: of narrow ones a copy as float32 in the memory of the processor, of others the row itself.
     member column.Widen(row: int) : TensorView =
         Argument.index "row" row rows.Length
         let narrow = column.NarrowRow row

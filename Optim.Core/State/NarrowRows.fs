@@ -84,29 +84,43 @@ module internal NarrowRows =
         if gradient.Kind = GradientKind.Sparse then
             raise (refuse rule storage parameters row "has a sparse gradient, which steps some rows")
 
+    /// Whether kernels of ours step a parameter where it lies.
+    let private hasKernels (parameters: Parameters) row =
+        match parameters.Executor with
+        | _ when parameters[row].Layout.IsOnCpu -> true
+        | :? TensorExecutor -> false
+        | _ -> not (isNull (ProgramDevice.Find parameters[row].Device))
+
     /// Refuses parameters that narrow state is not for, before the first step.
     let checkAll rule (storage: ColumnStorage) (parameters: Parameters) =
         for row in 0 .. parameters.Count - 1 do
             if storage.IsNarrow parameters row then
                 checkParameter rule storage parameters row
 
-                if not parameters[row].Layout.IsOnCpu then
+                if not (hasKernels parameters row) then
                     refuseDevice rule storage parameters row
 
-    let private scalesLayout (elements: nativeint) =
-        Layout.Contiguous(DType.Float32, ReadOnlySpan [| int64 (NarrowKinds.Blocks elements) |])
+    let private zeros (home: Device) (layout: Layout) = TensorView.Zeros(layout.On home)
 
-    let private makeScales kind (elements: nativeint) =
+    let private makeScales (home: Device) kind (elements: nativeint) =
         if NarrowKinds.HasScales kind then
-            TensorView.Zeros(scalesLayout elements)
+            zeros home (Layout.Contiguous(DType.Float32, ReadOnlySpan [| int64 (NarrowKinds.Blocks elements) |]))
         else
             TensorView()
 
-    let private make kind (shape: ImmutableArray<int64>) =
-        let codes =
-            TensorView.Zeros(Layout.Contiguous(NarrowKinds.CodesOf kind, shape.AsSpan()))
+    let private make (home: Device) kind (shape: ImmutableArray<int64>) =
+        let codes = zeros home (Layout.Contiguous(NarrowKinds.CodesOf kind, shape.AsSpan()))
 
-        struct (codes, makeScales kind codes.Count)
+        struct (codes, makeScales home kind codes.Count)
+
+    /// What the processor made, where it is to lie.
+    let private at (home: Device) (view: TensorView) =
+        if view.IsAbsent || view.Device = home then
+            view
+        else
+            let there = zeros home view.Layout
+            there.CopyFrom view
+            there
 
     /// The rows' kinds and scales, to be changed.
     let private narrowOf (column: Column) =
@@ -152,13 +166,17 @@ module internal NarrowRows =
 
             for row in narrow do
                 let kind = storage.KindOf(index, parameters, row)
-                let struct (codes, scales) = make kind parameters[row].Shape
+                let home = parameters[row].Device
+
+                let struct (codes, scales) =
+                    make (if start = 0.0 then home else Device.Cpu) kind parameters[row].Shape
 
                 if start <> 0.0 then
                     NarrowMemory.Fill(kind, codes, scales, start, storage.Storage.Seed, parameters.FirstBlock row)
 
-                rows[row] <- codes
-                kept[row] <- { Kind = kind; Scales = scales }
+                rows[row] <- at home codes
+
+                kept[row] <- { Kind = kind; Scales = at home scales }
 
             Column(column.Name, rows.ToImmutable(), kept.ToImmutable())
 
@@ -176,19 +194,20 @@ module internal NarrowRows =
             let rows, kept = column.Rows.ToBuilder(), narrowOf column
 
             for row in differing do
-                let wide = (column.Widen row).InOrder()
+                let wide, home = (column.Widen row).InOrder(), parameters[row].Device
                 let kind = storage.KindOf(index, parameters, row)
 
                 if kind = NarrowKind.Wide then
-                    rows[row] <- wide
+                    rows[row] <- at home wide
 
                     kept[row] <- { Kind = kind; Scales = TensorView() }
                 else
-                    let struct (codes, scales) = make kind wide.Shape
+                    let struct (codes, scales) = make Device.Cpu kind wide.Shape
                     let seed = storage.Storage.Seed
                     NarrowMemory.Narrow(wide, kind, codes, scales, seed, counts[row], index, parameters.FirstBlock row)
-                    rows[row] <- codes
-                    kept[row] <- { Kind = kind; Scales = scales }
+                    rows[row] <- at home codes
+
+                    kept[row] <- { Kind = kind; Scales = at home scales }
 
             Column(column.Name, rows.ToImmutable(), kept.ToImmutable())
 

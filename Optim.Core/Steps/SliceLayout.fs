@@ -124,8 +124,8 @@ module internal SliceLayout =
                 NarrowRows.check rule storage parameters row gradients[row]
 
                 match deviceOf kinds rowKinds[row] parameters gradients[row] row, stepperOf parameters row with
-                | null, ValueNone -> ()
-                | _ -> NarrowRows.refuseDevice rule storage parameters row
+                | null, ValueSome _ -> NarrowRows.refuseDevice rule storage parameters row
+                | _ -> ()
 
         let orders =
             Array.init rows (fun row ->

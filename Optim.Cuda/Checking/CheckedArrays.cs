@@ -92,7 +92,8 @@ internal sealed unsafe class CheckedArrays
             _ => (BitConverter.ToUInt16(bytes) & 0x7FFF) is 0x7FC0 or 0x7E00,
         };
 
-    private static void Set(byte[] array, int index, DType dtype, double value)
+    /// <summary>Sets an element of an array of a dtype.</summary>
+    public static void Set(byte[] array, int index, DType dtype, double value)
     {
         switch (dtype)
         {

@@ -92,6 +92,8 @@ internal sealed unsafe partial class GpuCheck
         }
         say(FormattableString.Invariant($"{"Adafactor", -32} {4 * repetitions, 6} {ofFactors, 12} {wrongFactors, 8}"));
         (all, different) = (all + ofFactors, different + wrongFactors);
+        var (ofNarrow, wrongNarrow) = CompareNarrow(programs, repetitions);
+        (all, different) = (all + ofNarrow, different + wrongNarrow);
         say(FormattableString.Invariant($"{all} elements compared with the processor's, {different} differ"));
         foreach (var (name, program) in programs.Where(each => kernels.Takes(each.Program)).Take(streamed))
         {
@@ -106,6 +108,7 @@ internal sealed unsafe partial class GpuCheck
             different += differ;
         }
         Measure(elements);
+        MeasureNarrow(elements);
         return different == 0;
     }
 

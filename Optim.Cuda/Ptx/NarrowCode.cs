@@ -143,7 +143,9 @@ internal sealed class NarrowCode(PtxText text)
         var top = R("and.b32", $"{free}, {Bits(~NarrowCodec.Free)}");
         var isNothing = P("setp.eq.u32", $"{largest}, 0");
         var (codes, scale) =
-            kind == NarrowKind.Signed8 ? Signed(numbers, magnitudes, noise, top, isNothing) : NonNegative(magnitudes, noise, top, isNothing);
+            kind == NarrowKind.Signed8
+                ? Signed(numbers, magnitudes, noise, top, isNothing)
+                : NonNegative(magnitudes, noise, top, isNothing);
         SetCodes(kind, codes, spoilt);
         return (codes, R("or.b32", $"{scale}, {hasNaN}"));
     }

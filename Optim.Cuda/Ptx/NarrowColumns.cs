@@ -21,14 +21,15 @@ internal sealed class NarrowColumns(params NarrowKind[] kinds) : IEquatable<Narr
         {
             var kind = NarrowTable.KindOf(table.Of(first + slice)[2 * column]);
             if (slice > 0 && kind != kinds[column])
-                throw new InvalidOperationException($"column {column} is {kinds[column]} in slice {first} and {kind} in slice {first + slice}");
+                throw new InvalidOperationException(
+                    $"column {column} is {kinds[column]} in slice {first} and {kind} in slice {first + slice}"
+                );
             kinds[column] = kind;
         }
         return new(kinds);
     }
 
-    public bool Equals(NarrowColumns? other) =>
-        other is not null && kinds.AsSpan().SequenceEqual(other.Kinds);
+    public bool Equals(NarrowColumns? other) => other is not null && kinds.AsSpan().SequenceEqual(other.Kinds);
 
     public override bool Equals(object? other) => Equals(other as NarrowColumns);
 

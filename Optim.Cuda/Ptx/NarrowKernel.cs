@@ -11,7 +11,7 @@ internal sealed class NarrowKernel
     /// <summary>Threads of a block.</summary>
     public const int Threads = 256;
 
-    /// <summary>Bytes of the hashes of places, which lie behind a table's entries.</summary>
+    /// <summary>Bytes of the hashes of places, which lie before a table's entries.</summary>
     public const int PlacesBytes = StateStorage.BlockLength * sizeof(uint);
 
     private const int Block = StateStorage.BlockLength;
@@ -67,7 +67,7 @@ internal sealed class NarrowKernel
         var scales = uses.Where(use => NarrowKinds.HasScales(KindOf(use.Array)))
             .ToDictionary(use => use.Array, use => D("ld.global.u64", $"[{words}+{8 * (use.Array - 1)}]"));
         var firstBlock = D("ld.global.u64", $"[{words}]");
-        var places = PlacesAt(entryBytes);
+        var places = D("sub.s64", $"{D("ld.param.u64", $"[p_table]")}, {PlacesBytes}");
         var step = narrow.OfStep(countsThere ? CountedStep() : text.Into('r', "ld.param.u32", $"[p_step]"));
         var misaligned = Misaligned();
         var id = text.Into('r', "mov.u32", $"%tid.x");
@@ -126,15 +126,6 @@ internal sealed class NarrowKernel
 
         /// <summary>Whether each of its elements is there, where the block is shorter.</summary>
         public string[] IsThere { get; set; } = [];
-    }
-
-    /// <summary>The hashes of places lie behind the last entry.</summary>
-    private string PlacesAt(string entryBytes)
-    {
-        var table = D("ld.param.u64", $"[p_table]");
-        var slices = Wide(text.Into('r', "ld.param.u32", $"[p_slices]"));
-        var length = D("mul.lo.s64", $"{slices}, {entryBytes}");
-        return D("add.s64", $"{table}, {length}");
     }
 
     /// <summary>The step that the device has counted: that is the next one now.</summary>
@@ -321,25 +312,13 @@ internal sealed class NarrowKernel
         var (one, stored) = (text.NewLabel("ONE"), text.NewLabel("STORED"));
         text.Line($"@{block.Slow} bra {one}");
         for (var i = 0; i < stores.Length; i++)
-            for (var group = 0; group < 2; group++)
-                StoreFour(
-                    KindOf(stores[i].Array),
-                    stores[i].IsWords,
-                    places[group][stores[i].Array],
-                    [.. numbers[i].Skip(4 * group).Take(4)]
-                );
+        for (var group = 0; group < 2; group++)
+            StoreFour(KindOf(stores[i].Array), stores[i].IsWords, places[group][stores[i].Array], [.. numbers[i].Skip(4 * group).Take(4)]);
         text.Line($"bra {stored}");
         text.Label(one);
         for (var i = 0; i < stores.Length; i++)
-            for (var k = 0; k < NarrowCode.Elements; k++)
-                StoreOne(
-                    KindOf(stores[i].Array),
-                    stores[i].IsWords,
-                    places[k / 4][stores[i].Array],
-                    k % 4,
-                    numbers[i][k],
-                    block.IsThere[k]
-                );
+        for (var k = 0; k < NarrowCode.Elements; k++)
+            StoreOne(KindOf(stores[i].Array), stores[i].IsWords, places[k / 4][stores[i].Array], k % 4, numbers[i][k], block.IsThere[k]);
         text.Label(stored);
     }
 

@@ -34,7 +34,7 @@ internal sealed unsafe partial class CudaDevice
             gpu.Keep(leaves.Memory);
             var parameters = stackalloc void*[] { &table, &one, &entry, &none, &none, &target, &address, &found };
             Launch(KernelOf(numbers, guard is not null), 1, parameters);
-            var launch = new VisitLaunch(visit.Code, there, visit.Code.Numbers > 0, guard) 
+            var launch = new VisitLaunch(visit.Code, there, visit.Code.Numbers > 0, guard)
             {
                 NumbersAt = target,
                 NextStepAt = leaves.StepAt,

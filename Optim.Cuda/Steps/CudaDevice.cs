@@ -96,7 +96,12 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
                 return;
             }
             var inMemory = ProgramKernels.NumbersAreInMemory(code, apart > 0);
-            var launch = new VisitLaunch(code, there, inMemory, guard) { Numbers = numbers, Apart = (int)apart, Step = step };
+            var launch = new VisitLaunch(code, there, inMemory, guard)
+            {
+                Numbers = numbers,
+                Apart = (int)apart,
+                Step = step,
+            };
             if (inMemory)
                 launch.NumbersAt = Uploaded(code, numbers, apart > 0 ? count : 1);
             var targets = stackalloc nint[code.Reductions.Length];
@@ -284,16 +289,9 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
         return there;
     }
 
-    private DeviceTable TableOf(in ProgramSegment segment) =>
-        TableOf(segment.Table, segment.First, segment.Count, narrow: segment.Narrow);
+    private DeviceTable TableOf(in ProgramSegment segment) => TableOf(segment.Table, segment.First, segment.Count, narrow: segment.Narrow);
 
-    private Loaded KernelOf(
-        KernelCode code,
-        bool inMemory,
-        StepGuard? by = null,
-        NarrowColumns? narrow = null,
-        bool countsThere = false
-    )
+    private Loaded KernelOf(KernelCode code, bool inMemory, StepGuard? by = null, NarrowColumns? narrow = null, bool countsThere = false)
     {
         Guard? guard = by is { } own ? new Guard(own.ClipAt) : null;
         var key = (code, inMemory, guard, narrow, narrow is not null && countsThere);

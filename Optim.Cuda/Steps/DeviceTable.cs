@@ -22,8 +22,11 @@ internal sealed unsafe class DeviceTable(Gpu gpu)
     /// <summary>Bytes of an entry.</summary>
     public int EntryBytes { get; private set; }
 
-    /// <summary>Where it lies.</summary>
-    public nint Address => memory!.Address;
+    /// <summary>Where its entries lie.</summary>
+    public nint Address => memory!.Address + PlacesBytes;
+
+    /// <summary>Bytes before the entries: they lie at multiples of 16 there.</summary>
+    private int PlacesBytes => Narrow is null ? 0 : NarrowKernel.PlacesBytes;
 
     /// <summary>How the columns of its slices are kept; null where all of them are wide.</summary>
     public NarrowColumns? Narrow { get; private set; }
@@ -36,7 +39,7 @@ internal sealed unsafe class DeviceTable(Gpu gpu)
     /// <param name="first">The first slice.</param>
     /// <param name="count">How many.</param>
     /// <param name="units">How many elements of a slice a block takes: always the same.</param>
-    /// <param name="narrow">How the columns are kept, where some are narrow: an entry has words of that then, and hashes of places lie behind all entries.</param>
+    /// <param name="narrow">How the columns are kept, where some are narrow: an entry has words of that then, and hashes of places lie before all entries.</param>
     public void Update(SliceTable table, int first, int count, int units, NarrowTable? narrow)
     {
         var stride = table.Stride;
@@ -55,14 +58,15 @@ internal sealed unsafe class DeviceTable(Gpu gpu)
         Narrow = narrow is null ? null : NarrowColumns.Of(narrow, first, count);
         var beside = Narrow?.Words ?? 0;
         var entry = PtxKernel.Head + stride - 1 + beside;
-        var length = count * entry + (narrow is null ? 0 : NarrowKernel.PlacesBytes / sizeof(nint));
+        var begin = PlacesBytes / sizeof(nint);
+        var length = begin + count * entry;
         if (words.Length < length)
             words = new nint[length];
         nint blocks = 0;
         for (var slice = 0; slice < count; slice++)
         {
             var source = now.Slice(slice * stride, stride + 1);
-            var target = words.AsSpan(slice * entry, entry);
+            var target = words.AsSpan(begin + slice * entry, entry);
             var elements = source[stride] - source[0];
             (target[0], target[1]) = (blocks, elements);
             source[1..stride].CopyTo(target[PtxKernel.Head..]);
@@ -70,7 +74,7 @@ internal sealed unsafe class DeviceTable(Gpu gpu)
             blocks += (elements + units - 1) / units;
         }
         if (narrow is not null)
-            new ReadOnlySpan<byte>(narrow.Places, NarrowKernel.PlacesBytes).CopyTo(MemoryMarshal.AsBytes(words.AsSpan(count * entry)));
+            new ReadOnlySpan<byte>(narrow.Places, PlacesBytes).CopyTo(MemoryMarshal.AsBytes(words.AsSpan()));
         var bytes = (nint)length * sizeof(nint);
         if (memory is null || memory.Bytes < bytes || stream != current)
         {

@@ -31,9 +31,10 @@ internal static unsafe class NarrowMemory
         GC.KeepAlive(scales.Owner);
     }
 
-    /// <summary>The numbers of a row, as float32 in row-major order.</summary>
+    /// <summary>The numbers of a row, wherever it lies, as float32 in row-major order in the memory of the processor.</summary>
     public static TensorView Widen(NarrowKind kind, TensorView codes, TensorView scales)
     {
+        (codes, scales) = (codes.InOrder(), scales.IsAbsent ? scales : scales.InOrder());
         var wide = TensorView.Zeros(DType.Float32, codes.Shape.AsSpan());
         var room = stackalloc float[Block];
         for (nint at = 0; at < wide.Count; at += Block)

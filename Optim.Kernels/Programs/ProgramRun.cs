@@ -430,15 +430,7 @@ internal sealed unsafe partial class ProgramRun
             if (HasSpreads(now))
                 PrepareSpreadsOn(device, now, in segment);
             else if (!now.Visit.Code.IsEmpty)
-                device.Prepare(
-                    now.Visit.Code,
-                    segment.Table,
-                    segment.First,
-                    segment.Count,
-                    now.OfTensor.Length > 0,
-                    guard,
-                    segment.Narrow
-                );
+                device.Prepare(now.Visit.Code, segment.Table, segment.First, segment.Count, now.OfTensor.Length > 0, guard, segment.Narrow);
         }
         foreach (var array in NumberArrays)
             device.PrepareNumbers(AddressesOf(in segment, array), IsDouble(dtype));

@@ -71,6 +71,17 @@ let private kernels =
                         for struct (purpose, kernel) in capturableKernels rule.Name [] dtype do
                             $"{rule.Name}-capturable-{dtype.Name()}, {purpose}", kernel
 
+            yield! NarrowKernelTests.kernels.Value
+
+            for name, driver, switches, columns in formulas do
+                for kind in [ NarrowKind.BFloat16; NarrowKind.Signed8; NarrowKind.NonNegative8 ] do
+                    if not columns.IsEmpty then
+                        let code =
+                            driver.Surrounded((1 <<< switches) - 1, arounds[2]).VisitsFor(DType.Float32).[0].Code
+
+                        let narrow = NarrowColumns [| for _ in columns -> kind |]
+                        $"{name}-{kind}", NarrowKernel.Render(code, narrow, false)
+
             "join-blocks", JoinKernel.OfBlocks false
             "join-slices", JoinKernel.OfSlices true
         ]

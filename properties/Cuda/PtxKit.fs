@@ -2,6 +2,7 @@
 module PtxKit
 
 open System
+open System.IO
 open System.Text.RegularExpressions
 open Expecto
 open Optim.Core
@@ -148,6 +149,14 @@ let capturableKernels (name: string) settings dtype =
     let options = rule.Replace(rule.Defaults, settings)
     let program = CapturableStep.programOf rule options
     ProgramKernels.OnLeaves(program, CapturableStep.leavesOf rule program, dtype)
+
+/// Compares the text of a kernel with the one that is kept, or writes it anew.
+let golden (name: string) (kernel: PtxKernel) =
+    match Environment.GetEnvironmentVariable "OPTIM_PTX" with
+    | null ->
+        let path = Path.Combine(AppContext.BaseDirectory, "Cuda", "ptx", $"{name}.ptx")
+        Expect.equal kernel.Text (File.ReadAllText path) name
+    | folder -> File.WriteAllText(Path.Combine(folder, $"{name}.ptx"), kernel.Text)
 
 let setting (name: string) (value: OptionValue) =
     Collections.Generic.KeyValuePair(name, value)

@@ -25,6 +25,9 @@ internal sealed class PretendDevice : DeviceMemory
 
     public CudaDevice Kernels { get; }
 
+    /// <summary>Its memory.</summary>
+    public PretendHeap Heap => heap;
+
     /// <summary>Who is asked where kernels do not reach.</summary>
     public Refusing Others { get; } = new();
 
