@@ -75,10 +75,22 @@ internal static class PtxCommand
         long step
     )
     {
+        var narrow = Narrow(rule, options, dtype);
         if (!rule.Has("capturable") || !rule.Read(options, "capturable").Equals(OptionValue.NewBool(true)))
-            return ProgramKernels.Of(recorded.Recorded(options, step), dtype);
+            return ProgramKernels.Of(recorded.Recorded(options, step), dtype, narrow);
         var program = CapturableStep.programOf(rule, options);
-        return ProgramKernels.OnLeaves(program, CapturableStep.leavesOf(rule, program), dtype);
+        return ProgramKernels.OnLeaves(program, CapturableStep.leavesOf(rule, program), dtype, narrow);
+    }
+
+    /// <summary>How a parameter's columns are kept once it has taken a step; null where all of them are wide.</summary>
+    private static NarrowColumns? Narrow(Rule rule, IOptimizerOptions options, DType dtype)
+    {
+        if (rule.OptionTable.StorageOf(options).Format == StateFormat.Float32)
+            return null;
+        var (small, tensor) = (rule.Replace(options, StorageFields.minimum, OptionValue.NewInt(0)), TensorView.Zeros(dtype, [8, 6]));
+        var parameters = Parameters.Of([tensor]);
+        var state = rule.Step(small, parameters, Gradients.OfDense([tensor.Copy()]), rule.Init(small, parameters));
+        return new([.. state.Columns.Select(column => column.NarrowRow(0).Kind)]);
     }
 
     private static IEnumerable<string> Lines(Rule rule, IOptimizerOptions options, DType dtype, long step)

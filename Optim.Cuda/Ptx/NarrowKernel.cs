@@ -28,6 +28,8 @@ internal sealed class NarrowKernel
     private readonly PtxText text = new();
     private readonly ElementCode<float> elements;
     private readonly NarrowCode narrow;
+    private readonly NarrowNoise noise;
+    private readonly ElementAccess access;
     private readonly ArrayUse[] uses;
 
     private NarrowKernel(KernelCode code, NarrowColumns columns, bool countsThere)
@@ -36,7 +38,8 @@ internal sealed class NarrowKernel
             throw new NotSupportedException("narrow state in a visit of float64, or with reductions or spreads");
         (this.code, this.columns, this.countsThere) = (code, columns, countsThere);
         elements = new(code, text);
-        narrow = new(text);
+        (narrow, noise) = (new(text), new(text));
+        access = new(text, elements);
         uses = [.. elements.Arrays.Where(use => KindOf(use.Array) != NarrowKind.Wide)];
     }
 
@@ -68,7 +71,7 @@ internal sealed class NarrowKernel
             .ToDictionary(use => use.Array, use => D("ld.global.u64", $"[{words}+{8 * (use.Array - 1)}]"));
         var firstBlock = D("ld.global.u64", $"[{words}]");
         var places = D("sub.s64", $"{D("ld.param.u64", $"[p_table]")}, {PlacesBytes}");
-        var step = narrow.OfStep(countsThere ? CountedStep() : text.Into('r', "ld.param.u32", $"[p_step]"));
+        var step = noise.OfStep(countsThere ? CountedStep() : text.Into('r', "ld.param.u32", $"[p_step]"));
         var misaligned = Misaligned();
         var id = text.Into('r', "mov.u32", $"%tid.x");
         var warp = text.Into('r', "shr.u32", $"{id}, 5");
@@ -82,7 +85,7 @@ internal sealed class NarrowKernel
         var done = P("setp.ge.u64", $"{at}, {end}");
         text.Line($"@{done} bra END");
         var number = D("shr.u64", $"{at}, 8");
-        var turn = narrow.Turn(D("add.s64", $"{firstBlock}, {number}"));
+        var turn = noise.Turn(D("add.s64", $"{firstBlock}, {number}"));
         var state = new BlockOfState
         {
             Slow = IsSlow(misaligned, at, end),
@@ -234,13 +237,13 @@ internal sealed class NarrowKernel
         text.Line($"@{block.Slow} bra {one}");
         foreach (var (node, array, isWords) in loads)
             for (var group = 0; group < 2; group++)
-                LoadFour(KindOf(array), isWords, places[group][array], [.. RegistersOf(node, array).Skip(4 * group).Take(4)]);
+                access.LoadFour(KindOf(array), isWords, places[group][array], [.. RegistersOf(node, array).Skip(4 * group).Take(4)]);
         text.Line($"bra {loaded}");
         text.Label(one);
         block.IsThere = [.. Enumerable.Range(0, NarrowCode.Elements).Select(i => IsThere(block, i))];
         foreach (var (node, array, isWords) in loads)
             for (var i = 0; i < NarrowCode.Elements; i++)
-                LoadOne(KindOf(array), isWords, places[i / 4][array], i % 4, RegistersOf(node, array)[i], block.IsThere[i]);
+                access.LoadOne(KindOf(array), isWords, places[i / 4][array], i % 4, RegistersOf(node, array)[i], block.IsThere[i]);
         text.Label(loaded);
         foreach (var (node, array, _) in loads)
             if (codes.TryGetValue(array, out var known))
@@ -259,36 +262,6 @@ internal sealed class NarrowKernel
         return P("setp.gt.u64", $"{block.End}, {place}");
     }
 
-    /// <summary>Loads four neighbouring elements.</summary>
-    private void LoadFour(NarrowKind kind, bool isWords, string place, string[] registers)
-    {
-        if (!NarrowKinds.HasScales(kind))
-        {
-            elements.Load(place, isWords || kind == NarrowKind.BFloat16, registers, 1);
-            return;
-        }
-        var all = text.Into('r', "ld.global.u32", $"[{place}]");
-        for (var i = 0; i < 4; i++)
-        {
-            var moved = i == 0 ? all : text.Into('r', "shr.u32", $"{all}, {8 * i}");
-            text.Line($"and.b32 {registers[i]}, {moved}, 255");
-        }
-    }
-
-    /// <summary>Loads an element where it is there; else it is 0.</summary>
-    private void LoadOne(NarrowKind kind, bool isWords, string place, int element, string register, string isThere)
-    {
-        text.Line($"mov.b32 {register}, 0");
-        if (TypeOf(kind, isWords) is var (type, size) && size == 4)
-        {
-            text.Line($"@{isThere} ld.global.{type} {register}, [{place}{Offset(element * size)}]");
-            return;
-        }
-        var word = text.New('h');
-        text.Line($"@{isThere} ld.global.{type} {word}, [{place}{Offset(element * size)}]");
-        text.Line($"@{isThere} cvt.u32.u16 {register}, {word}");
-    }
-
     /// <summary>Makes codes of what narrow columns have become, and stores all.</summary>
     private void Store(BlockOfState block, Dictionary<int, string>[] places, PtxLane<float>[][] lanes)
     {
@@ -304,8 +277,8 @@ internal sealed class NarrowKernel
             var (array, kind) = (stores[i].Array, KindOf(stores[i].Array));
             if (kind == NarrowKind.Wide)
                 continue;
-            var noise = narrow.Noise(kind, block.Places, block.Step, array - 2);
-            (numbers[i], var scale) = narrow.Narrow(kind, numbers[i], noise);
+            var up = noise.Of(kind, block.Places, block.Step, array - 2);
+            (numbers[i], var scale) = narrow.Narrow(kind, numbers[i], up);
             if (NarrowKinds.HasScales(kind))
                 text.Line($"@{block.IsFirst} st.global.u32 [{block.Scales[array].Address}], {scale}");
         }
@@ -313,12 +286,24 @@ internal sealed class NarrowKernel
         text.Line($"@{block.Slow} bra {one}");
         for (var i = 0; i < stores.Length; i++)
         for (var group = 0; group < 2; group++)
-            StoreFour(KindOf(stores[i].Array), stores[i].IsWords, places[group][stores[i].Array], [.. numbers[i].Skip(4 * group).Take(4)]);
+            access.StoreFour(
+                KindOf(stores[i].Array),
+                stores[i].IsWords,
+                places[group][stores[i].Array],
+                [.. numbers[i].Skip(4 * group).Take(4)]
+            );
         text.Line($"bra {stored}");
         text.Label(one);
         for (var i = 0; i < stores.Length; i++)
         for (var k = 0; k < NarrowCode.Elements; k++)
-            StoreOne(KindOf(stores[i].Array), stores[i].IsWords, places[k / 4][stores[i].Array], k % 4, numbers[i][k], block.IsThere[k]);
+            access.StoreOne(
+                KindOf(stores[i].Array),
+                stores[i].IsWords,
+                places[k / 4][stores[i].Array],
+                k % 4,
+                numbers[i][k],
+                block.IsThere[k]
+            );
         text.Label(stored);
     }
 
@@ -332,37 +317,6 @@ internal sealed class NarrowKernel
         text.Label(whole);
     }
 
-    private void StoreFour(NarrowKind kind, bool isWords, string place, string[] registers)
-    {
-        if (!NarrowKinds.HasScales(kind))
-        {
-            elements.Store(place, isWords || kind == NarrowKind.BFloat16, registers, 1);
-            return;
-        }
-        var all = registers[0];
-        for (var i = 1; i < 4; i++)
-        {
-            var moved = text.Into('r', "shl.b32", $"{registers[i]}, {8 * i}");
-            all = text.Into('r', "or.b32", $"{all}, {moved}");
-        }
-        text.Line($"st.global.u32 [{place}], {all}");
-    }
-
-    private void StoreOne(NarrowKind kind, bool isWords, string place, int element, string register, string isThere)
-    {
-        var (type, size) = TypeOf(kind, isWords);
-        var stored = size == 4 ? register : text.Into('h', "cvt.u16.u32", $"{register}");
-        text.Line($"@{isThere} st.global.{type} [{place}{Offset(element * size)}], {stored}");
-    }
-
-    private static (string Type, int Size) TypeOf(NarrowKind kind, bool isWords) =>
-        kind switch
-        {
-            NarrowKind.Wide => isWords ? ("u16", 2) : ("f32", 4),
-            NarrowKind.BFloat16 => ("u16", 2),
-            _ => ("u8", 1),
-        };
-
     private string[] New(char kind) => [.. Enumerable.Range(0, NarrowCode.Elements).Select(_ => text.New(kind))];
 
     private string Wide(string register) => D("cvt.u64.u32", $"{register}");
@@ -370,6 +324,4 @@ internal sealed class NarrowKernel
     private string D(string instruction, FormattableString operands) => text.Into('d', instruction, operands);
 
     private string P(string instruction, FormattableString operands) => text.Into('p', instruction, operands);
-
-    private static string Offset(int bytes) => bytes == 0 ? "" : FormattableString.Invariant($"+{bytes}");
 }

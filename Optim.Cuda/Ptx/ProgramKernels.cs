@@ -6,7 +6,10 @@ namespace Optim.Cuda;
 internal static class ProgramKernels
 {
     /// <summary>The kernels in order, with what each is for.</summary>
-    public static IReadOnlyList<(string Purpose, PtxKernel Kernel)> Of(StepProgram program, DType dtype)
+    /// <param name="program">The program.</param>
+    /// <param name="dtype">The dtype of the parameters.</param>
+    /// <param name="narrow">How their state is kept; null where it is wide.</param>
+    public static IReadOnlyList<(string Purpose, PtxKernel Kernel)> Of(StepProgram program, DType dtype, NarrowColumns? narrow = null)
     {
         var kernels = new List<(string, PtxKernel)>();
         var (run, visits) = (new ProgramRun(program), program.VisitsFor(dtype));
@@ -20,7 +23,7 @@ internal static class ProgramKernels
             else
             {
                 var each = Numbers(run, i, -1, dtype, visit, purpose, kernels);
-                kernels.AddRange(OfElements(visit.Code, each, purpose));
+                kernels.AddRange(OfElements(visit.Code, each, purpose, narrow));
             }
             if (isWhole)
                 foreach (var isLargest in LargestOfAll(program, visit))
@@ -36,7 +39,13 @@ internal static class ProgramKernels
     /// <param name="program">A step of any number.</param>
     /// <param name="leaves">The leaves there.</param>
     /// <param name="dtype">The dtype of the parameters.</param>
-    public static IReadOnlyList<(string Purpose, PtxKernel Kernel)> OnLeaves(StepProgram program, Node[] leaves, DType dtype)
+    /// <param name="narrow">How their state is kept; null where it is wide.</param>
+    public static IReadOnlyList<(string Purpose, PtxKernel Kernel)> OnLeaves(
+        StepProgram program,
+        Node[] leaves,
+        DType dtype,
+        NarrowColumns? narrow = null
+    )
     {
         var visit = program.VisitsFor(dtype)[0];
         return
@@ -45,7 +54,7 @@ internal static class ProgramKernels
                 "the numbers of the step, and those of the next one",
                 NumbersKernel.Render(new(program, visit.Numbers, [], [], [], dtype, leaves), null)
             ),
-            ("visit 1 of 1: each element", ElementKernel.Render(visit.Code, visit.Code.Numbers > 0)),
+            ($"visit 1 of 1: {OfBlocks(narrow)}", OfElements(visit.Code, visit.Code.Numbers > 0, narrow, countsThere: true)),
         ];
     }
 
@@ -68,14 +77,25 @@ internal static class ProgramKernels
         return !numbers.IsOfStep;
     }
 
-    private static IEnumerable<(string, PtxKernel)> OfElements(KernelCode code, bool eachHasNumbers, string purpose)
+    private static string OfBlocks(NarrowColumns? narrow) =>
+        narrow is null ? "each element" : "each element, a warp for 256 of them, whose state is narrow";
+
+    private static PtxKernel OfElements(KernelCode code, bool inMemory, NarrowColumns? narrow, bool countsThere = false) =>
+        narrow is null ? ElementKernel.Render(code, inMemory) : NarrowKernel.Render(code, narrow, inMemory, countsThere);
+
+    private static IEnumerable<(string, PtxKernel)> OfElements(
+        KernelCode code,
+        bool eachHasNumbers,
+        string purpose,
+        NarrowColumns? narrow = null
+    )
     {
         if (code.IsEmpty)
             yield break;
         var inMemory = NumbersAreInMemory(code, eachHasNumbers);
         if (code.Reductions.Length == 0)
         {
-            yield return ($"{purpose}: each element", ElementKernel.Render(code, inMemory));
+            yield return ($"{purpose}: {OfBlocks(narrow)}", OfElements(code, inMemory, narrow));
             yield break;
         }
         yield return ($"{purpose}: each element, and 32 running sums of each block of 4096", SumsKernel.Render(code, inMemory));

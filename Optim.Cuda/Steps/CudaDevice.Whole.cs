@@ -79,6 +79,8 @@ internal sealed unsafe partial class CudaDevice
         }
     }
 
+    private DeviceTable TableOf(in ProgramSegment segment) => TableOf(segment.Table, segment.First, segment.Count, narrow: segment.Narrow);
+
     private WholePlan PlanOf(ProgramRun[] runs, ReadOnlySpan<ProgramSegment> segments, ReadOnlySpan<int> kinds)
     {
         var known = plans.GetOrCreateValue(runs[0]);

@@ -289,8 +289,6 @@ internal sealed unsafe partial class CudaDevice(Gpu gpu) : ProgramDevice
         return there;
     }
 
-    private DeviceTable TableOf(in ProgramSegment segment) => TableOf(segment.Table, segment.First, segment.Count, narrow: segment.Narrow);
-
     private Loaded KernelOf(KernelCode code, bool inMemory, StepGuard? by = null, NarrowColumns? narrow = null, bool countsThere = false)
     {
         Guard? guard = by is { } own ? new Guard(own.ClipAt) : null;

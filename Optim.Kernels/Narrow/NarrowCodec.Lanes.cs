@@ -215,7 +215,8 @@ internal static unsafe partial class NarrowCodec
             for (var i = 0; i < Block; i += V.Count)
             {
                 var value = V.Load(source + first + i);
-                var number = V.ToNumber(V.MinBits(V.SubtractBits(bases, value), last));
+                // The distance of nothing from the largest numbers has all 32 bits.
+                var number = V.ToNumber(V.MinUnsigned(V.SubtractBits(bases, value), last));
                 var code = V.SubtractBits(firsts, V.ShiftRight(V.AddBits(number, V.Load(noise + i)), NonNegative.Shift));
                 V.StoreBytes(V.Select(V.GreaterBits(value, V.OfBits(0)), code, V.OfBits(0)), codes + first + i);
                 Fetch(ahead + (first + i) * sizeof(float));

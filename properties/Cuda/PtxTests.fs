@@ -196,6 +196,11 @@ let private commandTests =
         let capturable = Command.succeeds "ptx radam:capturable=True" []
         Expect.stringContains capturable "the numbers of the step, and those of the next one" "numbers"
         Expect.stringContains capturable "p_leaves" "leaves"
+        let narrow = Command.succeeds "ptx adam:state_storage=blockwise8" []
+        let _, kernel = NarrowKernelTests.kernels.Value[0]
+        Expect.stringContains narrow "whose state is narrow" "the kernel of narrow state"
+        Expect.stringContains (narrow.Replace("\r", "")) kernel.Text "the one that runs"
+        Command.refused [ "ptx"; "adam:state_storage=blockwise8"; "--dtype"; "float64" ] [ "state_storage is blockwise8"; "float64" ]
         Command.refused [ "ptx"; "muon" ] [ "Muon"; "whole tensors" ]
         Command.refused [ "ptx"; "adam"; "--dtype"; "int8" ] [ "int8"; "bfloat16" ]
         Command.refused [ "ptx"; "adam"; "--step"; "0" ] [ "--step is 0"; "at least 1" ]

@@ -53,6 +53,24 @@ let private codecTests =
     testList
         "codes"
         [
+            test "second moments from nothing and denormal numbers up to the largest have the same codes at every width" {
+                let values =
+                    Array.init 512 (fun i ->
+                        match i % 3 with
+                        | 0 -> 0.0f
+                        | 1 -> float32 (1 + i) * 1e-43f
+                        | _ -> 1e36f * float32 (1 + i % 300))
+
+                let codesAt width =
+                    let struct (codes, scales) =
+                        Setting.withWidth width (fun () -> narrowed NarrowKind.NonNegative8 values 3L)
+
+                    codes.AsSpan<byte>().ToArray(), bits (scales.AsSpan<float32>().ToArray())
+
+                for width in KernelRuns.widths do
+                    Expect.equal (codesAt width) (codesAt Width.Single) $"{width}"
+            }
+
             for kind in kinds do
                 let isNonNegative = kind = NarrowKind.NonNegative8
 
