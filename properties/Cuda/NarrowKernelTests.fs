@@ -337,9 +337,9 @@ let private lengthTests =
             |> Option.iter (failtestf "%A: %s" lengths)
     }
 
-let private adamCode around dtype =
-    let _, driver, _, _ = formulas |> List.find (fun (name, _, _, _) -> name = "Adam")
-    driver.Surrounded(0, around).VisitsFor(dtype).[0].Code
+let private adamCode (around: Surroundings) dtype =
+    let program = programOf "Adam" []
+    (if around.IsNothing then program else around.Around program).VisitsFor(dtype).[0].Code
 
 /// The kernels of which the text is kept, and the assembler is asked about.
 let kernels: Lazy<(string * PtxKernel) list> =
