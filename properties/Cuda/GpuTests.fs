@@ -21,6 +21,11 @@ let private sanitizerTests =
 
         let check =
             [ "dotnet"; optim; "gpu-check"; "--repetitions"; "1"; "--elements"; "65536" ]
+            @ [
+                for rule in [ "Adam"; "Lamb"; "AdamP"; "AdamW, surrounded" ] do
+                    "--rule"
+                    rule
+            ]
 
         match PtxToolTests.run "nvidia-smi" [ "-L" ] with
         | Some(0, _, _) ->
