@@ -41,6 +41,9 @@ internal static unsafe class LibTorch
         ["meta"] = 14,
     };
 
+    // By c10's numbers; of several names of one kind, the first.
+    private static readonly string?[] kinds = KindsByNumber();
+
     // C++ symbols, not part of libtorch's stable interface: each is done without where it is missing. The second name is Windows' own.
     private static readonly nint BumpExport = Export(
         TorchCpu,
@@ -151,10 +154,31 @@ internal static unsafe class LibTorch
     public static Device Device(nint tensor)
     {
         var type = DeviceType(tensor);
-        var kind = devices.FirstOrDefault(device => device.Value == type).Key ?? FormattableString.Invariant($"device{type}");
+        return new(KindOf(type) ?? FormattableString.Invariant($"device{type}"), DeviceIndex(tensor));
+    }
+
+    /// <summary>Whether it lies there.</summary>
+    public static bool LiesOn(nint tensor, Device device)
+    {
+        var type = DeviceType(tensor);
+        return KindOf(type) == device.Kind && (type == Cpu || DeviceIndex(tensor) == device.Index);
+    }
+
+    private static int DeviceIndex(nint tensor)
+    {
         int index;
         Check(aoti_torch_get_device_index(tensor, &index));
-        return new(kind, Math.Max(index, 0));
+        return Math.Max(index, 0);
+    }
+
+    private static string? KindOf(int type) => type < kinds.Length ? kinds[type] : null;
+
+    private static string?[] KindsByNumber()
+    {
+        var names = new string?[devices.Values.Max() + 1];
+        foreach (var (kind, type) in devices)
+            names[type] ??= kind;
+        return names;
     }
 
     /// <summary>A further name of a kind of device; for tests, which have no other device than the processor.</summary>

@@ -17,7 +17,7 @@ internal static unsafe class LibTorchImports
     [DllImport(TorchCpu), SuppressGCTransition]
     public static extern int aoti_torch_get_device_type(nint tensor, int* type);
 
-    [DllImport(TorchCpu)]
+    [DllImport(TorchCpu), SuppressGCTransition]
     public static extern int aoti_torch_get_device_index(nint tensor, int* index);
 
     [DllImport(TorchCpu), SuppressGCTransition]

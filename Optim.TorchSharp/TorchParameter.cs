@@ -232,8 +232,7 @@ public sealed class TorchParameter : IParameter
     private Layout Match(nint tensor, Layout known, string of) =>
         LibTorch.Layout(tensor) == LibTorch.Strided
         && LibTorch.ScalarType(tensor) == (int)known.DType
-        && LibTorch.DeviceType(tensor) == LibTorch.Cpu
-        && known.IsOnCpu
+        && LibTorch.LiesOn(tensor, known.Device)
         && LibTorch.Shape(tensor).SequenceEqual(known.Shape.AsSpan())
         && LibTorch.Strides(tensor, known.Strides.Length).SequenceEqual(known.Strides.AsSpan())
             ? known

@@ -53,7 +53,8 @@ internal static class Comparison
             m.Rule.Options
         );
 
-    private static Side Peer(Measurement m)
+    /// <summary>The side that ours is compared with.</summary>
+    public static Side Peer(Measurement m)
     {
         var dtype = (ScalarType)(int)m.DType;
         return m.Peer switch
@@ -73,8 +74,8 @@ internal static class Comparison
         };
     }
 
-    /// <summary>One step moves a parameter by up to 1e-4: sides that disagree by a hundredth of that do not run the same rule.</summary>
-    private static void Agree(Side one, Side other, Measurement m)
+    /// <summary>Throws where sides do not compute the same. One step moves a parameter by up to 1e-4: sides that disagree by a hundredth of that do not run the same rule.</summary>
+    public static void Agree(Side one, Side other, Measurement m)
     {
         if (one.Evaluations != other.Evaluations)
             throw new InvalidOperationException(

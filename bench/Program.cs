@@ -17,11 +17,11 @@ var quick = new Option<bool>("--quick")
 var suite = new Option<string>("--suite")
 {
     Description =
-        "What is compared: torch.optim's rules (optimizers), or the rules of the catalogue beside the same rules on libtorch's operators (catalogue; by far the most of it is the operators; --peer traffic takes two minutes), or Adam with narrow state beside float32 state and libtorch's fused operator (narrow).",
-    HelpName = $"optimizers|{CatalogueSuite.Name}|{NarrowSuite.Name}",
+        "What is compared: torch.optim's rules (optimizers), or the rules of the catalogue beside the same rules on libtorch's operators (catalogue; by far the most of it is the operators; --peer traffic takes two minutes), or Adam with narrow state beside float32 state and libtorch's fused operator (narrow), or steps on a GPU beside libtorch's fused operators there, and its operators one by one (cuda; it needs libtorch for CUDA).",
+    HelpName = $"optimizers|{CatalogueSuite.Name}|{NarrowSuite.Name}|{CudaSuite.Name}",
     DefaultValueFactory = _ => "optimizers",
 };
-suite.AcceptOnlyFromAmong("optimizers", CatalogueSuite.Name, NarrowSuite.Name);
+suite.AcceptOnlyFromAmong("optimizers", CatalogueSuite.Name, NarrowSuite.Name, CudaSuite.Name);
 var rules = Filter(
     "--rule",
     "Only this rule; sgd stands for plain SGD and SGD with momentum.",
@@ -79,6 +79,8 @@ command.SetAction(result =>
             result.GetValue(threads) is { Length: > 0 } threadCount ? threadCount[0] : Environment.ProcessorCount,
             result.GetValue(quick)
         );
+    if (result.GetValue(suite) == CudaSuite.Name)
+        return CudaSuite.Run(result.GetValue(rules) ?? [], result.GetValue(lists) ?? [], result.GetValue(quick));
     if (result.GetValue(suite) == CatalogueSuite.Name)
         return CatalogueSuite.Run(
             result.GetValue(rules) ?? [],

@@ -20,7 +20,8 @@ internal sealed record Row(
 )
 {
     public const string Host = "host",
-        TorchSharp = "torchsharp";
+        TorchSharp = "torchsharp",
+        Cuda = "cuda";
 }
 
 /// <summary>What it ran on.</summary>

@@ -28,17 +28,20 @@ internal static class GpuCheckCommand
         var elements = new Option<long>("--elements")
         {
             HelpName = "N",
-            Description = "Elements of the tensor by which speed is measured; 16 bytes of the device's memory for each",
+            Description =
+                "Elements of the tensor by which speed is measured, a multiple of 64; up to 48 bytes of the device's memory for each",
             DefaultValueFactory = _ => 1L << 26,
         };
-        var command = new Command(Name, Description) { repetitions, elements };
+        var rules = new Option<string[]>("--rule") { HelpName = "NAME", Description = "Only the step of this rule; may be repeated" };
+        var command = new Command(Name, Description) { repetitions, elements, rules };
         command.SetAction(parsed =>
         {
             var (times, count) = (parsed.GetValue(repetitions), parsed.GetValue(elements));
             if (times < 1)
                 throw new CommandException($"--repetitions is {times}; it must be at least 1.");
-            if (count < 64)
-                throw new CommandException($"--elements is {count}; it must be at least 64.");
+            if (count < 64 || count % 64 != 0)
+                throw new CommandException($"--elements is {count}; it must be a multiple of 64, and at least 64.");
+            var programs = Chosen(parsed.GetValue(rules) ?? []);
             if (CudaDriver.TryLoad() is not { } driver || driver.Devices == 0)
                 throw new CommandException("there is no device of NVIDIA's here, or no driver (libcuda.so.1, nvcuda.dll).");
             var good = true;
@@ -46,7 +49,7 @@ internal static class GpuCheckCommand
             {
                 var host = new DriverHost(driver);
                 for (var device = 0; device < driver.Devices; device++)
-                    good &= new GpuCheck(driver, host, device, say).Run(Programs(), times, count);
+                    good &= new GpuCheck(driver, host, device, say).Run(programs, times, count);
                 if (driver.Devices > 1)
                     good &= Together(driver, host, say);
             }
@@ -72,6 +75,17 @@ internal static class GpuCheckCommand
         }
         say(FormattableString.Invariant($"{driver.Devices} devices together: {different} elements differ"));
         return different == 0;
+    }
+
+    private static IReadOnlyList<(string Name, StepProgram Program)> Chosen(string[] names)
+    {
+        var all = Programs();
+        foreach (var name in names)
+            if (!all.Any(each => each.Name == name))
+                throw new CommandException(
+                    $"--rule is {name}; it must be one of {string.Join(", ", all.Select(each => each.Name).Order(StringComparer.Ordinal))}."
+                );
+        return names.Length == 0 ? all : [.. all.Where(each => names.Contains(each.Name))];
     }
 
     /// <summary>The steps of every rule that works by recorded programs, and AdamW with what surrounds a step.</summary>

@@ -28,6 +28,23 @@ internal sealed unsafe class CheckedArrays
         }
     }
 
+    private CheckedArrays(CheckedArrays other)
+    {
+        (shift, dtype, sizes) = (other.shift, other.dtype, other.sizes);
+        arrays = Array.ConvertAll(
+            other.arrays,
+            array =>
+            {
+                var copy = GC.AllocateUninitializedArray<byte>(array.Length, pinned: true);
+                array.CopyTo(copy, 0);
+                return copy;
+            }
+        );
+    }
+
+    /// <summary>The same numbers in memory of their own.</summary>
+    public CheckedArrays Copy() => new(this);
+
     /// <summary>One element of one gradient is not finite.</summary>
     public void Spoil() => Set(arrays[1], Start(2) + 4000, dtype, double.PositiveInfinity);
 
@@ -39,9 +56,12 @@ internal sealed unsafe class CheckedArrays
     public GpuMemory Move(DriverGpu gpu)
     {
         var memory = gpu.Allocate(arrays.Sum(array => (array.Length + 255) / 256 * 256));
-        Each(memory, (address, array) => gpu.Upload(address, (void*)Marshal.UnsafeAddrOfPinnedArrayElement(array, 0), array.Length));
+        Give(gpu, memory);
         return memory;
     }
+
+    public void Give(DriverGpu gpu, GpuMemory memory) =>
+        Each(memory, (address, array) => gpu.Upload(address, (void*)Marshal.UnsafeAddrOfPinnedArrayElement(array, 0), array.Length));
 
     public void Fetch(DriverGpu gpu, GpuMemory memory) =>
         Each(memory, (address, array) => gpu.Download((void*)Marshal.UnsafeAddrOfPinnedArrayElement(array, 0), address, array.Length));
@@ -72,6 +92,8 @@ internal sealed unsafe class CheckedArrays
         for (var array = 0; array < arrays.Length; array++)
         {
             var size = sizes[array];
+            if (arrays[array].AsSpan().SequenceEqual(other.arrays[array]))
+                continue;
             for (var i = 0; i < arrays[array].Length; i += size)
             {
                 var a = arrays[array].AsSpan(i, size);

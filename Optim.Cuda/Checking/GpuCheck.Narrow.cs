@@ -67,42 +67,21 @@ internal sealed unsafe partial class GpuCheck
     /// <summary>Elements a second of Adam's kernel by how its state is kept.</summary>
     private void MeasureNarrow(long elements)
     {
-        var program = Driver<AdamFormula>.Instance.Surrounded(0, default);
         var usual = 0.0;
         foreach (var format in narrowFormats.Prepend(StateFormat.Float32))
         {
-            var arrays = new NarrowArrays(program, format, [(nint)elements]);
+            var arrays = new NarrowArrays(adam, format, [(nint)elements]);
             using var memory = gpu.Allocate(arrays.Bytes);
-            Fill(memory, arrays.StateAt);
-            var tables = arrays.Tables(memory.Address);
-            var step = 0;
-            var rate = Rate(() => StepNarrow(kernels, program, DType.Float32, tables, ++step), elements);
+            Fill(memory);
+            var (tables, step) = (arrays.Tables(memory.Address), 0);
+            var rate = elements / Seconds(() => StepNarrow(kernels, adam, DType.Float32, tables, ++step));
             usual = format == StateFormat.Float32 ? rate : usual;
             var bytes = 3 * sizeof(float) + 4 * StateStorage.Of(format).BytesPerElement;
+            var label = $"Adam, state in {StateStorage.NameOf(format)}";
             say(
                 FormattableString.Invariant(
-                    $"Adam, {elements} elements, state in {StateStorage.NameOf(format)}: {rate / 1e9:F2} billion a second, {rate * bytes / 1e9:F1} GB/s; {rate / usual:F2} of float32's"
+                    $"{label, -32} {rate / 1e9:F2} billion elements a second, {rate * bytes / 1e9:F1} GB/s; {rate / usual:F2} times as fast as in float32"
                 )
-            );
-        }
-    }
-
-    /// <summary>Numbers in parameters and gradients, nothing in state: numbers that are not finite would take another way.</summary>
-    private void Fill(GpuMemory memory, nint stateAt)
-    {
-        var (random, chunk) = (new Random(1), GC.AllocateUninitializedArray<byte>(1 << 20, pinned: true));
-        for (nint at = 0; at < memory.Bytes; at += chunk.Length)
-        {
-            if (at == 0)
-                for (var i = 0; i < chunk.Length / sizeof(float); i++)
-                    CheckedArrays.Set(chunk, i, DType.Float32, random.NextDouble() - 0.5);
-            var numbers = Math.Clamp(stateAt - at, 0, chunk.Length);
-            if (numbers < chunk.Length)
-                chunk.AsSpan((int)numbers).Clear();
-            gpu.Upload(
-                memory.Address + at,
-                (void*)Marshal.UnsafeAddrOfPinnedArrayElement(chunk, 0),
-                Math.Min(chunk.Length, memory.Bytes - at)
             );
         }
     }
@@ -120,13 +99,14 @@ internal sealed unsafe partial class GpuCheck
         public NarrowArrays(StepProgram program, StateFormat format, nint[] lengths, DType dtype = DType.Float32, int shift = 0)
         {
             this.lengths = lengths;
-            // Numbers of either sign and others by turns.
+            // Numbers of either sign and others by turns; a column that the step does not need is none.
+            var uses = program.VisitsFor(dtype)[0].Code.ArrayUses;
             kinds =
             [
                 .. Enumerable
                     .Range(0, program.Arrays.Length - 2)
                     .Select(column =>
-                        format == StateFormat.Float32 ? NarrowKind.Wide
+                        format == StateFormat.Float32 || !Array.Exists(uses, use => use.Array == 2 + column) ? NarrowKind.Wide
                         : format == StateFormat.BFloat16 ? NarrowKind.BFloat16
                         : column % 2 == 0 ? NarrowKind.Signed8
                         : NarrowKind.NonNegative8
@@ -139,8 +119,6 @@ internal sealed unsafe partial class GpuCheck
                     array < 2 ? dtype.Size()
                     : kinds[array - 2] == NarrowKind.Wide ? sizeof(float)
                     : NarrowKinds.SizeOf(kinds[array - 2]);
-                if (array == 2)
-                    StateAt = Bytes;
                 for (var tensor = 0; tensor < lengths.Length; tensor++)
                     // Codes of bytes by two, so that some do not lie at multiples of four.
                     places[array, tensor] = Place((lengths[tensor] + 2 * shift) * size) + (size == 1 ? 2 : 1) * shift * size;
@@ -162,9 +140,6 @@ internal sealed unsafe partial class GpuCheck
         }
 
         public nint Bytes { get; private set; }
-
-        /// <summary>Where state begins.</summary>
-        public nint StateAt { get; }
 
         public void* Start => (void*)Marshal.UnsafeAddrOfPinnedArrayElement(memory, 0);
 

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace Optim.Cuda;
 
 /// <summary>A device by its driver. The context is made current for each call, and the one before it is current again afterwards.</summary>
@@ -76,12 +78,17 @@ internal sealed unsafe class DriverGpu : Gpu
         Check(driver.DestroyReady(ready), "a graph could not be given back");
     }
 
+    /// <summary>How long the driver took for each kernel that it has compiled, or found in its cache.</summary>
+    public List<TimeSpan> Compiled { get; } = [];
+
     public override nint Load(PtxKernel kernel)
     {
         RefuseCapture("a kernel is compiled");
         using var current = Enter();
+        var start = Stopwatch.GetTimestamp();
         var error = driver.Load(kernel.Text, PtxKernel.Entry, out var function, out var log);
         Check(error, log.Length > 0 ? $"the driver does not take a kernel ({log.Trim()})" : "the driver does not take a kernel");
+        Compiled.Add(Stopwatch.GetElapsedTime(start));
         return function;
     }
 

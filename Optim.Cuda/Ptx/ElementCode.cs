@@ -48,7 +48,7 @@ internal sealed class ElementCode<T>
 
     /// <summary>Some elements of the thread: loaded, worked out, and stored.</summary>
     /// <param name="index">The register of the first one's place in the slice.</param>
-    /// <param name="width">How many: 1 or 4.</param>
+    /// <param name="width">How many: 1, 4, or 2 of float64.</param>
     /// <param name="apart">How far the next one lies: 1, or more where each is loaded by itself.</param>
     /// <param name="take">Takes the values of an element by their arrays, for reductions; after the loads of all, in their order.</param>
     public void Elements(string index, int width, int apart, Action<Func<int, PtxLane<T>>>? take = null)
@@ -116,7 +116,7 @@ internal sealed class ElementCode<T>
     /// <summary>The registers of what some elements store.</summary>
     public string[] Stored(Store store, PtxLane<T>[][] lanes) => Array.ConvertAll(lanes, lane => At(store.Node, lane).Register);
 
-    /// <summary>A comparison of the alignment of all arrays: a predicate that holds where four elements cannot be loaded at once.</summary>
+    /// <summary>A comparison of the alignment of all arrays: a predicate that holds where several elements cannot be loaded at once.</summary>
     public string Misaligned()
     {
         var all = "";
@@ -147,7 +147,7 @@ internal sealed class ElementCode<T>
     /// <summary>Loads some elements of an array.</summary>
     /// <param name="place">The register of the first one's address.</param>
     /// <param name="isWords">Whether they are words of 16 bits; else they are of the type of the arithmetic.</param>
-    /// <param name="registers">Where to: 1 or 4.</param>
+    /// <param name="registers">Where to: one register or several.</param>
     /// <param name="apart">How far the next one lies.</param>
     public void Load(string place, bool isWords, string[] registers, int apart)
     {
@@ -166,7 +166,7 @@ internal sealed class ElementCode<T>
         }
         for (var lane = 0; lane < width; )
         {
-            var together = width == 4 && apart == 1 ? 16 / code.Size : 1;
+            var together = width > 1 && apart == 1 ? 16 / code.Size : 1;
             var list = string.Join(", ", registers.Skip(lane).Take(together));
             var vector = together > 1 ? $".v{together}" : "";
             text.Line($"ld.global{vector}.{Type} {(together > 1 ? $"{{{list}}}" : list)}, [{place}{Offset(lane * apart * code.Size)}]");
@@ -191,7 +191,7 @@ internal sealed class ElementCode<T>
         }
         for (var lane = 0; lane < width; )
         {
-            var together = width == 4 && apart == 1 ? 16 / code.Size : 1;
+            var together = width > 1 && apart == 1 ? 16 / code.Size : 1;
             var list = string.Join(", ", registers.Skip(lane).Take(together));
             var vector = together > 1 ? $".v{together}" : "";
             text.Line($"st.global{vector}.{Type} [{place}{Offset(lane * apart * code.Size)}], {(together > 1 ? $"{{{list}}}" : list)}");

@@ -1,10 +1,12 @@
+using System.Numerics;
 using Optim.Kernels;
 
 namespace Optim.Cuda;
 
 /// <summary>
 /// A visit without reductions as a kernel over a table of slices, of all of which the elements are gone over in one launch: a block takes a piece of
-/// one slice, a thread four neighbouring elements at a time where all arrays lie at multiples of 16 bytes, else one.
+/// one slice, a thread some neighbouring elements at a time where all arrays lie at multiples of 16 bytes, else one: four, or two of float64, whose
+/// divisions and roots are long.
 /// </summary>
 internal static class ElementKernel
 {
@@ -33,21 +35,22 @@ internal static class ElementKernel
         elements.Uniform(SliceSearch.Numbers(text, code.Numbers, code.IsDouble, inMemory, slice, guard));
         var id = text.Into('r', "mov.u32", $"%tid.x");
         var thread = text.Into('d', "cvt.u64.u32", $"{id}");
-        var (four, one) = (text.New('d'), text.New('d'));
+        var width = code.IsDouble ? 2 : 4;
+        var (first, one) = (text.New('d'), text.New('d'));
         var misaligned = elements.Misaligned();
         text.Line($"add.s64 {one}, {begin}, {thread}");
         text.Line($"@{misaligned} bra ONES");
-        text.Line($"shl.b64 {four}, {thread}, 2");
-        text.Line($"add.s64 {four}, {begin}, {four}");
-        text.Label("FOURS");
-        var last = text.Into('d', "add.s64", $"{four}, 4");
+        text.Line($"shl.b64 {first}, {thread}, {BitOperations.Log2((uint)width)}");
+        text.Line($"add.s64 {first}, {begin}, {first}");
+        text.Label("SEVERAL");
+        var last = text.Into('d', "add.s64", $"{first}, {width}");
         var over = text.Into('p', "setp.gt.u64", $"{last}, {end}");
         text.Line($"@{over} bra REST");
-        elements.Elements(four, 4, 1);
-        text.Line($"add.s64 {four}, {four}, {4 * Threads}");
-        text.Line($"bra FOURS");
+        elements.Elements(first, width, 1);
+        text.Line($"add.s64 {first}, {first}, {width * Threads}");
+        text.Line($"bra SEVERAL");
         text.Label("REST");
-        text.Line($"and.b64 {one}, {end}, -4");
+        text.Line($"and.b64 {one}, {end}, -{width}");
         text.Line($"add.s64 {one}, {one}, {thread}");
         text.Label("ONES");
         var done = text.Into('p', "setp.ge.u64", $"{one}, {end}");

@@ -29,7 +29,7 @@ internal unsafe class LibtorchFused : Side
         var twice = rule == RuleCase.SGD || rule == RuleCase.SGDMomentum ? new ParameterList("", []) : list;
         first = Tensors.Full(rows, dtype);
         second = Tensors.Full(twice, dtype);
-        steps = [.. twice.Shapes.Select(_ => tensor(1f))];
+        steps = [.. twice.Shapes.Select(_ => tensor(1f, device: Tensors.Place))];
         (self, grads, firsts, seconds, counters) = (new(parameters), new(gradients), new(first), new(second), new(steps));
         if (rule == RuleCase.SGD || rule == RuleCase.SGDMomentum)
         {

@@ -46,7 +46,7 @@ internal sealed class LibtorchOps : Side
             || rule == RuleCase.ASGD
                 ? []
             : Tensors.Full(list, dtype);
-        oneMinusBeta1 = tensor(1 - Beta1, dtype);
+        oneMinusBeta1 = tensor(1 - Beta1, dtype, Tensors.Place);
         step =
             rule == RuleCase.SGD ? StepSgd
             : rule == RuleCase.SGDMomentum ? StepMomentum

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Optim.Bench.Peers;
@@ -6,12 +7,15 @@ namespace Optim.Bench.Peers;
 /// <summary>libtorch's tensors for a list of parameters.</summary>
 internal static class Tensors
 {
+    /// <summary>Where tensors are made.</summary>
+    public static Device Place { get; set; } = CPU;
+
     public static Tensor[] Parameters(ParameterList list, ScalarType dtype) => Make(list, dtype, Values.Parameter, Values.Parameter);
 
     public static Tensor[] Gradients(ParameterList list, ScalarType dtype) => Make(list, dtype, Values.Gradient, Values.Gradient);
 
     public static Tensor[] Full(ParameterList list, ScalarType dtype, double value = 0) =>
-        [.. list.Shapes.Select(shape => full(shape, value, dtype))];
+        [.. list.Shapes.Select(shape => full(shape, value, dtype, Place))];
 
     /// <summary>The first numbers of the first and of the last tensor.</summary>
     public static double[] Sample(Tensor[] tensors) => [.. First(tensors[0]), .. First(tensors[^1])];
@@ -45,6 +49,9 @@ internal static class Tensors
                 single(MemoryMarshal.Cast<byte, float>(tensors[i].bytes), i);
             else
                 twice(MemoryMarshal.Cast<byte, double>(tensors[i].bytes), i);
+            if (Place.type != DeviceType.CPU)
+                using (var here = tensors[i])
+                    tensors[i] = here.to(Place);
         }
         return tensors;
     }

@@ -86,46 +86,62 @@ let private kernels =
             "join-slices", JoinKernel.OfSlices true
         ]
 
-/// Every kernel through an assembler and a disassembler: for each architecture a line about registers and spills, or what is wrong.
+/// What an assembler and a disassembler say about a kernel for an architecture: its registers and bytes of spills, or what is wrong.
+let private assembleOne (assembler: string) (disassembler: string) (folder: string) index architecture (name, kernel: PtxKernel) =
+    let source, target =
+        Path.Combine(folder, $"{architecture}-{index}.ptx"), Path.Combine(folder, $"{architecture}-{index}.cubin")
+
+    File.WriteAllText(source, kernel.Text)
+
+    match run assembler [ $"-arch={architecture}"; "-v"; source; "-o"; target ] with
+    | Some(0, output, errors) ->
+        let number (pattern: string) =
+            Regex.Matches(output + errors, pattern)
+            |> Seq.sumBy (fun found -> int found.Groups[1].Value)
+
+        // What was not fused in the text is not fused in the instructions, where no division or root has some of its own.
+        let fused =
+            if Regex.IsMatch(kernel.Text, @"\t(div|sqrt)\.rn|\tdiv\.u64") then
+                None
+            else
+                match run disassembler [ target ] with
+                | Some(0, code, _) ->
+                    let found = Regex.Matches(code, @"\b[FD]FMA\b").Count
+                    let written = Regex.Matches(kernel.Text, @"\tfma\.rn\.").Count
+
+                    if found = written then
+                        None
+                    else
+                        Some $"%s{name}, {architecture}: {found} FFMA and DFMA, and {written} fma in the text"
+                | _ -> None
+
+        match fused with
+        | Some wrong -> Error wrong
+        | None -> Ok(number @"Used (\d+) registers", number @"(\d+) bytes spill stores")
+    | result -> Error $"%s{name}, {architecture}: %A{result}"
+
+/// Every kernel through an assembler and a disassembler: for each architecture a line about registers and spills, and what is wrong.
 let private assemble (assembler: string) (disassembler: string) (kernels: (string * PtxKernel) list) =
     let folder = Directory.CreateTempSubdirectory("optim-ptxas")
-
-    let source, target =
-        Path.Combine(folder.FullName, "kernel.ptx"), Path.Combine(folder.FullName, "kernel.cubin")
 
     try
         [
             for architecture in [ "sm_75"; "sm_80"; "sm_90"; "sm_100"; "sm_120" ] do
-                let mutable registers, spilled = 0, 0
+                let answers =
+                    kernels
+                    |> List.toArray
+                    |> Array.Parallel.mapi (fun index kernel ->
+                        assembleOne assembler disassembler folder.FullName index architecture kernel)
 
-                for name, kernel in kernels do
-                    File.WriteAllText(source, kernel.Text)
+                for answer in answers do
+                    match answer with
+                    | Error wrong -> Error wrong
+                    | Ok _ -> ()
 
-                    match run assembler [ $"-arch={architecture}"; "-v"; source; "-o"; target ] with
-                    | Some(0, output, errors) ->
-                        let said = output + errors
-                        let used = Regex.Match(said, @"Used (\d+) registers")
-                        let spills = Regex.Match(said, @"(\d+) bytes spill stores")
-
-                        if used.Success then
-                            registers <- max registers (int used.Groups[1].Value)
-
-                        if spills.Success && spills.Groups[1].Value <> "0" then
-                            spilled <- spilled + 1
-                    | result -> Error $"%s{name}, {architecture}: %A{result}"
-
-                    // What was not fused in the text is not fused in the instructions, where no division or root has some of its own.
-                    if not (Regex.IsMatch(kernel.Text, @"\t(div|sqrt)\.rn|\tdiv\.u64")) then
-                        match run disassembler [ target ] with
-                        | Some(0, code, _) ->
-                            let found = Regex.Matches(code, @"\b[FD]FMA\b").Count
-                            let written = Regex.Matches(kernel.Text, @"\tfma\.rn\.").Count
-
-                            if found <> written then
-                                Error $"%s{name}, {architecture}: {found} FFMA and DFMA, and {written} fma in the text"
-                        | _ -> ()
-
-                Ok $"{architecture}: {kernels.Length} kernels, at most {registers} registers, {spilled} with spills"
+                let good = answers |> Array.choose Result.toOption
+                let most = good |> Seq.map fst |> Seq.fold max 0
+                let spilled = good |> Seq.filter (fun (_, bytes) -> bytes > 0) |> Seq.length
+                Ok $"{architecture}: {kernels.Length} kernels, at most {most} registers, {spilled} with spills"
         ]
     finally
         folder.Delete true
@@ -140,10 +156,18 @@ let private assemblerTests =
 
         match run assembler [ "--version" ] with
         | Some(0, _, _) ->
-            for line in assemble assembler "nvdisasm" kernels.Value do
-                match line with
-                | Ok line -> printfn "%s" line
-                | Error wrong -> failtest wrong
+            let lines = assemble assembler "nvdisasm" kernels.Value
+
+            let wrong =
+                [
+                    for line in lines do
+                        match line with
+                        | Ok line -> printfn "%s" line
+                        | Error wrong -> wrong
+                ]
+
+            if not wrong.IsEmpty then
+                failtest (String.Join('\n', wrong))
         | _ -> skiptest "there is no ptxas: OPTIM_PTXAS may name it"
     }
 

@@ -507,7 +507,7 @@ let private checkTests =
         Expect.equal programs.Length 4 "programs"
         Expect.isGreaterThan (GpuCheckCommand.Programs().Count) 100 "in all"
         let check = GpuCheck(driver.Driver, driver, 0, Action<string> lines.Add)
-        Expect.isTrue (check.Run(ResizeArray programs, 2, 1000L)) (String.Join('\n', lines))
+        Expect.isTrue (check.Run(ResizeArray programs, 2, 1024L)) (String.Join('\n', lines))
         Expect.isNull driver.Error "no error"
         let output = String.Join('\n', lines)
 
@@ -520,23 +520,25 @@ let private checkTests =
                 "Adafactor"
                 "AdamW, blockwise8"
                 "Adam, bfloat16"
-                "state in blockwise8: "
+                "state in blockwise8"
                 " 0 differ"
                 "in two streams by turns: 0 differ"
-                "of it"
-                "in one launch"
+                "of a copy"
+                "16 x 64, us"
             ] do
             Expect.stringContains output words words
 
         driver.Change <- Func<_, _>(fun text -> text.Replace("sub.rn.f32", "add.rn.f32"))
         lines.Clear()
         let other = GpuCheck(driver.Driver, driver, 0, Action<string> lines.Add)
-        Expect.isFalse (other.Run(ResizeArray(List.truncate 1 programs), 1, 1000L)) "a device that computes otherwise"
+        Expect.isFalse (other.Run(ResizeArray(List.truncate 1 programs), 1, 1024L)) "a device that computes otherwise"
 
         if isNull (CudaDriver.TryLoad()) then
             Command.refused [ "gpu-check" ] [ "no device"; "libcuda.so.1" ]
 
         Command.refused [ "gpu-check"; "--repetitions"; "0" ] [ "--repetitions is 0"; "at least 1" ]
+        Command.refused [ "gpu-check"; "--elements"; "100" ] [ "--elements is 100"; "a multiple of 64" ]
+        Command.refused [ "gpu-check"; "--rule"; "Adm" ] [ "--rule is Adm"; "one of"; "AdamW, surrounded" ]
     }
 
 let private severalTests =

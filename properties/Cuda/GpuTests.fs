@@ -21,6 +21,11 @@ let private sanitizerTests =
 
         let check =
             [ "dotnet"; optim; "gpu-check"; "--repetitions"; "1"; "--elements"; "65536" ]
+            @ [
+                for rule in [ "Adam"; "Lamb"; "AdamP"; "AdamW, surrounded" ] do
+                    "--rule"
+                    rule
+            ]
 
         match PtxToolTests.run "nvidia-smi" [ "-L" ] with
         | Some(0, _, _) ->
@@ -29,7 +34,14 @@ let private sanitizerTests =
             | found ->
                 for tool, code, output in found do
                     Expect.equal code 0 $"{tool}: {output}"
-                    Expect.stringContains output "ERROR SUMMARY: 0 errors" tool
+
+                    let summary =
+                        if tool = "racecheck" then
+                            "RACECHECK SUMMARY: 0 hazards"
+                        else
+                            "ERROR SUMMARY: 0 errors"
+
+                    Expect.stringContains output summary tool
         | _ -> skiptest "there is no GPU here: nvidia-smi does not run"
     }
 

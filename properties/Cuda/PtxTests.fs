@@ -258,8 +258,8 @@ let private mutants: (string * string * string) list =
         "the rest begins too early", @", -4;", ", -8;"
         "the rest begins too late", @"and\.b64 (\S+), (\S+), -4;", "mov.u64 $1, $2;"
         "threads begin too far apart",
-        @"shl\.b64 (\S+), (\S+), 2;\n\tadd\.s64 (\S+), (\S+), \1;\nFOURS",
-        "shl.b64 $1, $2, 3;\n\tadd.s64 $3, $4, $1;\nFOURS"
+        @"shl\.b64 (\S+), (\S+), 2;\n\tadd\.s64 (\S+), (\S+), \1;\nSEVERAL",
+        "shl.b64 $1, $2, 3;\n\tadd.s64 $3, $4, $1;\nSEVERAL"
         "threads go on too little", @", 1024;", ", 512;"
         "blocks are short", @"mul\.lo\.s64 (\S+), (\S+), 4096;", "mul.lo.s64 $1, $2, 2048;"
         "blocks are long", @"add\.s64 (\S+), (\S+), 4096;", "add.s64 $1, $2, 8192;"

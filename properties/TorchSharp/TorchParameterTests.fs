@@ -33,6 +33,23 @@ let private identity =
             optimizer.AddParamGroup(ParameterGroup [ other ])
         }
 
+        test "a look at a parameter on any device makes nothing while it stays as it is" {
+            for device in [ torch.CPU; torch.META ] do
+                let tensor = torch.zeros([| 3L; 2L |], device = device).requires_grad_ true
+                tensor.grad <- torch.zeros ([| 3L; 2L |], device = device)
+                let parameter = TorchParameter("w", tensor)
+                let data, gradients = [| parameter.Data |], [| Core.Gradient.Absent |]
+
+                let look () =
+                    parameter.Refresh(&data[0], &gradients[0])
+
+                look ()
+                let before, layout = gradients[0].Values.Layout, data[0].Layout
+                Expect.equal (bytesOf look) 0L $"{device}: bytes"
+                Expect.isTrue (obj.ReferenceEquals(data[0].Layout, layout)) $"{device}: the same layout"
+                Expect.isTrue (obj.ReferenceEquals(gradients[0].Values.Layout, before)) $"{device}: the gradient's"
+        }
+
         test "state is found by any wrapper" {
             let embedding = torch.nn.Embedding(4L, 3L)
             let optimizer = Adam(all (embedding.NamedParameters()), lr = 0.1)
