@@ -78,7 +78,8 @@ internal static class SliceSearch
     }
 
     /// <summary>
-    /// The slice of a block, by halving: the last one whose first block is not behind it. Jumps to END where there are no slices.
+    /// The slice of a block, by halving: the last one whose first block is not behind it. Jumps to END where there are no slices. The one of the block's
+    /// own number is looked at before: of many small slices, which have a block each, it is the right one.
     /// </summary>
     /// <param name="text">The kernel.</param>
     /// <param name="block">The register of the block's number among all.</param>
@@ -103,8 +104,24 @@ internal static class SliceSearch
         var (low, high, middle, next) = (text.New('r'), text.New('r'), text.New('r'), text.New('r'));
         var (found, behind) = (text.New('p'), text.New('p'));
         var (entry, first) = (text.New('d'), text.New('d'));
-        text.Line($"mov.u32 {low}, 0");
-        text.Line($"sub.s32 {high}, {slices}, 1");
+        string FirstOf(string slice)
+        {
+            var offset = text.Into('d', "mul.wide.u32", $"{slice}, {bytes}");
+            var at = text.Into('d', "add.s64", $"{table}, {offset}");
+            return text.Into('d', "ld.global.u64", $"[{at}]");
+        }
+        var last = text.Into('r', "sub.s32", $"{slices}, 1");
+        var most = text.Into('d', "cvt.u64.u32", $"{last}");
+        var nearest = text.Into('d', "min.u64", $"{block}, {most}");
+        var guess = text.Into('r', "cvt.u32.u64", $"{nearest}");
+        var more = text.Into('d', "add.s64", $"{nearest}, 1");
+        var after = text.Into('r', "cvt.u32.u64", $"{text.Into('d', "min.u64", $"{more}, {most}")}");
+        var isBehind = text.Into('p', "setp.le.u64", $"{FirstOf(guess)}, {block}");
+        var isLast = text.Into('p', "setp.gt.u64", $"{FirstOf(after)}, {block}");
+        var before = text.Into('r', "sub.s32", $"{guess}, 1");
+        var bound = text.Into('r', "selp.b32", $"{guess}, {last}, {isLast}");
+        text.Line($"selp.b32 {low}, {guess}, 0, {isBehind}");
+        text.Line($"selp.b32 {high}, {bound}, {before}, {isBehind}");
         text.Label("SEARCH");
         text.Line($"setp.ge.u32 {found}, {low}, {high}");
         text.Line($"@{found} bra FOUND");

@@ -221,8 +221,8 @@ let private strideTests =
 /// A change to the text that must not go unseen.
 let private mutants: (string * string * string) list =
     [
-        "groups are one", @"div\.u64 (%d17), (\S+), (\S+);", "mov.u64 $1, 0;"
-        "bands are one", @"div\.u64 (%d20), (\S+), (\S+);", "mov.u64 $1, 0;"
+        "groups are one", @"div\.u64 (%d27), (\S+), (\S+);", "mov.u64 $1, 0;"
+        "bands are one", @"div\.u64 (%d30), (\S+), (\S+);", "mov.u64 $1, 0;"
         "a group goes on in the next",
         @"min\.u64 (\S+), (\S+), (\S+);(?=\n(\tcvt.*\n)?\tadd\.s64 \S+, \S+, \S+;\n\tmov\.b64)",
         "mov.u64 $1, $2;"
@@ -233,7 +233,7 @@ let private mutants: (string * string * string) list =
         "mov.u64 $1, $2;"
         "squares are not", @"fma\.rn\.f64 (\S+), (\S+), (\S+), (\S+);", "add.rn.f64 $1, $2, $4;"
         "parts are left out", @"setp\.ge\.u64 (\S+), (\S+), (\S+);(?=\n\t@\S+ bra STORE;\n\tld)", "setp.ge.u64 $1, $3, 0;"
-        "the first part is of another group", @"mul\.lo\.s64 (%d17), (\S+), (\S+);(?=\n\tadd\.s64 %d18)", "mov.u64 $1, $2;"
+        "the first part is of another group", @"mul\.lo\.s64 (%d27), (\S+), (\S+);(?=\n\tadd\.s64 %d28)", "mov.u64 $1, $2;"
         "means are sums", @"div\.rn\.f64 (\S+), (\S+), (\S+);(?=\n\tld\.global\.u64)", "mov.b64 $1, $2;"
         "means are rounded elsewhere", @"cvt\.rn\.f32\.f64", "cvt.rz.f32.f64"
         "means go the other way", @"sub\.rn\.f32 (\S+), (\S+), (\S+);\n\tfma", "sub.rn.f32 $1, $3, $2;\n\tfma"
@@ -241,8 +241,8 @@ let private mutants: (string * string * string) list =
         "an element is of another column",
         @"mul\.lo\.s64 (\S+), (\S+), (\S+);(?=\n\tadd\.s64 \S+, \1, \S+;\n\tld\.global\.u64 \S+, \[\S+\];\n\tshl)",
         "mov.u64 $1, 0;"
-        "an element is of another row", @"div\.u64 (%d13), (\S+), (\S+);(?=\n.*\n.*\n\tdiv)", "mov.u64 $1, 0;"
-        "a matrix has another's scale", @"div\.u64 (%d16), (\S+), (\S+);", "mov.u64 $1, 0;"
+        "an element is of another row", @"div\.u64 (%d23), (\S+), (\S+);(?=\n.*\n.*\n\tdiv)", "mov.u64 $1, 0;"
+        "a matrix has another's scale", @"div\.u64 (%d26), (\S+), (\S+);", "mov.u64 $1, 0;"
     ]
 
 let private mutantTests =

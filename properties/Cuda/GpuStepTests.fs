@@ -225,5 +225,112 @@ let private trainingTests =
         for a, b in Seq.zip (one.parameters ()) (two.parameters ()) do
             same "parameters" (doubles a) (doubles b))
 
+let private narrowTests =
+    onGpu "narrow state has the processor's codes" (fun () ->
+        for storage in [ StateStorage.BFloat16; StateStorage.Blockwise8 ] do
+            for dtype in [ torch.float32; torch.bfloat16 ] do
+                let run device =
+                    let tensors, parameters, give = side device dtype
+                    let optimizer = AdamW(all parameters, lr = 0.1, stateStorage = storage.From 1)
+
+                    for step in 1..4 do
+                        give step
+                        optimizer.Step()
+
+                    [ for tensor in tensors -> doubles tensor ], optimizer.StateDict(widen = true), optimizer.LastExecutor
+
+                let expected, state, _ = run torch.CPU
+                let found, other, executor = run torch.CUDA
+                Expect.equal executor "kernels on cuda:0" "who stepped"
+                List.iter2 (same $"{storage.Name}, {dtype}") expected found
+                sameState $"{storage.Name}, {dtype}" state other)
+
+let private wholeTests =
+    onGpu "LBFGS has the processor's bits, and Muon's numbers are the processor's up to what libtorch's products differ by" (fun () ->
+        let lbfgs device =
+            let tensors, parameters, _ = side device torch.float32
+            let optimizer = LBFGS(all parameters, lr = 0.5, lineSearchFn = "strong_wolfe")
+
+            // Worked out by the processor, so that gradients are the same everywhere.
+            let closure () =
+                let mutable loss = 0.0
+
+                for index, tensor in List.indexed tensors do
+                    let values = doubles tensor
+
+                    let slope =
+                        [| for i, x in Array.indexed values -> float (1 + i % 7) * (x - float index) |]
+
+                    loss <-
+                        loss
+                        + Array.sum (Array.map2 (fun g x -> 0.5 * g * (x - float index)) slope values)
+
+                    tensor.grad <- tensorOf torch.float32 device tensor.shape slope
+
+                torch.tensor loss
+
+            for _ in 1..4 do
+                optimizer.Step(Func<Tensor>(closure)) |> ignore
+
+            [ for tensor in tensors -> doubles tensor ]
+
+        List.iter2 (same "LBFGS") (lbfgs torch.CPU) (lbfgs torch.CUDA)
+
+        let muon device =
+            let tensors, parameters, give = side device torch.float32
+            let optimizer = Muon(all parameters, lr = 0.05)
+
+            for step in 1..4 do
+                give step
+                optimizer.Step()
+
+            [ for tensor in tensors -> doubles tensor ]
+
+        for expected, found in List.zip (muon torch.CPU) (muon torch.CUDA) do
+            for a, b in Array.zip expected found do
+                Expect.isLessThan (abs (a - b)) 2e-3 "Muon")
+
+let private memoryTests =
+    onGpu "where there is no memory for the state, the error says so, nothing has moved, and the next step is made" (fun () ->
+        match PtxToolTests.run "nvidia-smi" [ "--query-gpu=memory.free"; "--format=csv,noheader,nounits"; "-i"; "0" ] with
+        | Some(0, free, _) ->
+            // Of parameter, gradient and two columns not all fit.
+            let elements = int64 (0.3 * float free * 1048576.0 / 4.0)
+            let small = (torch.ones ([| 3L |], device = torch.CUDA)).requires_grad_ true
+            small.grad <- torch.ones ([| 3L |], device = torch.CUDA)
+            let large = (torch.ones ([| elements |], device = torch.CUDA)).requires_grad_ true
+            large.grad <- torch.ones ([| elements |], device = torch.CUDA)
+            let optimizer = AdamW(all (named [ "small", small; "large", large ]), lr = 0.1)
+
+            let error =
+                try
+                    optimizer.Step()
+                    None
+                with e ->
+                    Some e
+
+            match error with
+            | Some e -> Expect.stringContains (e.ToString()) "memory" "the error"
+            | None -> failtest "there was memory"
+
+            Expect.equal (doubles small) [| 1.0; 1.0; 1.0 |] "nothing has moved"
+            Expect.isEmpty (optimizer.StateDict().State) "and there is no state"
+            large.grad <- null
+            optimizer.Step()
+            Expect.notEqual (doubles small) [| 1.0; 1.0; 1.0 |] "the next step"
+            large.Dispose()
+        | _ -> skiptest "nvidia-smi tells no free memory")
+
 [<Tests>]
-let tests = testList "cuda gpu" [ bitTests; aroundTests; graphTests; trainingTests ]
+let tests =
+    testList
+        "cuda gpu"
+        [
+            bitTests
+            aroundTests
+            graphTests
+            trainingTests
+            narrowTests
+            wholeTests
+            memoryTests
+        ]

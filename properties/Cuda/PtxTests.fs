@@ -254,7 +254,7 @@ let private mutants: (string * string * string) list =
         "a product is not fused", @"fma\.rn\.f32 (\S+), (\S+), (\S+), (\S+);", "mul.rn.f32 $1, $2, $3;"
         "a root is a magnitude", @"sqrt\.rn\.f32", "abs.f32"
         "a quotient is turned over", @"div\.rn\.f32 (\S+), (\S+), (\S+);", "div.rn.f32 $1, $3, $2;"
-        "the last four are left out", @"setp\.gt\.u64", "setp.ge.u64"
+        "the last four are left out", @"setp\.gt\.u64 (\S+), (\S+), (\S+);(?=\n\t@)", "setp.ge.u64 $1, $2, $3;"
         "the rest begins too early", @", -4;", ", -8;"
         "the rest begins too late", @"and\.b64 (\S+), (\S+), -4;", "mov.u64 $1, $2;"
         "threads begin too far apart",
@@ -269,7 +269,8 @@ let private mutants: (string * string * string) list =
         "a number is another", @"p_numbers\+4\]", "p_numbers+8]"
         "four are stored in another order", @"st\.global\.v4\.f32 (\S+) \{(\S+), (\S+), ", "st.global.v4.f32 $1 {$3, $2, "
         "addresses are not looked at", @"setp\.ne\.s64 (\S+), (\S+), 0;", "setp.eq.u64 $1, $2, 1;"
-        "a register is never set", @"\tmov\.u32 (\S+), 0;\n", ""
+        "a register is never set", @"\tsub\.s32 (\S+), (\S+), 1;\n\tcvt", "\tcvt"
+        "the slice of a block's own number is taken for granted", @"setp\.gt\.u64 (\S+), (\S+), (\S+);(?=\n\tsub)", "setp.ge.u64 $1, $2, 0;"
         "32 bits of 64", @"ld\.global\.u64 (\S+), \[(\S+)\+8\];", "ld.global.f32 $1, [$2+8];"
         "subnormal numbers are flushed", @"mul\.rn\.f32", "mul.rn.ftz.f32"
     ]
@@ -321,7 +322,7 @@ let private mutantTests =
                 let interpreted = Interpreted()
                 interpreted.Gpu.Change <- change
 
-                [ [ 5000; 1; 70 ], 0; [ 90 ], 1; [ 13000 ], 0 ]
+                [ [ 0; 5000; 1; 70 ], 0; [ 90 ], 1; [ 13000 ], 0 ]
                 |> List.tryPick (fun (sizes, shift) -> compare interpreted program dtype sizes (fun _ -> shift))
                 |> Option.isSome
 
