@@ -103,6 +103,30 @@ let private bitTests =
 
                 sameState what (ours.StateDict()) (theirs.StateDict()))
 
+let private narrowTests =
+    onGpu "narrow state has the processor's codes and scales, beside wide state of small tensors" (fun () ->
+        for name in [ "AdamW"; "Lion"; "RMSprop"; "AdaBelief" ] do
+            for storage in [ StateStorage.Blockwise8.From 0; StateStorage.BFloat16.From 1000 ] do
+                for dtype in [ torch.float32; torch.bfloat16 ] do
+                    let run device =
+                        let tensors, parameters, give = side device dtype
+
+                        let settings =
+                            [| for name, value in NarrowKit.optionsOf storage -> struct (name, value) |]
+
+                        let optimizer = RuleOptimizer(Rules.Find name, all parameters, settings)
+
+                        for step in 1..3 do
+                            give step
+                            optimizer.Step()
+
+                        (optimizer :> IStateful).SaveState(), [ for tensor in tensors -> doubles tensor ]
+
+                    let state, data = run torch.CPU
+                    let stateThere, dataThere = run torch.CUDA
+                    Expect.equal stateThere state $"{name}, {storage}, {dtype}: the state"
+                    Expect.equal dataThere data $"{name}, {storage}, {dtype}: the parameters")
+
 let private aroundTests =
     onGpu "clipping, a scaler, averages and zeros have the processor's bits, and a gradient that is not finite leaves a step out" (fun () ->
         for withScaler in [ false; true ] do
@@ -226,4 +250,5 @@ let private trainingTests =
             same "parameters" (doubles a) (doubles b))
 
 [<Tests>]
-let tests = testList "cuda gpu" [ bitTests; aroundTests; graphTests; trainingTests ]
+let tests =
+    testList "cuda gpu" [ bitTests; narrowTests; aroundTests; graphTests; trainingTests ]
