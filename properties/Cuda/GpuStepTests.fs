@@ -103,6 +103,30 @@ let private bitTests =
 
                 sameState what (ours.StateDict()) (theirs.StateDict()))
 
+let private narrowTests =
+    onGpu "narrow state has the processor's codes and scales, beside wide state of small tensors" (fun () ->
+        for name in [ "AdamW"; "Lion"; "RMSprop"; "AdaBelief" ] do
+            for storage in [ StateStorage.Blockwise8.From 0; StateStorage.BFloat16.From 1000 ] do
+                for dtype in [ torch.float32; torch.bfloat16 ] do
+                    let run device =
+                        let tensors, parameters, give = side device dtype
+
+                        let settings =
+                            [| for name, value in NarrowKit.optionsOf storage -> struct (name, value) |]
+
+                        let optimizer = RuleOptimizer(Rules.Find name, all parameters, settings)
+
+                        for step in 1..3 do
+                            give step
+                            optimizer.Step()
+
+                        (optimizer :> IStateful).SaveState(), [ for tensor in tensors -> doubles tensor ]
+
+                    let state, data = run torch.CPU
+                    let stateThere, dataThere = run torch.CUDA
+                    Expect.equal stateThere state $"{name}, {storage}, {dtype}: the state"
+                    Expect.equal dataThere data $"{name}, {storage}, {dtype}: the parameters")
+
 let private aroundTests =
     onGpu "clipping, a scaler, averages and zeros have the processor's bits, and a gradient that is not finite leaves a step out" (fun () ->
         for withScaler in [ false; true ] do
@@ -225,26 +249,6 @@ let private trainingTests =
         for a, b in Seq.zip (one.parameters ()) (two.parameters ()) do
             same "parameters" (doubles a) (doubles b))
 
-let private narrowTests =
-    onGpu "narrow state has the processor's codes" (fun () ->
-        for storage in [ StateStorage.BFloat16; StateStorage.Blockwise8 ] do
-            for dtype in [ torch.float32; torch.bfloat16 ] do
-                let run device =
-                    let tensors, parameters, give = side device dtype
-                    let optimizer = AdamW(all parameters, lr = 0.1, stateStorage = storage.From 1)
-
-                    for step in 1..4 do
-                        give step
-                        optimizer.Step()
-
-                    [ for tensor in tensors -> doubles tensor ], optimizer.StateDict(widen = true), optimizer.LastExecutor
-
-                let expected, state, _ = run torch.CPU
-                let found, other, executor = run torch.CUDA
-                Expect.equal executor "kernels on cuda:0" "who stepped"
-                List.iter2 (same $"{storage.Name}, {dtype}") expected found
-                sameState $"{storage.Name}, {dtype}" state other)
-
 let private wholeTests =
     onGpu "LBFGS has the processor's bits, and Muon's numbers are the processor's up to what libtorch's products differ by" (fun () ->
         let lbfgs device =
@@ -327,10 +331,10 @@ let tests =
         "cuda gpu"
         [
             bitTests
+            narrowTests
             aroundTests
             graphTests
             trainingTests
-            narrowTests
             wholeTests
             memoryTests
         ]

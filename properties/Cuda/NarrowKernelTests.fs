@@ -363,6 +363,61 @@ let private goldenTests =
             golden name kernel
     }
 
+let private indexTests =
+    test
+        "places of codes and scales are worked out in 64 bits: the last elements of 2^40 and a few more are found and stored, and no others" {
+        let columns = NarrowColumns(NarrowKind.Signed8, NarrowKind.NonNegative8)
+
+        let kernel =
+            NarrowKernel.Render(adamCode (Surroundings()) DType.Float32, columns, false)
+
+        let program = PtxProgram kernel.Text
+        let elements = (1UL <<< 40) + 3UL
+        let baseOf array = uint64 (array + 1) <<< 44
+
+        for block in [ 1u <<< 28; (1u <<< 28) - 1u; 0u ] do
+            let memory = SparseMemory()
+            let table = 0x1000UL
+            // The first block, the elements, four addresses; the first block in the whole, and where two columns have their scales.
+            let words =
+                [ 0UL; elements ]
+                @ [ for array in 0..3 -> baseOf array ]
+                @ [ 1UL <<< 36; baseOf 4; baseOf 5 ]
+
+            words |> List.iteri (fun i word -> memory.Set(table + 8UL * uint64 i, word))
+
+            memory.Content <-
+                Func<_, _, _>(fun _ size ->
+                    Nullable(
+                        if size = 1 then
+                            63UL
+                        else
+                            uint64 (BitConverter.SingleToUInt32Bits 0.5f)
+                    ))
+
+            let parameters: byte array = Array.zeroCreate program.ParameterBytes
+            BitConverter.TryWriteBytes(Span(parameters, 0, 8), table) |> ignore
+            BitConverter.TryWriteBytes(Span(parameters, 8, 4), 1) |> ignore
+            BitConverter.TryWriteBytes(Span(parameters, 12, 4), 8 * words.Length) |> ignore
+            PtxRun(program, memory).Run(block, 1u, kernel.Threads, ReadOnlySpan parameters)
+
+            let first = uint64 block * 4096UL
+            let last = min (first + 4096UL) elements - 1UL
+            // Four codes together where a block is whole.
+            let together = if last - first = 4095UL then 4UL else 1UL
+
+            let expected =
+                [
+                    for i in first..last -> baseOf 0 + 4UL * i
+                    for array in [ 2; 3 ] do
+                        for i in first..together..last -> baseOf array + i
+                    for scales in [ 4; 5 ] do
+                        for i in first / 256UL .. last / 256UL -> baseOf scales + 4UL * i
+                ]
+
+            Expect.sequenceEqual (List.sort (List.ofSeq memory.Stored)) (List.sort expected) $"block {block}"
+    }
+
 /// Changes to a kernel's text that must not go unseen.
 let private mutants =
     [
@@ -425,4 +480,4 @@ let private mutantTests =
 
 [<Tests>]
 let tests =
-    testList "ptx narrow" [ codeTests; formulaTests; lengthTests; goldenTests; mutantTests ]
+    testList "ptx narrow" [ codeTests; formulaTests; lengthTests; goldenTests; indexTests; mutantTests ]
