@@ -9,7 +9,11 @@ namespace Optim.Cuda;
 internal sealed class NarrowKernel
 {
     /// <summary>Threads of a block.</summary>
-    public const int Threads = 256;
+    public const int Threads = 128;
+
+    // Eight elements take many registers; with all that there are, too few warps wait for memory at a time. Adam on an H100, against float32: 8 bits 1.56
+    // times as fast, 1.27 with blocks of 256 threads and all registers, 1.47 with 80 registers.
+    private const int BlocksAtOnce = 5;
 
     /// <summary>Bytes of the hashes of places, which lie before a table's entries.</summary>
     public const int PlacesBytes = StateStorage.BlockLength * sizeof(uint);
@@ -102,7 +106,7 @@ internal sealed class NarrowKernel
         text.Line($"bra BLOCK");
         text.Label("END");
         text.Line($"ret");
-        return text.ToKernel(Threads);
+        return text.ToKernel(Threads, BlocksAtOnce);
     }
 
     /// <summary>What a thread knows of the block of its warp, in registers.</summary>

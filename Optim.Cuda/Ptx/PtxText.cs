@@ -74,7 +74,8 @@ internal sealed class PtxText
 
     /// <summary>The whole kernel.</summary>
     /// <param name="threads">Threads of a block.</param>
-    public PtxKernel ToKernel(int threads)
+    /// <param name="blocks">How many blocks a multiprocessor is to have room for, by which the assembler gives registers; 0 for as many as there are.</param>
+    public PtxKernel ToKernel(int threads, int blocks = 0)
     {
         var text = new StringBuilder();
         // The oldest that knows all of it: one text for every device that a driver of today drives.
@@ -89,7 +90,10 @@ internal sealed class PtxText
                 text.Append(CultureInfo.InvariantCulture, $"[{size}]");
             text.Append(i + 1 < parameters.Count ? ",\n" : "\n");
         }
-        text.Append(CultureInfo.InvariantCulture, $")\n.maxntid {threads}, 1, 1\n{{\n");
+        text.Append(CultureInfo.InvariantCulture, $")\n.maxntid {threads}, 1, 1\n");
+        if (blocks > 0)
+            text.Append(CultureInfo.InvariantCulture, $".minnctapersm {blocks}\n");
+        text.Append("{\n");
         foreach (var (letter, type) in kinds)
             if (registers.TryGetValue(letter, out var count))
                 text.Append(CultureInfo.InvariantCulture, $"\t.reg .{type} %{letter}<{count}>;\n");

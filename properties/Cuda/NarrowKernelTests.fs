@@ -436,7 +436,7 @@ let private mutants =
         "the second half is the first", @"add\.s64 (\S+), (\S+), 128;", "add.s64 $1, $2, 0;"
         "noise has too many bits", @"shr\.u32 (\S+), (\S+), 15;\n\tand\.b32 (\S+), \S+, -113;", "shr.u32 $1, $2, 15;\n\tmov.u32 $3, $1;"
         "warps begin too near", @"shl\.b64 (\S+), (\S+), 8;", "shl.b64 $1, $2, 7;"
-        "warps go on too little", @", 2048;", ", 1024;"
+        "warps go on too little", @", 1024;", ", 512;"
         "a short block is a whole one", @"selp\.b64 (\S+), 1, (\S+), (\S+);", "mov.b64 $1, $2;"
         "what is behind the end is not cleared", @"@!(\S+) mov\.b32 (%v\d+), 0;", "@!$1 mov.b32 $2, 1065353216;"
         "codes change places", @"shl\.b32 (\S+), (\S+), 8;\n\tor\.b32", "shl.b32 $1, $2, 16;\n\tor.b32"

@@ -66,6 +66,12 @@ public sealed partial class PtxProgram
             }
             else if (ThreadsLine().Match(line) is { Success: true } threads)
                 Threads = int.Parse(threads.Groups[1].Value, CultureInfo.InvariantCulture);
+            else if (BlocksLine().Match(line) is { Success: true } blocks)
+            {
+                // At most 1024 threads are on a multiprocessor of Turing at once, on others more.
+                if (Threads == 0 || int.Parse(blocks.Groups[1].Value, CultureInfo.InvariantCulture) * Threads > 1024)
+                    throw new PtxException($"{line} after .maxntid {Threads}");
+            }
             else if (ParameterLine().Match(line) is { Success: true } parameter)
                 AddParameter(parameter);
             else if (RegistersLine().Match(line) is { Success: true } declared)
@@ -264,6 +270,9 @@ public sealed partial class PtxProgram
 
     [GeneratedRegex(@"^\.maxntid (\d+), 1, 1$")]
     private static partial Regex ThreadsLine();
+
+    [GeneratedRegex(@"^\.minnctapersm (\d+)$")]
+    private static partial Regex BlocksLine();
 
     [GeneratedRegex(@"^\.param (?:\.align (8) )?\.(\w+) (\w+)(?:\[(\d+)\])?,?$")]
     private static partial Regex ParameterLine();
