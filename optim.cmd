@@ -91,6 +91,13 @@ if not exist "%natives%" (
     echo optim: could not fetch libtorch: see obj\native.log. 1>&2
     exit /b 1
 )
+if defined OPTIM_LIBTORCH (
+    if not exist "%OPTIM_LIBTORCH%" (
+        echo optim: OPTIM_LIBTORCH is %OPTIM_LIBTORCH%, which is no folder. 1>&2
+        exit /b 1
+    )
+    set natives=%OPTIM_LIBTORCH%
+)
 set PATH=%natives%;%sharp%;%PATH%
 exit /b 0
 

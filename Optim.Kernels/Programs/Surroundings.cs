@@ -96,6 +96,22 @@ internal readonly record struct Surroundings(
                 : -1,
         };
 
+    /// <summary>What there is: <c>unscale, clip, 2 averages</c>.</summary>
+    // A record would print its prologue, which has one, too, without end.
+    public override string ToString()
+    {
+        (bool Is, string Word)[] parts =
+        [
+            (Accumulates, "accumulate"),
+            (Unscales, "unscale"),
+            (Clips, "clip"),
+            (Clamps, "clamp"),
+            (Moves != 0, FormattableString.Invariant($"{Averages} averages")),
+            (Zeroes, "zero"),
+        ];
+        return IsNothing ? "nothing" : string.Join(", ", parts.Where(part => part.Is).Select(part => part.Word));
+    }
+
     /// <summary>A step with its surroundings.</summary>
     public StepProgram Around(StepProgram step)
     {

@@ -203,5 +203,17 @@ let private surroundedTests =
         Cases.add "programs" cases
     }
 
+let private printedTests =
+    test "what surrounds a step is printed, for messages" {
+        Expect.equal (string (Surroundings())) "nothing" "nothing"
+
+        Expect.equal
+            (string ((Surroundings(true, true, false, true).With AverageMove.FromOld).With AverageMove.Copy))
+            "unscale, clip, 2 averages, zero"
+            "some"
+    }
+
 [<Tests>]
-let tests = testSequenced <| testList "programs" [ formulaTests; surroundedTests ]
+let tests =
+    testSequenced
+    <| testList "programs" [ formulaTests; surroundedTests; printedTests ]
