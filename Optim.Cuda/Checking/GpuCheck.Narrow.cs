@@ -11,30 +11,13 @@ internal sealed unsafe partial class GpuCheck
 
     private static readonly StateFormat[] narrowFormats = [StateFormat.BFloat16, StateFormat.Blockwise8];
 
+    // The state of float64 is as wide as it is.
+    private static readonly DType[] narrowDTypes = [DType.Float32, DType.BFloat16, DType.Float16];
+
     /// <summary>Steps of each comparison: state begins as nothing.</summary>
     private const int NarrowSteps = 3;
 
-    /// <summary>Compares parameters, codes and scales with the processor's; says how many elements there are, and how many differ.</summary>
-    private (long Elements, long Different) CompareNarrow(IReadOnlyList<(string Name, StepProgram Program)> programs, int repetitions)
-    {
-        var (all, different) = (0L, 0L);
-        foreach (var (name, program) in programs.Where(each => narrowRules.Contains(each.Name)))
-        foreach (var format in narrowFormats)
-        {
-            var (runs, compared, differ) = (0, 0L, 0L);
-            foreach (var dtype in dtypes.Where(dtype => dtype != DType.Float64))
-                for (var i = 0; i < repetitions; i++, runs++)
-                {
-                    var (count, wrong) = CompareNarrow(program, format, dtype, shift: i % 2, seed: i);
-                    (compared, differ) = (compared + count, differ + wrong);
-                }
-            var label = $"{name}, {StateStorage.NameOf(format)}";
-            say(FormattableString.Invariant($"{label, -32} {runs, 6} {compared, 12} {differ, 8}"));
-            (all, different) = (all + compared, different + differ);
-        }
-        return (all, different);
-    }
-
+    /// <summary>Parameters, codes and scales beside the processor's, bytes of which may differ.</summary>
     private (long Elements, long Different) CompareNarrow(StepProgram program, StateFormat format, DType dtype, int shift, int seed)
     {
         NarrowArrays Fresh() => new(program, format, dtype, shift, seed);

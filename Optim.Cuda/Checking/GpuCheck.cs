@@ -40,6 +40,10 @@ internal sealed unsafe partial class GpuCheck
     private readonly CudaDevice kernels;
     private readonly Action<string> say;
 
+    // Elements so far.
+    private long compared,
+        different;
+
     /// <param name="driver">The driver.</param>
     /// <param name="host">Whose memory and streams are used.</param>
     /// <param name="ordinal">Which device.</param>
@@ -59,54 +63,39 @@ internal sealed unsafe partial class GpuCheck
     {
         say(FormattableString.Invariant($"{gpu.Name}: {gpu.Model}, compute capability {gpu.Capability.Major}.{gpu.Capability.Minor}"));
         say(FormattableString.Invariant($"{"rule", -32} {"runs", 6} {"elements", 12} {"differ", 8} {"kernels", 8} {"longest, ms", 12}"));
-        var (all, different) = (0L, 0L);
         var taken = programs.Where(each => kernels.Takes(each.Program)).ToArray();
         foreach (var (name, program) in taken)
-        {
-            var before = gpu.Compiled.Count;
-            var (compared, differ) = (0L, 0L);
-            foreach (var dtype in dtypes)
-                for (var seed = 0; seed < Math.Min(repetitions, variations); seed++)
-                {
-                    var runs = (repetitions - seed + variations - 1) / variations;
-                    var (count, wrong) = Compare(program, dtype, seed, runs);
-                    (compared, differ) = (compared + count, differ + wrong);
-                }
-            var (made, longest) = (
-                gpu.Compiled.Count - before,
-                gpu.Compiled.Skip(before).Select(time => time.TotalMilliseconds).DefaultIfEmpty().Max()
+            Row(
+                name,
+                repetitions * dtypes.Length,
+                from dtype in dtypes
+                from seed in Enumerable.Range(0, Math.Min(repetitions, variations))
+                select Compare(program, dtype, seed, (repetitions - seed + variations - 1) / variations)
             );
-            say(
-                FormattableString.Invariant(
-                    $"{name, -32} {repetitions * dtypes.Length, 6} {compared, 12} {differ, 8} {made, 8} {longest, 12:F1}"
-                )
-            );
-            (all, different) = (all + compared, different + differ);
-        }
         foreach (var (name, program) in programs.Where(each => Clipped.Contains(each.Name)))
-        {
-            var (compared, differ) = (0L, 0L);
-            foreach (var dtype in dtypes)
-                for (var i = 0; i < 2 * repetitions; i++)
-                {
-                    var (count, wrong) = CompareFound(program, dtype, isSpoilt: i % 2 == 1, seed: i);
-                    (compared, differ) = (compared + count, differ + wrong);
-                }
-            var label = $"{name}, clipped there";
-            say(FormattableString.Invariant($"{label, -32} {8 * repetitions, 6} {compared, 12} {differ, 8}"));
-            (all, different) = (all + compared, different + differ);
-        }
-        var (ofFactors, wrongFactors) = (0L, 0L);
-        for (var i = 0; i < 4 * repetitions; i++)
-        {
-            var (count, wrong) = CompareFactors(i % 2 == 0 ? DType.Float32 : DType.Float64, isNear: i / 2 % 2 == 1, seed: i);
-            (ofFactors, wrongFactors) = (ofFactors + count, wrongFactors + wrong);
-        }
-        say(FormattableString.Invariant($"{"Adafactor", -32} {4 * repetitions, 6} {ofFactors, 12} {wrongFactors, 8}"));
-        (all, different) = (all + ofFactors, different + wrongFactors);
-        var (ofNarrow, wrongNarrow) = CompareNarrow(programs, repetitions);
-        (all, different) = (all + ofNarrow, different + wrongNarrow);
-        say(FormattableString.Invariant($"{all} elements compared with the processor's, {different} differ"));
+            Row(
+                $"{name}, clipped there",
+                2 * repetitions * dtypes.Length,
+                from dtype in dtypes
+                from i in Enumerable.Range(0, 2 * repetitions)
+                select CompareFound(program, dtype, isSpoilt: i % 2 == 1, seed: i)
+            );
+        Row(
+            "Adafactor",
+            4 * repetitions,
+            from i in Enumerable.Range(0, 4 * repetitions)
+            select CompareFactors(i % 2 == 0 ? DType.Float32 : DType.Float64, isNear: i / 2 % 2 == 1, seed: i)
+        );
+        foreach (var (name, program) in programs.Where(each => narrowRules.Contains(each.Name)))
+        foreach (var format in narrowFormats)
+            Row(
+                $"{name}, {StateStorage.NameOf(format)}",
+                repetitions * narrowDTypes.Length,
+                from dtype in narrowDTypes
+                from i in Enumerable.Range(0, repetitions)
+                select CompareNarrow(program, format, dtype, shift: i % 2, seed: i)
+            );
+        say(FormattableString.Invariant($"{compared} elements compared with the processor's, {different} differ"));
         foreach (var (name, program) in taken.Take(streamed))
         {
             var differ = CompareStreams(program, repetitions);
@@ -128,6 +117,20 @@ internal sealed unsafe partial class GpuCheck
         Measure(taken, elements);
         MeasureNarrow(elements);
         return different == 0;
+    }
+
+    /// <summary>A line of the table: steps as they are compared, and the kernels that were compiled for them.</summary>
+    private void Row(string label, int runs, IEnumerable<(long Elements, long Different)> steps)
+    {
+        var before = gpu.Compiled.Count;
+        var (elements, differ) = steps.Aggregate((0L, 0L), (sum, each) => (sum.Item1 + each.Elements, sum.Item2 + each.Different));
+        var longest = gpu.Compiled.Skip(before).Select(time => time.TotalMilliseconds).DefaultIfEmpty().Max();
+        say(
+            FormattableString.Invariant(
+                $"{label, -32} {runs, 6} {elements, 12} {differ, 8} {gpu.Compiled.Count - before, 8} {longest, 12:F1}"
+            )
+        );
+        (compared, different) = (compared + elements, different + differ);
     }
 
     /// <summary>The same step again and again, of one set of numbers.</summary>
