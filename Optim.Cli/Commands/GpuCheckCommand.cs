@@ -81,11 +81,11 @@ internal static class GpuCheckCommand
     {
         var all = Programs();
         foreach (var name in names)
-            if (!all.Any(each => each.Name == name))
+            if (!all.Any(each => each.Name.Equals(name, StringComparison.OrdinalIgnoreCase)))
                 throw new CommandException(
                     $"--rule is {name}; it must be one of {string.Join(", ", all.Select(each => each.Name).Order(StringComparer.Ordinal))}."
                 );
-        return names.Length == 0 ? all : [.. all.Where(each => names.Contains(each.Name))];
+        return names.Length == 0 ? all : [.. all.Where(each => names.Contains(each.Name, StringComparer.OrdinalIgnoreCase))];
     }
 
     /// <summary>The steps of every rule that works by recorded programs, and AdamW with what surrounds a step.</summary>
