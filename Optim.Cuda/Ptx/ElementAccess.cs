@@ -27,11 +27,11 @@ internal sealed class ElementAccess(PtxText text, ElementCode<float> elements)
         text.Line($"mov.b32 {register}, 0");
         if (TypeOf(kind, isWords) is var (type, size) && size == 4)
         {
-            text.Line($"@{isThere} ld.global.{type} {register}, [{place}{Offset(element * size)}]");
+            text.Line($"@{isThere} ld.global.{type} {register}, [{place}{ElementCode<float>.Offset(element * size)}]");
             return;
         }
         var word = text.New('h');
-        text.Line($"@{isThere} ld.global.{type} {word}, [{place}{Offset(element * size)}]");
+        text.Line($"@{isThere} ld.global.{type} {word}, [{place}{ElementCode<float>.Offset(element * size)}]");
         text.Line($"@{isThere} cvt.u32.u16 {register}, {word}");
     }
 
@@ -57,7 +57,7 @@ internal sealed class ElementAccess(PtxText text, ElementCode<float> elements)
     {
         var (type, size) = TypeOf(kind, isWords);
         var stored = size == 4 ? register : text.Into('h', "cvt.u16.u32", $"{register}");
-        text.Line($"@{isThere} st.global.{type} [{place}{Offset(element * size)}], {stored}");
+        text.Line($"@{isThere} st.global.{type} [{place}{ElementCode<float>.Offset(element * size)}], {stored}");
     }
 
     private static (string Type, int Size) TypeOf(NarrowKind kind, bool isWords) =>
@@ -67,6 +67,4 @@ internal sealed class ElementAccess(PtxText text, ElementCode<float> elements)
             NarrowKind.BFloat16 => ("u16", 2),
             _ => ("u8", 1),
         };
-
-    private static string Offset(int bytes) => bytes == 0 ? "" : FormattableString.Invariant($"+{bytes}");
 }

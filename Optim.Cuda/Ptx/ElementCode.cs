@@ -1,3 +1,4 @@
+using System.Numerics;
 using Optim.Kernels;
 
 namespace Optim.Cuda;
@@ -79,12 +80,15 @@ internal sealed class ElementCode<T>
     }
 
     /// <summary>Where the elements of all arrays lie that begin with one.</summary>
-    public Dictionary<int, string> Places(string index)
+    /// <param name="index">The register of its place in the slice.</param>
+    /// <param name="sizeOf">How many bytes an element of an array has; null for those of the arithmetic and of words.</param>
+    public Dictionary<int, string> Places(string index, Func<ArrayUse, int>? sizeOf = null)
     {
         var places = new Dictionary<int, string>();
         foreach (var use in Arrays)
         {
-            var offset = text.Into('d', "shl.b64", $"{index}, {(use.Size == 2 ? 1 : use.Size == 4 ? 2 : 3)}");
+            var bits = BitOperations.Log2((uint)(sizeOf?.Invoke(use) ?? use.Size));
+            var offset = bits == 0 ? index : text.Into('d', "shl.b64", $"{index}, {bits}");
             places[use.Array] = text.Into('d', "add.s64", $"{addresses[use.Array]}, {offset}");
         }
         return places;
@@ -117,17 +121,26 @@ internal sealed class ElementCode<T>
     public string[] Stored(Store store, PtxLane<T>[][] lanes) => Array.ConvertAll(lanes, lane => At(store.Node, lane).Register);
 
     /// <summary>A comparison of the alignment of all arrays: a predicate that holds where several elements cannot be loaded at once.</summary>
-    public string Misaligned()
+    public string Misaligned() => text.Into('p', "setp.ne.s64", $"{Misalignment()}, 0");
+
+    /// <summary>The register of what is 0 where all arrays lie as several elements that are loaded at once must.</summary>
+    /// <param name="sizeOf">How many bytes an element of an array has; null for those of the arithmetic and of words.</param>
+    public string Misalignment(Func<ArrayUse, int>? sizeOf = null)
     {
         var all = "";
         foreach (var use in Arrays)
         {
-            // Words of 16 bits are to lie at multiples of 8, others at 16: moved so that one mask will do.
-            var address = use.Size == 2 ? text.Into('d', "shl.b64", $"{addresses[use.Array]}, 1") : addresses[use.Array];
+            // Words of 16 bits are to lie at multiples of 8, bytes of 4, others of 16: moved so that one mask will do.
+            var bits = (sizeOf?.Invoke(use) ?? use.Size) switch
+            {
+                1 => 2,
+                2 => 1,
+                _ => 0,
+            };
+            var address = bits == 0 ? addresses[use.Array] : text.Into('d', "shl.b64", $"{addresses[use.Array]}, {bits}");
             all = all.Length == 0 ? address : text.Into('d', "or.b64", $"{all}, {address}");
         }
-        var rest = text.Into('d', "and.b64", $"{all}, 15");
-        return text.Into('p', "setp.ne.s64", $"{rest}, 0");
+        return text.Into('d', "and.b64", $"{all}, 15");
     }
 
     /// <summary>What stores the elements that a reduction takes; null for elements as they lie in memory.</summary>
@@ -201,7 +214,8 @@ internal sealed class ElementCode<T>
 
     private static string Type => PtxLane<T>.IsDouble ? "f64" : "f32";
 
-    private static string Offset(int bytes) => bytes == 0 ? "" : FormattableString.Invariant($"+{bytes}");
+    /// <summary>What stands behind a register for an address so many bytes further.</summary>
+    public static string Offset(int bytes) => bytes == 0 ? "" : FormattableString.Invariant($"+{bytes}");
 
     private PtxLane<T> At(int node, PtxLane<T>[] lane) => code.IsUniform[node] ? values[node] : lane[node];
 

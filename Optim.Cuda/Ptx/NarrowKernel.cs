@@ -76,7 +76,7 @@ internal sealed class NarrowKernel
         var firstBlock = D("ld.global.u64", $"[{words}]");
         var places = D("sub.s64", $"{D("ld.param.u64", $"[p_table]")}, {PlacesBytes}");
         var step = noise.OfStep(countsThere ? CountedStep() : text.Into('r', "ld.param.u32", $"[p_step]"));
-        var misaligned = Misaligned();
+        var misaligned = elements.Misalignment(SizeOf);
         var id = text.Into('r', "mov.u32", $"%tid.x");
         var warp = text.Into('r', "shr.u32", $"{id}, 5");
         var lane = text.Into('r', "and.b32", $"{id}, 31");
@@ -146,25 +146,6 @@ internal sealed class NarrowKernel
         return text.Into('r', "sub.s32", $"{next}, 1");
     }
 
-    /// <summary>Whether not all of four elements lie together as they should, in any array.</summary>
-    private string Misaligned()
-    {
-        var all = elements
-            .Arrays.Select(use =>
-            {
-                // So that one mask will do: four of them are to lie at a multiple of 16 bytes, or of 4 times their size.
-                var bits = SizeOf(use) switch
-                {
-                    1 => 2,
-                    2 => 1,
-                    _ => 0,
-                };
-                return bits == 0 ? elements.AddressOf(use.Array) : D("shl.b64", $"{elements.AddressOf(use.Array)}, {bits}");
-            })
-            .Aggregate((a, b) => D("or.b64", $"{a}, {b}"));
-        return D("and.b64", $"{all}, 15");
-    }
-
     private int SizeOf(ArrayUse use) => KindOf(use.Array) is var kind and not NarrowKind.Wide ? NarrowKinds.SizeOf(kind) : use.Size;
 
     private string IsSlow(string misaligned, string at, string end)
@@ -204,24 +185,12 @@ internal sealed class NarrowKernel
     private void Step(BlockOfState block)
     {
         PtxLane.Current = text;
-        var places = Array.ConvertAll(block.Indices, Places);
+        var places = Array.ConvertAll(block.Indices, index => elements.Places(index, SizeOf));
         var lanes = Load(block, places);
         foreach (var lane in lanes)
             elements.Compute(lane);
         Store(block, places, lanes);
     }
-
-    /// <summary>Where four elements of each array begin.</summary>
-    private Dictionary<int, string> Places(string index) =>
-        elements.Arrays.ToDictionary(
-            use => use.Array,
-            use =>
-            {
-                var bits = System.Numerics.BitOperations.Log2((uint)SizeOf(use));
-                var offset = bits == 0 ? index : D("shl.b64", $"{index}, {bits}");
-                return D("add.s64", $"{elements.AddressOf(use.Array)}, {offset}");
-            }
-        );
 
     /// <summary>All loads of a thread, in one of two ways.</summary>
     private PtxLane<float>[][] Load(BlockOfState block, Dictionary<int, string>[] places)
