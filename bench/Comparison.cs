@@ -31,7 +31,8 @@ internal static class Comparison
             ours.Rest();
             theirs.Rest();
         }
-        var (oursUs, theirsUs) = Timing.Compare(Timing.Of(ours.Step), Timing.Of(theirs.Step), effort);
+        Action? finish = m.Parameters == Row.Cuda ? () => cuda.synchronize() : null;
+        var (oursUs, theirsUs) = Timing.Compare(Timing.Of(ours.Step, finish), Timing.Of(theirs.Step, finish), effort);
         Finite(ours.Sample(), m);
         Finite(theirs.Sample(), m);
         return Make(m, m.List.Name, oursUs[0], theirsUs[0], Allocation.PerStep(ours.Step, oursUs[0]), ours.Executor);
@@ -53,8 +54,7 @@ internal static class Comparison
             m.Rule.Options
         );
 
-    /// <summary>The side that ours is compared with.</summary>
-    public static Side Peer(Measurement m)
+    private static Side Peer(Measurement m)
     {
         var dtype = (ScalarType)(int)m.DType;
         return m.Peer switch
@@ -74,8 +74,8 @@ internal static class Comparison
         };
     }
 
-    /// <summary>Throws where sides do not compute the same. One step moves a parameter by up to 1e-4: sides that disagree by a hundredth of that do not run the same rule.</summary>
-    public static void Agree(Side one, Side other, Measurement m)
+    /// <summary>One step moves a parameter by up to 1e-4: sides that disagree by a hundredth of that do not run the same rule.</summary>
+    private static void Agree(Side one, Side other, Measurement m)
     {
         if (one.Evaluations != other.Evaluations)
             throw new InvalidOperationException(

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using Optim.Bench.Peers;
 using static TorchSharp.torch;
@@ -54,29 +53,13 @@ internal static class CudaSuite
 
     private static string Measure(RuleCase rule, ParameterList list, Effort effort)
     {
-        var m = new Measurement(rule, list, Kernels.DType.Float32, 1, Row.Cuda, rule.HasFused ? Measurement.Fused : Measurement.Ops);
-        using var ours = Ours.Of(m);
-        using var theirs = Comparison.Peer(m);
-        ours.Step();
-        theirs.Step();
-        Comparison.Agree(ours, theirs, m);
-        var (oursUs, theirsUs) = Timing.Compare(Finished(ours.Step), Finished(theirs.Step), effort);
+        var peer = rule.HasFused ? Measurement.Fused : Measurement.Ops;
+        var row = Comparison.Run(new(rule, list, Kernels.DType.Float32, 1, Row.Cuda, peer), effort).Single();
         return string.Create(
             CultureInfo.InvariantCulture,
-            $"| {rule.Name} | {list.Name} | {oursUs[0]:F1} | {m.Peer} | {theirsUs[0]:F1} | {theirsUs[0] / oursUs[0]:F2}x | {ours.Executor} |"
+            $"| {row.Rule} | {row.List} | {row.OursUs:F1} | {row.Peer} | {row.PeerUs:F1} | {row.Ratio:F2}x | {row.Executor} |"
         );
     }
-
-    /// <summary>Microseconds of a step, on average, until the device has made the last one.</summary>
-    private static Block Finished(Action step) =>
-        steps =>
-        {
-            var start = Stopwatch.GetTimestamp();
-            for (var i = 0; i < steps; i++)
-                step();
-            cuda.synchronize();
-            return [Stopwatch.GetElapsedTime(start).TotalMicroseconds / steps];
-        };
 
     /// <summary>Bytes a second that a copy reads and writes.</summary>
     private static double Copy()
@@ -84,7 +67,7 @@ internal static class CudaSuite
         const long elements = 1 << 26;
         using var source = ones(elements, device: CUDA);
         using var target = zeros(elements, device: CUDA);
-        var block = Finished(() => target.copy_(source));
+        var block = Timing.Of(() => target.copy_(source), () => cuda.synchronize());
         block(10);
         return Enumerable.Range(0, 5).Max(_ => 2 * sizeof(float) * elements / block(50)[0] * 1e6);
     }

@@ -61,6 +61,10 @@ var command = new RootCommand(
 };
 command.Validators.Add(result =>
 {
+    if (result.GetValue(suite) == CudaSuite.Name)
+        foreach (var option in (Option[])[json, peers, threads])
+            if (result.GetResult(option) is { Implicit: false })
+                result.AddError($"{option.Name}: --suite {CudaSuite.Name} does not take it; it takes --rule, --list and --quick.");
     if (result.GetValue(suite) != CatalogueSuite.Name)
         return;
     if (result.GetValue(json) is not null)

@@ -43,12 +43,15 @@ internal static class Timing
     }
 
     /// <summary>Microseconds of a step, on average.</summary>
-    public static Block Of(Action step) =>
+    /// <param name="step">The step.</param>
+    /// <param name="finish">Waits until the last one is made, where steps return before that.</param>
+    public static Block Of(Action step, Action? finish = null) =>
         steps =>
         {
             var start = Stopwatch.GetTimestamp();
             for (var i = 0; i < steps; i++)
                 step();
+            finish?.Invoke();
             return [Stopwatch.GetElapsedTime(start).TotalMicroseconds / steps];
         };
 
